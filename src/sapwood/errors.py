@@ -1,0 +1,23 @@
+"""The one error for bad input, and how a misspelt name gets its suggestion."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Something given to sapwood cannot be used. The message names the thing, its value and what to do."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
+    """The error for a name that is in no table: says the nearest known name, or lists all of them."""
+    names = sorted(known)
+    near = get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    return InputError(f"unknown {kind} {name!r}; {hint}")
+
+
+def refuse_unless(option: str, value: object, choices: Iterable[str]) -> None:
+    """Raise unless `value` is one of the choices of this option."""
+    known = tuple(choices)
+    if value not in known:
+        raise unknown(option, value, known)

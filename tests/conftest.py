@@ -1,0 +1,29 @@
+"""What every test runs under, and the rule for tests that need real data."""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+import torch
+
+from sapwood.data.files import MissingData
+
+T = TypeVar("T")
+
+torch.set_num_threads(1)  # same bits on every machine, and no fight between parallel tests
+
+
+@pytest.fixture
+def real_data() -> Callable[[Callable[[], T]], T]:
+    """Calls a loader or task: without its files the test skips, unless $SAPWOOD_DATA promises them; then it fails."""
+
+    def call(load: Callable[[], T]) -> T:
+        try:
+            return load()
+        except MissingData as missing:
+            if os.environ.get("SAPWOOD_DATA"):
+                raise
+            pytest.skip(str(missing))
+
+    return call
