@@ -1,0 +1,30 @@
+"""The criteria, one file each, and the table that lists them."""
+
+from sapwood.criteria.active_magnitude import active_magnitude
+from sapwood.criteria.activity import activity
+from sapwood.criteria.apoz import apoz
+from sapwood.criteria.inactive import inactive
+from sapwood.criteria.inactive_magnitude import inactive_magnitude
+from sapwood.criteria.magnitude import magnitude
+from sapwood.criteria.mean_activation import mean_activation
+from sapwood.criteria.random_ import random_
+from sapwood.criterion import Criterion
+from sapwood.errors import unknown
+
+CRITERIA: dict[str, Criterion] = {
+    "active_magnitude": active_magnitude,
+    "activity": activity,
+    "apoz": apoz,
+    "inactive": inactive,
+    "inactive_magnitude": inactive_magnitude,
+    "magnitude": magnitude,
+    "mean_activation": mean_activation,
+    "random_": random_,
+}
+
+
+def named(name: str) -> Criterion:
+    """The criterion called `name` in CRITERIA."""
+    if name not in CRITERIA:
+        raise unknown("criterion", name, CRITERIA)
+    return CRITERIA[name]

@@ -1,0 +1,20 @@
+"""APoZ: one minus the average percentage of zeros of the neuron's output.
+
+    s_o = a_o / n        (APoZ itself is 1 - s_o; neurons with a high APoZ go)
+
+Paper: Hu, Peng, Tai, Tang, "Network trimming", arXiv:1607.03250, 2016, equation 1.
+Differs: ranks like `activity` inside a layer, and across layers when all saw equally many samples and positions.
+"""
+
+from torch import Tensor
+
+from sapwood.criterion import Criterion, Seen
+from sapwood.statistics import active, count
+
+
+def score(w_OI: Tensor, seen: Seen) -> Tensor:
+    """The share of samples and positions with a positive output."""
+    return seen[active].double() / seen[count]
+
+
+apoz = Criterion(score, needs=(active, count), per="output", rescaling_invariant=True)

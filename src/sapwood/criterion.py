@@ -1,0 +1,71 @@
+"""Criterion: what the evidence says about each weight or neuron of one layer; and its use on every layer."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sapwood.errors import InputError
+from sapwood.observe import Evidence, Layer, Statistic, chosen
+from sapwood.select import Scores
+
+Seen = Mapping[str, Tensor]  # statistic -> its sum, for one layer
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Higher stays.
+
+    `score(w_OI, seen)` is local and pure: one layer's weight, flattened to outputs x (inputs times kernel
+    positions), and what that layer saw. It returns w's shape (per="weight"), [O] (per="output") or [I] (per="input").
+    `rescaling_invariant` declares that multiplying a ReLU unit's incoming weights and dividing its outgoing ones
+    changes no score; the laws hold a criterion to what it declares.
+    """
+
+    score: Callable[[Tensor, Seen], Tensor]
+    needs: tuple[Statistic, ...] = ()
+    per: Literal["weight", "output", "input"] = "weight"
+    rescaling_invariant: bool = False
+
+
+@torch.no_grad()
+def score(
+    model: nn.Module,
+    criterion: Criterion,
+    evidence: Evidence | None = None,
+    *,
+    only: Iterable[str] | None = None,
+    per_neuron: bool = False,
+) -> Scores:
+    """A criterion applied to each layer: {parameter name: scores shaped like the parameter}.
+
+    Scores of outputs or inputs are repeated over the weights they stand for. `per_neuron` replaces every weight's
+    score by the sum over its neuron's incoming weights, so that selection takes neurons one after another.
+    """
+    return {
+        f"{name}.weight": _spread(name, layer, criterion, (evidence or {}).get(name, {}), per_neuron)
+        for name, layer in chosen(model, only).items()
+    }
+
+
+def _spread(name: str, layer: Layer, criterion: Criterion, seen: Seen, per_neuron: bool) -> Tensor:
+    for statistic in criterion.needs:
+        if statistic not in seen:
+            raise InputError(
+                f"the criterion needs statistic {str(statistic)!r} of layer {name!r}; "
+                f"gather it with observing(model, {statistic})"
+            )
+    w_OI = layer.weight.detach().flatten(1)
+    raw = criterion.score(w_OI, seen)
+    expected = {"weight": w_OI.shape, "output": w_OI.shape[:1], "input": w_OI.shape[1:]}[criterion.per]
+    if raw.shape != expected:
+        raise InputError(
+            f"the criterion gave layer {name!r} scores of shape {tuple(raw.shape)}; "
+            f"per={criterion.per!r} means {tuple(expected)}"
+        )
+    s_OI = {"weight": raw, "output": raw[:, None], "input": raw[None]}[criterion.per] if raw.dim() == 1 else raw
+    if per_neuron and criterion.per != "output":
+        s_OI = s_OI.expand_as(w_OI).double().sum(1, keepdim=True)
+    return s_OI.expand_as(w_OI).reshape(layer.weight.shape)

@@ -1,0 +1,76 @@
+"""One process or many: wrap the model for the loss, add up what was seen, agree on what was decided.
+
+Without an initialised process group every function here does nothing, so callers need not ask.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sapwood.observe import Evidence
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this one is; 0 writes the files."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+def wrap(model: nn.Module) -> nn.Module:
+    """A callable for computing the loss only; names, masks and checkpoints always come from the raw model."""
+    return DistributedDataParallel(model) if world() > 1 else model
+
+
+def share(count: int) -> slice:
+    """Which rows of a batch of `count` this process takes."""
+    return slice(rank(), count, world())
+
+
+def add_up(evidence: Evidence) -> Evidence:
+    """The sums over all processes, in new tensors: this process's own sums go on growing."""
+    if world() == 1:
+        return evidence
+    return {layer: {name: _summed(value) for name, value in sums.items()} for layer, sums in evidence.items()}
+
+
+def add_up_numbers(sums: Mapping[str, float]) -> dict[str, float]:
+    """Sums of plain numbers over all processes, in float64."""
+    if world() == 1:
+        return dict(sums)
+    total = _summed(torch.tensor(list(sums.values()), dtype=torch.float64))
+    return dict(zip(sums, total.tolist(), strict=True))
+
+
+def agree(masks: Mapping[str, Tensor]) -> None:
+    """Raise unless every process holds the same masks: a digest of them is compared."""
+    if world() == 1:
+        return
+    mine = int.from_bytes(digest(masks)[:7], "big")
+    both = torch.tensor([mine, -mine])
+    dist.all_reduce(both, op=dist.ReduceOp.MAX)
+    if both[0].item() != -both[1].item():
+        raise RuntimeError("processes decided on different masks; is the data order or the seed not the same in all?")
+
+
+def digest(tensors: Mapping[str, Tensor]) -> bytes:
+    """A fingerprint of names, types, shapes and bytes."""
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().clone(memory_format=torch.contiguous_format)
+        state.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+        state.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return state.digest()
+
+
+def _summed(value: Tensor) -> Tensor:
+    total = value.clone()
+    dist.all_reduce(total)
+    return total

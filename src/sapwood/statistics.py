@@ -1,0 +1,27 @@
+"""The statistics: what can be seen of a layer, each a sum over samples (and positions).
+
+Shape suffixes: N samples times positions, I inputs times kernel positions, O outputs. Sums over many
+samples are kept in float64 or int64, so that the order of batches changes nothing that matters.
+"""
+
+import torch
+from torch import Tensor
+
+from sapwood.observe import Sight, Statistic
+
+
+def _positive(s: Sight) -> Tensor:
+    # A comparison that writes bool and a sum of bools are both several times slower than these passes.
+    return s.y_NO.relu().sign_().sum(0).to(torch.int64)
+
+
+count = Statistic("count", lambda s: torch.tensor(s.y_NO.shape[0], device=s.y.device))
+active = Statistic("active", _positive)
+inactive = Statistic("inactive", lambda s: s.y_NO.shape[0] - _positive(s))
+output_sum = Statistic("output_sum", lambda s: s.y_NO.relu().sum(0, dtype=torch.float64))
+output_square = Statistic("output_square", lambda s: s.y_NO.relu().double().square().sum(0))
+input_square = Statistic("input_square", lambda s: s.x_NI.double().square().sum(0))
+gram = Statistic("gram", lambda s: s.x_NI.double().T @ s.x_NI.double())
+weight_grad = Statistic("weight_grad", lambda s: s.gy_NO.double().T @ s.x_NI.double(), backward=True)
+
+STATISTICS = {str(s): s for s in (count, active, inactive, output_sum, output_square, input_square, gram, weight_grad)}
