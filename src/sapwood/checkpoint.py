@@ -1,0 +1,159 @@
+"""Checkpoints: plain values and tensors to one safetensors file and back. Nothing is ever unpickled.
+
+A tree of dicts, lists, numbers, strings and tensors is split in two: the tensors go into the file as they are, the
+rest as JSON into its header. The file is written beside its place and renamed, so it is whole or absent; a digest
+of the tensors tells a damaged file from a good one.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from sapwood.errors import InputError
+from sapwood.processes import digest
+
+FORMAT = "sapwood-1"
+TENSOR, TUPLE = "__tensor__", "__tuple__"
+
+
+def write(path: Path, tree: Mapping[str, Any]) -> None:
+    """Save the tree; the old file stays until the new one is complete."""
+    replace(path, encode(tree))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tree that `write` saved, on the CPU; a missing, foreign, truncated or damaged file is refused."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"there is no checkpoint at {path}") from None
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+    return decode(content, str(path))
+
+
+def encode(tree: Mapping[str, Any]) -> bytes:
+    """The tree as the bytes of a safetensors file."""
+    tensors: dict[str, Tensor] = {}
+    plain = _taken_apart(tree, "", tensors)
+    return save(tensors, metadata=_metadata(tensors, json.dumps(plain)))
+
+
+def fingerprint(tree: Mapping[str, Any]) -> str:
+    """A digest of the tree's words and tensors: equal for equal trees, which the bytes of two files need not be."""
+    tensors: dict[str, Tensor] = {}
+    plain = _taken_apart(tree, "", tensors)
+    return _metadata(tensors, json.dumps(plain))["digest"]
+
+
+def decode(content: bytes, origin: str = "the checkpoint") -> dict[str, Any]:
+    """The tree that `encode` packed; `origin` is what errors call it."""
+    try:
+        tensors = load(content)
+        header = _header(content)
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{origin} is not a readable checkpoint ({error}); delete it to start afresh") from error
+    if header.get("format") != FORMAT:
+        raise InputError(
+            f"{origin} was not written by this version of sapwood: its format is "
+            f"{header.get('format')!r}, not {FORMAT!r}; delete it to start afresh"
+        )
+    if header != _metadata(tensors, header.get("tree", "")):
+        raise InputError(f"{origin} is damaged: its content does not match its digest; delete it to start afresh")
+    tree = _put_together(json.loads(header["tree"]), tensors)
+    assert isinstance(tree, dict)
+    return tree
+
+
+def _metadata(tensors: Mapping[str, Tensor], tree: str) -> dict[str, str]:
+    """The header's entries, with a digest over the tensors and over the words."""
+    words = torch.frombuffer(bytearray(tree.encode() or b" "), dtype=torch.uint8)
+    return {"format": FORMAT, "tree": tree, "digest": digest({**tensors, "": words}).hex()}
+
+
+def _header(content: bytes) -> dict[str, str]:
+    """The file's own words: safetensors begins with the length of a JSON header, which has them as __metadata__."""
+    length = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    return metadata
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` at `path` in one step: written beside, flushed to disk, renamed; nothing is left on failure."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose a folder that can be written"
+        ) from error
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _taken_apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
+    """The value with every tensor replaced by a reference to its name in `tensors`."""
+    match value:
+        case Tensor():
+            tensors[at] = value.detach().cpu().contiguous().clone()
+            return {TENSOR: at}
+        case Mapping():
+            pairs = [[_key(k, at), _taken_apart(v, f"{at}/{k}" if at else str(k), tensors)] for k, v in value.items()]
+            return {"__map__": pairs} if any(not isinstance(k, str) for k, _ in pairs) else dict(pairs)
+        case tuple():
+            return {TUPLE: [_taken_apart(v, f"{at}/{i}", tensors) for i, v in enumerate(value)]}
+        case list():
+            return [_taken_apart(v, f"{at}/{i}", tensors) for i, v in enumerate(value)]
+        case None | bool() | int() | float() | str():
+            return value
+    raise InputError(
+        f"a checkpoint cannot hold {at!r}: it is a {type(value).__name__}; "
+        "keep tensors, numbers, strings, lists and dicts in run.memory"
+    )
+
+
+def _key(key: Any, at: str) -> str | int:
+    if isinstance(key, (str, int)) and not isinstance(key, bool):
+        return str(key) if isinstance(key, str) else key
+    raise InputError(f"a checkpoint cannot hold the key {key!r} of {at!r}: use strings or integers")
+
+
+def _put_together(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    match value:
+        case {"__tensor__": name}:
+            return tensors[name]
+        case {"__tuple__": items}:
+            return tuple(_put_together(v, tensors) for v in items)
+        case {"__map__": pairs}:
+            return {key: _put_together(v, tensors) for key, v in pairs}
+        case dict():
+            return {key: _put_together(v, tensors) for key, v in value.items()}
+        case list():
+            return [_put_together(v, tensors) for v in value]
+    return value
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's random generators that training can read: the CPU's and the device's."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
+
+
+def restore_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """The generators as `random_state` found them."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -1,0 +1,214 @@
+"""Run: everything that changes while a network is trained and pruned. Saving it is saving everything.
+
+Resuming is replay: `start(..., saved=...)` gives a fresh run that knows its saved state; the method is called again
+from its first line, calls of `train` that were over return without a step, and the one that was interrupted loads
+the saved state and goes on. A method therefore needs no code for resuming, under one rule: what it computes from
+trained weights and still needs later is kept in `run.memory`, most easily through `run.remember`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sapwood import checkpoint, processes
+from sapwood import masks as mask
+from sapwood.errors import InputError
+from sapwood.hold import Held, hold
+from sapwood.masks import Masks
+from sapwood.task import Loss, Task
+
+T = TypeVar("T")
+
+
+class Run:
+    """One training run: model, optimiser, masks, where it stands, and what it remembers. Made by `start`."""
+
+    def __init__(self, task: Task, seed: int, model: nn.Module, device: torch.device) -> None:
+        self.task, self.seed, self.device = task, seed, device
+        self.model = model
+        self.optimizer: Optimizer = task.optimizer(model.parameters())
+        self.loss: Loss = task.loss
+        self.forward: nn.Module = processes.wrap(model)  # for computing the loss only
+        self.masks: Masks = {}
+        self.step = 0  # steps made
+        self.round = 0  # prunes made
+        self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
+        self.memory: dict[str, Any] = {}  # what the method keeps: tensors, numbers, strings, dicts of them
+        self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
+        self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
+        self.phase = 0  # which call of train is in progress
+        self.begun = 0  # the step at which it began
+        self._calls = 0  # calls of train in this life
+        self._saved: Mapping[str, Any] | None = None  # state to be loaded when the interrupted phase is reached
+        self._held: Held | None = None
+
+    def prune(self, masks: Mapping[str, Tensor]) -> None:
+        """New masks in place of the old ones: applied now, held from now on. Counts as one more round."""
+        self._set_masks(masks)
+        processes.agree(self.masks)
+        self.round += 1
+
+    def release(self) -> None:
+        """No masks any more: pruned weights are still 0 but may grow back."""
+        self._set_masks({})
+
+    def sparsity(self) -> float:
+        """The fraction of exact zeros among the weights (not biases) of all layers that have a weight matrix."""
+        weights = {name: p for name, p in self.model.named_parameters() if p.dim() > 1}
+        total = sum(p.numel() for p in weights.values())
+        masked = {name: p * self.masks[name] if name in self.masks else p for name, p in weights.items()}
+        return mask.zeros(masked) / total if total else 0.0
+
+    def rewind(self, weights: Mapping[str, Tensor]) -> None:
+        """Values go back to `weights` (a state_dict); masks stay in force."""
+        self.model.load_state_dict(dict(weights))
+        if not self.dense:
+            mask.apply_(dict(self.model.named_parameters()), self.masks)
+
+    def become(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
+        """Go on with another network, or with the same one and a fresh optimiser; masks end here.
+
+        Every parameter the optimiser trains must belong to the model, or it would not be saved.
+        """
+        fresh = self.task.optimizer(model.parameters()) if optimizer is None else optimizer
+        mine = {id(p) for p in model.parameters()}
+        strangers = [tuple(p.shape) for group in fresh.param_groups for p in group["params"] if id(p) not in mine]
+        if strangers:
+            raise InputError(
+                f"the optimiser trains parameters of shape {strangers} that are not the model's; "
+                "register them in the model, so that checkpoints hold them"
+            )
+        self._set_masks({})
+        self.model, self.optimizer = model.to(self.device), fresh
+        self.forward = processes.wrap(model)
+
+    def remember(self, name: str, compute: Callable[[], T]) -> T:
+        """compute() the first time, cloned; the same value ever after, also after a restart."""
+        kept = self.memory.setdefault("remembered", {})
+        if name not in kept:
+            kept[name] = _cloned(compute())
+        value: T = _cloned(kept[name])
+        return value
+
+    def save(self, path: Path) -> None:
+        """Write the run's state to `path`, in one step."""
+        checkpoint.write(path, self.state())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that changes, as a tree of plain values and tensors."""
+        return {
+            "task": fingerprint(self.task),
+            "seed": self.seed,
+            "step": self.step,
+            "round": self.round,
+            "phase": self.phase,
+            "begun": self.begun,
+            "dense": self.dense,
+            "masks": dict(self.masks),
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "memory": self.memory,
+            "sums": self.sums,
+            "random": checkpoint.random_state(self.device),
+        }
+
+    def enter(self) -> bool:
+        """A call of train begins: False when it was over in an earlier life; loads the saved state if it is the one."""
+        call, self._calls = self._calls, self._calls + 1
+        if call < self.phase:
+            return False
+        if self._saved is not None:
+            saved, self._saved = self._saved, None
+            self._load(saved)
+        else:
+            self.begun = self.step
+        return True
+
+    def leave(self) -> None:
+        """The call of train is over, by its own end or because the method had enough."""
+        self.phase = self._calls
+
+    def _load(self, saved: Mapping[str, Any]) -> None:
+        self.dense = saved["dense"]
+        self._set_masks(saved["masks"])
+        self.model.load_state_dict(saved["model"])  # after the masks, which would turn -0.0 into 0.0
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.step, self.round, self.begun = saved["step"], saved["round"], saved["begun"]
+        self.sums = dict(saved["sums"])
+        _refill(self.memory, _moved(saved["memory"], self.device))
+        checkpoint.restore_random_state(saved["random"], self.device)
+
+    def _set_masks(self, masks: Mapping[str, Tensor]) -> None:
+        parameters = dict(self.model.named_parameters())
+        mask.validate(masks, parameters)
+        if self._held is not None:
+            self._held.release()
+        self._held = hold(self.model, self.optimizer, masks) if masks and not self.dense else None
+        self.masks = {name: keep.to(self.device) for name, keep in masks.items()}
+
+
+def start(
+    task: Task, seed: int = 0, *, device: torch.device | str = "cpu", saved: Path | Mapping[str, Any] | None = None
+) -> Run:
+    """A run of `task`, fresh or to be resumed from `saved`: a checkpoint's path, or what `checkpoint.read` gave.
+
+    Seeds torch's generators, so that initial weights and dropout depend on `seed` alone.
+    """
+    where = torch.device(device)
+    state = checkpoint.read(saved) if isinstance(saved, Path) else saved
+    torch.manual_seed(seed)
+    here = replace(task, data=task.data.to(where)) if task.data.train.inputs.device != where else task
+    run = Run(here, seed, task.model().to(where), where)
+    if state is not None:
+        _refuse_other_run(state, task, seed)
+        run.phase, run._saved = state["phase"], state
+        _refill(run.memory, _moved(state["memory"], where))
+    return run
+
+
+def fingerprint(task: Task) -> str:
+    """A digest of what a checkpoint depends on: the data (every 97th sample), its order, the batch size."""
+    samples = {
+        f"{name}/{part}": tensor[::97]
+        for name in ("train", "valid", "test")
+        for part, tensor in zip(("inputs", "targets"), getattr(task.data, name), strict=True)
+    }
+    sizes = torch.tensor([task.batch_size, *(len(getattr(task.data, n).targets) for n in ("train", "valid", "test"))])
+    return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"
+
+
+def _refuse_other_run(state: Mapping[str, Any], task: Task, seed: int) -> None:
+    if state.get("task") != fingerprint(task) or state.get("seed") != seed:
+        raise InputError(
+            f"the checkpoint is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is "
+            f"{fingerprint(task)!r}, seed {seed}; has the data or the task changed? "
+            "Start in another folder, or delete the checkpoint"
+        )
+
+
+def _refill(target: dict[str, Any], source: Mapping[str, Any]) -> None:
+    """Make `target` equal to `source` without replacing dicts: a method may hold on to one of them."""
+    for key in [k for k in target if k not in source]:
+        del target[key]
+    for key, value in source.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _refill(target[key], value)
+        else:
+            target[key] = value
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, dict):
+        return {key: _moved(v, device) for key, v in value.items()}
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+def _cloned(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _cloned(v) for key, v in value.items()}
+    return value.detach().clone() if isinstance(value, Tensor) else value

@@ -1,0 +1,121 @@
+"""Task: a model, its data and how it is trained; a value that never changes."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sapwood.errors import InputError
+
+
+class Batch(NamedTuple):
+    """Samples and what should be said of them. A whole split is a Batch too."""
+
+    inputs: Tensor  # [B, ...]
+    targets: Tensor  # [B, ...], class labels for classification
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same samples on another device."""
+        return Batch(self.inputs.to(device), self.targets.to(device))
+
+    def rows(self, index: Tensor | slice) -> "Batch":
+        """The samples at `index`, whole numbers or a slice."""
+        if isinstance(index, slice):
+            return Batch(self.inputs[index], self.targets[index])
+        # Indexing with brackets gives the same, element by element: at 784 numbers a row it takes far longer.
+        return Batch(self.inputs.index_select(0, index), self.targets.index_select(0, index))
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three splits. Decisions read `train` and `valid`; `test` is for the last number only."""
+
+    train: Batch
+    valid: Batch
+    test: Batch
+
+    def __post_init__(self) -> None:
+        for name in ("train", "valid", "test"):
+            _refuse_bad_split(name, getattr(self, name))
+
+    def to(self, device: torch.device | str) -> "Data":
+        """The same splits on another device."""
+        return Data(self.train.to(device), self.valid.to(device), self.test.to(device))
+
+
+Loss = Callable[[nn.Module, Batch, Tensor], Tensor]  # (model, batch, the model's outputs) -> mean over the batch
+Metrics = Callable[[Tensor, Batch], dict[str, Tensor]]  # (outputs, batch) -> sums over the batch's samples
+
+
+def classification_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
+    """Cross-entropy of logits [B, C] with labels [B], mean over the batch."""
+    return nn.functional.cross_entropy(outputs, batch.targets)
+
+
+def classification_metrics(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """How many samples have their label as the arg-max of the logits."""
+    return {"accuracy": (outputs.argmax(1) == batch.targets).sum()}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned from what, and by which recipe.
+
+    Data order is a function of (seed, epoch), so a checkpoint has nothing to say about it.
+    `model` and `optimizer` are called afresh by `start`; `model` runs under the run's seed.
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    data: Data
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    batch_size: int = 32
+    loss: Loss = classification_loss
+    metrics: Metrics = classification_metrics
+    classes: int | None = None  # when given, labels outside [0, classes) are refused
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"task {self.name!r}: batch_size is {self.batch_size}; give at least 1")
+        if self.classes is not None:
+            for name in ("train", "valid", "test"):
+                _refuse_bad_labels(self.name, name, getattr(self.data, name).targets, self.classes)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the training split, the last one possibly smaller."""
+        return -(-len(self.data.train.targets) // self.batch_size)
+
+    def batches(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The training batches of one epoch from the `first`-th on: a fresh shuffle for each (seed, epoch)."""
+        train = self.data.train
+        order = torch.randperm(len(train.targets), generator=_generator(seed, epoch)).to(train.targets.device)
+        for index in order.split(self.batch_size)[first:]:
+            yield train.rows(index)
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+
+
+def _refuse_bad_split(name: str, split: Batch) -> None:
+    inputs, targets = split
+    if len(inputs) == 0 or len(targets) == 0:
+        raise InputError(f"the {name} split is empty: inputs {tuple(inputs.shape)}; give at least one sample")
+    if len(inputs) != len(targets):
+        raise InputError(f"the {name} split has {len(inputs)} inputs but {len(targets)} targets; they must pair up")
+    if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
+        bad = int(torch.isfinite(inputs).logical_not().sum())
+        raise InputError(f"the {name} split's inputs hold {bad} NaN or infinite values; clean the data first")
+
+
+def _refuse_bad_labels(task: str, split: str, labels: Tensor, classes: int) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise InputError(
+            f"task {task!r}: {split} labels run from {low} to {high}; with {classes} classes "
+            f"they must lie in 0..{classes - 1}"
+        )
