@@ -1,0 +1,65 @@
+"""Tiny: a network and a task so small that every law can be tried at every step."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from sapwood.observe import Evidence, hidden, observe
+from sapwood.statistics import STATISTICS
+from sapwood.task import Batch, Data, Task
+
+SAMPLES, INPUTS, CLASSES = 48, 6, 3
+
+
+def tiny_model(dropout: float = 0.0) -> nn.Sequential:
+    """6-8-8-3 with ReLU, float64. The hidden layer is square, so that a transposed score is not found by its shape."""
+    torch_layers = [
+        nn.Linear(INPUTS, 8),
+        nn.ReLU(),
+        nn.Linear(8, 8),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(8, CLASSES),
+    ]
+    return nn.Sequential(*torch_layers).double()
+
+
+def tiny_samples(samples: int = SAMPLES, seed: int = 0) -> Batch:
+    """Random inputs whose class is the largest of their first three numbers."""
+    luck = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(samples, INPUTS, generator=luck, dtype=torch.float64)
+    return Batch(inputs, inputs[:, :CLASSES].argmax(1))
+
+
+def tiny_task(optimizer: Callable[..., Optimizer] = SGD, **options: float) -> Task:
+    """The tiny network with dropout, so that random state matters, 6 steps an epoch, momentum unless told otherwise."""
+    recipe = options or ({"lr": 0.1, "momentum": 0.9} if optimizer is SGD else {"lr": 0.01})
+    data = Data(tiny_samples(), tiny_samples(16, seed=1), tiny_samples(16, seed=2))
+    return Task("tiny", partial(tiny_model, 0.2), data, partial(optimizer, **recipe), batch_size=8, classes=CLASSES)
+
+
+def seeded_model(seed: int = 0) -> nn.Sequential:
+    """The tiny network without dropout, with weights from `seed`; the global random state is left alone."""
+    with seeded(seed):
+        return tiny_model()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The CPU's global random generator starts from `seed` inside, and is as it was afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def all_evidence(model: nn.Module) -> Evidence:
+    """Every statistic of every hidden layer over the tiny samples."""
+    return observe(model, [tiny_samples()], *STATISTICS.values(), loss=_summed_loss, only=hidden(model))
+
+
+def _summed_loss(outputs: Tensor, batch: Batch) -> Tensor:
+    return nn.functional.cross_entropy(outputs, batch.targets, reduction="sum")

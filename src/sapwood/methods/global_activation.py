@@ -1,0 +1,80 @@
+"""Global activation-based pruning: count how often neurons fire while training, prune the least active everywhere.
+
+Whenever the running training accuracy reaches the next mark, the lowest-scored share of all hidden weights goes.
+
+    marks: first + c (target - first) / cycles      shares: sparsity * base^c / sum_i base^i, of all weights
+
+Paper: Ganguli & Chong, "Activation-based pruning of neural networks", Algorithms 17(1):48, 2024, Algorithms 1-3.
+`criterion` "activity" is the paper's *Neurons*, "active_magnitude" its *Neurons & Weights*; any other criterion under
+the same shares and marks is a control ("random_" or "magnitude" with per_neuron=True: random neurons, column norm).
+Differs: a stop cancels the prune that would fall on the same epoch; one neuron of each layer always stays;
+`plateau`, off by default, fires a cycle when the accuracy has stopped rising, so that the sparsity asked for is met.
+"""
+
+from collections.abc import Iterator
+
+from sapwood import criteria, phases, processes, schedule
+from sapwood import cycles as cycle
+from sapwood.errors import refuse_unless
+from sapwood.observe import Evidence, hidden, observing
+from sapwood.run import Run
+from sapwood.train import Moment, train
+
+
+def global_activation(
+    run: Run,
+    *,
+    sparsity: float = 0.8,
+    cycles: int = 5,
+    criterion: str = "activity",
+    per_neuron: bool = False,
+    shares: str = "geometric",
+    base: float = 0.8,
+    first: float = 0.80,
+    target: float = 0.98,
+    source: str = "stream",
+    probe: int = 32,
+    reset: str = "never",
+    base_of: str = "all",
+    granularity: str = "weight",
+    plateau: int = 0,
+    stop: str = "spikes",
+    epochs: int = 500,
+    retrain: int = 0,
+) -> Iterator[Moment]:
+    """Prunes in `cycles` while training. What is counted is `source`: every training sample of every step ("stream"),
+    or `probe` samples at each epoch's end ("probe"); counts start anew "after_cycle" or "never".
+    """  # fmt: skip
+    refuse_unless("source", source, ("stream", "probe"))
+    refuse_unless("reset", reset, ("never", "after_cycle"))
+    refuse_unless("granularity", granularity, ("weight", "neuron"))
+    judge, layers = criteria.named(criterion), hidden(run.model)
+    counts = cycle.counts(run, sparsity, cycles, shares=shares, base=base, base_of=base_of)
+    marks = schedule.marks(first, target, cycles)
+    ended = phases.ending(target=target, stop=stop)
+    run.memory.setdefault("notes", {})["cycles_planned"] = cycles
+    seen: Evidence = run.memory.setdefault("seen", {})
+    streamed = judge.needs if source == "stream" else ()
+    with observing(run.model, *streamed, only=layers, training=True, into=seen):
+        for now in train(run, epochs=epochs):
+            over = ended(run, now)
+            if now.ends_epoch and not over and run.round < cycles:
+                if source == "probe":
+                    cycle.gather(seen, cycle.probe(run, judge, layers, probe))
+                if cycle.due(run, now, marks[run.round], plateau=plateau):
+                    total = processes.add_up(seen) if source == "stream" else seen
+                    cycle.prune_lowest(
+                        run,
+                        judge,
+                        total,
+                        layers,
+                        counts[run.round],
+                        per_neuron=per_neuron,
+                        whole_neurons=granularity == "neuron",
+                    )
+                    if reset == "after_cycle":
+                        seen.clear()
+            yield now
+            if over:
+                break
+    yield from phases.retrain(run, epochs=retrain, target=target, stop=stop)

@@ -1,0 +1,58 @@
+"""Gradual magnitude pruning: the smallest weights go, little by little, on a polynomial schedule.
+
+    s(t) = s_f + (s_i - s_f) (1 - (t - begin) / (end - begin))^power
+
+Paper: Zhu & Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression",
+arXiv:1710.01878, 2017, equation 1. With dense_epochs, end=2, land=False it is the baseline M of Ganguli & Chong 2024.
+Differs: hidden layers only (their large networks prune all but the first); a removed weight does not come back.
+"""
+
+from collections.abc import Iterator
+
+from sapwood import phases, schedule, select
+from sapwood.criteria.magnitude import magnitude
+from sapwood.criterion import score
+from sapwood.errors import InputError, refuse_unless
+from sapwood.observe import hidden
+from sapwood.run import Run
+from sapwood.train import Moment, train
+
+
+def gradual_magnitude(
+    run: Run,
+    *,
+    sparsity: float = 0.8,
+    initial: float = 0.0,
+    begin: float = 1.0,
+    end: float = 20.0,
+    every: int = 100,
+    epochs: int = 40,
+    power: float = 3.0,
+    land: bool = True,
+    scope: str = "per_layer",
+    dense_epochs: int = 0,
+    target: float = 0.98,
+    stop: str = "spikes",
+    retrain: int = 0,
+) -> Iterator[Moment]:
+    """Prunes every `every` steps from epoch `begin` to epoch `end` of `epochs`, after up to `dense_epochs` without.
+
+    `scope`: each layer to the same sparsity ("per_layer"), or one ranking over all ("everywhere"). `land` makes the
+    last prune fall on `end` exactly. The dense phase ends by `target` and `stop`; the pruning phase takes all its epochs.
+    """
+    refuse_unless("scope", scope, ("per_layer", "everywhere"))
+    if not 0 <= begin <= end <= epochs:
+        raise InputError(f"begin={begin}, end={end}, epochs={epochs}: need 0 <= begin <= end <= epochs")
+    layers, pick = hidden(run.model), select.per_layer if scope == "per_layer" else select.everywhere
+    per_epoch = run.task.steps_per_epoch
+    wanted = schedule.polynomial(
+        round(begin * per_epoch), round(end * per_epoch), every, sparsity, initial=initial, power=power, land=land
+    )
+    if dense_epochs:
+        yield from phases.fit(run, epochs=dense_epochs, target=target, stop=stop)
+    for now in train(run, epochs=epochs):
+        due = wanted(run.step - run.begun)
+        if due is not None:
+            run.prune(pick(score(run.model, magnitude, only=layers), due, among=run.masks))
+        yield now
+    yield from phases.retrain(run, epochs=retrain, target=target, stop=stop)
