@@ -1,0 +1,30 @@
+"""The data sets, by name: how each is loaded, and how it is fetched beforehand. Loading never downloads."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sapwood.data import digits, fashion_mnist, mnist
+from sapwood.data.files import Progress
+from sapwood.data.images import Images
+from sapwood.errors import unknown
+
+
+class DataSet(NamedTuple):
+    """What can be done with a data set."""
+
+    load: Callable[[], Images]  # reads local files only
+    fetch: Callable[[Progress | None], None]  # makes sure that `load` will find them
+
+
+DATASETS: dict[str, DataSet] = {
+    "digits": DataSet(digits.load, digits.fetch),
+    "fashion_mnist": DataSet(fashion_mnist.load, fashion_mnist.fetch),
+    "mnist": DataSet(mnist.load, mnist.fetch),
+}
+
+
+def fetch(name: str, progress: Progress | None = None) -> None:
+    """Download what is missing of a data set, into the cache; everything else in the library reads local files only."""
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS)
+    DATASETS[name].fetch(progress)

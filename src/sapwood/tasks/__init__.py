@@ -1,0 +1,32 @@
+"""The tasks, by name. Calling an entry reads its data set from local files; importing this reads nothing."""
+
+from collections.abc import Callable
+
+from sapwood.task import Task
+from sapwood.tasks.lenet300_mnist import lenet300_mnist
+from sapwood.tasks.mlp_digits import mlp_digits
+from sapwood.tasks.mlp_fashion import mlp_fashion
+from sapwood.tasks.mlp_fashion_smoke import mlp_fashion_smoke
+
+TASKS: dict[str, Callable[[], Task]] = {
+    "lenet300_mnist": lenet300_mnist,
+    "mlp_digits": mlp_digits,
+    "mlp_fashion": mlp_fashion,
+    "mlp_fashion_smoke": mlp_fashion_smoke,
+}
+
+# Raised whenever a task's data, network or recipe changes, so that earlier results are not taken for its own.
+TASK_VERSIONS: dict[str, int] = {
+    "lenet300_mnist": 1,
+    "mlp_digits": 1,
+    "mlp_fashion": 1,
+    "mlp_fashion_smoke": 1,
+}
+
+# Which entry of sapwood.data.DATASETS each task reads: what to fetch before its trials start.
+TASK_DATA: dict[str, str] = {
+    "lenet300_mnist": "mnist",
+    "mlp_digits": "digits",
+    "mlp_fashion": "fashion_mnist",
+    "mlp_fashion_smoke": "fashion_mnist",
+}

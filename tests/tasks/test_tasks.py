@@ -1,0 +1,172 @@
+"""Tasks: each in the table, each epoch every training sample once, each batch a function of (seed, epoch)."""
+
+import pkgutil
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+
+from sapwood import tasks
+from sapwood.data import DATASETS, mnist
+from sapwood.data.images import Images
+from sapwood.errors import InputError
+from sapwood.tasks import TASK_DATA, TASK_VERSIONS, TASKS
+from sapwood.tasks.split import first, split
+
+ALL = [name if name == "mlp_digits" else pytest.param(name, marks=pytest.mark.data) for name in TASKS]
+
+
+ORDERS = [(0, 0), (0, 1), (1, 0), (1, 1)]  # (seed, epoch)
+
+
+def tell_apart(batch):
+    """A number for each sample, of its pixels and label, that another sample hardly has."""
+    return batch.inputs.sum(1, dtype=torch.float64) + 1_000 * batch.targets
+
+
+def numbered(train=10, test=4):
+    """Images whose pixels and labels say which sample they are."""
+    pixels = torch.arange(max(train, test), dtype=torch.uint8)[:, None, None].expand(-1, 2, 3)
+    return Images(pixels[:train], torch.arange(train), pixels[:test], torch.arange(test))
+
+
+def test_every_task_file_is_in_every_table():
+    names = {module.name for module in pkgutil.iter_modules(tasks.__path__)} - {"split"}
+    assert names == set(TASKS) == set(TASK_VERSIONS) == set(TASK_DATA)
+    assert all(version >= 1 for version in TASK_VERSIONS.values())
+    assert set(TASK_DATA.values()) <= set(DATASETS)
+
+
+def test_importing_the_tasks_reads_no_data_and_no_scikit_learn():
+    program = (
+        "import sys, sapwood.tasks, sapwood.data as data\n"
+        "assert not any(name.startswith('sklearn') for name in sys.modules)\n"
+        "assert all(s.load.cache_info().currsize == 0 for s in data.DATASETS.values())"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_first_images_validate_and_the_rest_train():
+    data = split(numbered(), valid=3, white=10)
+    assert data.valid.targets.tolist() == [0, 1, 2]
+    assert data.train.targets.tolist() == [3, 4, 5, 6, 7, 8, 9]
+    assert data.test.targets.tolist() == [0, 1, 2, 3]
+    for part in (data.train, data.valid, data.test):
+        assert torch.equal(part.inputs, part.targets[:, None].expand(-1, 6) / 10)
+
+
+@pytest.mark.parametrize("valid", [-1, 0, 10, 11])
+def test_a_validation_part_that_leaves_nothing_is_refused(valid):
+    with pytest.raises(InputError, match=f"valid is {valid}; of 10"):
+        split(numbered(), valid=valid)
+
+
+def test_a_subset_is_the_beginning():
+    few = first(numbered(), train=5, test=2)
+    assert [part.shape[0] for part in few] == [5, 5, 2, 2]
+    assert few.train_labels.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_task_fits_together(real_data, name):
+    task = real_data(TASKS[name])
+    assert task.name == name == TASKS[name].__name__
+    network = task.model()
+    for part in (task.data.train, task.data.valid, task.data.test):
+        few = part.rows(slice(0, 3))
+        outputs = network(few.inputs)
+        assert outputs.shape == (3, task.classes)
+        assert bool(torch.isfinite(task.loss(network, few, outputs)))
+        assert 0 <= float(part.inputs.min()) < 0.1
+        assert float(part.inputs.max()) == 1
+        assert sorted(part.targets.unique().tolist()) == list(range(10))
+    assert len(task.optimizer(network.parameters()).param_groups[0]["params"]) == len(list(network.parameters()))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_epoch_shows_every_training_sample_once(real_data, name):
+    task = real_data(TASKS[name])
+    batches = list(task.batches(seed=3, epoch=1))
+    assert len(batches) == task.steps_per_epoch
+    assert all(len(batch.targets) == task.batch_size for batch in batches[:-1])
+    seen, train = torch.cat([tell_apart(batch) for batch in batches]), tell_apart(task.data.train)
+    assert not torch.equal(seen, train)
+    torch.testing.assert_close(seen.sort().values, train.sort().values, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("first_batch", [0, 1, 63, 64, 65, 72])
+def test_batches_from_the_middle_are_the_tail_of_the_whole(first_batch):
+    task = TASKS["mlp_digits"]()
+    whole = list(task.batches(seed=5, epoch=2))
+    tail = list(task.batches(seed=5, epoch=2, first=first_batch))
+    assert len(whole) == 73
+    assert len(tail) == len(whole) - first_batch
+    for one, other in zip(tail, whole[first_batch:], strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert torch.equal(one.targets, other.targets)
+
+
+def test_other_seeds_and_other_epochs_are_other_orders():
+    task = TASKS["mlp_digits"]()
+    orders = [torch.cat([batch.targets for batch in task.batches(seed, epoch)]) for seed, epoch in ORDERS]
+    assert not any(torch.equal(one, other) for one, other in pairwise(orders))
+    assert torch.equal(orders[0], torch.cat([batch.targets for batch in task.batches(*ORDERS[0])]))
+
+
+@pytest.mark.data
+def test_the_activation_pruning_paper_s_split_and_recipe(real_data):
+    task = real_data(TASKS["mlp_fashion"])
+    train, valid = task.data.train, task.data.valid
+    assert (len(train.targets), len(valid.targets), len(task.data.test.targets)) == (54_000, 6_000, 10_000)
+    assert int((train.targets == 0).sum()) == 5_440
+    assert int((valid.targets == 0).sum()) == 560
+    assert (task.batch_size, task.steps_per_epoch) == (32, 1_688)
+    options = task.optimizer(task.model().parameters()).defaults
+    assert [options[name] for name in ("lr", "momentum", "weight_decay", "nesterov")] == [0.01, 0, 0, False]
+
+
+@pytest.mark.data
+def test_the_smoke_task_is_the_beginning_of_the_whole_with_its_network(real_data):
+    whole, smoke = real_data(TASKS["mlp_fashion"]), real_data(TASKS["mlp_fashion_smoke"])
+    assert [len(part.targets) for part in (smoke.data.train, smoke.data.valid, smoke.data.test)] == [5_400, 600, 1_000]
+    assert torch.equal(smoke.data.valid.inputs, whole.data.valid.inputs[:600])
+    assert torch.equal(smoke.data.test.targets, whole.data.test.targets[:1_000])
+    shapes = [[tuple(p.shape) for p in task.model().parameters()] for task in (whole, smoke)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.data
+def test_building_a_task_twice_decodes_its_files_once(real_data):
+    real_data(mnist.load)
+    before = mnist.load.cache_info().misses
+    real_data(TASKS["lenet300_mnist"])
+    real_data(TASKS["lenet300_mnist"])
+    assert mnist.load.cache_info().misses == before
+
+
+def training_accuracy(task, seed, epochs):
+    """The running accuracy of each epoch, scored before each step, as the stopping rules read it."""
+    torch.manual_seed(seed)
+    network = task.model()
+    optimizer = task.optimizer(network.parameters())
+    for epoch in range(epochs):
+        right = 0
+        for batch in task.batches(seed, epoch):
+            outputs = network(batch.inputs)
+            right += int(task.metrics(outputs, batch)["accuracy"])
+            optimizer.zero_grad()
+            task.loss(network, batch, outputs).backward()
+            optimizer.step()
+        yield right / len(task.data.train.targets)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_digits_are_learned_as_the_recipe_promises(seed):
+    assert max(training_accuracy(TASKS["mlp_digits"](), seed, 20)) >= 0.98
+
+
+@pytest.mark.data
+def test_the_smoke_task_passes_the_first_trigger_within_a_few_epochs(real_data):
+    assert max(training_accuracy(real_data(TASKS["mlp_fashion_smoke"]), 0, 6)) >= 0.80
