@@ -1,0 +1,1 @@
+"""Studies: trials run, resumed and recorded in files; tables, claims and a report made of them."""

@@ -1,0 +1,37 @@
+"""Claim: a number that a paper gives, where it gives it, and whether the rows agree."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from sapwood.study.table import Summary, Table
+
+Verdict = Literal["reproduced", "not reproduced", "cannot be judged"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, and how the same number is found in a study's table (None: the rows for it are missing)."""
+
+    where: str  # "table 2, row G1"
+    text: str
+    value: float
+    tolerance: float
+    found: Callable[[Table], Summary | None]
+
+
+def verdict(claim: Claim, ours: Summary | None) -> Verdict:
+    """The rule, with the band value ± tolerance:
+
+    reproduced: our mean lies in the band. Not reproduced: it lies outside, and so does all of its 95 % interval.
+    Cannot be judged: there are no rows; or the mean lies outside but the interval reaches into the band; or there is
+    one seed only and it lies outside, since it has no interval that could clear the band.
+    """
+    if ours is None or ours.n == 0:
+        return "cannot be judged"
+    low, high = claim.value - claim.tolerance, claim.value + claim.tolerance
+    if low <= ours.mean <= high:
+        return "reproduced"
+    if ours.low is None or ours.high is None:
+        return "cannot be judged"
+    return "not reproduced" if ours.low > high or ours.high < low else "cannot be judged"

@@ -1,0 +1,153 @@
+"""Pools: the same job on many items, one after another or in several processes at once.
+
+A pool is a function (job, items, tell) -> iterator of (item, error), in the order they finish; error is None when all
+went well. One item's failure is its own: the others go on. `tell` is called in the parent, with whatever a job says.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
+from typing import Any, TypeVar
+
+import torch
+
+from sapwood.errors import InputError
+
+T = TypeVar("T")
+Job = Callable[[T, Callable[[Any], None]], None]  # (item, tell)
+Outcome = tuple[T, str | None]
+Pool = Callable[[Job[T], Iterable[T], Callable[[Any], None]], Iterator[Outcome[T]]]
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+KILLED = "its worker process was killed (out of memory?); run the same command again to go on where it was last saved"
+
+
+def serial(job: Job[T], items: Iterable[T], tell: Callable[[Any], None]) -> Iterator[Outcome[T]]:
+    """One item after another, in this process."""
+    for item in items:
+        yield item, _attempt(job, item, tell)
+
+
+def processes(workers: int) -> Pool[Any]:
+    """A pool of so many processes, each with one thread: for small networks, whose operations are not worth sharing."""
+    if workers < 1:
+        raise InputError(f"workers is {workers}; give at least 1")
+
+    def pool(job: Job[T], items: Iterable[T], tell: Callable[[Any], None]) -> Iterator[Outcome[T]]:
+        waiting = list(items)[::-1]
+        slots = [_Slot() for _ in range(min(workers, len(waiting)))]
+        try:
+            for slot in slots:
+                slot.take(job, waiting.pop())
+            while busy := [slot for slot in slots if slot.running is not None]:
+                wait([slot.running for slot in busy if slot.running], timeout=0.1, return_when=FIRST_COMPLETED)
+                for slot in busy:
+                    finished = slot.outcome(tell)
+                    if finished is not None and waiting:
+                        slot.take(job, waiting.pop())
+                    if finished is not None:
+                        yield finished
+        finally:
+            _close(slots)
+
+    return pool
+
+
+class _Slot:
+    """A place for one worker process, with its own executor: a worker that is killed takes no other one with it."""
+
+    def __init__(self) -> None:
+        self.running: Future[str | None] | None = None
+        self.item: Any = None
+        self.workers: set[Any] = set()  # its processes: the one at work, and those that were killed
+        self._open()
+
+    def _open(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.told: SimpleQueue[Any] = context.SimpleQueue()
+        self.executor = ProcessPoolExecutor(1, context, _prepare, (self.told,))
+
+    def take(self, job: Job[Any], item: Any) -> None:
+        """Begin with an item; a worker that is gone is replaced."""
+        self.item, before = item, set(multiprocessing.active_children())
+        with _one_thread_in_environment():  # a new process is started in here, and reads it before torch does
+            try:
+                self.running = self.executor.submit(_work, job, item)
+            except BrokenProcessPool:
+                self._open()
+                self.running = self.executor.submit(_work, job, item)
+        self.workers |= set(multiprocessing.active_children()) - before
+
+    def outcome(self, tell: Callable[[Any], None]) -> Outcome[Any] | None:
+        """Passes on what the worker has told; (item, error) once it is finished."""
+        assert self.running is not None
+        over = self.running.done()  # asked first: what was told before the end is then all there
+        while not self.told.empty():
+            tell(self.told.get())
+        if not over:
+            return None
+        failure = self.running.exception()
+        error = self.running.result() if failure is None else KILLED
+        self.running = None
+        return self.item, error if failure is None or isinstance(failure, BrokenProcessPool) else _said(failure)
+
+
+def _close(slots: Sequence[_Slot]) -> None:
+    """End the workers: at once those that are in the middle of something, which they can resume."""
+    for slot in slots:
+        for worker in slot.workers if slot.running is not None else ():
+            worker.terminate()
+        slot.executor.shutdown(wait=True, cancel_futures=True)
+
+
+_tell: Callable[[Any], None]  # set in each worker
+
+
+def _prepare(told: "SimpleQueue[Any]") -> None:
+    """The first thing a worker does. Ctrl-C is the parent's business: it ends its workers."""
+    global _tell
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _tell = told.put
+
+
+def _work(job: Job[Any], item: Any) -> str | None:
+    return _attempt(job, item, _tell_parent)
+
+
+def _tell_parent(said: Any) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)  # nobody is waiting for the results; they can be resumed
+    _tell(said)
+
+
+def _attempt(job: Job[T], item: T, tell: Callable[[Any], None]) -> str | None:
+    try:
+        job(item, tell)
+    except Exception as error:
+        return _said(error)
+    return None
+
+
+def _said(error: BaseException) -> str:
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _one_thread_in_environment() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,246 @@
+"""Run: one trial, in its folder - recorded as it goes, saved every so often, resumed where it stopped, or left alone.
+
+trial.json         identity, options, provenance of each life     rows.jsonl           what was found
+state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network at the end
+done               when it is over                                failed               the traceback, when it fails
+"""
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sapwood import checkpoint
+from sapwood.errors import InputError
+from sapwood.methods import METHODS
+from sapwood.run import Run, fingerprint, start
+from sapwood.study.final import final_measures
+from sapwood.study.provenance import provenance, usable
+from sapwood.study.rows import Row, RowFile, cut
+from sapwood.study.trial import Trial
+from sapwood.task import Task
+from sapwood.tasks import TASKS
+from sapwood.train import Moment
+
+try:
+    import fcntl
+except ImportError:  # Windows; two processes on one trial are then not noticed
+    fcntl = None  # type: ignore[assignment]
+
+Final = Callable[[Run], Iterable[tuple[str, str, float]]]  # (split, metric, value) ...
+
+
+class Progress(NamedTuple):
+    """Where a trial stands, for people."""
+
+    trial_id: str
+    row: str
+    seed: int
+    text: str
+    done: float | None = None  # 0..1 of its epochs; None when nobody knows
+    finished: bool = False
+    error: str | None = None
+
+
+Tell = Callable[[Progress], None]
+
+
+def ignore(progress: Progress) -> None:
+    """Tells nobody."""
+
+
+def run_into(results: Path, trial: Trial, tell: Tell = ignore, *, device: str = "cpu") -> None:
+    """`run_trial` in the folder named after the trial's id: the job that pools are given, with `results` filled in."""
+    run_trial(trial, results / trial.id, device=device, tell=tell)
+
+
+def run_trial(
+    trial: Trial,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    tell: Tell = ignore,
+    save_every: float = 10.0,
+    final: Final = final_measures,
+) -> None:
+    """Make the trial's results exist: nothing to do, go on from the last save, or start.
+
+    Saves when `save_every` seconds have passed, between two steps. An exception leaves its traceback in `failed`.
+    """
+    usable(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    _refuse_other_trial(trial, folder)
+    if (folder / "done").exists():
+        (folder / "state.safetensors").unlink(missing_ok=True)
+        tell(_progress(trial, "done before", done=1.0, finished=True))
+        return
+    with _alone(folder), _failures_kept(folder):
+        _live(trial, folder, device, tell, save_every, final)
+
+
+def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float, final: Final) -> None:
+    """One life of a trial: from its start or its last save to its end."""
+    state_file = folder / "state.safetensors"
+    state = checkpoint.read(state_file) if state_file.exists() else None
+    task = TASKS[trial.task]()
+    run = start(task, trial.seed, device=device, saved=state)
+    _introduce(trial, folder, device, task, resumed=state is not None)
+    kept = cut(folder / "rows.jsonl", state["step"] if state else -1)
+    with RowFile(folder / "rows.jsonl") as rows:
+        record = _Record(run, rows, state_file, save_every, kept, state)
+        run.between = record.between
+        tell(_progress(trial, f"resumed at step {state['step']}" if state else "starting"))
+        with closing(METHODS[trial.method](run, **trial.all_options())) as moments:  # type: ignore[type-var]
+            for moment in moments:
+                record.see(moment)
+                if moment.ends_epoch:
+                    tell(_standing(trial, run, moment))
+        record.end(final)
+    checkpoint.write(folder / "weights.safetensors", {"model": dict(run.model.state_dict()), "masks": dict(run.masks)})
+    _write_json(folder / "done", record.sums())
+    state_file.unlink(missing_ok=True)
+    tell(_progress(trial, "done", done=1.0, finished=True))
+
+
+class _Record:
+    """Writes a run's rows as they come, and its state every so often."""
+
+    def __init__(
+        self, run: Run, rows: RowFile, state: Path, every: float, kept: list[Row], saved: dict[str, Any] | None
+    ) -> None:
+        self.run, self.rows, self.state, self.every = run, rows, state, every
+        # From the rows, not from the state: a prune between a moment and the save after it has no row yet.
+        self.round = max((int(r.value or 0) for r in kept if (r.split, r.metric) == ("prune", "round")), default=0)
+        self.phase: int = saved["phase"] if saved else 0
+        self.before: float = saved.get("seconds", 0.0) if saved else 0.0
+        self.began = self.saved = time.monotonic()
+
+    def see(self, moment: Moment) -> None:
+        """What a moment has to say: epochs' metrics, and that there was a prune."""
+        self.phase = moment.phase
+        self._pruned()
+        if moment.ends_epoch:
+            named = ((*name.partition("_")[::2], value) for name, value in moment.metrics.items())
+            standing = (("network", "sparsity", self.run.sparsity()), ("network", "round", float(self.run.round)))
+            self.rows.write(*(self._row(split, metric, value) for split, metric, value in (*named, *standing)))
+
+    def between(self, run: Run) -> None:
+        """All that followed from a step has been done: time to save, now and then."""
+        self._pruned()
+        if time.monotonic() - self.saved >= self.every:
+            self.rows.settle()
+            checkpoint.write(self.state, run.state() | {"seconds": self._seconds()})
+            self.saved = time.monotonic()
+
+    def end(self, final: Final) -> None:
+        """The rows of the trial's end."""
+        self._pruned()
+        self.rows.write(*(self._row(*each)._replace(phase=None) for each in final(self.run)))
+        self.rows.settle()
+
+    def sums(self) -> dict[str, float]:
+        """Seconds spent (what an interruption lost does not count), steps, epochs."""
+        return {"seconds": round(self._seconds(), 3), "steps": self.run.step, "epochs": self._epoch()}
+
+    def _pruned(self) -> None:
+        if self.run.round != self.round:
+            self.round = self.run.round
+            now = (("prune", "round", float(self.round)), ("prune", "sparsity", self.run.sparsity()))
+            self.rows.write(*(self._row(*each) for each in now))
+
+    def _row(self, split: str, metric: str, value: float) -> Row:
+        return Row(self.run.step, self._epoch(), self.phase, split, metric, value)
+
+    def _epoch(self) -> int:
+        return -(-self.run.step // self.run.task.steps_per_epoch)
+
+    def _seconds(self) -> float:
+        return self.before + time.monotonic() - self.began
+
+
+def _progress(trial: Trial, text: str, done: float | None = None, finished: bool = False) -> Progress:
+    return Progress(trial.id, trial.row, trial.seed, text, done, finished)
+
+
+def _standing(trial: Trial, run: Run, moment: Moment) -> Progress:
+    accuracy = moment.metrics.get("valid_accuracy")
+    shown = f"valid accuracy {accuracy:.3f}" if accuracy is not None else f"loss {moment.loss:.3g}"
+    text = f"epoch {moment.epoch}, {shown}, sparsity {run.sparsity():.2f}"
+    return _progress(trial, text, _share_done(trial, moment.epoch))
+
+
+def _share_done(trial: Trial, epoch: int) -> float | None:
+    """Of the epochs asked for; unknown where a rule may end the training earlier."""
+    options = trial.all_options()
+    lengths = [options.get(name) or 0 for name in ("epochs", "dense_epochs", "retrain")]
+    total = sum(length for length in lengths if isinstance(length, int))
+    return min(1.0, epoch / total) if total and options.get("stop", "epochs") == "epochs" else None
+
+
+def _refuse_other_trial(trial: Trial, folder: Path) -> None:
+    """The folder is this trial's, or nobody's yet; a new label of the same trial is written down."""
+    path = folder / "trial.json"
+    if not path.exists():
+        return
+    found = read_trial(folder)
+    if found["identity"] != trial.identity:
+        raise InputError(
+            f"{folder} holds another trial, {found['identity']}; this one is {trial.identity}; "
+            "use another results folder, or delete that one"
+        )
+    if found["row"] != trial.row:
+        _write_json(path, found | {"row": trial.row})
+
+
+def read_trial(folder: Path) -> dict[str, Any]:
+    """What trial.json says."""
+    path = folder / "trial.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found["identity"], found["row"], found["options"], found["provenance"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}); delete {folder} and run the trial again") from error
+    return found
+
+
+def _introduce(trial: Trial, folder: Path, device: str, task: Task, *, resumed: bool) -> None:
+    """Write trial.json; every life adds what it was made with."""
+    earlier = read_trial(folder)["provenance"] if resumed else []
+    about = {"id": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed}
+    more = {"options": trial.all_options(), "identity": trial.identity, "data": fingerprint(task)}
+    _write_json(folder / "trial.json", about | more | {"provenance": [*earlier, provenance(device)]})
+
+
+def _write_json(path: Path, value: Any) -> None:
+    checkpoint.replace(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process works in a folder at a time; the lock goes with the process, however it ends."""
+    handle = os.open(folder, os.O_RDONLY) if fcntl is not None else None
+    try:
+        if handle is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for torn in folder.glob(".*.*[0-9]"):  # files that a killed process was writing
+            torn.unlink(missing_ok=True)
+        yield
+    except BlockingIOError:
+        raise InputError(f"another process is running the trial in {folder}; wait for it or end it") from None
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextmanager
+def _failures_kept(folder: Path) -> Iterator[None]:
+    (folder / "failed").unlink(missing_ok=True)
+    try:
+        yield
+    except Exception:
+        (folder / "failed").write_text(traceback.format_exc(), encoding="utf-8")
+        raise

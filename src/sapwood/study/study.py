@@ -1,0 +1,119 @@
+"""Study: trials to run and what to make of their rows; one Python file per study, found by its name."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sapwood.errors import InputError, unknown
+from sapwood.study.claim import Claim
+from sapwood.study.grid import Grid
+from sapwood.study.table import Table
+from sapwood.study.trial import Trial
+
+SCALES = ("smoke", "small", "paper")  # from "does it run at all" to what the claims are about
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing of a study's rows; `draw` is also given the folder, where the trials' weights are."""
+
+    title: str
+    caption: str
+    draw: Callable[[Table, Path], Any]  # -> matplotlib.figure.Figure
+
+
+@dataclass(frozen=True)
+class Tabled:
+    """A table for people, made of a study's rows."""
+
+    title: str
+    caption: str
+    build: Callable[[Table], Grid]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file's STUDY is."""
+
+    name: str
+    title: str
+    paper: str
+    trials: Callable[[str], Iterable[Trial]]
+    claims: Sequence[Claim] = ()
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Tabled] = ()
+    summary: Callable[[Table], Sequence[str]] | None = None  # paragraphs for the top of the report, made of the rows
+    command: str = ""  # when it is not `sapwood run NAME --scale SCALE`
+    notes: str = ""
+
+    def at(self, scale: str) -> list[Trial]:
+        """The trials of one scale; two rows that are the same trial are refused."""
+        if scale not in SCALES:
+            raise unknown("scale", scale, SCALES)
+        trials = list(self.trials(scale))
+        if not trials:
+            raise InputError(f"study {self.name!r} has no trials at scale {scale!r}")
+        seen: dict[str, Trial] = {}
+        for trial in trials:
+            if trial.id in seen:
+                raise InputError(
+                    f"study {self.name!r}: rows {seen[trial.id].row!r} and {trial.row!r} are the same trial with seed "
+                    f"{trial.seed}; leave one out or give it other options"
+                )
+            seen[trial.id] = trial
+        return trials
+
+
+def find(name_or_file: str) -> Study:
+    """The study in studies/NAME.py, under the current folder or beside the package's source, or in the file given."""
+    if name_or_file.endswith(".py"):
+        path = Path(name_or_file)
+        if not path.is_file():
+            raise InputError(f"there is no study file {name_or_file!r}; check the path, or give a study's name")
+        return _load(path)
+    files = _files()
+    if name_or_file not in files:
+        raise unknown("study", name_or_file, files)
+    return _load(files[name_or_file])
+
+
+def found() -> dict[str, Study]:
+    """All studies that `find` knows by name."""
+    return {name: _load(path) for name, path in sorted(_files().items())}
+
+
+def _files() -> dict[str, Path]:
+    """The study files by name; the current folder's win. Scripts that define no STUDY are none."""
+    files: dict[str, Path] = {}
+    for folder in (_checkout() / "studies", Path.cwd() / "studies"):
+        for path in folder.glob("[!_]*.py"):
+            if "\nSTUDY" in path.read_text(encoding="utf-8", errors="replace"):
+                files[path.stem] = path
+    return files
+
+
+def _checkout() -> Path:
+    """Where the package's source is, when it is installed from a checkout; else a folder that has no studies."""
+    return Path(__file__).resolve().parents[3]
+
+
+def _load(path: Path) -> Study:
+    name = f"sapwood_study_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None  # the name ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look it up there
+    try:
+        spec.loader.exec_module(module)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"study file {path} cannot be loaded ({type(error).__name__}: {error}); mend it") from error
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise InputError(f"study file {path} has no STUDY that is a sapwood.study.study.Study; define one")
+    return study

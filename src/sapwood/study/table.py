@@ -1,0 +1,111 @@
+"""Table: the rows of all trials in a folder, tidy - one number a row, everything known about it in columns."""
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy.stats import t as student
+
+from sapwood import checkpoint
+from sapwood.study.rows import Row, read_rows
+from sapwood.study.run import read_trial
+
+Table = list[dict[str, Any]]  # columns: trial, row, method, task, seed, those of Row, and every option
+
+
+class Summary(NamedTuple):
+    """A mean over seeds and its 95 % interval, which one value alone does not have."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def read(folder: Path, trials: Collection[str] | None = None) -> Table:
+    """The rows of every trial in `folder`, or of those whose ids are given, finished or not."""
+    table: Table = []
+    for file in sorted(folder.glob("*/trial.json")):
+        if trials is None or file.parent.name in trials:
+            about = read_trial(file.parent)
+            mine = {"trial": about["id"], **{name: about[name] for name in ("row", "method", "task", "seed")}}
+            # Options last, and only under names that are free: an option may be called like a column.
+            more = {name: value for name, value in about["options"].items() if name not in {*mine, *Row._fields}}
+            table += [mine | row._asdict() | more for row in read_rows(file.parent / "rows.jsonl")]
+    return table
+
+
+def write_csv(rows: Table, path: Path) -> None:
+    """The table as CSV, in one step; options that a method does not have are empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["trial", "row", *Row._fields]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    checkpoint.replace(path, text.getvalue().encode())
+
+
+def final(rows: Table) -> Table:
+    """The rows measured once, when a trial was over."""
+    return [row for row in rows if row["phase"] is None]
+
+
+def while_training(rows: Table) -> Table:
+    """The rows seen along the way: one per epoch, and at each prune."""
+    return [row for row in rows if row["phase"] is not None]
+
+
+def summary(values: Iterable[float]) -> Summary:
+    """Mean and 95 % interval: mean ± t(0.975, n - 1) s / sqrt(n), s the standard deviation with n - 1."""
+    seen = [float(value) for value in values]
+    mean = statistics.fmean(seen) if seen else math.nan
+    if len(seen) < 2:
+        return Summary(mean, None, None, len(seen))
+    half = float(student.ppf(0.975, len(seen) - 1)) * statistics.stdev(seen) / math.sqrt(len(seen))
+    return Summary(mean, mean - half, mean + half, len(seen))
+
+
+def over_seeds(rows: Table, metric: str, split: str, by: str = "row") -> dict[Any, Summary]:
+    """A final metric for each value of column `by`, in the order they come; trials that lack it do not count."""
+    return {key: summary(values.values()) for key, values in by_seed(rows, metric, split, by).items()}
+
+
+def difference(rows: Table, metric: str, split: str, first: Hashable, second: Hashable) -> Summary | None:
+    """The final metric of row `first` minus that of `second`, seed by seed; None without a seed that both have."""
+    found = by_seed(rows, metric, split)
+    one, other = found.get(first, {}), found.get(second, {})
+    pairs = [one[seed] - other[seed] for seed in one if seed in other]
+    return summary(pairs) if pairs else None
+
+
+def by_epoch(rows: Table, metric: str, split: str, label: str) -> dict[int, list[float]]:
+    """A metric of one row at the end of each epoch, one value per seed."""
+    found: dict[int, list[float]] = {}
+    for row in while_training(rows):
+        if (row["metric"], row["split"], row["row"]) == (metric, split, label) and row["value"] is not None:
+            found.setdefault(row["epoch"], []).append(row["value"])
+    return dict(sorted(found.items()))
+
+
+def labels(rows: Table) -> list[str]:
+    """The rows' labels in the order they come."""
+    return list(dict.fromkeys(row["row"] for row in rows))
+
+
+def in_order(rows: Table, wanted: Sequence[str]) -> Table:
+    """The table with its trials in the order of the ids `wanted`."""
+    place = {trial: at for at, trial in enumerate(wanted)}
+    return sorted(rows, key=lambda row: place.get(row["trial"], len(place)))
+
+
+def by_seed(rows: Table, metric: str, split: str, by: str = "row") -> dict[Any, dict[int, float]]:
+    """A final metric for each value of column `by`, seed by seed."""
+    found: dict[Any, dict[int, float]] = {}
+    for row in final(rows):
+        if (row["metric"], row["split"]) == (metric, split) and row["value"] is not None and by in row:
+            found.setdefault(row[by], {})[row["seed"]] = row["value"]
+    return found

@@ -1,0 +1,145 @@
+"""Trial: one training run as a value - a method, a task, a seed and options - and its identity.
+
+A method's signature is its list of options: their names, types and defaults are read from it, here and nowhere else.
+"""
+
+import inspect
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from sapwood.errors import InputError, unknown
+from sapwood.methods import METHOD_VERSIONS, METHODS
+from sapwood.tasks import TASK_VERSIONS, TASKS
+
+Value = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is run, in a few names and numbers, so that it travels between processes. Made by `Trial.make`."""
+
+    method: str
+    task: str
+    seed: int
+    options: tuple[tuple[str, Value], ...] = ()  # those that differ from the method's defaults, by name
+    row: str = field(default="", compare=False)  # its label in a study; not part of what it is
+
+    @classmethod
+    def make(cls, method: str, task: str, seed: int, row: str = "", **options: Value) -> "Trial":
+        """A checked trial; options equal to the method's defaults are left out."""
+        if task not in TASKS:
+            raise unknown("task", task, TASKS)
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
+        checked = checked_options(method, options)
+        usual = defaults(method)
+        if missing := [name for name in option_types(method) if name not in usual and name not in checked]:
+            raise InputError(f"method {method!r} needs option {missing[0]!r}, which has no default; give it a value")
+        different = {name: value for name, value in checked.items() if name not in usual or usual[name] != value}
+        return cls(method, task, seed, tuple(sorted(different.items())), row or method)
+
+    @property
+    def id(self) -> str:
+        """A short digest of the identity: the trial's folder is called so."""
+        canonical = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return blake2b(canonical.encode(), digest_size=6).hexdigest()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that the results depend on, as far as it is said by name; defaults are covered by the versions."""
+        return {
+            "method": f"{self.method}@{METHOD_VERSIONS[self.method]}",
+            "task": f"{self.task}@{TASK_VERSIONS[self.task]}",
+            "seed": self.seed,
+            "options": dict(self.options),
+        }
+
+    def all_options(self) -> dict[str, Value]:
+        """Every option of the method with the value it has in this trial."""
+        return defaults(self.method) | dict(self.options)
+
+
+def option_types(method: str) -> dict[str, Any]:
+    """The annotation of each option of a method: its keyword-only parameters."""
+    return {name: parameter.annotation for name, parameter in _parameters(method).items()}
+
+
+def defaults(method: str) -> dict[str, Value]:
+    """The default of each option that has one."""
+    return {name: p.default for name, p in _parameters(method).items() if p.default is not inspect.Parameter.empty}
+
+
+def checked_options(method: str, options: Mapping[str, Value]) -> dict[str, Value]:
+    """The options, each of the type its annotation says (whole numbers become floats where floats are asked for)."""
+    types = option_types(method)
+    for name in options:
+        if name not in types:
+            raise unknown(f"option of method {method!r}:", name, types)
+    return {name: _checked(method, name, value, types[name]) for name, value in options.items()}
+
+
+def parse_option(method: str, name: str, text: str) -> Value:
+    """An option's value from what was typed, read as its annotation says: true/false, numbers, none, words."""
+    types = option_types(method)
+    if name not in types:
+        raise unknown(f"option of method {method!r}:", name, types)
+    for kind in (bool, NoneType, int, float, str):
+        if any(_kind(each) is kind for each in _alternatives(types[name])):
+            try:
+                return _checked(method, name, _READ[kind](text), types[name])
+            except (ValueError, KeyError) as error:
+                if isinstance(error, InputError):
+                    raise
+    raise _wrong_type(method, name, text, types[name])
+
+
+_READ: dict[Any, Any] = {
+    bool: lambda text: {"true": True, "false": False}[text.strip().lower()],
+    NoneType: lambda text: {"none": None}[text.strip().lower()],
+    int: int,
+    float: float,
+    str: str,
+}
+
+
+def _parameters(method: str) -> dict[str, inspect.Parameter]:
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    every = inspect.signature(METHODS[method], eval_str=True).parameters
+    return {name: p for name, p in every.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _checked(method: str, name: str, value: Value, annotation: Any) -> Value:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"option {name!r} of method {method!r} is {value}; give a finite number")
+    alternatives = _alternatives(annotation)
+    if any(_fits(value, each) for each in alternatives):
+        return value
+    if float in alternatives and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    raise _wrong_type(method, name, value, annotation)
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union; a literal's allowed values count as a member together."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _kind(annotation: Any) -> Any:
+    return type(get_args(annotation)[0]) if get_origin(annotation) is Literal else annotation
+
+
+def _fits(value: Value, annotation: Any) -> bool:
+    if get_origin(annotation) is Literal:
+        return value in get_args(annotation)
+    return type(value) is (NoneType if annotation is None else annotation)
+
+
+def _wrong_type(method: str, name: str, value: Value, annotation: Any) -> InputError:
+    wanted = annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")
+    return InputError(f"option {name!r} of method {method!r} is {value!r}; it must be {wanted}")

@@ -1,0 +1,138 @@
+"""Quickstart: seven ways to train a small network with a fifth of its hidden weights, on digits, in a minute or so.
+
+Expected: no number of any paper; digits are too easy for that. It shows what the library does and how it reports.
+Every row trains for the same 60 epochs and prunes the hidden layers to sparsity 0.8; a cycle that waits for an
+accuracy the network no longer reaches is made when the training accuracy has not risen for three epochs.
+Run: sapwood run quickstart (or: make demo). Every scale is the same.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from sapwood.study.grid import MINUS, number
+from sapwood.study.plots import accuracies, curves, weight_maps
+from sapwood.study.study import Figure, Study
+from sapwood.study.table import Summary, Table, difference, over_seeds
+from sapwood.study.trial import Trial, Value
+
+Options = dict[str, Value]
+
+SEEDS = (0, 1, 2)
+SPARSITY = 0.8
+EPOCHS = 60
+ALL_EPOCHS: Options = {"stop": "epochs", "epochs": EPOCHS}
+CYCLES: Options = {"sparsity": SPARSITY, "plateau": 3, **ALL_EPOCHS}
+GLOBAL: Options = {"base_of": "prunable", **CYCLES}
+RANDOM = "random neurons"
+ROWS: dict[str, tuple[str, Options]] = {
+    "dense": ("dense", ALL_EPOCHS),
+    "global Neurons": ("global_activation", {"criterion": "activity", **GLOBAL}),
+    "global Neurons & Weights": ("global_activation", {"criterion": "active_magnitude", **GLOBAL}),
+    "local Neurons": ("local_activation", {"criterion": "activity", **CYCLES}),
+    "local Neurons & Weights": ("local_activation", {"criterion": "active_magnitude", **CYCLES}),
+    "magnitude": ("gradual_magnitude", {"sparsity": SPARSITY, "begin": 5.0, "end": 30.0, "every": 73, **ALL_EPOCHS}),
+    # Layer by layer: in one ranking of all layers, sums of random numbers would put those with fewer inputs last.
+    RANDOM: ("local_activation", {"criterion": "random_", "per_neuron": True, **CYCLES}),
+}
+BY_ACTIVITY = [label for label in ROWS if "Neurons" in label]
+
+
+def trials(scale: str) -> Iterator[Trial]:
+    """Each row with each seed; a seed's trials are neighbours, so that all rows have something early."""
+    for seed in SEEDS:
+        for label, (method, options) in ROWS.items():
+            yield Trial.make(method, "mlp_digits", seed, label, **options)
+
+
+def summary(rows: Table) -> Iterator[str]:
+    """What the numbers say, in words that follow from them."""
+    accuracy = over_seeds(rows, "accuracy", "test")
+    if len(accuracy) < 2:
+        yield "Too few rows have finished to compare any."
+        return
+    yield _ranking(accuracy)
+    yield _sparsities(over_seeds(rows, "sparsity_hidden", "network"))
+    yield from _against_random(rows, accuracy)
+
+
+def _ranking(accuracy: dict[str, Summary]) -> str:
+    """Best and worst by the mean, and the dense network."""
+    pruned = {label: found for label, found in accuracy.items() if label != "dense"}
+    best, worst = max(pruned, key=lambda label: pruned[label].mean), min(pruned, key=lambda label: pruned[label].mean)
+    words = (
+        f"Test accuracy, mean [95 % interval] over {_seeds(accuracy.values())}: of the pruned rows {best} has the "
+        f"highest, {number(pruned[best])}, and {worst} the lowest, {number(pruned[worst])}"
+    )
+    return words + (f"; the dense network has {number(accuracy['dense'])}." if "dense" in accuracy else ".")
+
+
+def _sparsities(found: dict[str, Summary]) -> str:
+    """Whether the rows are comparable: do they have the sparsity asked for?"""
+    pruned = {label: each for label, each in found.items() if label != "dense"}
+    short = [f"{label} ({number(each)})" for label, each in pruned.items() if abs(each.mean - SPARSITY) > 0.005]
+    if short:
+        return f"Not comparable with the rest, as not at sparsity {SPARSITY} of the hidden layers: {', '.join(short)}."
+    return f"All {len(pruned)} pruned rows are at sparsity {SPARSITY} of the hidden layers after {EPOCHS} epochs."
+
+
+def _against_random(rows: Table, accuracy: dict[str, Summary]) -> Iterator[str]:
+    """Does knowing what is active help? The difference to random neurons, seed by seed."""
+    pairs = [(label, difference(rows, "accuracy", "test", label, RANDOM)) for label in BY_ACTIVITY if label in accuracy]
+    found = [(label, gap) for label, gap in pairs if gap is not None]
+    sorts: dict[str, list[str]] = {}
+    for label, gap in found:
+        sorts.setdefault(_sort(gap), []).append(f"{label} ({_signed(gap)})")
+    if found:
+        yield (
+            f"Against {RANDOM}, by the difference in test accuracy seed by seed: "
+            + "; ".join(f"{sort}: {', '.join(each)}" for sort, each in sorts.items())
+            + f". With {_seeds(gap for _, gap in found)}, rows that cannot be told apart may still differ."
+        )
+
+
+def _sort(gap: Summary) -> str:
+    if gap.low is None or gap.high is None or gap.low <= 0 <= gap.high:
+        return "random is as good, as far as this can tell"
+    return "better than random" if gap.mean > 0 else "worse than random"
+
+
+def _signed(gap: Summary) -> str:
+    words = f"{gap.mean:+.3f}"
+    if gap.low is not None and gap.high is not None:
+        words += f" [{gap.low:+.3f}, {gap.high:+.3f}]"
+    return words.replace("-", MINUS)
+
+
+def _seeds(found: Iterable[Summary]) -> str:
+    counts = sorted({each.n for each in found})
+    words = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{words} seed" if words == "1" else f"{words} seeds"
+
+
+STUDY = Study(
+    name="quickstart",
+    title="Quickstart: seven ways to prune a small network on digits",
+    paper="Rows after Ganguli & Chong, Algorithms 17(1):48, 2024, and Zhu & Gupta, arXiv:1710.01878; other data.",
+    trials=trials,
+    summary=lambda rows: list(summary(rows)),
+    command="sapwood run quickstart",
+    notes="Network 64-100-80-60-40-10 on scikit-learn's 8 x 8 digits: 1,154 train, 288 validate, 355 test.",
+    figures=(
+        Figure(
+            "Test accuracy",
+            "Circles: seeds. Diamond: their mean. Bar: its 95 % interval (Student's t), wide with three seeds.",
+            accuracies,
+        ),
+        Figure(
+            "Training",
+            "Means over seeds; the band runs from the lowest to the highest seed. Sparsity is of all weights, "
+            "the output layer's included. Training accuracy is averaged over the epoch's batches while it trains.",
+            curves,
+        ),
+        Figure(
+            "Which weights of the first hidden layer are left",
+            "Seed 0, after training; black: not 0. A row is a neuron, a column one of the 64 pixels. "
+            "The dense map is what all rows start from.",
+            weight_maps("hidden1.weight"),
+        ),
+    ),
+)

@@ -1,0 +1,91 @@
+"""The quickstart: its rows are comparable, and its sentences follow from the numbers."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sapwood.study.pool import serial
+from sapwood.study.report import report
+from sapwood.study.run import run_into
+from sapwood.study.study import SCALES, find
+from sapwood.study.table import over_seeds, read
+
+STUDY = find(str(Path(__file__).parents[2] / "studies" / "quickstart.py"))
+ROWS = {"dense": 0.97, "global Neurons": 0.90, "local Neurons": 0.96, "random neurons": 0.955}
+
+
+def rows_with(accuracy, sparsity=0.8, noise=0.004, seeds=3):
+    """Final rows with these mean accuracies, spread a little over the seeds."""
+    return [
+        {
+            "trial": f"{label}{seed}",
+            "row": label,
+            "seed": seed,
+            "phase": None,
+            "split": split,
+            "metric": metric,
+            "value": v,
+        }
+        for seed in range(seeds)
+        for label, mean in accuracy.items()
+        for split, metric, v in (
+            ("test", "accuracy", mean + noise * (seed - 1) * (-1 if label == "dense" else 1 + len(label) % 3)),
+            ("network", "sparsity_hidden", 0.0 if label == "dense" else sparsity),
+        )
+    ]
+
+
+def said(*args, **kwargs):
+    return " ".join(STUDY.summary(rows_with(*args, **kwargs)))
+
+
+def test_every_scale_has_seven_rows_with_three_seeds_and_one_budget():
+    trials = STUDY.at("smoke")
+    assert all(STUDY.at(scale) == trials for scale in SCALES)
+    assert len(trials) == 21
+    assert len({trial.row for trial in trials}) == 7
+    options = [trial.all_options() for trial in trials]
+    assert {each["epochs"] for each in options} == {60}
+    assert {each["stop"] for each in options} == {"epochs"}
+    assert {each["sparsity"] for each in options if "sparsity" in each} == {0.8}
+
+
+def test_the_sentences_follow_from_the_numbers():
+    words = said(ROWS)
+    assert "of the pruned rows local Neurons has the highest, 0.960" in words
+    assert "and global Neurons the lowest, 0.900" in words
+    assert "the dense network has 0.970" in words
+    assert "over 3 seeds" in words
+    assert "All 3 pruned rows are at sparsity 0.8" in words
+    assert "worse than random: global Neurons (\u22120.055" in words
+    assert "random is as good, as far as this can tell: local Neurons (+0.005" in words
+    assert "better than random" not in words
+
+
+def test_other_numbers_say_otherwise():
+    words = said(ROWS | {"random neurons": 0.5})
+    assert "better than random: global Neurons (+0.400" in words
+    assert "random is as good" not in words
+    assert "Not comparable with the rest" in said(ROWS, sparsity=0.7)
+    assert "over 1 seed:" in said(ROWS, seeds=1)
+    assert said({"dense": 0.9}) == "Too few rows have finished to compare any."
+
+
+def test_one_seed_cannot_tell_rows_apart():
+    assert "better than random" not in said(ROWS | {"random neurons": 0.5}, seeds=1)
+
+
+@pytest.mark.slow
+def test_the_real_thing_reaches_its_sparsity_in_every_row(tmp_path):
+    first = [trial for trial in STUDY.at("smoke") if trial.seed == 0]
+    outcomes = dict(serial(partial(run_into, tmp_path), first, lambda news: None))
+    assert outcomes == dict.fromkeys(first)
+    rows = read(tmp_path)
+    sparsity = over_seeds(rows, "sparsity_hidden", "network")
+    assert {label: round(each.mean, 2) for label, each in sparsity.items()} == {
+        label: 0.0 if label == "dense" else 0.8 for label in (trial.row for trial in first)
+    }
+    accuracy = over_seeds(rows, "accuracy", "test")
+    assert min(each.mean for each in accuracy.values()) > 0.85
+    assert report(STUDY, tmp_path).stat().st_size < 2_000_000

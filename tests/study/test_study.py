@@ -1,0 +1,85 @@
+"""Studies: found by name or file, and their trials checked."""
+
+from pathlib import Path
+
+import pytest
+from toy import small
+
+from sapwood.errors import InputError
+from sapwood.study.study import Study, find, found
+
+GOOD = '''"""A study."""
+
+from sapwood.study.study import Study
+
+STUDY = Study("mine", "Mine", "", lambda scale: [])
+'''
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "studies").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "studies"
+
+
+def test_the_package_checkouts_studies_are_found_from_anywhere(here):
+    assert find("quickstart").name == "quickstart"
+    assert "quickstart" in found()
+
+
+def test_the_current_folders_studies_come_first(here):
+    (here / "mine.py").write_text(GOOD)
+    (here / "quickstart.py").write_text(GOOD)
+    assert find("mine").title == "Mine"
+    assert find("quickstart").title == "Mine"
+    assert find(str(here / "mine.py")).title == "Mine"
+
+
+def test_scripts_that_are_no_studies_are_not_run(here):
+    (here / "script.py").write_text("raise SystemExit('this was run')\n")
+    (here / "_parts.py").write_text(GOOD)
+    assert {"script", "_parts"}.isdisjoint(found())
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("1 / 0\nSTUDY = 1\n", "cannot be loaded (ZeroDivisionError: division by zero)"),
+        ("\nSTUDY = 1\n", "has no STUDY that is a sapwood.study.study.Study"),
+    ],
+)
+def test_bad_study_files_are_refused(here, code, says):
+    (here / "mine.py").write_text(code)
+    with pytest.raises(InputError) as refusal:
+        find("mine")
+    assert says in str(refusal.value)
+
+
+def test_unknown_studies_are_refused(here):
+    with pytest.raises(InputError, match="unknown study 'quickstrat'; did you mean 'quickstart'"):
+        find("quickstrat")
+    with pytest.raises(InputError, match=r"there is no study file 'no\.py'"):
+        find("no.py")
+
+
+def test_trials_of_a_scale_are_checked():
+    def study(*trials):
+        return Study("mine", "Mine", "", lambda scale: trials)
+
+    assert study(small("a"), small("a", seed=1)).at("smoke") == [small(), small(seed=1)]
+    with pytest.raises(InputError, match="unknown scale 'smok'; did you mean 'smoke'"):
+        study(small()).at("smok")
+    with pytest.raises(InputError, match="rows 'a' and 'b' are the same trial with seed 0"):
+        study(small("a"), small("b")).at("small")
+    with pytest.raises(InputError, match="has no trials at scale 'paper'"):
+        study().at("paper")
+
+
+def test_every_study_of_this_repository_says_what_it_is():
+    folder = Path(__file__).parents[2] / "studies"
+    for name, study in found().items():
+        if (folder / f"{name}.py").exists():
+            assert study.name == name
+            assert study.title
+            assert all(study.at(scale) for scale in ("smoke", "small", "paper"))
