@@ -1,0 +1,54 @@
+# Each target installs what it needs into .venv, once; `make help` lists them.
+SHELL := bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# Tests side by side, each with one thread: two threads on a busy machine can be many times slower than one.
+TESTERS ?= auto
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.PHONY: help demo test check laws smoke bench size
+
+help:  ## what can be made
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 15
+
+demo: .venv/study  ## a small study, from start to report; needs no data sets
+	$(BIN)/sapwood run quickstart
+
+test: .venv/test  ## all tests
+	$(PYTEST) -n $(TESTERS) --maxprocesses 8
+
+check: .venv/dev  ## what must hold before a commit: format, lint, types, quick tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) -n $(TESTERS) --maxprocesses 8 -m "not slow and not data"
+
+laws: .venv/test  ## the laws of every family; make laws ONLY=apoz: those that have this word in their name
+	$(PYTEST) $(wildcard tests/laws tests/mutants.py) $(if $(ONLY),-k "$(ONLY)")
+
+smoke: .venv/study  ## the smallest scale of the paper's study
+	$(BIN)/sapwood run activation_pruning --scale smoke
+
+bench: .venv/test  ## the benchmarks, one after another
+	@set -e; for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+size:  ## lines, room by room, against the budget
+	@$(PYTHON) tests/test_size.py
+
+# Made again when the project's needs change. Pip tells what it fetches and leaves out what is there.
+.venv/study: EXTRAS := study
+.venv/test: EXTRAS := study,test
+.venv/dev: EXTRAS := study,test,dev
+.venv/study .venv/test .venv/dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing sapwood[$(EXTRAS)] into .venv; the first time takes minutes, PyTorch is large"
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]" \
+	  | { grep --line-buffered -E '^(Collecting|Installing|Successfully)' || true; }
+	@touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv

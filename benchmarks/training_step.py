@@ -1,0 +1,144 @@
+"""What pruning costs a training step: 784-300-200-100-50-10 at 80 % sparsity, beside a bare loop.
+
+The whole of it is `train` with masks held and every sample counted on the hidden layers; the bare loop is a permuted
+index, slices, cross-entropy and SGD, without masks, counts, metrics or a look at the loss. Beside it: the two ways to
+mask that come with torch. Random data of Fashion-MNIST's shape; what is timed are steps inside an epoch, not the
+evaluation at its end.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import torch
+from interleaved import Times, compare
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
+
+from sapwood.hold import hold
+from sapwood.models.mlp import mlp
+from sapwood.observe import hidden, observing
+from sapwood.run import Run, start
+from sapwood.statistics import active
+from sapwood.task import Batch, Data, Task
+from sapwood.train import train
+
+WIDTHS, SPARSITY = (784, 300, 200, 100, 50, 10), 0.8
+TARGETS = {32: 1.12, 128: 1.05}
+BARE, WHOLE = "bare loop", "train, masked and counted"
+Steps = Iterator[object]  # makes one step each time it is asked
+
+
+def samples(count: int) -> Batch:
+    """Random images and labels."""
+    luck = torch.Generator().manual_seed(0)
+    return Batch(torch.rand(count, 784, generator=luck), torch.randint(10, (count,), generator=luck))
+
+
+def masks_for(model: nn.Module) -> dict[str, Tensor]:
+    """Masks of the hidden layers' weights that remove 80 %, at random."""
+    luck = torch.Generator().manual_seed(1)
+    weights = {f"{name}.weight": model.get_submodule(name).weight for name in hidden(model)}
+    return {name: torch.rand(w.shape, generator=luck) >= SPARSITY for name, w in weights.items()}
+
+
+def loop(data: Batch, size: int, change: Callable[[nn.Module, torch.optim.Optimizer], object]) -> Steps:
+    """The bare loop, on a network to which `change` has done something."""
+    model = mlp(*WIDTHS)
+    kept = change(model, optimizer := torch.optim.SGD(model.parameters(), lr=0.01))
+    while True:
+        for index in torch.randperm(len(data.targets)).split(size):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(data.inputs[index]), data.targets[index]).backward()
+            optimizer.step()
+            yield kept
+
+
+def ours(data: Batch, size: int, masked: bool, counted: bool) -> Steps:
+    """`train`, with masks or counts or both or neither."""
+    little = data.rows(slice(32))
+    task = Task("random", partial(mlp, *WIDTHS), Data(data, little, little), partial(torch.optim.SGD, lr=0.01), size)
+    run: Run = start(task)
+    if masked:
+        run.prune(masks_for(run.model))
+    with ExitStack() as stack:
+        if counted:
+            stack.enter_context(observing(run.model, active, only=hidden(run.model), training=True))
+        yield from train(run, epochs=1_000_000)
+
+
+def held(model: nn.Module, optimizer: torch.optim.Optimizer) -> object:
+    """sapwood's masks on anybody's loop."""
+    return hold(model, optimizer, masks_for(model))
+
+
+def torch_prune(model: nn.Module, _: object) -> None:
+    """torch.nn.utils.prune: the mask is applied in a hook before each forward pass."""
+    for name, keep in masks_for(model).items():
+        prune.custom_from_mask(model.get_submodule(name.removesuffix(".weight")), "weight", keep)
+
+
+def torch_parametrize(model: nn.Module, _: object) -> None:
+    """torch.nn.utils.parametrize: the weight is computed anew each time it is read."""
+    for name, keep in masks_for(model).items():
+        layer = model.get_submodule(name.removesuffix(".weight"))
+        parametrize.register_parametrization(layer, "weight", _Masked(keep))
+
+
+class _Masked(nn.Module):
+    def __init__(self, keep: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("keep", keep.float())
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.keep
+
+
+def cases(data: Batch, size: int) -> dict[str, Steps]:
+    """The ways to make a step, by name."""
+    return {
+        BARE: loop(data, size, lambda model, optimizer: None),
+        "bare loop, again (noise)": loop(data, size, lambda model, optimizer: None),
+        "train, neither": ours(data, size, False, False),
+        "train, masked": ours(data, size, True, False),
+        "train, counted": ours(data, size, False, True),
+        WHOLE: ours(data, size, True, True),
+        "bare loop, hold()": loop(data, size, held),
+        "bare loop, torch.nn.utils.prune": loop(data, size, torch_prune),
+        "bare loop, parametrize": loop(data, size, torch_parametrize),
+    }
+
+
+def several(steps: Steps, count: int) -> None:
+    """So many steps."""
+    for _ in range(count):
+        next(steps)
+
+
+def table(times: Times, size: int, count: int) -> str:
+    """What a step takes, way by way."""
+    head = f"\n{'batch ' + str(size):34}{'us a step, CPU':>15}{'ratio CPU':>11}{'+-':>7}{'ratio wall':>12}"
+    rows = [
+        f"{name:34}{times.seconds(name) / count * 1e6:15.0f}{times.ratio(name, BARE):11.3f}"
+        f"{times.spread(name, BARE):7.3f}{times.ratio(name, BARE, 'wall'):12.3f}"
+        for name in times.cpu
+    ]
+    return "\n".join([head, *rows, f"{WHOLE}: at most {TARGETS[size]} is wanted (CPU)"])
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rounds", type=int, default=45)
+    options.add_argument("--samples", type=int, default=54_000)
+    chosen = options.parse_args()
+    torch.set_num_threads(1)
+    missed = False
+    for size, target in TARGETS.items():
+        count = 64
+        ways = {name: partial(several, each, count) for name, each in cases(samples(chosen.samples), size).items()}
+        found = compare(ways, chosen.rounds)
+        print(table(found, size, count))
+        missed |= found.ratio(WHOLE, BARE) > target
+    sys.exit(missed)

@@ -1,0 +1,106 @@
+"""The public names, re-exported one by one; each is imported when first used, so `import sapwood` costs nothing."""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sapwood import allocate, checkpoint, losses, masks, measure, schedule, select, statistics, stopping
+    from sapwood.criteria import CRITERIA
+    from sapwood.criterion import Criterion, score
+    from sapwood.errors import InputError
+    from sapwood.hold import hold
+    from sapwood.methods import METHODS
+    from sapwood.observe import Sight, Statistic, hidden, observe, observing, prunable
+    from sapwood.run import Run, start
+    from sapwood.statistics import STATISTICS
+    from sapwood.task import Batch, Data, Task
+    from sapwood.tasks import TASKS
+    from sapwood.train import Moment, evaluate, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CRITERIA",
+    "METHODS",
+    "STATISTICS",
+    "TASKS",
+    "Batch",
+    "Criterion",
+    "Data",
+    "InputError",
+    "Moment",
+    "Run",
+    "Sight",
+    "Statistic",
+    "Task",
+    "allocate",
+    "checkpoint",
+    "evaluate",
+    "hidden",
+    "hold",
+    "losses",
+    "masks",
+    "measure",
+    "observe",
+    "observing",
+    "prunable",
+    "schedule",
+    "score",
+    "select",
+    "start",
+    "statistics",
+    "stopping",
+    "train",
+]
+
+_HOME = {  # public name -> the module it lives in; a public name that is not here is a module itself
+    "CRITERIA": "sapwood.criteria",
+    "METHODS": "sapwood.methods",
+    "STATISTICS": "sapwood.statistics",
+    "TASKS": "sapwood.tasks",
+    "Batch": "sapwood.task",
+    "Criterion": "sapwood.criterion",
+    "Data": "sapwood.task",
+    "InputError": "sapwood.errors",
+    "Moment": "sapwood.train",
+    "Run": "sapwood.run",
+    "Sight": "sapwood.observe",
+    "Statistic": "sapwood.observe",
+    "Task": "sapwood.task",
+    "evaluate": "sapwood.train",
+    "hidden": "sapwood.observe",
+    "hold": "sapwood.hold",
+    "observe": "sapwood.observe",
+    "observing": "sapwood.observe",
+    "prunable": "sapwood.observe",
+    "score": "sapwood.criterion",
+    "start": "sapwood.run",
+    "train": "sapwood.train",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'sapwood' has no public name {name!r}")
+    if name not in _HOME:
+        return import_module(f"sapwood.{name}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """`sapwood.train` is the function train, in whatever order things are imported; so for observe and hold."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Python binds a module's name here once it is imported; where its function has the same name, that comes here.
+        same = isinstance(value, ModuleType) and _HOME.get(name) == value.__name__
+        super().__setattr__(name, getattr(value, name) if same else value)
+
+
+sys.modules[__name__].__class__ = _Package

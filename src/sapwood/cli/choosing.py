@@ -1,0 +1,70 @@
+"""Choosing: which of a study's trials are run (--only), and with which options (--set)."""
+
+from collections.abc import Iterable, Sequence
+
+from sapwood.errors import InputError, unknown
+from sapwood.study.trial import Trial, Value, option_types, parse_option
+
+Pair = tuple[str, str]  # key, value as typed
+NAMES = ("row", "method", "task", "seed")  # what a trial has besides its options
+
+
+def pairs(texts: Iterable[str], option: str) -> list[Pair]:
+    """ "key=value" taken apart."""
+    found = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"{option} {text!r} is not KEY=VALUE; write for example {option} sparsity=0.8")
+        found.append((key.strip(), value.strip()))
+    return found
+
+
+def only(trials: Sequence[Trial], wanted: Sequence[Pair]) -> list[Trial]:
+    """The trials that have, for each key in `wanted`, one of the values given for it."""
+    for key, value in wanted:
+        _refuse_no_match(trials, key, value)
+    values = {key: [value for other, value in wanted if other == key] for key, _ in wanted}
+    found = [t for t in trials if all(any(_has(t, key, value) for value in among) for key, among in values.items())]
+    if not found:
+        raise InputError(f"no trial has {' and '.join(f'{key}={value}' for key, value in wanted)} together; "
+                         "leave one of them out")  # fmt: skip
+    return found
+
+
+def changed(trials: Sequence[Trial], changes: Sequence[Pair]) -> list[Trial]:
+    """The trials with other values for some options, where the method has them; those that became equal run once."""
+    known = {name for trial in trials for name in option_types(trial.method)}
+    for name, _ in changes:
+        if name not in known:
+            raise unknown("option in --set", name, known)
+    return list(dict.fromkeys(_with(trial, changes) for trial in trials))
+
+
+def _with(trial: Trial, changes: Sequence[Pair]) -> Trial:
+    mine = [(name, text) for name, text in changes if name in option_types(trial.method)]
+    options = dict(trial.options) | {name: parse_option(trial.method, name, text) for name, text in mine}
+    return Trial.make(trial.method, trial.task, trial.seed, trial.row, **options)
+
+
+def _refuse_no_match(trials: Sequence[Trial], key: str, value: str) -> None:
+    keys = {*NAMES, *(name for trial in trials for name in option_types(trial.method))}
+    if key not in keys:
+        raise unknown("key in --only", key, keys)
+    if not any(_has(trial, key, value) for trial in trials):
+        raise unknown(f"value of {key!r} in --only:", value, {str(_value(t, key)) for t in trials if _knows(t, key)})
+
+
+def _has(trial: Trial, key: str, text: str) -> bool:
+    if key in NAMES:
+        return str(_value(trial, key)) == text
+    return _knows(trial, key) and _value(trial, key) == parse_option(trial.method, key, text)
+
+
+def _knows(trial: Trial, key: str) -> bool:
+    return key in NAMES or key in option_types(trial.method)
+
+
+def _value(trial: Trial, key: str) -> Value:
+    value: Value = getattr(trial, key) if key in NAMES else trial.all_options()[key]
+    return value

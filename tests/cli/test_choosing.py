@@ -1,0 +1,93 @@
+"""Choosing trials: what --only keeps and what --set changes."""
+
+import pytest
+
+from sapwood.cli.choosing import changed, only, pairs
+from sapwood.errors import InputError
+from sapwood.study.trial import Trial
+
+TRIALS = [
+    Trial.make(method, "mlp_digits", seed, row, **options)
+    for seed in (0, 1)
+    for row, method, options in (
+        ("S", "dense", {}),
+        ("G1", "global_activation", {"sparsity": 0.5}),
+        ("G2", "global_activation", {"sparsity": 0.9, "per_neuron": True}),
+        ("M", "gradual_magnitude", {}),
+    )
+]
+
+
+def kept(*texts):
+    return [(trial.row, trial.seed) for trial in only(TRIALS, pairs(texts, "--only"))]
+
+
+def test_without_a_wish_everything_is_kept():
+    assert only(TRIALS, []) == TRIALS
+    assert changed(TRIALS, []) == TRIALS
+
+
+def test_any_value_of_a_key_and_all_of_the_keys():
+    assert kept("row=G1") == [("G1", 0), ("G1", 1)]
+    assert kept("row=G1", "row=S", "seed=1") == [("S", 1), ("G1", 1)]
+    assert kept("method=global_activation", "task=mlp_digits", "seed=0") == [("G1", 0), ("G2", 0)]
+
+
+def test_options_are_compared_as_values_and_with_defaults():
+    assert kept("sparsity=0.50", "seed=0") == [("G1", 0)]
+    assert kept("sparsity=0.8", "seed=0") == [("M", 0)]  # its default; dense has no such option
+    assert kept("per_neuron=true", "seed=0") == [("G2", 0)]
+    assert kept("per_neuron=false", "seed=0") == [("G1", 0)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        (["sparsity"], "--only 'sparsity' is not KEY=VALUE"),
+        (["=3"], "--only '=3' is not KEY=VALUE"),
+        (["raw=G1"], "unknown key in --only 'raw'; did you mean 'row'"),
+        (["row=G3"], "unknown value of 'row' in --only: 'G3'; known: G1, G2, M, S"),
+        (["method=dens"], "unknown value of 'method' in --only: 'dens'; did you mean 'dense'"),
+        (["seed=7"], "unknown value of 'seed' in --only: '7'; known: 0, 1"),
+        (["sparsity=0.123"], "unknown value of 'sparsity' in --only: '0.123'"),
+        (["sparsity=much"], "'sparsity' of method 'global_activation' is 'much'; it must be float"),
+        (["row=S", "method=global_activation"], "no trial has row=S and method=global_activation together"),
+    ],
+)
+def test_what_no_trial_has_is_an_error(texts, says):
+    with pytest.raises(InputError) as caught:
+        kept(*texts)
+    assert says in str(caught.value)
+
+
+def test_an_option_is_set_where_the_method_has_it():
+    after = changed(TRIALS, pairs(["power=2", "epochs=7"], "--set"))
+    assert [trial.all_options()["epochs"] for trial in after] == [7] * len(TRIALS)
+    assert [trial.all_options().get("power") for trial in after if trial.seed == 0] == [None, None, None, 2.0]
+    assert [(t.row, t.seed) for t in after] == [(t.row, t.seed) for t in TRIALS]
+    assert all(one.id != other.id for one, other in zip(after, TRIALS, strict=True))
+
+
+def test_a_default_that_is_set_again_changes_nothing():
+    dense = TRIALS[:1]
+    usual = dense[0].all_options()["epochs"]
+    assert changed(dense, [("epochs", str(usual))]) == dense
+
+
+def test_trials_that_became_equal_run_once():
+    pair = [Trial.make("global_activation", "mlp_digits", 0, row, sparsity=s) for row, s in (("G1", 0.5), ("G2", 0.9))]
+    assert [trial.row for trial in changed(pair, [("sparsity", "0.7")])] == ["G1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sparsty=0.5", "unknown option in --set 'sparsty'; did you mean 'sparsity'"),
+        ("epochs=2.5", "it must be int"),
+        ("row=G1", "unknown option in --set 'row'"),
+    ],
+)
+def test_what_cannot_be_set_is_an_error(text, says):
+    with pytest.raises(InputError) as caught:
+        changed(TRIALS, pairs([text], "--set"))
+    assert says in str(caught.value)

@@ -1,0 +1,307 @@
+"""The command line, used as people use it: help, lists, runs, errors in one line, and verbs that stay as they are."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+from typer.main import get_command
+
+from sapwood import cli
+from sapwood.allocate import ALLOCATIONS
+from sapwood.cli import running, verbs
+from sapwood.criteria import CRITERIA
+from sapwood.data import DATASETS
+from sapwood.methods import METHODS
+from sapwood.schedule import SCHEDULES, SHARES
+from sapwood.statistics import STATISTICS
+from sapwood.stopping import RULES
+from sapwood.tasks import TASKS
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden" / "cli.txt"
+COMMAND = [sys.executable, "-c", "from sapwood.cli import main; main()"]
+
+STUDY = '''
+"""Tiny: two rows with two seeds."""
+from sapwood.study.study import Study
+from sapwood.study.trial import Trial
+
+EPOCHS = {"smoke": 1, "small": 2, "paper": 3}
+
+def trials(scale):
+    length = {"epochs": EPOCHS[scale], "stop": "epochs"}
+    for seed in (0, 1):
+        yield Trial.make("dense", "mlp_digits", seed, "S", **length)
+        yield Trial.make("global_activation", "mlp_digits", seed, "G1", sparsity=0.5, plateau=1, **length)
+
+STUDY = Study("tiny", "A tiny study", "nobody's", trials)
+'''
+
+
+@pytest.fixture
+def sapwood(monkeypatch, capfd):
+    """The command in this process: its words -> (exit status, standard output, standard error)."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["sapwood", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code or 0, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch):
+    """A folder with a study, to be in."""
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "tiny.py").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def surface() -> str:
+    """Every verb with its arguments and options: names, values, defaults."""
+    callbacks = {info.name or info.callback.__name__: info.callback for info in verbs.app.registered_commands}
+    lines = []
+    for verb, command in sorted(get_command(verbs.app).commands.items()):
+        types = get_type_hints(callbacks[verb])
+        for each in command.params:
+            name, value = "/".join((*each.opts, *each.secondary_opts)), values(types[each.name], each.metavar)
+            many = " ..." if each.nargs == -1 or each.multiple else ""
+            usual = "" if each.default in (None, False) else f" = {getattr(each.default, 'value', each.default)}"
+            lines.append(f"{verb} {name} {value}{many}{usual}")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def values(annotation, metavar) -> str:
+    """What may follow an option's name."""
+    kinds = [kind for kind in (*get_args(annotation), annotation) if isinstance(kind, type)]
+    choices = [each.value for kind in kinds if issubclass(kind, Enum) for each in kind]
+    return "|".join(choices) or metavar or ("" if bool in kinds else kinds[0].__name__)
+
+
+def test_verbs_and_options_are_frozen():
+    assert surface() == GOLDEN.read_text("utf-8"), (
+        "the command line changed, which people and scripts rely on. If it is meant: say why in a new record "
+        "docs/decisions/NNNN-*.md (context, choice, what lost), then bring tests/golden/cli.txt up to date"
+    )
+
+
+def test_help_needs_no_torch_and_names_every_verb():
+    code = "import atexit, sys\natexit.register(lambda: print('torch' in sys.modules))\n" + COMMAND[-1]
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert done.stderr == ""
+    for verb in ("run", "report", "list", "check"):
+        assert f"\n  {verb} " in done.stdout
+    assert done.stdout.startswith("Usage: sapwood ")
+
+
+@pytest.mark.parametrize("verb", ["run", "report", "list", "check"])
+def test_every_verb_has_help(sapwood, verb):
+    status, out, _ = sapwood(verb, "--help")
+    assert status == 0
+    assert f"sapwood {verb} [OPTIONS]" in out
+
+
+def test_list_names_everything(sapwood, at_home):
+    status, out, err = sapwood("list")
+    assert (status, err) == (0, "")
+    listed = {line.split()[0] for line in out.splitlines() if line.startswith("  ")}
+    tables = (CRITERIA, METHODS, TASKS, DATASETS, STATISTICS, SCHEDULES, SHARES, RULES, ALLOCATIONS)
+    studies = {path.stem for path in (ROOT / "studies").glob("[!_]*.py") if "\nSTUDY" in path.read_text("utf-8")}
+    assert listed == {name for table in tables for name in table} | studies | {"tiny"}
+    assert all(len(line.split()) > 3 for line in out.splitlines() if line.startswith("  "))
+
+
+def test_one_list(sapwood):
+    status, out, _ = sapwood("list", "criteria")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(CRITERIA)
+    assert "the absolute value of the weight" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["list", "criterea"], "unknown list 'criterea'; did you mean 'criteria'?"),
+        (["run", "tinny"], "unknown study 'tinny'; did you mean 'tiny'?"),
+        (["report", "tinny"], "unknown study 'tinny'; did you mean 'tiny'?"),
+        (["run", "nowhere.py"], "there is no study file 'nowhere.py'"),
+        (["run", "tiny", "--only", "row=G9"], "unknown value of 'row' in --only: 'G9'; known: G1, S"),
+        (["run", "tiny", "--only", "rows=G1"], "unknown key in --only 'rows'; did you mean 'row'?"),
+        (["run", "tiny", "--set", "sparsty=0.5"], "unknown option in --set 'sparsty'; did you mean 'sparsity'?"),
+        (["run", "tiny", "--set", "epochs=few"], "option 'epochs' of method 'dense' is 'few'; it must be int"),
+        (["run", "tiny", "--pool", "serial", "--workers", "2"], "--pool serial runs one trial at a time"),
+        (["run", "tiny", "--device", "abacus"], "--device 'abacus' cannot be used here"),
+        (["report", "tiny"], "no trial of study 'tiny' is finished"),
+        (["check", "nowhere.py"], "nowhere.py is not a Python file"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_status_2(sapwood, at_home, words, says):
+    status, out, err = sapwood(*words)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {says}")
+    assert err.count("\n") == 1
+    assert not (at_home / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["rum"], ["run"], ["run", "tiny", "--scale", "huge"], ["run", "tiny", "--workers", "0"]]
+)
+def test_wrong_usage_is_status_2(sapwood, at_home, words):
+    status, out, err = sapwood(*words)
+    assert (status, out) == (2, "")
+    assert "Usage: sapwood" in err
+    assert "Traceback" not in err
+
+
+def test_run_makes_results_a_table_and_a_report_once(sapwood, at_home):
+    words = ("run", "tiny", "--scale", "smoke", "--pool", "serial", "--results", "out")
+    status, out, err = sapwood(*words)
+    assert status == 0, err
+    assert out.splitlines()[-1] == f"report: {Path('out/tiny/report.html')}"
+    assert "G1" in out
+    assert "[4/4]" in err
+    made = {path: path.stat().st_mtime_ns for path in (at_home / "out" / "tiny").glob("*/done")}
+    assert len(made) == 4
+    status, out, err = sapwood(*words)
+    assert (status, err) == (0, "")
+    assert {path: path.stat().st_mtime_ns for path in (at_home / "out" / "tiny").glob("*/done")} == made
+    status, out, _ = sapwood("report", "tiny", "--results", "out")
+    assert (status, out) == (0, f"report: {Path('out/tiny/report.html')}\n")
+
+
+def test_only_and_set_reach_the_trials(sapwood, at_home):
+    status, _, err = sapwood("run", "tiny", "--pool", "serial", "--only", "row=G1", "--only", "seed=1",
+                             "--set", "sparsity=0.25", "--set", "epochs=1")  # fmt: skip
+    assert status == 0, err
+    [made] = (at_home / "results" / "tiny").glob("*/trial.json")
+    trial = json.loads(made.read_text())
+    assert (trial["row"], trial["seed"]) == ("G1", 1)
+    assert (trial["options"]["sparsity"], trial["options"]["epochs"]) == (0.25, 1)
+
+
+def test_a_failed_trial_is_status_1_and_the_others_are_reported(sapwood, at_home):
+    words = ("--pool", "serial", "--scale", "smoke", "--only", "seed=0", "--set", "cycles=0")
+    status, out, err = sapwood("run", "tiny", *words)
+    assert status == 1
+    assert "G1 seed 0 FAILED" in err
+    assert "G1 seed 0 failed: see results" in err
+    assert "report: " in out
+
+
+@pytest.mark.parametrize(("words", "cores", "workers"), [
+    ([], 8, 4), ([], 2, 2), (["--only", "row=S"], 8, 2), (["--workers", "3"], 2, 3), (["--workers", "9"], 2, 4),
+    ([], 1, "serial"), (["--pool", "serial"], 8, "serial"), (["--pool", "processes", "--workers", "1"], 8, "serial"),
+])  # fmt: skip
+def test_a_worker_for_each_core_and_none_without_a_trial(sapwood, at_home, monkeypatch, words, cores, workers):
+    chosen = []
+
+    def pool(job, items, tell):
+        for item in items:
+            yield item, chosen.append(item)
+
+    monkeypatch.setattr(running, "serial", lambda *given: (chosen.append("serial"), pool(*given))[1])
+    monkeypatch.setattr(running, "processes", lambda n: (chosen.append(n), pool)[1])
+    monkeypatch.setattr(running.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    sapwood("run", "tiny", *words)
+    assert chosen[0] == workers
+
+
+def test_ctrl_c_says_how_to_go_on_and_is_status_130(sapwood, at_home, monkeypatch):
+    def stopped(job, items, tell):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(running, "serial", stopped)
+    status, out, err = sapwood("run", "tiny", "--pool", "serial", "--only", "row=G1")
+    assert (status, out) == (130, "")
+    assert err.endswith("To go on: sapwood run tiny --pool serial --only row=G1\n")
+
+
+@pytest.mark.slow
+def test_a_real_ctrl_c_can_be_gone_on_from(at_home):
+    words = ["run", "tiny", "--scale", "paper", "--workers", "2", "--set", "epochs=10"]
+    running_ = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert running_.stderr is not None
+    assert "starting" in running_.stderr.readline()
+    running_.send_signal(signal.SIGINT)
+    _, err = running_.communicate(timeout=60)
+    assert running_.returncode == 130
+    assert "To go on: sapwood run tiny --scale paper" in err
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list((at_home / "results" / "tiny").glob("*/done"))) == 4
+    assert not list((at_home / "results" / "tiny").glob("*/state.safetensors"))
+
+
+def test_check_tries_the_laws_on_what_a_file_defines(sapwood, tmp_path):
+    (tmp_path / "neighbour.py").write_text("FACTOR = 2\n")
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom neighbour import FACTOR\nfrom sapwood.criteria import apoz\n"
+        "from sapwood.criterion import Criterion\nfrom sapwood.observe import Statistic\n"
+        "from sapwood.train import train\n"
+        "good = Criterion(lambda w, seen: w.abs() * FACTOR)\n"
+        "total = Statistic('total', lambda s: s.y_NO.double().sum(0))\n"
+        "def once(run, *, epochs=1):\n    yield from train(run, epochs=epochs)\n"
+        "def not_a_method(run, needed):\n    raise AssertionError\n"
+    )
+    status, out, err = sapwood("check", tmp_path / "mine.py")
+    assert (status, err) == (0, "")
+    assert {line.split(":")[0] for line in out.splitlines()[:-1]} == {
+        "pass  criterion good", "pass  statistic total", "pass  method once"}  # fmt: skip
+    assert out.splitlines()[-1].endswith("laws tried, 0 failed")
+
+
+def test_check_says_which_law_is_broken_and_why(sapwood, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom sapwood.criterion import Criterion\nluck = Criterion(lambda w, seen: torch.rand_like(w))\n"
+    )
+    status, out, _ = sapwood("check", tmp_path / "mine.py")
+    assert status == 1
+    assert "FAIL  criterion luck: the same bits twice\n      " in out
+    assert "pass  criterion luck: scores are finite" in out
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "cannot be imported: SystemExit: 3"),
+        ("from sapwood.criteria import apoz", "defines no Criterion, no Statistic and no method"),
+    ],
+)
+def test_a_file_that_cannot_be_checked_is_status_2(sapwood, tmp_path, code, says):
+    (tmp_path / "mine.py").write_text(code)
+    status, out, err = sapwood("check", tmp_path / "mine.py")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {tmp_path / 'mine.py'} {says}")
+    assert err.count("\n") == 1
+    assert str(tmp_path) not in sys.path
+
+
+def test_without_its_libraries_the_command_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; from sapwood.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'error: the command line needs typer; run: pip install "sapwood[study]"\n'
+
+
+@pytest.mark.slow
+def test_help_takes_less_than_half_of_importing_torch():
+    def seconds(*arguments):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=os.environ)
+        return time.perf_counter() - began
+
+    pairs = [(seconds(*COMMAND[1:], "--help"), seconds("-c", "import torch")) for _ in range(3)]
+    assert min(ours / torchs for ours, torchs in pairs) < 0.5

@@ -1,0 +1,72 @@
+"""The public names: each is there, is what it says, and costs nothing until it is used."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import sapwood
+
+ROOT = Path(__file__).parents[1]
+
+
+def in_fresh_python(code: str) -> str:
+    """What a new interpreter prints."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", sapwood.__all__)
+def test_every_public_name_is_there(name):
+    value = getattr(sapwood, name)
+    if name in sapwood._HOME:
+        assert value is getattr(sys.modules[sapwood._HOME[name]], name)
+    else:
+        assert value is sys.modules[f"sapwood.{name}"]
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse(Path(sapwood.__file__).read_text("utf-8"))
+    guarded = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {alias.name: node.module for node in guarded.body for alias in node.names}
+    modules = dict.fromkeys(set(sapwood.__all__) - set(sapwood._HOME), "sapwood")
+    assert seen == sapwood._HOME | modules
+
+
+def test_dir_lists_the_public_names():
+    assert set(sapwood.__all__) <= set(dir(sapwood))
+    assert sorted(sapwood.__all__) == sorted(set(sapwood.__all__))
+
+
+def test_importing_sapwood_imports_no_torch():
+    assert in_fresh_python("import sys, sapwood; print('torch' in sys.modules, sapwood.__version__)") == (
+        f"False {sapwood.__version__}"
+    )
+
+
+def test_a_function_called_like_its_module_is_the_function_in_any_order():
+    same = [name for name, home in sapwood._HOME.items() if home == f"sapwood.{name}"]
+    assert same == ["hold", "observe", "train"]
+    attribute, imported = (
+        "callable(sapwood.{0})",
+        "from sapwood import {0} as f; assert callable(f) and f is sapwood.{0}",
+    )
+    for order in (
+        ("import sapwood", f"assert {attribute}", "import sapwood.{0}", f"assert {attribute}", imported),
+        ("import sapwood.{0}", f"assert {attribute}", imported),
+        ("import sapwood.criterion, sapwood.methods", f"assert {attribute}", imported),
+    ):
+        assert in_fresh_python("\n".join(line.format(name) for line in order for name in same)) == ""
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no public name 'prune_everything'"):
+        _ = sapwood.prune_everything
+
+
+def test_the_version_is_the_projects():
+    assert sapwood.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]

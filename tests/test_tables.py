@@ -1,0 +1,54 @@
+"""The tables: every file of a family is in its table, and every entry says what it is."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from sapwood import criteria, methods, tasks
+from sapwood.cli.listing import KINDS
+
+NOT_MEMBERS = {"criteria": set(), "methods": {"presets"}, "tasks": {"split"}}  # what a family's members are made with
+FAMILIES = {
+    "criteria": (criteria, [criteria.CRITERIA]),
+    "methods": (methods, [methods.METHODS, methods.METHOD_VERSIONS]),
+    "tasks": (tasks, [tasks.TASKS, tasks.TASK_VERSIONS, tasks.TASK_DATA]),
+}
+
+
+def files(package) -> set[str]:
+    """The names of a package's files."""
+    return {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__"}
+
+
+def missing(family: str, found: set[str], table) -> set[str]:
+    """The files that are in no table, and the entries that have no file."""
+    return (found - NOT_MEMBERS[family]) ^ set(table)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_file_is_in_the_tables_under_its_own_name(family):
+    package, tables = FAMILIES[family]
+    for table in tables:
+        assert missing(family, files(package), table) == set()
+    assert NOT_MEMBERS[family] <= files(package)
+
+
+def test_a_forgotten_entry_is_noticed():
+    assert missing("criteria", files(criteria) | {"forgotten"}, criteria.CRITERIA) == {"forgotten"}
+    assert missing("tasks", files(tasks), dict(tasks.TASKS) | {"imagined": None}) == {"imagined"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_file_begins_by_saying_what_it_is(family):
+    package, _ = FAMILIES[family]
+    for path in Path(package.__file__).parent.glob("*.py"):
+        words = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        assert len(words.partition("\n")[0]) > 20, f"{path.name} needs a first line that says which concept lives in it"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_is_documented(kind):
+    lines = KINDS[kind]()
+    assert lines, f"nothing is listed under {kind}"
+    assert [name for name, about in lines.items() if len(about) < 15 or about.startswith(("dict(", "partial("))] == []
