@@ -44,8 +44,8 @@ def compare(cases: Mapping[str, Case], rounds: int) -> Times:
     torch.set_num_threads(1)
     luck = random.Random(0)
     times = Times({name: [] for name in cases}, {name: [] for name in cases})
+    gc.collect()
     for number in range(rounds + 1):
-        gc.collect()
         for name in luck.sample(sorted(cases), len(cases)):
             cpu, wall = _timed(cases[name])
             if number:

@@ -130,13 +130,13 @@ def table(times: Times, size: int, count: int) -> str:
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=45)
+    options.add_argument("--rounds", type=int, default=250)
     options.add_argument("--samples", type=int, default=54_000)
     chosen = options.parse_args()
     torch.set_num_threads(1)
     missed = False
     for size, target in TARGETS.items():
-        count = 64
+        count = 8
         ways = {name: partial(several, each, count) for name, each in cases(samples(chosen.samples), size).items()}
         found = compare(ways, chosen.rounds)
         print(table(found, size, count))

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 from sapwood.methods.presets import preset
 from sapwood.study.claim import Claim
-from sapwood.study.grid import Column, Grid, grid, number
+from sapwood.study.grid import NOTHING, Column, Grid, grid, number
 from sapwood.study.plots import accuracies, curves, weight_maps
 from sapwood.study.study import Figure, Study, Tabled
 from sapwood.study.table import Summary, Table, over_seeds
@@ -116,23 +116,27 @@ def _found(label: str, metric: str, split: str, scale: float) -> Callable[[Table
     return found
 
 
+BESIDE = ("row", "seeds (n)", "zeros printed (%)", "zeros ours (%)", "cycles made", "epochs printed", "epochs ours",
+          "test accuracy printed (%)", "test accuracy ours (%)")  # fmt: skip
+
+
 def printed_and_ours(rows: Table) -> Grid:
     """Zeros, cycles, epochs and test accuracy: the paper's number, ours, how many seeds."""
-    lines = []
-    accuracy = over_seeds(rows, "accuracy", "test")
-    epochs, cycles = over_seeds(rows, "epochs", "network"), over_seeds(rows, "cycles", "network")
-    for label, (their_zeros, _, their_accuracy, their_epochs) in PRINTED.items():
-        if label in accuracy:
-            ours = _percent(label, "sparsity", "network")(rows), _percent(label, "accuracy", "test")(rows)
-            lines.append((label, str(accuracy[label].n), _or_dash(their_zeros), number(ours[0], 2), number(cycles.get(label), 1),
-                          _or_dash(their_epochs), number(epochs.get(label), 1),
-                          _or_dash(their_accuracy), number(ours[1], 2)))  # fmt: skip
-    return Grid(("row", "seeds (n)", "zeros printed (%)", "zeros ours (%)", "cycles made", "epochs printed", "epochs ours",
-                 "test accuracy printed (%)", "test accuracy ours (%)"), tuple(lines))  # fmt: skip
+    done = over_seeds(rows, "steps", "network")
+    return Grid(BESIDE, tuple(_beside(rows, label, done[label].n) for label in PRINTED if label in done))
+
+
+def _beside(rows: Table, label: str, seeds: int) -> tuple[str, ...]:
+    zeros, _, accuracy, epochs = PRINTED[label]
+    made, took = (over_seeds(rows, name, "network").get(label) for name in ("cycles", "epochs"))
+    return (
+        label, str(seeds), _or_dash(zeros), number(_percent(label, "sparsity", "network")(rows), 2), number(made, 1),
+        _or_dash(epochs), number(took, 1), _or_dash(accuracy), number(_percent(label, "accuracy", "test")(rows), 2),
+    )  # fmt: skip
 
 
 def _or_dash(value: float | None) -> str:
-    return "–" if value is None else f"{value:g}"
+    return NOTHING if value is None else f"{value:g}"
 
 
 def quality(rows: Table) -> Grid:
@@ -148,7 +152,7 @@ def quality(rows: Table) -> Grid:
 STUDY = Study(
     name="activation_pruning",
     title="Activation-based pruning of a fully connected network on Fashion-MNIST",
-    paper="Ganguli & Chong, Activation-based pruning of neural networks, Algorithms 17(1):48, 2024, doi 10.3390/a17010048",
+    paper="Ganguli & Chong, Activation-based pruning of neural networks, Algorithms 17(1):48, 2024",
     trials=trials,
     claims=tuple(_claims()),
     tables=(
@@ -175,5 +179,5 @@ STUDY = Study(
             weight_maps("hidden1.weight"),
         ),
     ),
-    notes="Five seeds at scale paper; one at smoke and two at small, where the networks train too short for any verdict.",
+    notes="Five seeds at scale paper; one at smoke and two at small, where networks train too short for any verdict.",
 )

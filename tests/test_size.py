@@ -115,7 +115,8 @@ def _row(room: str, paths: list[Path]) -> str:
     middle = median([body(f) for f in every] or [0])
     function = f"{long_function.name} {body(long_function)}" if long_function else "-"
     return (
-        f"{room:14}{len(paths):6}{sum(map(lines, paths)):7}{sum(map(code, paths)):7}{f'{long_file.name} {lines(long_file)}':>28}"
+        f"{room:14}{len(paths):6}{sum(map(lines, paths)):7}{sum(map(code, paths)):7}"
+        f"{f'{long_file.name} {lines(long_file)}':>28}"
         f"{function:>36}{middle:13g}"
     )
 

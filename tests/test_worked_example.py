@@ -59,7 +59,16 @@ def prune(run: Run, criterion: str, count: int, layers: list[str] | None = None,
 def test_hidden_outputs_and_counters(run):
     model, x = run.model, run.task.data.train.inputs
     h1 = model[1](model[0](x))
-    assert h1.int().tolist() == [[0, 0, 3], [0, 0, 9], [8, 1, 3], [5, 2, 0], [0, 0, 12], [4, 0, 11], [0, 0, 2], [1, 6, 0]]
+    assert h1.int().tolist() == [
+        [0, 0, 3],
+        [0, 0, 9],
+        [8, 1, 3],
+        [5, 2, 0],
+        [0, 0, 12],
+        [4, 0, 11],
+        [0, 0, 2],
+        [1, 6, 0],
+    ]
     h2 = model[3](model[2](h1))
     assert h2.int().tolist() == [[12, 4], [36, 10], [35, 0], [13, 0], [48, 13], [56, 0], [8, 3], [0, 4]]
     counts = seen(run, active, inactive)

@@ -42,7 +42,9 @@ def score(
     """A criterion applied to each layer: {parameter name: scores shaped like the parameter}.
 
     Scores of outputs or inputs are repeated over the weights they stand for. `per_neuron` replaces every weight's
-    score by the sum over its neuron's incoming weights, so that selection takes neurons one after another.
+    score by the mean over its neuron's incoming weights, so that selection takes neurons one after another: with
+    `magnitude` it ranks the neurons of a layer by the L1 norm of their incoming weights. A mean, because a sum would
+    rank layers by their number of inputs first.
     """
     return {
         f"{name}.weight": _spread(name, layer, criterion, (evidence or {}).get(name, {}), per_neuron)
@@ -67,5 +69,5 @@ def _spread(name: str, layer: Layer, criterion: Criterion, seen: Seen, per_neuro
         )
     s_OI = {"weight": raw, "output": raw[:, None], "input": raw[None]}[criterion.per] if raw.dim() == 1 else raw
     if per_neuron and criterion.per != "output":
-        s_OI = s_OI.expand_as(w_OI).double().sum(1, keepdim=True)
+        s_OI = s_OI.expand_as(w_OI).double().mean(1, keepdim=True)
     return s_OI.expand_as(w_OI).reshape(layer.weight.shape)

@@ -32,7 +32,7 @@ def counts(
 
 
 def due(run: Run, now: Moment, mark: float, *, plateau: int = 0) -> bool:
-    """Whether the running training accuracy has reached `mark`, or has not risen for `plateau` epochs (0: never mind)."""
+    """Whether the running training accuracy has reached `mark`, or not risen for `plateau` epochs (0: never mind)."""
     accuracy = now.metrics["train_accuracy"]
     stuck = plateau > 0 and stopping.stale(
         run.memory.setdefault("plateau", {}), accuracy, patience=plateau, higher_is_better=True

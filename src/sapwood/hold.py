@@ -1,6 +1,6 @@
 """Holding masks: pruned weights stay exactly 0, and so does what the optimiser remembers of them.
 
-Works with any optimiser and any training loop: two hooks on the optimiser, nothing on the model, no renamed
+Works with any optimiser and any training loop: a hook on the optimiser, nothing on the model, no renamed
 parameters. After every step the masked weights and their optimiser state (momentum, moments, squared gradients:
 whatever has the weight's shape) are multiplied by the mask. Masking gradients alone would not do: momentum and
 weight decay move a weight without any gradient.
@@ -28,7 +28,7 @@ class Held:
         _refuse_foreign(parameters, optimizer, masks)
         self.masks: Masks = {name: keep.to(parameters[name].device) for name, keep in masks.items()}
         self._optimizer = optimizer
-        self._weights = [parameters[name] for name in masks]
+        self._weights: list[Tensor] = [parameters[name] for name in masks]
         # Multiplying by a float mask is several times faster than filling by a bool one.
         self._factors = [self.masks[n].to(parameters[n].dtype) for n in masks]
         mask.apply_(parameters, self.masks)

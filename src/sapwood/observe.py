@@ -1,10 +1,10 @@
 """Observing: sums over samples of what layers see, by hooks that leave no trace."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from sapwood.errors import InputError, unknown
 
 # Shape suffixes: N samples times positions, I inputs times kernel positions, O outputs.
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+Hook = Callable[..., None]
 
 
 @dataclass(eq=False)
@@ -31,8 +32,8 @@ class Sight:
 
     @cached_property
     def y_NO(self) -> Tensor:
-        """Outputs before the activation function, [N, O]."""
-        return _rows(self.layer, self.y)
+        """Outputs before the activation function, [N, O], without their graph."""
+        return _rows(self.layer, self.y.detach())
 
     @cached_property
     def gy_NO(self) -> Tensor:
@@ -43,8 +44,9 @@ class Sight:
 
     @cached_property
     def x_NI(self) -> Tensor:
-        """Inputs, [N, I]: what each output position multiplies with its weights."""
-        return self.x.flatten(0, -2) if isinstance(self.layer, nn.Linear) else _patches(self.layer, self.x)
+        """Inputs, [N, I], without their graph: what each output position multiplies with its weights."""
+        x = self.x.detach()
+        return x.flatten(0, -2) if isinstance(self.layer, nn.Linear) else _patches(self.layer, x)
 
 
 class Statistic(str):
@@ -55,14 +57,81 @@ class Statistic(str):
 
     of: Callable[[Sight], Tensor]
     backward: bool
+    rows: Callable[[Sight], Tensor] | None  # for counts: 0 or 1 for each row, see `statistics.counting`
 
     def __new__(cls, name: str, of: Callable[[Sight], Tensor], backward: bool = False) -> "Statistic":
         self = super().__new__(cls, name)
-        self.of, self.backward = of, backward
+        self.of, self.backward, self.rows = of, backward, None
         return self
 
 
-Evidence = dict[str, dict[str, Tensor]]  # layer name -> statistic -> its sum
+def counted(rows: Tensor) -> Tensor:
+    """How many ones each column of `rows` has."""
+    return rows.sum(0, dtype=torch.float64).to(torch.int64)
+
+
+class Sums(MutableMapping[str, Tensor]):
+    """What one layer has shown, {statistic: sum}; exact whenever somebody looks.
+
+    Adding up a batch's rows costs more than finding what to count, so counts are kept row by row, [N, O], until they
+    are read, a batch has another size, or the outputs' type could no longer hold them.
+    """
+
+    MOST = 256  # ones that any type adds up exactly, bfloat16 too
+
+    def __init__(self, sums: Mapping[str, Tensor]) -> None:
+        self._sums = dict(sums)
+        self._pending: dict[Statistic, Tensor] = {}
+        self._passes = 0
+
+    def see(self, statistic: Statistic, sight: Sight) -> None:
+        """Add what the layer showed in one pass."""
+        if statistic.rows is None:
+            _add_to(self._sums, statistic, statistic.of(sight))
+            return
+        rows, before = statistic.rows(sight), self._pending.get(statistic)
+        if before is not None and before.shape == rows.shape and self._passes < self.MOST:
+            before += rows
+        else:
+            if before is not None:
+                self.settled()
+            self._pending[statistic] = rows
+        self._passes += 1
+
+    def settled(self) -> dict[str, Tensor]:
+        """The sums, with nothing pending."""
+        for statistic, rows in self._pending.items():
+            _add_to(self._sums, statistic, counted(rows))
+        self._pending.clear()
+        self._passes = 0
+        return self._sums
+
+    def __getitem__(self, statistic: str) -> Tensor:
+        return self.settled()[statistic]
+
+    def __setitem__(self, statistic: str, value: Tensor) -> None:
+        self.settled()[statistic] = value
+
+    def __delitem__(self, statistic: str) -> None:
+        del self.settled()[statistic]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.settled())
+
+    def __len__(self) -> int:
+        return len(self.settled())
+
+
+def _add_to(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
+    sums[str(name)] = sums[name].add_(value.detach()) if name in sums else value.detach()
+
+
+Evidence = dict[str, MutableMapping[str, Tensor]]  # layer name -> statistic -> its sum
+
+
+def _settled(evidence: Evidence) -> Evidence:
+    """The same in plain dicts: nothing is pending and nothing goes on being added."""
+    return {name: sums.settled() if isinstance(sums, Sums) else sums for name, sums in evidence.items()}
 
 
 def prunable(model: nn.Module) -> dict[str, Layer]:
@@ -84,10 +153,11 @@ def hidden(model: nn.Module) -> list[str]:
 def chosen(model: nn.Module, only: Iterable[str] | None) -> dict[str, Layer]:
     """The prunable layers named in `only`; all of them when it is None."""
     layers = prunable(model)
-    for name in only or ():
+    names = list(layers if only is None else only)
+    for name in names:
         if name not in layers:
             raise unknown("layer", name, layers)
-    return layers if only is None else {name: layers[name] for name in only}
+    return {name: layers[name] for name in names}
 
 
 @contextmanager
@@ -114,6 +184,7 @@ def observing(
         yield evidence
     finally:
         _remove(hooks)
+        evidence.update(_settled(evidence))
 
 
 def observe(
@@ -131,72 +202,53 @@ def observe(
     if backward and loss is None:
         raise InputError("a statistic looks at gradients; give observe() a loss")
     evidence: Evidence = {}
-    seen = 0
+    batch = None
     with evaluating(model):
         for batch in batches:
-            seen += 1
             if backward and loss is not None:
-                _see_backward(model, batch, statistics, loss, only, evidence)
+                for name, sight in _looking_back(model, batch, loss, only).items():
+                    _add(evidence, name, statistics, sight)
             else:
                 with torch.no_grad(), observing(model, *statistics, only=only, into=evidence):
                     model(batch.inputs)
-    if not seen:
+    if batch is None:
         raise InputError("observe() was given no batches; give at least one")
-    return evidence
+    return _settled(evidence)
 
 
-def _see_backward(
-    model: nn.Module,
-    batch: Any,
-    statistics: Sequence[Statistic],
-    loss: Callable[[Tensor, Any], Tensor],
-    only: Sequence[str] | None,
-    evidence: Evidence,
-) -> None:
+def _looking_back(
+    model: nn.Module, batch: Any, loss: Callable[[Tensor, Any], Tensor], only: Sequence[str] | None
+) -> dict[str, Sight]:
+    """What each layer saw in one batch, with the gradients of its outputs."""
     sights: dict[str, Sight] = {}
 
-    def look(name: str) -> Callable[..., None]:
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            sights[name] = Sight(_as_layer(layer), inputs[0], output)
+    def look(name: str, layer: Layer, x: tuple[Tensor, ...], y: Tensor) -> None:
+        sights[name] = Sight(layer, x[0], y)
 
-        return hook
-
-    hooks = [layer.register_forward_hook(look(name)) for name, layer in chosen(model, only).items()]
+    hooks = [layer.register_forward_hook(partial(look, name)) for name, layer in chosen(model, only).items()]
     try:
         with torch.enable_grad():
             total = loss(model(batch.inputs), batch)
             grads = torch.autograd.grad(total, [s.y for s in sights.values()])
     finally:
         _remove(hooks)
-    for (name, sight), gy in zip(sights.items(), grads, strict=True):
-        with torch.no_grad():
-            _add(evidence, name, statistics, Sight(sight.layer, sight.x.detach(), sight.y.detach(), gy))
+    return {name: replace(sight, gy=gy) for (name, sight), gy in zip(sights.items(), grads, strict=True)}
 
 
-def _adding(
-    name: str, statistics: Sequence[Statistic], evidence: Evidence, training: bool | None
-) -> Callable[..., None]:
-    @torch.no_grad()
-    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+def _adding(name: str, statistics: Sequence[Statistic], evidence: Evidence, training: bool | None) -> Hook:
+    def hook(layer: Layer, x: tuple[Tensor, ...], y: Tensor) -> None:
         if training is None or layer.training == training:
-            _add(evidence, name, statistics, Sight(_as_layer(layer), inputs[0], output))
+            _add(evidence, name, statistics, Sight(layer, x[0], y))
 
     return hook
 
 
 def _add(evidence: Evidence, name: str, statistics: Sequence[Statistic], sight: Sight) -> None:
-    sums = evidence.setdefault(name, {})
+    sums = evidence.get(name)
+    if not isinstance(sums, Sums):
+        sums = evidence[name] = Sums(sums or {})
     for statistic in statistics:
-        value = statistic.of(sight)
-        if statistic in sums:
-            sums[statistic] += value
-        else:
-            sums[str(statistic)] = value
-
-
-def _as_layer(layer: nn.Module) -> Layer:
-    assert isinstance(layer, Layer)
-    return layer
+        sums.see(statistic, sight)
 
 
 def _rows(layer: Layer, y: Tensor) -> Tensor:

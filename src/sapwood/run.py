@@ -7,6 +7,7 @@ trained weights and still needs later is kept in `run.memory`, most easily throu
 """
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,7 +138,7 @@ class Run:
         self.dense = saved["dense"]
         self._set_masks(saved["masks"])
         self.model.load_state_dict(saved["model"])  # after the masks, which would turn -0.0 into 0.0
-        self.optimizer.load_state_dict(saved["optimizer"])
+        self.optimizer.load_state_dict(deepcopy(saved["optimizer"]))  # it would go on in the saved tensors themselves
         self.step, self.round, self.begun = saved["step"], saved["round"], saved["begun"]
         self.sums = dict(saved["sums"])
         _refill(self.memory, _moved(saved["memory"], self.device))
@@ -203,12 +204,16 @@ def _refill(target: dict[str, Any], source: Mapping[str, Any]) -> None:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _moved(v, device) for key, v in value.items()}
-    return value.to(device) if isinstance(value, Tensor) else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(v, device) for v in value)
+    return value.to(device, copy=True) if isinstance(value, Tensor) else value
 
 
 def _cloned(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _cloned(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_cloned(v) for v in value)
     return value.detach().clone() if isinstance(value, Tensor) else value

@@ -4,20 +4,29 @@ Shape suffixes: N samples times positions, I inputs times kernel positions, O ou
 samples are kept in float64 or int64, so that the order of batches changes nothing that matters.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from sapwood.observe import Sight, Statistic
+from sapwood.observe import Sight, Statistic, counted
 
 
-def _positive(s: Sight) -> Tensor:
-    # A comparison that writes bool and a sum of bools are both several times slower than these passes.
-    return s.y_NO.relu().sign_().sum(0).to(torch.int64)
+def counting(name: str, rows: Callable[[Sight], Tensor]) -> Statistic:
+    """The statistic that counts rows: `rows` makes a new tensor [N, O] of zeros and ones, in the outputs' type."""
+    statistic = Statistic(name, lambda sight: counted(rows(sight)))
+    statistic.rows = rows
+    return statistic
+
+
+def _fires(s: Sight) -> Tensor:
+    # A comparison that writes bool is several times slower than these two passes.
+    return s.y_NO.relu().sign_()
 
 
 count = Statistic("count", lambda s: torch.tensor(s.y_NO.shape[0], device=s.y.device))
-active = Statistic("active", _positive)
-inactive = Statistic("inactive", lambda s: s.y_NO.shape[0] - _positive(s))
+active = counting("active", _fires)
+inactive = counting("inactive", lambda s: 1 - _fires(s))
 output_sum = Statistic("output_sum", lambda s: s.y_NO.relu().sum(0, dtype=torch.float64))
 output_square = Statistic("output_square", lambda s: s.y_NO.relu().double().square().sum(0))
 input_square = Statistic("input_square", lambda s: s.x_NI.double().square().sum(0))

@@ -57,7 +57,7 @@ def classification_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tens
 
 def classification_metrics(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
     """How many samples have their label as the arg-max of the logits."""
-    return {"accuracy": (outputs.argmax(1) == batch.targets).sum()}
+    return {"accuracy": (outputs.argmax(1) == batch.targets).count_nonzero()}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Task:
         """The training batches of one epoch from the `first`-th on: a fresh shuffle for each (seed, epoch)."""
         train = self.data.train
         order = torch.randperm(len(train.targets), generator=_generator(seed, epoch)).to(train.targets.device)
-        for index in order.split(self.batch_size)[first:]:
+        for index in torch.split(order, self.batch_size)[first:]:
             yield train.rows(index)
 
 

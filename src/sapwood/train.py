@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from sapwood import processes
 from sapwood.errors import InputError
@@ -82,16 +83,24 @@ def _step(run: Run, batch: Batch) -> float:
     whole = len(batch.targets)
     if processes.world() > 1:
         batch = batch.rows(processes.share(whole))
-    run.optimizer.zero_grad(set_to_none=True)
+    _forget_gradients(run.optimizer)
     value = _backward(run, batch, whole) if not run.dense else _backward_through(run, batch, whole)
     run.optimizer.step()
     run.step += 1
     return value
 
 
+def _forget_gradients(optimizer: Optimizer) -> None:
+    """As zero_grad does, without its bookkeeping, which takes 1 % of a small network's step."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
 def _backward(run: Run, batch: Batch, whole: int) -> float:
     outputs = run.forward(batch.inputs)
-    loss = run.loss(run.model, batch, outputs)
+    # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
+    loss: torch.Tensor = run.loss(run.model, batch, outputs) if len(batch.targets) else outputs.sum() * 0
     value = loss.item()
     if not math.isfinite(value):
         raise InputError(
@@ -101,8 +110,7 @@ def _backward(run: Run, batch: Batch, whole: int) -> float:
     # Shares of a batch can differ by one sample; the mean over all processes must weigh samples, not processes.
     weight = len(batch.targets) * processes.world() / whole
     (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        _add(run.sums, run.task, batch, outputs, value)
+    _add(run.sums, run.task, batch, outputs.detach(), value)
     return value
 
 

@@ -91,8 +91,7 @@ def test_the_page_needs_nothing_from_outside(page):
 def test_claims_come_first_then_figures_tables_and_how_it_was_made(page):
     order = ["Claims</h2>", "Figures</h2>", "Tables</h2>", "How this was made</h2>", "<pre>"]
     assert [page.index(each) for each in order] == sorted(page.index(each) for each in order)
-    assert "<td>reproduced</td><td>sparsity of G</td><td>table 1</td>" in page
-    assert "<td>cannot be judged</td><td>no rows</td>" in page
+    assert "<td>not judged</td><td>sparsity of G</td><td>table 1</td>" in page
     assert "sapwood run mine --scale smoke" in page
     assert "says nothing about" in page or "say nothing about" in page
     assert "zeros alone make nothing faster" in page
@@ -122,6 +121,8 @@ def test_the_largest_scale_with_results_is_shown_and_others_on_request(results):
     run_into(results, paper)
     page = report(STUDY, results).read_text(encoding="utf-8")
     assert "Scale paper" in page
+    assert "<td>reproduced</td><td>sparsity of G</td><td>table 1</td>" in page
+    assert "<td>cannot be judged</td><td>no rows</td>" in page
     assert "3 of the trials are not finished" in page
     page = report(STUDY, results, STUDY.at("smoke"), command="sapwood run mine --scale smoke --workers 2").read_text()
     assert "Scale smoke" in page

@@ -10,13 +10,15 @@ from toy import Interrupted, dying_after, small
 
 from sapwood import checkpoint
 from sapwood.errors import InputError
-from sapwood.methods import METHODS
+from sapwood.methods import METHOD_VERSIONS, METHODS
 from sapwood.run import start
+from sapwood.study import run as study_run
 from sapwood.study.final import as_used, final_measures
 from sapwood.study.rows import read_rows
 from sapwood.study.run import run_into, run_trial
 from sapwood.study.trial import Trial
 from sapwood.tasks import TASKS
+from sapwood.train import train
 
 STEPS = 73  # an epoch of mlp_digits
 
@@ -144,17 +146,44 @@ def test_killed_before_the_first_save_starts_afresh(whole, tmp_path, monkeypatch
     same_results(tmp_path, whole[0])
 
 
-def test_stopped_while_the_end_was_written_writes_it_once(whole, tmp_path):
-    def half(run):
-        for count, measure in enumerate(final_measures(run)):
-            if count == 30:
-                raise Interrupted
-            yield measure
+def test_stopped_after_the_last_rows_writes_them_once(whole, tmp_path, monkeypatch):
+    def write(path, value):
+        if path.name == "done":
+            raise Interrupted
+        real(path, value)
 
-    with pytest.raises(Interrupted):
-        run_trial(small(), tmp_path, save_every=0.0, final=half)
+    real = study_run._write_json
+    with monkeypatch.context() as patch:
+        patch.setattr(study_run, "_write_json", write)
+        with pytest.raises(Interrupted):
+            run_trial(small(), tmp_path, save_every=0.0)
+    assert values(tmp_path, "network", "zeros", None)
     run_trial(small(), tmp_path)
     same_results(tmp_path, whole[0])
+
+
+def two_phases(run, *, epochs: int = 1):
+    """Prunes between its phases and after the last, where no moment follows."""
+    for layer in (1, 2):
+        yield from train(run, epochs=epochs)
+        keep = torch.rand(run.model.get_submodule(f"hidden{layer}").weight.shape, generator=torch.Generator()) < 0.5
+        run.prune(run.masks | {f"hidden{layer}.weight": keep})
+
+
+@pytest.mark.parametrize("moments", [STEPS, STEPS + 1, 2 * STEPS])
+def test_prunes_between_and_after_phases_are_recorded_once(tmp_path, monkeypatch, moments):
+    monkeypatch.setitem(METHOD_VERSIONS, "two_phases", 1)
+    monkeypatch.setitem(METHODS, "two_phases", two_phases)
+    trial = Trial.make("two_phases", "mlp_digits", 0)
+    run_trial(trial, tmp_path / "whole")
+    prunes = [(row.step, row.phase) for row in read_rows(tmp_path / "whole" / "rows.jsonl") if row.metric == "round"]
+    assert prunes == [(STEPS, 0), (STEPS + 1, 1), (2 * STEPS, 1), (2 * STEPS, 1)]  # epoch, prune, epoch, prune
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "two_phases", dying_after(two_phases, moments, after=True))
+        with pytest.raises(Interrupted):
+            run_trial(trial, tmp_path / "two", save_every=0.0)
+    run_trial(trial, tmp_path / "two")
+    same_results(tmp_path / "two", tmp_path / "whole")
 
 
 def test_a_failure_is_kept_and_the_next_try_clears_it(tmp_path, monkeypatch):
@@ -182,8 +211,9 @@ def test_hooks_are_gone_when_a_trial_has_failed(tmp_path, monkeypatch):
     watching.__wrapped__ = real
     monkeypatch.setitem(METHODS, "global_activation", watching)
     told = []
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted) as failure:  # kept, so that the traceback keeps the generator from collection
         run_trial(small(), tmp_path, tell=lambda news: told.append(news) if not told else tell(news))
+    assert failure.tb is not None
     assert [len(module._forward_hooks) for module in seen[0].modules()] == [0] * len(list(seen[0].modules()))
 
 

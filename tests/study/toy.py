@@ -14,14 +14,20 @@ class Interrupted(Exception):
     """What stands in for a crash."""
 
 
-def dying_after(method, moments):
-    """The method, but it dies after so many moments, when its consumer asks for the next."""
+def dying_after(method, moments, after=False):
+    """The method, but it dies after so many moments, when its consumer asks for the next.
+
+    `after`: not before the inner method has gone on, so that the step's save is made.
+    """
 
     @wraps(method)
     def dying(run, **options):
-        for count, moment in enumerate(method(run, **options), start=1):
+        inner = method(run, **options)
+        for count, moment in enumerate(inner, start=1):
             yield moment
             if count == moments:
+                if after:
+                    next(inner, None)
                 raise Interrupted
 
     return dying

@@ -72,9 +72,10 @@ def _order(allocate: Allocation) -> None:
 
 
 def _tensors(allocate: Allocation) -> None:
-    for shapes in NETWORKS:
+    for shapes, density in product(NETWORKS, DENSITIES):
         tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-        demand(allocate(tensors, 0.2) == allocate(shapes, 0.2), "tensors get other densities than their shapes")
+        same = allocate(tensors, density) == allocate(shapes, density)
+        demand(same, f"density {density}: tensors get other densities than their shapes")
 
 
 def _refuses(allocate: Allocation) -> None:

@@ -28,7 +28,7 @@ def laws(name: str, criterion: Criterion) -> Laws:
         "the same bits twice": _twice,
         "permuting hidden units permutes scores": _permutation,
         "rescaling a ReLU pair changes scores only if not declared invariant": _rescaling,
-        "a neuron's score is the sum over its incoming weights": _per_neuron,
+        "a neuron's score is the mean over its incoming weights": _per_neuron,
     }
     return {f"criterion {name}: {law}": partial(body, criterion) for law, body in bodies.items()}
 
@@ -124,8 +124,8 @@ def _per_neuron(criterion: Criterion) -> None:
     model = seeded_model()
     single, neuron = _scores(model, criterion), _scores(model, criterion, per_neuron=True)
     for name, s in single.items():
-        expected = s if criterion.per == "output" else s.double().sum(1, keepdim=True).expand_as(s)
-        _demand_close(neuron[name], expected, f"{name}: not the row sums")
+        expected = s if criterion.per == "output" else s.double().mean(1, keepdim=True).expand_as(s)
+        _demand_close(neuron[name], expected, f"{name}: not the row means")
 
 
 def _linear(model: nn.Module, name: str) -> nn.Linear:

@@ -8,12 +8,13 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from sapwood import checkpoint, masks
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.tiny import tiny_task
 from sapwood.run import Run, start
-from sapwood.task import Task
+from sapwood.task import Batch, Task
 from sapwood.train import Moment
 
 Method = Callable[..., Iterator[Moment]]
@@ -51,8 +52,10 @@ def laws(
         "the same seed gives the same bits": lambda: _same_seed(trial),
         "another seed gives other bits": lambda: _other_seed(trial),
         "interrupted before any step and resumed: the same bits": lambda: _interrupted(trial),
+        "resuming leaves the saved state as it was": lambda: _saved_untouched(trial),
         "the test split changes nothing": lambda: _blind(trial, partial(_Trial, method, _other_test(task), options)),
         "masked weights are 0 at every moment": lambda: _masked(trial),
+        "masked weights are 0 in every pass, also while the dense ones learn": lambda: _passes(method, task, options),
         "no hook is left behind, also when the consumer stops early": lambda: _no_trace(trial),
     }
     if nested:
@@ -116,6 +119,15 @@ def _interrupted(trial: Make) -> None:
         demand(rest == tail, f"interrupted after step {saved['step']}: other moments on the way")
 
 
+def _saved_untouched(trial: Make) -> None:
+    undisturbed = trial()
+    undisturbed.finish()
+    saved = checkpoint.decode(undisturbed.saves[len(undisturbed.saves) // 2])
+    before = checkpoint.fingerprint(saved)
+    trial(saved=saved).finish()
+    demand(checkpoint.fingerprint(saved) == before, "the resumed run went on in the saved tensors themselves")
+
+
 def _blind(trial: Make, elsewhere: Make) -> None:
     """Decisions are made on the training and validation splits; notes of test metrics may be taken."""
     demand(trial().decided() == elsewhere().decided(), "with another test split, other weights, masks or moments")
@@ -137,6 +149,19 @@ def _masked(trial: Make) -> None:
         demand(not dead, f"step {now.step}: masked weights of {dead} are not 0")
 
 
+def _passes(method: Method, task: Task, options: dict[str, Any]) -> None:
+    """Looked at wherever a loss is computed: in training and in evaluation."""
+
+    def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
+        parameters = dict(model.named_parameters())
+        dead = [n for n, keep in life.run.masks.items() if bool((parameters[n][~keep] != 0).any())]
+        demand(not dead, f"after step {life.run.step}: a pass sees masked weights of {dead}")
+        return task.loss(model, batch, outputs)
+
+    life = _Trial(method, replace(task, loss=loss), options)
+    life.finish()
+
+
 def _nested(trial: Make) -> None:
     life = trial()
     before: masks.Masks = {}
@@ -148,10 +173,10 @@ def _nested(trial: Make) -> None:
 
 def _reaches(trial: Make, sparsity: float) -> None:
     life = trial()
-    reached = 0.0
+    reached, weights = 0.0, 1
     for _ in life.moments:
         reached = max(reached, masks.sparsity(life.run.masks))
-    weights = sum(keep.numel() for keep in life.run.masks.values()) or 1
+        weights = max(weights, sum(keep.numel() for keep in life.run.masks.values()))  # none are left in retraining
     demand(
         abs(reached - sparsity) <= 8 / weights, f"{reached:.4f} of the masked weights went, {sparsity} was asked for"
     )

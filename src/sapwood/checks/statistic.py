@@ -22,6 +22,7 @@ def laws(statistic: Statistic) -> Laws:
     bodies: dict[str, Callable[[Statistic], None]] = {
         "additive over any split of the samples": _additive,
         "a kernel as large as the image sees what a linear layer sees": _kernel,
+        "300 passes sum to 300 times one, whenever one looks, in bfloat16 too": _often,
         "nothing is left on the model": _no_trace,
         "nothing is left on the model when the forward raises": _no_trace_on_failure,
         "only training passes count when told so": _training_only,
@@ -67,6 +68,22 @@ def _seen_by(layer: nn.Module, statistic: Statistic, inputs: Tensor, weight: Ten
     model.load_state_dict({"0.weight": weight})
     targets = torch.arange(len(inputs)) % 6
     return observe(model, [Batch(inputs, targets)], statistic, loss=_loss, only=["0"])["0"][statistic]
+
+
+def _often(statistic: Statistic) -> None:
+    for dtype in (torch.float64, torch.bfloat16):  # bfloat16 counts to 256
+        model, inputs = seeded_model().to(dtype), tiny_samples().inputs[:5].to(dtype)
+        with observing(model, statistic, only=hidden(model)) as seen:
+            model(inputs)
+            once = {layer: sums[statistic].clone() for layer, sums in seen.items()}
+            for _ in range(299):
+                model(inputs)
+        for layer, value in once.items():
+            same = torch.allclose(seen[layer][statistic].double(), 300 * value.double(), rtol=1e-9)
+            demand(
+                same,
+                f"{layer} in {dtype}: {seen[layer][statistic].tolist()} after 300 passes, {value.tolist()} after 1",
+            )
 
 
 def _no_trace(statistic: Statistic) -> None:

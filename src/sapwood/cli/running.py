@@ -76,7 +76,7 @@ def write_report(name: str, results: Path) -> None:
 
 def _write_up(study: Study, folder: Path, trials: list[Trial]) -> None:
     """The report, and a table of the same trials on standard output."""
-    path = report(study, folder, trials)
+    path = report(study, folder, trials, command=_same_command())
     ids = [trial.id for trial in trials]
     Console().print(terminal_table(study, in_order(read(folder, ids), ids)))
     print(f"report: {path}")

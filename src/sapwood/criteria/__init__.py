@@ -8,6 +8,7 @@ from sapwood.criteria.inactive_magnitude import inactive_magnitude
 from sapwood.criteria.magnitude import magnitude
 from sapwood.criteria.mean_activation import mean_activation
 from sapwood.criteria.random_ import random_
+from sapwood.criteria.random_neuron import random_neuron
 from sapwood.criterion import Criterion
 from sapwood.errors import unknown
 
@@ -20,6 +21,7 @@ CRITERIA: dict[str, Criterion] = {
     "magnitude": magnitude,
     "mean_activation": mean_activation,
     "random_": random_,
+    "random_neuron": random_neuron,
 }
 
 

@@ -6,7 +6,7 @@ Whenever the running training accuracy reaches the next mark, the lowest-scored 
 
 Paper: Ganguli & Chong, "Activation-based pruning of neural networks", Algorithms 17(1):48, 2024, Algorithms 1-3.
 `criterion` "activity" is the paper's *Neurons*, "active_magnitude" its *Neurons & Weights*; any other criterion under
-the same shares and marks is a control ("random_" or "magnitude" with per_neuron=True: random neurons, column norm).
+the same shares and marks is a control ("random_neuron"; "magnitude" with per_neuron=True: column norm).
 Differs: a stop cancels the prune that would fall on the same epoch; one neuron of each layer always stays;
 `plateau`, off by default, fires a cycle when the accuracy has stopped rising, so that the sparsity asked for is met.
 """

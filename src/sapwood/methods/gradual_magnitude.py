@@ -38,7 +38,7 @@ def gradual_magnitude(
     """Prunes every `every` steps from epoch `begin` to epoch `end` of `epochs`, after up to `dense_epochs` without.
 
     `scope`: each layer to the same sparsity ("per_layer"), or one ranking over all ("everywhere"). `land` makes the
-    last prune fall on `end` exactly. The dense phase ends by `target` and `stop`; the pruning phase takes all its epochs.
+    last prune fall on `end` exactly. The dense phase ends by `target` and `stop`, the other takes all its epochs.
     """
     refuse_unless("scope", scope, ("per_layer", "everywhere"))
     if not 0 <= begin <= end <= epochs:

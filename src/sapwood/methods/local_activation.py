@@ -42,12 +42,12 @@ def local_activation(
     run.memory.setdefault("mark", first)
     for now in train(run, epochs=epochs):
         over = ended(run, now)
-        if now.ends_epoch and not over and run.round < len(names):
-            if cycle.due(run, now, run.memory["mark"], plateau=plateau):
-                layer = names[run.round]
-                seen = cycle.probe(run, judge, [layer], probe)
-                cycle.prune_lowest(run, judge, seen, [layer], counts[run.round], per_neuron=per_neuron)
-                run.memory["mark"] = now.metrics["train_accuracy"]
+        waiting = now.ends_epoch and not over and run.round < len(names)
+        if waiting and cycle.due(run, now, run.memory["mark"], plateau=plateau):
+            layer = names[run.round]
+            seen = cycle.probe(run, judge, [layer], probe)
+            cycle.prune_lowest(run, judge, seen, [layer], counts[run.round], per_neuron=per_neuron)
+            run.memory["mark"] = now.metrics["train_accuracy"]
         yield now
         if over:
             break

@@ -54,7 +54,7 @@ def accuracies(rows: Table, folder: Path) -> Figure:
             if low is not None and high is not None:
                 axes.plot([low, high], [place, place], color=BLACK, lw=1.2, marker="|", ms=7)
             values = list(seeds[label].values())
-            axes.plot(values, [place + 0.22] * len(values), "o", mfc="white", mec=BLUE, ms=4, ls="")
+            axes.plot(values, [place + 0.28] * len(values), "o", mfc="white", mec=BLUE, ms=4, ls="")
             axes.plot([mean], [place], "D", color=BLACK, ms=6)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)

@@ -1,0 +1,105 @@
+"""Trajectories: what each method removes from one small network, row by row; 1 stays, 0 went.
+
+Nothing here is drawn at random but the probe's samples: weights and inputs are sines, a batch is the whole training
+split, there is no dropout. The scores at every cut are far enough apart that rounding cannot decide (a test moves the
+initial weights a little and gets the same masks), so another BLAS must find these bits too. When a method is changed
+on purpose, `python tests/golden/trajectories.py` prints the new ones; its entry in METHOD_VERSIONS rises with them.
+"""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from sapwood.methods import METHODS
+from sapwood.run import start
+from sapwood.task import Batch, Data, Task
+
+OPTIONS = {
+    "dense": {"epochs": 10, "target": 0.75, "stop": "epochs"},
+    "global_activation": {"criterion": "active_magnitude", "sparsity": 0.5, "cycles": 3, "first": 0.5, "target": 0.8}
+    | {"stop": "epochs", "epochs": 10},
+    "gradual_magnitude": {"sparsity": 0.6, "begin": 2, "end": 9, "every": 3, "epochs": 12},
+    "local_activation": {"criterion": "activity", "sparsity": 0.4, "first": 0.5, "target": 0.95, "stop": "epochs"}
+    | {"epochs": 10},
+}
+
+
+class Trajectory(NamedTuple):
+    """One life of a method, in whole numbers."""
+
+    correct: list[int]  # of the 48 training samples, epoch by epoch, with the weights before the epoch's step
+    pruned: list[int]  # the steps after which something was removed
+    masks: dict[str, str]  # a word of 0s and 1s for each neuron; 1 stays
+
+
+GOLDEN = {
+    "dense": Trajectory(correct=[11, 17, 26, 32, 32, 35, 38, 43, 43, 42], pruned=[], masks={}),
+    "global_activation": Trajectory(
+        correct=[11, 17, 26, 29, 31, 34, 35, 38, 40, 41],
+        pruned=[3, 4, 6],
+        masks={
+            "0.weight": "111100 000100 101001 111011 100100 011010 001010 011011",
+            "2.weight": "00101011 11111111 10001100 10000000 00000000 01000010 00000000 01010101",
+        },
+    ),
+    "gradual_magnitude": Trajectory(
+        correct=[11, 17, 26, 32, 32, 30, 32, 36, 35, 37, 38, 41],
+        pruned=[2, 5, 8, 9],
+        masks={
+            "0.weight": "111100 010100 100001 111010 100000 011000 000010 001011",
+            "2.weight": "00101011 10110000 10001101 10000000 01000100 11100011 00111001 00010101",
+        },
+    ),
+    "local_activation": Trajectory(
+        correct=[11, 17, 26, 30, 30, 31, 36, 42, 42, 42],
+        pruned=[3, 4],
+        masks={
+            "0.weight": "111111 000000 000000 111111 000000 111111 111111 111111",
+            "2.weight": "11111111 11111111 11111111 00000000 00000000 11111111 00000000 11111111",
+        },
+    ),
+}
+
+
+def network(moved: float = 0.0) -> nn.Sequential:
+    """6-8-8-3 with ReLU; `moved` is added to every weight."""
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    with torch.no_grad():
+        for at, p in enumerate(model.parameters()):
+            p.copy_(_sines(p.shape, at + 1) * (0.6 if p.dim() > 1 else 0.05) + moved)
+    return model
+
+
+def task(moved: float = 0.0) -> Task:
+    """The network on 48 samples whose class is the largest of their first three inputs, all in one batch."""
+    inputs = _sines((80, 6), 11) * 2
+    every = Batch(inputs, inputs[:, :3].argmax(1))
+    splits = every.rows(slice(0, 48)), every.rows(slice(48, 64)), every.rows(slice(64, 80))
+    recipe = partial(SGD, lr=0.4, momentum=0.8)
+    return Task("golden", partial(network, moved), Data(*splits), recipe, batch_size=48, classes=3)
+
+
+def _sines(shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    count = math.prod(shape)
+    values = [math.sin(1 + seed * 12.9898 + i * i * 0.618 + i * 78.233) for i in range(count)]
+    return torch.tensor(values, dtype=torch.float64).view(shape)
+
+
+def life(method: str, moved: float = 0.0) -> Trajectory:
+    """One life of a method on the network whose initial weights are `moved`."""
+    run = start(task(moved))
+    correct, pruned = [], []
+    for now in METHODS[method](run, **OPTIONS[method]):
+        correct.append(round(48 * now.metrics["train_accuracy"]))
+        pruned += [now.step] * (run.round - len(pruned))
+    rows = {name: ["".join(map(str, row)) for row in keep.int().tolist()] for name, keep in run.masks.items()}
+    return Trajectory(correct, pruned, {name: " ".join(words) for name, words in rows.items()})
+
+
+if __name__ == "__main__":
+    for name in METHODS:
+        print(f'"{name}": {life(name)}')

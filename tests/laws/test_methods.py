@@ -1,0 +1,108 @@
+"""Every method under the laws of methods, interrupted before every step; and two that the package does not have."""
+
+from functools import partial
+
+import pytest
+from outsiders import dynamic_surgery, forgetful, ticket
+from torch.optim import SGD, Adam, AdamW
+
+from sapwood import checkpoint
+from sapwood.checks import method, tiny_task
+from sapwood.checks.method import _Trial
+from sapwood.methods import METHODS
+
+EASY = {"first": 0.01, "target": 0.02, "stop": "epochs"}  # the end of every epoch is above its mark
+STUCK = {"first": 0.99, "target": 1.0, "plateau": 1, "task": tiny_task(SGD, lr=1e-4)}  # no mark is ever reached
+HALF_OF_ALL = (27 + 22 + 17) / 112  # 136 weights, 112 of them hidden: what three cycles to 0.5 of all remove
+OPTIONS = {  # method -> label -> options that make every part of it happen within a few steps
+    "dense": {
+        "to the end": {"epochs": 4, "stop": "epochs"},
+        "until a rule stops it": {"epochs": 5, "stop": "patience", "target": 1.0},
+        "until good enough": {"epochs": 5, "stop": "none", "target": 0.5},
+    },
+    "global_activation": {
+        "neurons": EASY | {"epochs": 5, "cycles": 3, "sparsity": 0.5, "reaches": HALF_OF_ALL},
+        "neurons and weights, retraining": EASY
+        | {"epochs": 4, "cycles": 3, "sparsity": 0.5, "reaches": HALF_OF_ALL, "retrain": 1}
+        | {"criterion": "active_magnitude"},
+        "probe, anew after each cycle": EASY
+        | {"epochs": 3, "cycles": 2, "sparsity": 0.5, "source": "probe", "probe": 20, "reset": "after_cycle"}
+        | {"base_of": "prunable", "reaches": 0.5},
+        "stream, anew after each cycle": EASY
+        | {"epochs": 4, "cycles": 2, "sparsity": 0.4, "reset": "after_cycle", "criterion": "mean_activation"},
+        "random neurons, whole": EASY
+        | {"epochs": 3, "cycles": 2, "sparsity": 0.5, "criterion": "random_", "per_neuron": True}
+        | {"granularity": "neuron", "shares": "uniform"},
+        "when the accuracy has stopped rising": STUCK | {"epochs": 5, "cycles": 2, "sparsity": 0.5, "stop": "spikes"},
+    },
+    "local_activation": {
+        "neurons": EASY | {"epochs": 4, "sparsity": 0.5, "probe": 30, "reaches": 0.5},
+        "neurons and weights, retraining": EASY
+        | {"epochs": 3, "sparsity": 0.75, "criterion": "active_magnitude", "retrain": 2, "reaches": 0.75},
+        "column norm, when the accuracy has stopped rising": STUCK
+        | {"epochs": 4, "criterion": "magnitude", "per_neuron": True, "sparsity": 0.5, "stop": "consecutive"},
+    },
+    "gradual_magnitude": {
+        "each layer": {"epochs": 4, "begin": 1, "end": 3, "every": 3, "sparsity": 0.8, "reaches": 0.8},
+        "everywhere, after a dense phase, retraining": {"epochs": 3, "begin": 0.5, "end": 2, "every": 4}
+        | {"sparsity": 0.6, "scope": "everywhere", "dense_epochs": 2, "retrain": 1, "reaches": 0.6},
+        "as in the paper's row M": {"epochs": 3, "begin": 0, "end": 2, "every": 5, "land": False, "initial": 0.2}
+        | {"dense_epochs": 3, "target": 0.4, "power": 1.0},
+    },
+}
+
+
+def cases():
+    """(label, method, options) of everything that is tried."""
+    for name, of in METHODS.items():
+        for label, options in OPTIONS.get(name, {}).items():
+            yield f"{name}, {label}", of, options
+    for optimizer in (Adam, partial(AdamW, amsgrad=True)):
+        task = tiny_task(optimizer)
+        name = getattr(optimizer, "__name__", "AdamW")
+        yield f"global_activation under {name}", METHODS["global_activation"], {"task": task, "epochs": 3} | EASY
+    yield "dynamic surgery", dynamic_surgery, {"nested": False, "reaches": 0.6}
+    yield "ticket", ticket, {"nested": False, "reaches": 0.5}
+
+
+LAWS = {law: body for label, of, options in cases() for law, body in method.laws(label, of, **options).items()}
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_method(law):
+    law()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_tiny_options(name):
+    assert len(OPTIONS.get(name, {})) >= 2, f"add at least two sets of tiny options for {name!r} to OPTIONS"
+
+
+def test_no_options_are_left_of_a_method_that_has_gone():
+    assert set(OPTIONS) == set(METHODS)
+
+
+@pytest.mark.parametrize(("label", "of", "options"), [case for case in cases() if "dense," not in case[0]],
+                         ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_the_tiny_options_make_it_prune(label, of, options):
+    options = {k: v for k, v in options.items() if k not in ("nested", "reaches")}
+    life = _Trial(of, options.pop("task", tiny_task()), options)
+    removed = [now.step for now in life.moments if any(not keep.all() for keep in life.run.masks.values())]
+    assert life.run.round >= 1
+    assert removed
+
+
+def test_the_law_saves_after_every_step():
+    life = _Trial(METHODS["gradual_magnitude"], tiny_task(), {"epochs": 2, "begin": 0, "end": 1, "retrain": 1})
+    moments = list(life.moments)
+    assert [checkpoint.decode(saved)["step"] for saved in life.saves] == [now.step for now in moments]
+    assert len(moments) == 18
+
+
+@pytest.mark.parametrize("of", [partial(ticket, remember=False), forgetful], ids=["not remembered", "own variable"])
+def test_a_method_that_keeps_something_to_itself_is_caught(of):
+    """After a restart, early weights computed anew are an untrained network's, and the largest loss is another."""
+    bodies = method.laws("m", of, nested=False)
+    bodies["method m: the same seed gives the same bits"]()
+    with pytest.raises(AssertionError, match=r"interrupted after step \d+ of \d+: another end"):
+        bodies["method m: interrupted before any step and resumed: the same bits"]()

@@ -1,0 +1,257 @@
+"""Bugs planted in training: saving and resuming, methods, checkpoints."""
+
+import hashlib
+from copy import deepcopy
+from importlib import import_module
+from itertools import count
+from unittest.mock import patch
+
+import torch
+from outsiders import dynamic_surgery, ticket
+from planted.holding import FirstStepOnly
+from planted.mutant import bugs, instead
+
+from sapwood import checkpoint, schedule, select
+from sapwood.checks import checkpoint as files
+from sapwood.checks import method
+from sapwood.errors import InputError
+from sapwood.methods import METHODS
+from sapwood.run import Run, start
+
+# The package gives these names to the functions in them; the modules are wanted here.
+keeping, training, seeing = (import_module(f"sapwood.{name}") for name in ("hold", "train", "observe"))
+tasks, running = import_module("sapwood.task"), import_module("sapwood.run")
+global_activation = import_module("sapwood.methods.global_activation")
+state, load, metrics = Run.state, Run._load, training.evaluate
+drop, counts_of = select.drop, schedule.counts_of
+decode, replace = checkpoint.decode, checkpoint.replace
+metadata, put_together = checkpoint._metadata, checkpoint._put_together
+
+SEEN_MASKED = "masked weights are 0 in every pass, also while the dense ones learn"
+SAME_BITS = "interrupted before any step and resumed: the same bits"
+TINY = {"first": 0.01, "target": 0.02, "stop": "epochs", "epochs": 3, "cycles": 2, "sparsity": 0.5}
+
+
+def method_laws():
+    """Two cycles of neurons counted while training, then retraining without masks."""
+    return method.laws("global", METHODS["global_activation"], **TINY, retrain=1, reaches=(37 + 30) / 112)
+
+
+def masked_laws():
+    """The same, masked to the end."""
+    return method.laws("global", METHODS["global_activation"], **TINY, criterion="active_magnitude")
+
+
+def surgery_laws():
+    """Removed weights go on learning, and may be kept again."""
+    return method.laws("surgery", dynamic_surgery, nested=False, epochs=2)
+
+
+def ticket_laws():
+    """Weights are remembered, gone back to, and made into another network."""
+    return method.laws("ticket", ticket, nested=False)
+
+
+def without(**entries):
+    """The run's state is saved with these entries as they are at the start of a run."""
+    return instead(Run, "state", lambda run: state(run) | entries)
+
+
+def without_optimizer(run):
+    return state(run) | {"optimizer": state(run)["optimizer"] | {"state": {}}}
+
+
+def prune_lost(run, saved):
+    load(run, {**saved, "masks": {}})
+
+
+def not_held_again(run, saved):
+    load(run, saved)
+    if run._held is not None:
+        run._held.release()
+
+
+def masks_after_weights(run, saved):
+    load(run, saved)
+    run._set_masks(saved["masks"])
+
+
+def ill_timed(*, before_the_consumer, at_epoch_ends):
+    """`train` with `run.between` called at the wrong time."""
+
+    def train(run, *, epochs=None, steps=None):
+        end = run.begun if not run.enter() else run.begun + training._length(run.task, epochs, steps)
+        while run.step < end:
+            epoch, first = divmod(run.step, run.task.steps_per_epoch)
+            for batch in run.task.batches(run.seed, epoch, first):
+                now = training._moment(run, training._step(run, batch))
+                if before_the_consumer:
+                    run.between(run)
+                yield now
+                if not before_the_consumer and (now.ends_epoch or not at_epoch_ends):
+                    run.between(run)
+        run.leave()
+
+    return train
+
+
+def saving(*, before_the_consumer=False, at_epoch_ends=False):
+    wrong = ill_timed(before_the_consumer=before_the_consumer, at_epoch_ends=at_epoch_ends)
+    return instead(global_activation, "train", wrong)
+
+
+def dense_metrics(run, split):
+    return training.measured(run.model, run.task, getattr(run.task.data, split))
+
+
+def computed_anew(run, name, compute):
+    return deepcopy(compute())
+
+
+def plain_rewind(run, weights):
+    run.model.load_state_dict(dict(weights))
+
+
+def by_the_clock():
+    ticks = count()
+    return patch.object(tasks, "_generator", lambda seed, epoch: torch.Generator().manual_seed(next(ticks)))
+
+
+def forgetting_the_past(scores, count, **options):
+    return drop(scores, count, **options | {"among": None})
+
+
+def tuples_as_lists(value, tensors):
+    match value:
+        case {"__tuple__": items}:
+            return [tuples_as_lists(item, tensors) for item in items]
+    return put_together(value, tensors)
+
+
+def empty_if_bad(content, origin=""):
+    try:
+        return decode(content)
+    except InputError:
+        return {}
+
+
+def left_beside(path, content):
+    path.with_name(f".{path.name}.new").write_bytes(content)
+    replace(path, content)
+
+
+def names_only(tensors, tree):
+    return metadata({name: torch.empty(0) for name in tensors}, tree)
+
+
+def bytes_only(tensors):
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        state.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return state.digest()
+
+
+MUTANTS = (
+    *bugs(
+        "method global",
+        masked_laws,
+        {
+            SAME_BITS: {
+                "random state not restored": instead(checkpoint, "restore_random_state", lambda *_: None),
+                "optimiser state not saved": instead(Run, "state", without_optimizer),
+                "memory not saved": without(memory={}),
+                "round not saved": without(round=0),
+                "epoch sums not saved": without(sums={}),
+                "a prune lost on resuming": instead(Run, "_load", prune_lost),
+                "masks loaded but not held": instead(Run, "_load", not_held_again),
+                "masks set after the weights are loaded: -0.0 becomes 0.0": instead(Run, "_load", masks_after_weights),
+                "saved before the consumer has acted": saving(before_the_consumer=True),
+                "saved at the ends of epochs only": saving(at_epoch_ends=True),
+                "data order from the global random state": instead(
+                    tasks, "_generator", lambda seed, epoch: torch.default_generator
+                ),
+            },
+            "resuming leaves the saved state as it was": {
+                "memory goes on in the saved tensors": instead(running, "_moved", lambda value, device: value),
+                "optimiser state goes on in the saved tensors": instead(running, "deepcopy", lambda value: value),
+            },
+            "the same seed gives the same bits": {"data order from the clock": by_the_clock},
+            "another seed gives other bits": {
+                "the seed not used": instead(method, "start", lambda task, seed=0, **more: start(task, 0, **more))
+            },
+            "the test split changes nothing": {
+                "test metrics for validation metrics": instead(
+                    training, "evaluate", lambda run, split: metrics(run, "test")
+                )
+            },
+            "masked weights are 0 at every moment": {
+                "masks of a run dropped after one step": instead(keeping, "Held", FirstStepOnly)
+            },
+            "no hook is left behind, also when the consumer stops early": {
+                "hooks left when the consumer stops": instead(seeing, "_remove", lambda hooks: None)
+            },
+            "masks only shrink": {
+                "an earlier prune forgotten in the next": instead(select, "drop", forgetting_the_past)
+            },
+        },
+    ),
+    *bugs(
+        "method global",
+        method_laws,
+        {
+            SAME_BITS: {
+                "which call of train not saved": without(phase=0),
+                "where the call of train began not saved": without(begun=0),
+            },
+            "the sparsity asked for is reached": {
+                "shares of the weights of one layer": instead(
+                    schedule, "counts_of", lambda shares, size: counts_of(shares, size // 2)
+                )
+            },
+        },
+    ),
+    *bugs(
+        "method surgery",
+        surgery_laws,
+        {
+            SAME_BITS: {"dense training not saved": without(dense=False)},
+            SEEN_MASKED: {
+                "dense weights in the forward pass": instead(training, "_backward_through", training._backward),
+                "dense weights evaluated": instead(training, "_through", dense_metrics),
+            },
+        },
+    ),
+    *bugs(
+        "method ticket",
+        ticket_laws,
+        {
+            SAME_BITS: {
+                "what is remembered is not copied": instead(running, "_cloned", lambda value: value),
+                "what is remembered is computed anew": instead(Run, "remember", computed_anew),
+            },
+            SEEN_MASKED: {"removed weights come back when rewinding": instead(Run, "rewind", plain_rewind)},
+        },
+    ),
+    *bugs(
+        "checkpoint",
+        files.laws,
+        {
+            "what goes in comes out: values, types, shapes, order": {
+                "tuples come back as lists": instead(checkpoint, "_put_together", tuples_as_lists)
+            },
+            "a file with any byte changed is refused": {
+                "the tensors left out of the digest": instead(checkpoint, "_metadata", names_only)
+            },
+            "a file that is cut short, or foreign, is refused": {
+                "a bad file taken for an empty one": instead(checkpoint, "decode", empty_if_bad)
+            },
+            "a write that fails leaves the old file and nothing else": {
+                "written in place": instead(checkpoint, "replace", lambda path, content: path.write_bytes(content)),
+                "what was written beside is left there": instead(checkpoint, "replace", left_beside),
+            },
+            "equal trees have one fingerprint, unequal ones have two": {
+                "a digest of bytes without names, types and shapes": instead(checkpoint, "digest", bytes_only)
+            },
+        },
+    ),
+)
