@@ -57,4 +57,4 @@ def local_activation(
 def _count(layer: Layer, sparsity: float, by_neuron: bool) -> int:
     """How many weights of the layer go: whole neurons, or single weights; the product rounded down."""
     piece = layer.weight[0].numel() if by_neuron else 1
-    return schedule.counts_of((sparsity,), layer.weight.numel() // piece)[0] * piece
+    return schedule.counts_of(schedule.uniform_shares(sparsity, 1), layer.weight.numel() // piece)[0] * piece

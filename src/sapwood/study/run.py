@@ -72,7 +72,7 @@ def run_trial(
     Saves when `save_every` seconds have passed, between two steps. An exception leaves its traceback in `failed`.
     """
     usable(device)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     _refuse_other_trial(trial, folder)
     if (folder / "done").exists():
         (folder / "state.safetensors").unlink(missing_ok=True)
@@ -179,6 +179,15 @@ def _share_done(trial: Trial, epoch: int) -> float | None:
     lengths = [options.get(name) or 0 for name in ("epochs", "dense_epochs", "retrain")]
     total = sum(length for length in lengths if isinstance(length, int))
     return min(1.0, epoch / total) if total and options.get("stop", "epochs") == "epochs" else None
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the folder {folder}: {error.strerror or error}; choose another results folder"
+        ) from error
 
 
 def _refuse_other_trial(trial: Trial, folder: Path) -> None:
