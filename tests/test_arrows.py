@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "sapwood"
 
 LAYERS = (  # from bottom to top; a folder stands for all of its files
     {"errors", "masks", "select", "allocate", "schedule", "stopping"},
-    {"observe", "processes"},
+    {"layout", "observe", "processes"},
     {"statistics", "criterion", "criteria", "losses"},
     {"task", "hold", "run", "train", "phases", "cycles", "checkpoint", "measure"},
     {"methods", "checks"},

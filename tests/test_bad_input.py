@@ -6,6 +6,7 @@ One table: what is tried, and what the error must say. The error names the thing
 import dataclasses
 import errno
 import gzip
+import io
 import json
 import math
 import os
@@ -31,11 +32,12 @@ from sapwood.methods.presets import preset
 from sapwood.observe import hidden, observe, observing
 from sapwood.run import Run, start
 from sapwood.statistics import active, weight_grad
+from sapwood.study.pool import processes
 from sapwood.study.run import run_trial
 from sapwood.study.study import find
 from sapwood.study.trial import Trial, parse_option
 from sapwood.task import Batch, Data, Task
-from sapwood.train import train
+from sapwood.train import evaluate, train
 
 NAN, INF = float("nan"), float("inf")
 DIGITS = partial(Trial.make, "dense", "mlp_digits", 0, epochs=1, stop="epochs")
@@ -86,6 +88,16 @@ def labels(scene: Scene, label: int) -> None:
     without(
         scene, data=Data(data.train, data.valid, Batch(data.test.inputs, torch.full_like(data.test.targets, label)))
     )
+
+
+def flat_labels(scene: Scene, targets: torch.Tensor) -> None:
+    without(scene, data=Data(*[Batch(torch.ones(3, 6), targets)] * 3))
+
+
+def network(first: int, second: int, classes: int = 3) -> nn.Module:
+    """The tiny network with other widths."""
+    middle = [nn.Linear(6, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Dropout(0.2)]
+    return nn.Sequential(*middle, nn.Linear(second, classes)).double()
 
 
 def one_layer() -> None:
@@ -144,6 +156,15 @@ def full_disk(scene: Scene, where: str) -> None:
     scene.run.save(scene.folder / "good.safetensors")
 
 
+def disk_full_while_writing(scene: Scene) -> None:
+    class Full(io.BytesIO):
+        def write(self, content: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    scene.monkeypatch.setattr("builtins.open", lambda *_: Full())
+    scene.run.save(scene.folder / "good.safetensors")
+
+
 def forbidden(scene: Scene) -> None:
     def fail(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -152,12 +173,25 @@ def forbidden(scene: Scene) -> None:
     scene.run.save(scene.folder / "good.safetensors")
 
 
-def unsavable(scene: Scene) -> None:
-    scene.run.memory["model"] = scene.run.model
+def unsavable(scene: Scene, key: str, value: object) -> None:
+    scene.run.memory[key] = value
     try:
         scene.run.save(scene.folder / "good.safetensors")
     finally:
-        del scene.run.memory["model"]
+        del scene.run.memory[key]
+
+
+def resumed(scene: Scene, **changes: object) -> None:
+    """A run that was interrupted inside a call of train goes on with another task of the same data."""
+    path = scene.folder / "interrupted.safetensors"
+    run = start(tiny_task(), 0)
+    next(moments := train(run, steps=9))
+    run.save(path)
+    moments.close()
+    try:
+        next(train(start(without(scene, **changes), 0, saved=path), steps=9))
+    finally:
+        path.unlink()
 
 
 def trial_of_another_identity(scene: Scene) -> None:
@@ -210,10 +244,12 @@ def torn_idx(scene: Scene) -> None:
 def diverged(scene: Scene) -> None:
     for group in scene.run.optimizer.param_groups:
         group["lr"] = 1e300
+    before = standing(scene.run)
     try:
         for _ in train(scene.run, steps=20):
-            pass
+            before = standing(scene.run)
     finally:
+        assert standing(scene.run) == before
         assert all(bool(torch.isfinite(p).all()) for p in scene.run.model.parameters())
 
 
@@ -241,6 +277,7 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "3 of 2": (lambda s: select.n_of_m(s.scores, 3, 2), r"n of m is 3 of 2; n must lie in 1\.\.m"),
     "blocks that do not divide": (lambda s: select.n_of_m(s.scores, 2, 4), r"'0.weight' has 6 scores .* not a multiple of m=4"),
     "threshold NaN": (lambda s: select.above(s.scores, NAN), r"threshold is nan; give a finite number"),
+    "a cost that is NaN": (lambda s: select.within(s.scores, lambda keep: NAN, 4.0), r"limit 4.0 cannot be met.* nan; raise the limit"),
     "limit out of reach": (lambda s: select.within(s.scores, lambda keep: 5.0, 4.0), r"limit 4.0 cannot be met.* 5.0; raise the limit"),
     # data and tasks
     "NaN data": (lambda s: bad_data(NAN), r"valid split's inputs hold 1 NaN or infinite values; clean"),
@@ -249,7 +286,13 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "unpaired split": (lambda s: Data(*[Batch(torch.ones(3, 2), torch.ones(2))] * 3), r"train split has 3 inputs but 2 targets"),
     "label too high": (lambda s: labels(s, 3), r"test labels run from 3 to 3; with 3 classes they must lie in 0\.\.2"),
     "label too low": (lambda s: labels(s, -1), r"test labels run from -1 to -1; with 3 classes"),
-    "batch size 0": (lambda s: without(s, batch_size=0), r"batch_size is 0; give at least 1"),
+    "labels of fractions": (lambda s: flat_labels(s, torch.ones(3)), r"train labels are torch.float32 of shape \(3,\); give one torch.int64"),
+    "labels by row": (lambda s: flat_labels(s, torch.ones(3, 1).long()), r"train labels are torch.int64 of shape \(3, 1\); give one"),
+    "more labels than outputs": (lambda s: next(train(start(without(s, model=lambda: network(8, 8, 2))), steps=1)), r"labels run from 0 to 2, but the network has 2 outputs; give it one for each class"),
+    "batch size 0": (lambda s: without(s, batch_size=0), r"batch_size is 0; give a whole number, at least 1"),
+    "batch size 2.5": (lambda s: without(s, batch_size=2.5), r"batch_size is 2.5; give a whole number"),
+    "seed in words": (lambda s: start(s.run.task, "one"), r"seed is 'one'; give a whole number of 0 or more"),
+    "unknown device": (lambda s: start(s.run.task, device="gpu"), r"device 'gpu' is none that torch knows; give 'cpu'"),
     "no batches": (lambda s: observe(s.run.model, [], active), r"observe\(\) was given no batches; give at least one"),
     "missing data": (missing_data, r"nothing.*nothing either.*--download"),
     "corrupted data": (corrupted_data, r"a.gz.*(?:sha|SHA|checksum).*"),
@@ -261,19 +304,28 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "unknown layer": (lambda s: score(s.run.model, CRITERIA["magnitude"], only=["hidden"]), r"unknown layer 'hidden'; known: 0, 2, 5"),
     "evidence missing": (lambda s: score(s.run.model, CRITERIA["apoz"], only=["0"]), r"needs statistic 'active' of layer '0'; gather it"),
     "scores of the wrong shape": (wrong_shape, r"gave layer '0' scores of shape \(6,\); per='weight' means \(8, 6\)"),
+    "scores of nothing": (lambda s: score(s.run.model, Criterion(lambda w_OI, seen: None), only=["0"]), r"gave layer '0' scores of shape NoneType; per='weight'"),
     "gradients while observing": (lambda s: observing(s.run.model, weight_grad).__enter__(), r"'weight_grad' looks at gradients; use observe"),
     "gradients without a loss": (lambda s: observe(s.run.model, [s.run.task.data.test], weight_grad), r"give observe\(\) a loss"),
     "logits too few": (lambda s: top_k_correct(torch.rand(4, 2), torch.tensor([0, 1, 2, 1]), 1), r"2"),
     # masks and optimisers
     "mask of another shape": (lambda s: mask(s, shape=(6, 8)), r"mask '0.weight' has shape \(6, 8\); its parameter has \(8, 6\)"),
-    "mask of numbers": (lambda s: mask(s, dtype=torch.float32), r"mask '0.weight' is torch.float32; a mask is torch.bool"),
+    "mask of numbers": (lambda s: mask(s, dtype=torch.float32), r"mask '0.weight' is torch.float32; a mask is a tensor of torch.bool"),
+    "mask that is a list": (lambda s: s.run.prune({"0.weight": [True]}), r"mask '0.weight' is list; a mask is a tensor of torch.bool"),
+    "weights of another network": (lambda s: s.run.rewind(dict(network(9, 8).state_dict())), r"another network: '0.bias' has shape \(9,\), this network's has \(8,\)"),
+    "a weight missing": (lambda s: s.run.rewind({n: v for n, v in s.run.model.state_dict().items() if n != "2.bias"}), r"another network: '2.bias' has shape None"),
     "mask of nothing": (lambda s: mask(s, "0.weigth"), r"unknown parameter in masks '0.weigth'; did you mean '0.weight'\?"),
     "mask under another optimiser": (foreign_optimizer, r"'0.weight' is masked but not in the optimiser; pass the optimiser that trains it"),
     "optimiser with strangers": (become_with_strangers, r"trains parameters of shape \[\(7,\)\] that are not the model's"),
     # training and methods
     "epochs and steps": (lambda s: next(train(s.run, epochs=1, steps=1)), r"epochs or steps, one of them; got epochs=1, steps=1"),
     "neither epochs nor steps": (lambda s: next(train(s.run)), r"got epochs=None, steps=None"),
-    "negative steps": (lambda s: next(train(s.run, steps=-1)), r"asked for -1 steps; give 0 or more"),
+    "negative steps": (lambda s: next(train(s.run, steps=-1)), r"asked for -1 steps; give a whole number, 0 or more"),
+    "half a step": (lambda s: next(train(s.run, steps=1.5)), r"asked for 1.5 steps; give a whole number"),
+    "unknown split": (lambda s: evaluate(s.run, "vaild"), r"unknown split 'vaild'; did you mean 'valid'\?"),
+    "no probe in a method": (lambda s: s.method("local_activation", probe=0), r"probe is 0; give the number of training samples"),
+    "no probe in the other method": (lambda s: s.method("global_activation", probe=0), r"probe is 0; give the number"),
+    "negative plateau": (lambda s: s.method("local_activation", plateau=-1), r"plateau is -1; give the epochs to wait"),
     "target 0": (lambda s: s.method("dense", target=0.0), r"target is 0.0; .* \(0, 1\]"),
     "target 98": (lambda s: s.method("global_activation", target=98.0), r"target is 98.0; .* \(0, 1\]"),
     "no cycles": (lambda s: s.method("global_activation", cycles=0), r"cycles is 0; give at least 1"),
@@ -290,6 +342,9 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "unknown named criterion": (lambda s: criterion_named("wanda"), r"unknown criterion 'wanda'"),
     # schedules, allocation, stopping
     "density 0": (lambda s: allocate.erk({"w": (3, 4)}, 0.0), r"density is 0.0"),
+    "unknown allocation": (lambda s: allocate.named("ekr"), r"unknown allocation 'ekr'; did you mean 'er'\?"),
+    "unknown schedule": (lambda s: schedule.named("polynom"), r"unknown schedule 'polynom'; did you mean 'polynomial'\?"),
+    "unknown shares": (lambda s: schedule.shares_named("geometrc"), r"unknown shares 'geometrc'; did you mean 'geometric'\?"),
     "schedule backwards": (lambda s: schedule.polynomial(9, 3, 1, 0.5), r"begin is 9 and end is 3"),
     "schedule to 1": (lambda s: schedule.linear(0, 3, 1, 1.0), r"final is 1.0; give a sparsity"),
     "watching NaN": (lambda s: stopping.spiked({}, NAN), r"watched value is NaN"),
@@ -304,8 +359,13 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "a flipped digit in the words": (lambda s: altered(s, flip_word), r"bad.safetensors is damaged|not a readable"),
     "checkpoint of another seed": (lambda s: another_run(s, seed=1), r"seed 0; this run is .* seed 1; .*Start in another folder"),
     "checkpoint of another task": (lambda s: another_run(s, batch_size=4), r"has the data or the task changed\?"),
-    "memory that cannot be saved": (unsavable, r"cannot hold 'memory/model': it is a Sequential; keep tensors, numbers"),
+    "a reserved key": (lambda s: unsavable(s, "kept", {"__tensor__": 1}), r"cannot hold the key '__tensor__' of 'memory/kept': .* rename it"),
+    "checkpoint of another network": (lambda s: resumed(s, model=lambda: network(8, 9)), r"weights are of another network: '2.bias' has shape \(8,\), this network's has \(9,\)"),
+    "checkpoint of another optimiser": (lambda s: resumed(s, optimizer=torch.optim.Adam), r"not of this optimiser, Adam with 1 parameter groups; .*delete the checkpoint"),
+    "checkpoint of other parameter groups": (lambda s: resumed(s, optimizer=lambda p: torch.optim.SGD([{"params": [each]} for each in p], lr=0.1)), r"not of this optimiser, SGD with 6 parameter groups"),
+    "memory that cannot be saved": (lambda s: unsavable(s, "model", s.run.model), r"cannot hold 'memory/model': it is a Sequential; keep tensors, numbers"),
     "disk full": (lambda s: full_disk(s, "fsync"), r"cannot write .*good.safetensors: No space left on device; free some space"),
+    "disk full while writing": (disk_full_while_writing, r"cannot write .*good.safetensors: No space left on device; free some space"),
     "cannot rename": (lambda s: full_disk(s, "replace"), r"cannot write .*good.safetensors: No space left"),
     "not allowed to write": (forbidden, r"cannot write .*good.safetensors: Permission denied; .*folder that can be written"),
     # trials and studies
@@ -316,6 +376,8 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "option typed wrongly": (lambda s: parse_option("dense", "epochs", "many"), r"option 'epochs' of method 'dense' is 'many'; it must be int"),
     "option NaN": (lambda s: Trial.make("dense", "mlp_digits", 0, target=NAN), r"option 'target' of method 'dense' is nan; give a finite"),
     "negative seed": (lambda s: Trial.make("dense", "mlp_digits", -1), r"seed is -1; give a whole number"),
+    "unknown scale": (lambda s: find("quickstart").at("smal"), r"unknown scale 'smal'; did you mean 'small'\?"),
+    "no workers": (lambda s: processes(0), r"workers is 0; give at least 1"),
     "unknown study": (lambda s: find("quick-start"), r"unknown study 'quick-start'; did you mean 'quickstart'\?"),
     "trial of another identity": (trial_of_another_identity, r"holds another trial.*use another results folder"),
     "changed data under a trial": (changed_data_under_a_trial, r"has the data or the task changed\?"),

@@ -20,7 +20,7 @@ from sapwood.errors import InputError
 from sapwood.processes import digest
 
 FORMAT = "sapwood-1"
-TENSOR, TUPLE = "__tensor__", "__tuple__"
+TENSOR, TUPLE, MAP = RESERVED = "__tensor__", "__tuple__", "__map__"
 
 
 def write(path: Path, tree: Mapping[str, Any]) -> None:
@@ -108,11 +108,14 @@ def _taken_apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
     """The value with every tensor replaced by a reference to its name in `tensors`."""
     match value:
         case Tensor():
-            tensors[at] = value.detach().cpu().contiguous().clone()
-            return {TENSOR: at}
+            name = at
+            while name in tensors:  # {"a/b": x, "a": {"b": y}} has one path twice
+                name += "#"
+            tensors[name] = value.detach().cpu().contiguous().clone()
+            return {TENSOR: name}
         case Mapping():
             pairs = [[_key(k, at), _taken_apart(v, f"{at}/{k}" if at else str(k), tensors)] for k, v in value.items()]
-            return {"__map__": pairs} if any(not isinstance(k, str) for k, _ in pairs) else dict(pairs)
+            return {MAP: pairs} if any(not isinstance(k, str) for k, _ in pairs) else dict(pairs)
         case tuple():
             return {TUPLE: [_taken_apart(v, f"{at}/{i}", tensors) for i, v in enumerate(value)]}
         case list():
@@ -126,6 +129,8 @@ def _taken_apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _key(key: Any, at: str) -> str | int:
+    if key in RESERVED:
+        raise InputError(f"a checkpoint cannot hold the key {key!r} of {at!r}: it has a meaning there; rename it")
     if isinstance(key, (str, int)) and not isinstance(key, bool):
         return str(key) if isinstance(key, str) else key
     raise InputError(f"a checkpoint cannot hold the key {key!r} of {at!r}: use strings or integers")

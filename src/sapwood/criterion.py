@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sapwood.errors import InputError
-from sapwood.observe import Evidence, Layer, Statistic, chosen
+from sapwood.errors import InputError, refuse_unless
+from sapwood.layout import Layer
+from sapwood.observe import Evidence, Statistic, chosen
 from sapwood.select import Scores
 
 Seen = Mapping[str, Tensor]  # statistic -> its sum, for one layer
@@ -29,6 +30,11 @@ class Criterion:
     per: Literal["weight", "output", "input"] = "weight"
     rescaling_invariant: bool = False
 
+    def __post_init__(self) -> None:
+        refuse_unless("per", self.per, ("weight", "output", "input"))
+        if isinstance(self.needs, str) or not all(isinstance(each, Statistic) for each in self.needs):
+            raise InputError(f"needs is {self.needs!r}; give a tuple of statistics, as in needs=(active, count)")
+
 
 @torch.no_grad()
 def score(
@@ -46,6 +52,8 @@ def score(
     `magnitude` it ranks the neurons of a layer by the L1 norm of their incoming weights. A mean, because a sum would
     rank layers by their number of inputs first.
     """
+    if not isinstance(criterion, Criterion):
+        raise InputError(f"the criterion is {criterion!r}; give a Criterion, such as CRITERIA['magnitude']")
     return {
         f"{name}.weight": _spread(name, layer, criterion, (evidence or {}).get(name, {}), per_neuron)
         for name, layer in chosen(model, only).items()
@@ -62,10 +70,10 @@ def _spread(name: str, layer: Layer, criterion: Criterion, seen: Seen, per_neuro
     w_OI = layer.weight.detach().flatten(1)
     raw = criterion.score(w_OI, seen)
     expected = {"weight": w_OI.shape, "output": w_OI.shape[:1], "input": w_OI.shape[1:]}[criterion.per]
-    if raw.shape != expected:
+    found = tuple(raw.shape) if isinstance(raw, Tensor) else type(raw).__name__
+    if found != tuple(expected):
         raise InputError(
-            f"the criterion gave layer {name!r} scores of shape {tuple(raw.shape)}; "
-            f"per={criterion.per!r} means {tuple(expected)}"
+            f"the criterion gave layer {name!r} scores of shape {found}; per={criterion.per!r} means {tuple(expected)}"
         )
     s_OI = {"weight": raw, "output": raw[:, None], "input": raw[None]}[criterion.per] if raw.dim() == 1 else raw
     if per_neuron and criterion.per != "output":

@@ -42,12 +42,19 @@ def due(run: Run, now: Moment, mark: float, *, plateau: int = 0) -> bool:
 
 def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -> Evidence:
     """What `layers` show on so many training samples, drawn with replacement: a function of seed and step."""
-    if samples < 1:
-        raise InputError(f"probe is {samples}; give the number of training samples to look at, at least 1")
+    refuse_bad(probe=samples)
     training = run.task.data.train
     luck = torch.Generator().manual_seed((run.seed * 7_919 + run.step) % 2**63)
     rows = torch.randint(len(training.targets), (samples,), generator=luck).to(run.device)
     return observe(run.model, [training.rows(rows)], *criterion.needs, only=layers)
+
+
+def refuse_bad(*, probe: int, plateau: int = 0) -> None:
+    """Raise for options that would otherwise be found out when the first cycle is due."""
+    if probe < 1:
+        raise InputError(f"probe is {probe}; give the number of training samples to look at, at least 1")
+    if plateau < 0:
+        raise InputError(f"plateau is {plateau}; give the epochs to wait for a rise, or 0 to wait for ever")
 
 
 def gather(seen: Evidence, more: Evidence) -> None:

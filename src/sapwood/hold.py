@@ -40,6 +40,8 @@ class Held:
         if not self._weights:
             return
         torch._foreach_mul_(self._weights, self._factors)
+        if not self._optimizer.state:  # plain SGD: asking for each weight would take as long as masking a small one
+            return
         for weight, factor in zip(self._weights, self._factors, strict=True):
             for value in self._optimizer.state.get(weight, _NOTHING).values():
                 if isinstance(value, Tensor) and value.shape == weight.shape:

@@ -41,8 +41,9 @@ def validate(masks: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> N
     for name, keep in masks.items():
         if name not in parameters:
             raise unknown("parameter in masks", name, parameters)
-        if keep.dtype is not torch.bool:
-            raise InputError(f"mask {name!r} is {keep.dtype}; a mask is torch.bool, True where the weight stays")
+        kind = keep.dtype if isinstance(keep, Tensor) else type(keep).__name__
+        if kind is not torch.bool:
+            raise InputError(f"mask {name!r} is {kind}; a mask is a tensor of torch.bool, True where the weight stays")
         if keep.shape != parameters[name].shape:
             raise InputError(
                 f"mask {name!r} has shape {tuple(keep.shape)}; its parameter has {tuple(parameters[name].shape)}"

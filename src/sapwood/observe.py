@@ -1,9 +1,8 @@
 """Observing: sums over samples of what layers see, by hooks that leave no trace."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,41 +11,37 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sapwood.errors import InputError, unknown
+from sapwood.layout import Layer, patches, rows
 
 # Shape suffixes: N samples times positions, I inputs times kernel positions, O outputs.
-Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 Hook = Callable[..., None]
 
 
 @dataclass(eq=False)
 class Sight:
-    """What one layer saw in one batch, in one canonical shape whatever the layer's type.
+    """What one layer saw in one batch, in one canonical shape whatever the layer's type, without its graph.
 
-    y_NO has one row per sample and position; x_NI, made when asked for, one column per weight an output reads.
+    y_NO, the outputs before the activation function, has one row per sample and position; x_NI, made when asked for,
+    one column per weight an output reads.
     """
 
     layer: Layer
     x: Tensor
-    y: Tensor
+    y_NO: Tensor
     gy: Tensor | None = None  # d(sum of the samples' losses) / dy, for statistics that look backward
-
-    @cached_property
-    def y_NO(self) -> Tensor:
-        """Outputs before the activation function, [N, O], without their graph."""
-        return _rows(self.layer, self.y.detach())
 
     @cached_property
     def gy_NO(self) -> Tensor:
         """The outputs' gradients, [N, O]."""
         if self.gy is None:
             raise InputError("this statistic needs gradients; use observe(..., loss=...)")
-        return _rows(self.layer, self.gy)
+        return rows(self.layer, self.gy)
 
     @cached_property
     def x_NI(self) -> Tensor:
-        """Inputs, [N, I], without their graph: what each output position multiplies with its weights."""
+        """Inputs, [N, I]: what each output position multiplies with its weights."""
         x = self.x.detach()
-        return x.flatten(0, -2) if isinstance(self.layer, nn.Linear) else _patches(self.layer, x)
+        return x.flatten(0, -2) if isinstance(self.layer, nn.Linear) else patches(self.layer, x)
 
 
 class Statistic(str):
@@ -89,19 +84,19 @@ class Sums(MutableMapping[str, Tensor]):
         if statistic.rows is None:
             _add_to(self._sums, statistic, statistic.of(sight))
             return
-        rows, before = statistic.rows(sight), self._pending.get(statistic)
-        if before is not None and before.shape == rows.shape and self._passes < self.MOST:
-            before += rows
+        ones, before = statistic.rows(sight), self._pending.get(statistic)
+        if before is not None and before.shape == ones.shape and self._passes < self.MOST:
+            before += ones
         else:
             if before is not None:
                 self.settled()
-            self._pending[statistic] = rows
+            self._pending[statistic] = ones
         self._passes += 1
 
     def settled(self) -> dict[str, Tensor]:
         """The sums, with nothing pending."""
-        for statistic, rows in self._pending.items():
-            _add_to(self._sums, statistic, counted(rows))
+        for statistic, ones in self._pending.items():
+            _add_to(self._sums, statistic, counted(ones))
         self._pending.clear()
         self._passes = 0
         return self._sums
@@ -174,7 +169,7 @@ def observing(
     """
     evidence: Evidence = {} if into is None else into
     for statistic in statistics:
-        if statistic.backward:
+        if _refuse_stranger(statistic).backward:
             raise InputError(f"statistic {str(statistic)!r} looks at gradients; use observe(..., loss=...)")
     hooks = [
         layer.register_forward_hook(_adding(name, statistics, evidence, training))
@@ -198,13 +193,17 @@ def observe(
 
     Backward statistics need `loss(outputs, batch)`, the batch's *sum* of losses; gradients are not accumulated.
     """
-    backward = any(statistic.backward for statistic in statistics)
+    backward = any(_refuse_stranger(statistic).backward for statistic in statistics)
     if backward and loss is None:
         raise InputError("a statistic looks at gradients; give observe() a loss")
     evidence: Evidence = {}
     batch = None
     with evaluating(model):
         for batch in batches:
+            if not hasattr(batch, "inputs"):
+                raise InputError(
+                    f"a batch is a {type(batch).__name__}; give batches with .inputs: Batch(inputs, targets)"
+                )
             if backward and loss is not None:
                 for name, sight in _looking_back(model, batch, loss, only).items():
                     _add(evidence, name, statistics, sight)
@@ -216,29 +215,38 @@ def observe(
     return _settled(evidence)
 
 
+def _refuse_stranger(statistic: object) -> Statistic:
+    if not isinstance(statistic, Statistic):
+        raise InputError(f"{statistic!r} is not a statistic; give Statistics one by one, as in *criterion.needs")
+    return statistic
+
+
 def _looking_back(
     model: nn.Module, batch: Any, loss: Callable[[Tensor, Any], Tensor], only: Sequence[str] | None
 ) -> dict[str, Sight]:
     """What each layer saw in one batch, with the gradients of its outputs."""
-    sights: dict[str, Sight] = {}
+    seen: dict[str, tuple[Layer, Tensor, Tensor]] = {}
 
     def look(name: str, layer: Layer, x: tuple[Tensor, ...], y: Tensor) -> None:
-        sights[name] = Sight(layer, x[0], y)
+        seen[name] = layer, x[0], y
 
     hooks = [layer.register_forward_hook(partial(look, name)) for name, layer in chosen(model, only).items()]
     try:
         with torch.enable_grad():
             total = loss(model(batch.inputs), batch)
-            grads = torch.autograd.grad(total, [s.y for s in sights.values()])
+            grads = torch.autograd.grad(total, [y for _, _, y in seen.values()])
     finally:
         _remove(hooks)
-    return {name: replace(sight, gy=gy) for (name, sight), gy in zip(sights.items(), grads, strict=True)}
+    return {
+        name: Sight(layer, x, rows(layer, y.detach()), gy)
+        for (name, (layer, x, y)), gy in zip(seen.items(), grads, strict=True)
+    }
 
 
 def _adding(name: str, statistics: Sequence[Statistic], evidence: Evidence, training: bool | None) -> Hook:
     def hook(layer: Layer, x: tuple[Tensor, ...], y: Tensor) -> None:
         if training is None or layer.training == training:
-            _add(evidence, name, statistics, Sight(layer, x[0], y))
+            _add(evidence, name, statistics, Sight(layer, x[0], rows(layer, y.detach())))
 
     return hook
 
@@ -249,37 +257,6 @@ def _add(evidence: Evidence, name: str, statistics: Sequence[Statistic], sight: 
         sums = evidence[name] = Sums(sums or {})
     for statistic in statistics:
         sums.see(statistic, sight)
-
-
-def _rows(layer: Layer, y: Tensor) -> Tensor:
-    """[N, O] from a layer's output: channels last, everything else in front."""
-    if isinstance(layer, nn.Linear):
-        return y if y.dim() == 2 else y.flatten(0, -2)
-    return y.movedim(1, -1).flatten(0, -2)
-
-
-def _patches(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
-    """[N, I]: the inputs under the kernel at each output position, in the order of weight.flatten(1)."""
-    if layer.groups != 1:
-        raise InputError(
-            f"inputs of {layer} cannot be laid out as one row: groups={layer.groups}; use a statistic of its outputs"
-        )
-    for d, (kernel, stride, dilation) in enumerate(zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)):
-        x = _padded(layer, x, d)
-        reach = dilation * (kernel - 1) + 1
-        x = x.unfold(2 + d, reach, stride)[..., ::dilation]
-    dims = len(layer.kernel_size)
-    return x.movedim(1, 1 + dims).reshape(-1, layer.in_channels * math.prod(layer.kernel_size))
-
-
-def _padded(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor, d: int) -> Tensor:
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        raise InputError(
-            f"inputs of {layer} cannot be laid out: padding {layer.padding!r} in mode {layer.padding_mode!r}"
-        )
-    side = int(layer.padding[d])
-    after = x.dim() - (2 + d) - 1
-    return nn.functional.pad(x, (0, 0) * after + (side, side)) if side else x
 
 
 @contextmanager

@@ -67,6 +67,7 @@ class Run:
 
     def rewind(self, weights: Mapping[str, Tensor]) -> None:
         """Values go back to `weights` (a state_dict); masks stay in force."""
+        _refuse_other_weights(self.model, weights)
         self.model.load_state_dict(dict(weights))
         if not self.dense:
             mask.apply_(dict(self.model.named_parameters()), self.masks)
@@ -135,6 +136,8 @@ class Run:
         self.phase = self._calls
 
     def _load(self, saved: Mapping[str, Any]) -> None:
+        _refuse_other_weights(self.model, saved["model"])
+        _refuse_other_optimizer(self.optimizer, saved["optimizer"])
         self.dense = saved["dense"]
         self._set_masks(saved["masks"])
         self.model.load_state_dict(saved["model"])  # after the masks, which would turn -0.0 into 0.0
@@ -154,14 +157,23 @@ class Run:
 
 
 def start(
-    task: Task, seed: int = 0, *, device: torch.device | str = "cpu", saved: Path | Mapping[str, Any] | None = None
+    task: Task,
+    seed: int = 0,
+    *,
+    device: torch.device | str = "cpu",
+    saved: Path | str | Mapping[str, Any] | None = None,
 ) -> Run:
     """A run of `task`, fresh or to be resumed from `saved`: a checkpoint's path, or what `checkpoint.read` gave.
 
     Seeds torch's generators, so that initial weights and dropout depend on `seed` alone.
     """
-    where = torch.device(device)
-    state = checkpoint.read(saved) if isinstance(saved, Path) else saved
+    try:
+        where = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device {device!r} is none that torch knows; give 'cpu' or 'cuda', for example") from error
+    state = checkpoint.read(Path(saved)) if isinstance(saved, (str, Path)) else saved
+    if type(seed) is not int or seed < 0:
+        raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
     torch.manual_seed(seed)
     here = replace(task, data=task.data.to(where)) if task.data.train.inputs.device != where else task
     run = Run(here, seed, task.model().to(where), where)
@@ -189,6 +201,29 @@ def _refuse_other_run(state: Mapping[str, Any], task: Task, seed: int) -> None:
             f"the checkpoint is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is "
             f"{fingerprint(task)!r}, seed {seed}; has the data or the task changed? "
             "Start in another folder, or delete the checkpoint"
+        )
+
+
+def _refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Asked before anything is loaded: torch copies what fits before it complains of what does not."""
+    mine = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in sorted(mine.keys() | theirs.keys()):
+        if mine.get(name) != theirs.get(name):
+            raise InputError(
+                f"the weights are of another network: {name!r} has shape {theirs.get(name)}, this network's has "
+                f"{mine.get(name)}; give the network they were saved from"
+            )
+
+
+def _refuse_other_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Another kind has options that this one has not, and lacks some; another version of it does not do both."""
+    mine, theirs = optimizer.state_dict()["param_groups"], saved["param_groups"]
+    same = [len(group["params"]) for group in mine] == [len(group["params"]) for group in theirs]
+    if not same or any(set(a) - set(b) and set(b) - set(a) for a, b in zip(mine, theirs, strict=True)):
+        raise InputError(
+            f"the checkpoint is not of this optimiser, {type(optimizer).__name__} with {len(mine)} parameter groups; "
+            "give the task the optimiser it was saved with, or delete the checkpoint"
         )
 
 

@@ -91,10 +91,11 @@ def within(
     """
     most = sum(max(0, s.numel() - _floor(least, name)) for name, s in scores.items())
     low, high = 0, most
-    if float(cost(drop(scores, most, least=least))) > limit:
+    cheapest = float(cost(drop(scores, most, least=least)))
+    if not cheapest <= limit:  # NaN too
         raise InputError(
-            f"limit {limit} cannot be met: with everything removable gone the cost is "
-            f"{float(cost(drop(scores, most, least=least)))}; raise the limit or lower `least`"
+            f"limit {limit} cannot be met: with everything removable gone the cost is {cheapest}; "
+            "raise the limit or lower `least`"
         )
     while low < high:
         middle = (low + high) // 2

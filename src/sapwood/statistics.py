@@ -24,7 +24,7 @@ def _fires(s: Sight) -> Tensor:
     return s.y_NO.relu().sign_()
 
 
-count = Statistic("count", lambda s: torch.tensor(s.y_NO.shape[0], device=s.y.device))
+count = Statistic("count", lambda s: torch.tensor(s.y_NO.shape[0], device=s.y_NO.device))
 active = counting("active", _fires)
 inactive = counting("inactive", lambda s: 1 - _fires(s))
 output_sum = Statistic("output_sum", lambda s: s.y_NO.relu().sum(0, dtype=torch.float64))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -52,7 +53,14 @@ Metrics = Callable[[Tensor, Batch], dict[str, Tensor]]  # (outputs, batch) -> su
 
 def classification_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
     """Cross-entropy of logits [B, C] with labels [B], mean over the batch."""
-    return nn.functional.cross_entropy(outputs, batch.targets)
+    try:
+        return nn.functional.cross_entropy(outputs, batch.targets)
+    except IndexError as error:
+        low, high = int(batch.targets.min()), int(batch.targets.max())
+        raise InputError(
+            f"labels run from {low} to {high}, but the network has {outputs.shape[1]} outputs; "
+            "give it one for each class"
+        ) from error
 
 
 def classification_metrics(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -78,13 +86,13 @@ class Task:
     classes: int | None = None  # when given, labels outside [0, classes) are refused
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InputError(f"task {self.name!r}: batch_size is {self.batch_size}; give at least 1")
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise InputError(f"task {self.name!r}: batch_size is {self.batch_size}; give a whole number, at least 1")
         if self.classes is not None:
             for name in ("train", "valid", "test"):
                 _refuse_bad_labels(self.name, name, getattr(self.data, name).targets, self.classes)
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Batches in one pass over the training split, the last one possibly smaller."""
         return -(-len(self.data.train.targets) // self.batch_size)
@@ -113,6 +121,11 @@ def _refuse_bad_split(name: str, split: Batch) -> None:
 
 
 def _refuse_bad_labels(task: str, split: str, labels: Tensor, classes: int) -> None:
+    if labels.dim() != 1 or labels.dtype is not torch.int64:
+        raise InputError(
+            f"task {task!r}: {split} labels are {labels.dtype} of shape {tuple(labels.shape)}; "
+            "give one torch.int64 number for each sample"
+        )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise InputError(

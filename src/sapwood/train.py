@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sapwood import processes
-from sapwood.errors import InputError
+from sapwood.errors import InputError, refuse_unless
 from sapwood.hold import seen_through
 from sapwood.observe import evaluating
 from sapwood.run import Run
@@ -56,6 +56,7 @@ def train(run: Run, *, epochs: int | None = None, steps: int | None = None) -> I
 
 def evaluate(run: Run, split: str = "valid") -> dict[str, float]:
     """Mean loss and metrics over one split, in evaluation mode; mode, gradients and random state stay untouched."""
+    refuse_unless("split", split, ("train", "valid", "test"))
     return measured(run.model, run.task, getattr(run.task.data, split)) if not run.dense else _through(run, split)
 
 
@@ -147,6 +148,6 @@ def _length(task: Task, epochs: int | None, steps: int | None) -> int:
     if (epochs is None) == (steps is None):
         raise InputError(f"train() takes epochs or steps, one of them; got epochs={epochs}, steps={steps}")
     length = steps if epochs is None else epochs * task.steps_per_epoch
-    if length is None or length < 0:
-        raise InputError(f"train() was asked for {length} steps; give 0 or more")
+    if type(length) is not int or length < 0:
+        raise InputError(f"train() was asked for {length} steps; give a whole number, 0 or more")
     return length

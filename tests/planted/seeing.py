@@ -17,7 +17,7 @@ from sapwood.criteria import CRITERIA
 from sapwood.statistics import active, gram, inactive, input_square, output_sum
 
 seeing, judging = import_module("sapwood.observe"), import_module("sapwood.criterion")
-rows, patches, remove, adding = seeing._rows, seeing._patches, seeing._remove, seeing._adding
+rows, patches, remove, adding = seeing.rows, seeing.patches, seeing._remove, seeing._adding
 spread = judging._spread
 
 
@@ -219,7 +219,7 @@ MUTANTS = (
         partial(statistic.laws, active),
         {
             "additive over any split of the samples": {
-                "the last sample of each batch dropped": instead(seeing, "_rows", without_the_last)
+                "the last sample of each batch dropped": instead(seeing, "rows", without_the_last)
             },
             "300 passes sum to 300 times one, whenever one looks, in bfloat16 too": {
                 "more passes gathered than the type can count": instead(seeing.Sums, "MOST", 10**9),
@@ -238,7 +238,7 @@ MUTANTS = (
         partial(statistic.laws, gram),
         {
             "a kernel as large as the image sees what a linear layer sees": {
-                "patches laid out channels last": instead(seeing, "_patches", channels_last)
+                "patches laid out channels last": instead(seeing, "patches", channels_last)
             }
         },
     ),

@@ -44,6 +44,7 @@ def _tree() -> Tree:
         "scalar": torch.tensor(-0.0),
         "numbers": {"step": 7, "loss": 0.1 + 0.2, "best": math.inf, "yes": True, "none": None},
         "by number": {1: {"exp_avg": torch.zeros(2)}, 0: {"step": torch.tensor(3.0)}},
+        "one path": {"a/b": torch.zeros(1), "a": {"b": torch.ones(1)}, 7: torch.ones(2), "7": torch.zeros(2)},
         "lists": [1, [2.5, "drei"], (4, torch.ones(2, dtype=torch.bfloat16)), {}, []],
         "words": "Grüße, __tensor__ \n",
     }

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sapwood.checks.law import Laws, Result, demand, tried
-from sapwood.checks.tiny import all_evidence, seeded, seeded_model
+from sapwood.checks.tiny import evidence_for, seeded, seeded_model
 from sapwood.criterion import Criterion, score
 from sapwood.observe import Evidence, hidden
 from sapwood.select import Scores
@@ -36,7 +36,7 @@ def laws(name: str, criterion: Criterion) -> Laws:
 def _scores(
     model: nn.Module, criterion: Criterion, *, per_neuron: bool = False, evidence: Evidence | None = None
 ) -> Scores:
-    seen = all_evidence(model) if evidence is None else evidence
+    seen = evidence_for(model, criterion.needs) if evidence is None else evidence
     return score(model, criterion, seen, only=hidden(model), per_neuron=per_neuron)
 
 
@@ -69,7 +69,7 @@ def _demand_finite(scores: Scores) -> None:
 
 def _pure(criterion: Criterion) -> None:
     model = seeded_model()
-    evidence = all_evidence(model)
+    evidence = evidence_for(model, criterion.needs)
     before = {n: p.detach().clone() for n, p in model.state_dict().items()}
     sums = {(layer, k): v.clone() for layer, seen in evidence.items() for k, v in seen.items()}
     random = torch.get_rng_state()
@@ -116,7 +116,8 @@ def _rescaling(criterion: Criterion) -> None:
     same = all(torch.allclose(scaled[n].double(), plain[n].double(), rtol=1e-9, atol=1e-12) for n in plain)
     demand(
         same == criterion.rescaling_invariant,
-        f"declared rescaling_invariant={criterion.rescaling_invariant}, found {same}",
+        f"declared rescaling_invariant={criterion.rescaling_invariant}, found {same}; "
+        f"write Criterion(..., rescaling_invariant={same})",
     )
 
 

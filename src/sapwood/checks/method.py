@@ -115,7 +115,11 @@ def _interrupted(trial: Make) -> None:
         torch.manual_seed(4711)
         resumed, rest = trial(saved=saved).finish()
         tail = [m for m in moments if m.step > saved["step"]]
-        demand(resumed == final, f"interrupted after step {saved['step']} of {moments[-1].step}: another end")
+        demand(
+            resumed == final,
+            f"interrupted after step {saved['step']} of {moments[-1].step}: another end; "
+            "keep what the method computes and needs later in run.memory",
+        )
         demand(rest == tail, f"interrupted after step {saved['step']}: other moments on the way")
 
 

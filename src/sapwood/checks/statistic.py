@@ -49,7 +49,11 @@ def _additive(statistic: Statistic) -> None:
         parts = _seen(statistic, sizes)
         for layer, sums in whole.items():
             same = torch.allclose(sums[statistic].double(), parts[layer][statistic].double(), rtol=1e-9, atol=1e-12)
-            demand(same, f"{layer}: batches of {sizes[:3]}... give another sum than one batch of 48")
+            demand(
+                same,
+                f"{layer}: batches of {sizes[:3]}... give another sum than one batch of 48; "
+                "sum in float64 or int64, as in y_NO.double().sum(0)",
+            )
 
 
 def _kernel(statistic: Statistic) -> None:
@@ -82,7 +86,8 @@ def _often(statistic: Statistic) -> None:
             same = torch.allclose(seen[layer][statistic].double(), 300 * value.double(), rtol=1e-9)
             demand(
                 same,
-                f"{layer} in {dtype}: {seen[layer][statistic].tolist()} after 300 passes, {value.tolist()} after 1",
+                f"{layer} in {dtype}: {seen[layer][statistic].tolist()} after 300 passes, {value.tolist()} after 1; "
+                "sum in float64 or int64, as in y_NO.double().sum(0)",
             )
 
 

@@ -1,6 +1,6 @@
 """Tiny: a network and a task so small that every law can be tried at every step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from sapwood.observe import Evidence, hidden, observe
-from sapwood.statistics import STATISTICS
+from sapwood.observe import Evidence, Statistic, hidden, observe
 from sapwood.task import Batch, Data, Task
 
 SAMPLES, INPUTS, CLASSES = 48, 6, 3
@@ -56,9 +55,9 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def all_evidence(model: nn.Module) -> Evidence:
-    """Every statistic of every hidden layer over the tiny samples."""
-    return observe(model, [tiny_samples()], *STATISTICS.values(), loss=_summed_loss, only=hidden(model))
+def evidence_for(model: nn.Module, needs: Sequence[Statistic]) -> Evidence:
+    """What the hidden layers show over the tiny samples: these statistics and no other."""
+    return observe(model, [tiny_samples()], *needs, loss=_summed_loss, only=hidden(model))
 
 
 def _summed_loss(outputs: Tensor, batch: Batch) -> Tensor:

@@ -8,8 +8,9 @@ from collections import Counter
 from torch import Tensor, nn
 
 from sapwood.errors import InputError
+from sapwood.layout import Layer
 from sapwood.measure.untouched import untouched, watching
-from sapwood.observe import Layer, prunable
+from sapwood.observe import prunable
 
 Example = Tensor | tuple[Tensor, ...]  # what the model is called with, the first dimension of each counts samples
 

@@ -45,13 +45,14 @@ def global_activation(
     """Prunes in `cycles` while training. What is counted is `source`: every training sample of every step ("stream"),
     or `probe` samples at each epoch's end ("probe"); counts start anew "after_cycle" or "never".
     """  # fmt: skip
+    cycle.refuse_bad(probe=probe, plateau=plateau)
     refuse_unless("source", source, ("stream", "probe"))
     refuse_unless("reset", reset, ("never", "after_cycle"))
     refuse_unless("granularity", granularity, ("weight", "neuron"))
     judge, layers = criteria.named(criterion), hidden(run.model)
     counts = cycle.counts(run, sparsity, cycles, shares=shares, base=base, base_of=base_of)
     marks = schedule.marks(first, target, cycles)
-    ended = phases.ending(target=target, stop=stop)
+    ended, whole = phases.ending(target=target, stop=stop), granularity == "neuron"
     run.memory.setdefault("notes", {})["cycles_planned"] = cycles
     seen: Evidence = run.memory.setdefault("seen", {})
     streamed = judge.needs if source == "stream" else ()
@@ -64,13 +65,7 @@ def global_activation(
                 if cycle.due(run, now, marks[run.round], plateau=plateau):
                     total = processes.add_up(seen) if source == "stream" else seen
                     cycle.prune_lowest(
-                        run,
-                        judge,
-                        total,
-                        layers,
-                        counts[run.round],
-                        per_neuron=per_neuron,
-                        whole_neurons=granularity == "neuron",
+                        run, judge, total, layers, counts[run.round], per_neuron=per_neuron, whole_neurons=whole
                     )
                     if reset == "after_cycle":
                         seen.clear()

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 from sapwood import criteria, phases, schedule
 from sapwood import cycles as cycle
-from sapwood.observe import Layer, chosen, hidden
+from sapwood.layout import Layer
+from sapwood.observe import chosen, hidden
 from sapwood.run import Run
 from sapwood.train import Moment, train
 
@@ -34,6 +35,7 @@ def local_activation(
     retrain: int = 0,
 ) -> Iterator[Moment]:
     """Prunes the hidden layers one after another while training, each to `sparsity`."""
+    cycle.refuse_bad(probe=probe, plateau=plateau)
     judge, layers = criteria.named(criterion), chosen(run.model, hidden(run.model))
     names = list(layers)
     counts = [_count(layer, sparsity, per_neuron or judge.per == "output") for layer in layers.values()]
