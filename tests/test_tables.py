@@ -7,6 +7,7 @@ import pytest
 
 from sapwood import criteria, methods, tasks
 from sapwood.cli.listing import KINDS
+from sapwood.statistics import ABOUT, STATISTICS
 
 NOT_MEMBERS = {"criteria": set(), "methods": {"presets"}, "tasks": {"split"}}  # what a family's members are made with
 FAMILIES = {
@@ -52,3 +53,7 @@ def test_every_name_is_documented(kind):
     lines = KINDS[kind]()
     assert lines, f"nothing is listed under {kind}"
     assert [name for name, about in lines.items() if len(about) < 15 or about.startswith(("dict(", "partial("))] == []
+
+
+def test_every_statistic_says_what_it_sums():
+    assert set(ABOUT) == set(STATISTICS)

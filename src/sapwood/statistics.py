@@ -34,3 +34,14 @@ gram = Statistic("gram", lambda s: s.x_NI.double().T @ s.x_NI.double())
 weight_grad = Statistic("weight_grad", lambda s: s.gy_NO.double().T @ s.x_NI.double(), backward=True)
 
 STATISTICS = {str(s): s for s in (count, active, inactive, output_sum, output_square, input_square, gram, weight_grad)}
+
+ABOUT = {  # y is the layer's output before the activation function, x its input; sums over samples and positions
+    "count": "how many samples and positions",
+    "active": "how many with y > 0: the neuron fired",
+    "inactive": "how many with y <= 0",
+    "output_sum": "sum of relu(y); for y itself write a statistic of your own",
+    "output_square": "sum of relu(y)^2",
+    "input_square": "sum of x^2, for each input",
+    "gram": "sum of x x^T, inputs by inputs",
+    "weight_grad": "sum of the loss's gradients with respect to the weights",
+}

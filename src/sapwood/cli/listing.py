@@ -32,12 +32,12 @@ def criteria() -> Lines:
 
 
 def statistics() -> Lines:
-    """The statistics, by the criteria that need them."""
+    """The statistics: what each sums, and the criteria that need it."""
     from sapwood.criteria import CRITERIA
-    from sapwood.statistics import STATISTICS
+    from sapwood.statistics import ABOUT, STATISTICS
 
     users = {name: [user for user, criterion in CRITERIA.items() if name in criterion.needs] for name in STATISTICS}
-    return {name: f"needed by {', '.join(by)}" if by else "needed by no criterion here" for name, by in users.items()}
+    return {name: ABOUT[name] + (f" (for {', '.join(by)})" if by else "") for name, by in users.items()}
 
 
 def methods() -> Lines:

@@ -18,8 +18,9 @@ from sapwood.cli.progress import shown
 from sapwood.data import DATASETS, fetch
 from sapwood.errors import InputError
 from sapwood.study.pool import processes, serial
+from sapwood.study.provenance import commit
 from sapwood.study.report import report
-from sapwood.study.run import run_into
+from sapwood.study.run import read_trial, run_into
 from sapwood.study.study import Study, find
 from sapwood.study.table import in_order, read
 from sapwood.study.terminal import terminal_table
@@ -53,6 +54,7 @@ def carry_out(order: Order) -> None:
     chosen = choosing.only(trials, choosing.pairs(order.only, "--only"))
     folder = order.results / study.name
     waiting = [trial for trial in chosen if not (folder / trial.id / "done").exists()]
+    _say_what_is_kept([folder / trial.id for trial in chosen if trial not in waiting])
     workers = _workers(order, len(waiting))
     _refuse_bad_device(order.device)
     _prepare_data({TASK_DATA[trial.task] for trial in waiting}, order.download)
@@ -66,6 +68,16 @@ def carry_out(order: Order) -> None:
     _write_up(study, folder, trials)
     if failed:
         raise typer.Exit(1)
+
+
+def _say_what_is_kept(done: list[Path]) -> None:
+    """Finished trials are not run again; say so, above all when the code is not the one that made them."""
+    if not done:
+        return
+    now = commit() or "+"  # "+": not known, or with changes of which nobody knows when they were made
+    other = [f for f in done if "+" in now or any(life["commit"] != now for life in read_trial(f)["provenance"])]
+    more = f"; {len(other)} of them may be of other code: a new --results folder runs them afresh" if other else ""
+    typer.echo(f"{len(done)} trials were finished before and are not run again{more}", err=True)
 
 
 def write_report(name: str, results: Path) -> None:
