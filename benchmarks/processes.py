@@ -6,6 +6,7 @@ that is what a sweep costs.
 """
 
 import argparse
+import os
 import random
 import sys
 import tempfile
@@ -28,11 +29,14 @@ WARM = "warm"  # an item that makes a worker import everything, and say how many
 
 def job(results: Path, item: tuple[str, Trial], tell: object) -> None:
     """A trial, or the warm-up."""
-    label, trial = item
+    (label, _, workers), trial = item[0].partition(" "), item[1]
     if label == WARM:
         assert callable(tell)
         tell(max([torch.get_num_threads(), *(each["num_threads"] for each in threadpool_info())]))
-        time.sleep(1)  # so that each worker takes one
+        (results / f"ready {os.getpid()}").touch()
+        while len(list(results.glob("ready *"))) < int(workers):  # until all workers have imported everything
+            time.sleep(0.01)
+        return
     run_trial(trial, results / label / trial.id)
 
 
@@ -46,17 +50,17 @@ def seconds(workers: int, count: int) -> tuple[float, list[int]]:
     """Wall seconds for `count` trials once the workers are warm; the threads that each worker has."""
     threads: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
-        warm = [(WARM, Trial.make("dense", "mlp_digits", seed, epochs=1)) for seed in range(workers)]
+        warm = [(f"{WARM} {workers}", Trial.make("dense", "mlp_digits", seed, epochs=1)) for seed in range(workers)]
         ends = processes(workers)(partial(job, Path(folder)), warm + trials(count, "timed"), threads.append)
-        return _timed(ends, workers), [each for each in threads if isinstance(each, int)]
+        return _timed(ends), [each for each in threads if isinstance(each, int)]
 
 
-def _timed(ends: Iterator[tuple[tuple[str, Trial], str | None]], warm: int) -> float:
+def _timed(ends: Iterator[tuple[tuple[str, Trial], str | None]]) -> float:
     began = time.perf_counter()
-    for number, ((label, _), error) in enumerate(ends, start=1):
+    for number, (_, error) in enumerate(ends, start=1):
         if error is not None:
             raise RuntimeError(error)
-        if label == WARM and number <= warm:
+        if number == 1:  # they wait for each other, so the first to be warm ends when all are
             began = time.perf_counter()
     return time.perf_counter() - began
 
