@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from sapwood.errors import InputError, unknown
+from sapwood.errors import InputError, picked, unknown
 
 Shapes = Mapping[str, Tensor | tuple[int, ...]]  # tensors, or their shapes: (outputs, inputs, *kernel)
 Allocation = Callable[[Shapes, float], dict[str, float]]  # (shapes, global density) -> {name: density}
@@ -127,6 +127,4 @@ ALLOCATIONS: dict[str, Allocation] = {"uniform": uniform, "er": er, "erk": erk}
 
 def named(name: str) -> Allocation:
     """The allocation called `name` in ALLOCATIONS."""
-    if name not in ALLOCATIONS:
-        raise unknown("allocation", name, ALLOCATIONS)
-    return ALLOCATIONS[name]
+    return picked("allocation", name, ALLOCATIONS)

@@ -1,7 +1,10 @@
 """The one error for bad input, and how a misspelt name gets its suggestion."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class InputError(ValueError):
@@ -14,6 +17,13 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     near = get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
     return InputError(f"unknown {kind} {name!r}; {hint}")
+
+
+def picked(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """The entry of a table called `name`."""
+    if name not in table:
+        raise unknown(kind, name, table)
+    return table[name]
 
 
 def refuse_unless(option: str, value: object, choices: Iterable[str]) -> None:

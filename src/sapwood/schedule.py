@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from sapwood.errors import InputError, unknown
+from sapwood.errors import InputError, picked
 
 Schedule = Callable[[int], float | None]  # step -> sparsity from now on; None: nothing to do at this step
 Shares = Callable[[float, int], tuple[float, ...]]  # (total sparsity, cycles) -> what each cycle removes of all
@@ -84,9 +84,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {  # each takes (begin, end, eve
 
 def named(name: str) -> Callable[..., Schedule]:
     """The step schedule called `name` in SCHEDULES."""
-    if name not in SCHEDULES:
-        raise unknown("schedule", name, SCHEDULES)
-    return SCHEDULES[name]
+    return picked("schedule", name, SCHEDULES)
 
 
 # In cycles: how much
@@ -117,9 +115,7 @@ SHARES: dict[str, Shares] = {"geometric": geometric_shares, "uniform": uniform_s
 
 def shares_named(name: str) -> Shares:
     """The way to divide a total over cycles called `name` in SHARES."""
-    if name not in SHARES:
-        raise unknown("shares", name, SHARES)
-    return SHARES[name]
+    return picked("shares", name, SHARES)
 
 
 def counts_of(shares: Sequence[float], size: int) -> tuple[int, ...]:

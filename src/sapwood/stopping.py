@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from sapwood.errors import InputError, unknown
+from sapwood.errors import InputError, picked
 
 M = TypeVar("M")
 State = dict[str, float]  # numbers only, inf among them
@@ -87,9 +87,7 @@ RULES: dict[str, Rule] = {
 
 def named(name: str) -> Rule:
     """The rule called `name` in RULES."""
-    if name not in RULES:
-        raise unknown("stopping rule", name, RULES)
-    return RULES[name]
+    return picked("stopping rule", name, RULES)
 
 
 # Filters

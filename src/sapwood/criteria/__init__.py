@@ -10,7 +10,7 @@ from sapwood.criteria.mean_activation import mean_activation
 from sapwood.criteria.random_ import random_
 from sapwood.criteria.random_neuron import random_neuron
 from sapwood.criterion import Criterion
-from sapwood.errors import unknown
+from sapwood.errors import picked
 
 CRITERIA: dict[str, Criterion] = {
     "active_magnitude": active_magnitude,
@@ -27,6 +27,4 @@ CRITERIA: dict[str, Criterion] = {
 
 def named(name: str) -> Criterion:
     """The criterion called `name` in CRITERIA."""
-    if name not in CRITERIA:
-        raise unknown("criterion", name, CRITERIA)
-    return CRITERIA[name]
+    return picked("criterion", name, CRITERIA)
