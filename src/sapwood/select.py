@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sapwood.errors import InputError, unknown
+from sapwood.errors import InputError, refuse_unless, unknown
 
 Scores = dict[str, Tensor]  # by parameter name (shaped like it) or by site name ([units]); higher stays
 Keep = dict[str, Tensor]  # the same keys and shapes, bool: True stays
@@ -119,8 +119,7 @@ def drop(
     scores on another device, so that the same scores give the same choice everywhere.
     """
     _finite(scores)
-    if ties not in ("first stays", "first goes"):
-        raise unknown("ties", ties, ("first stays", "first goes"))
+    refuse_unless("ties", ties, ("first stays", "first goes"))
     keep = {name: _alive(name, s, among) for name, s in scores.items()}
     free = {name: _free(scores[name], keep[name], _floor(least, name), ties) for name in scores}
     room = sum(
