@@ -1,8 +1,8 @@
 """Two trial processes with one thread each, beside one: trials per hour, and that no process has more threads.
 
 The trials are real: the digits network, trained and pruned, in folders of their own. Each round runs the same number of
-trials with one worker and with two, in turn; workers are started once and then warm, as in a sweep. Wall time, since
-that is what a sweep costs.
+trials with one worker and with two, in turn; workers are started once and then warm, as in a sweep, which is
+long beside starting and ending them. Wall time, since that is what a sweep costs.
 """
 
 import argparse
@@ -24,17 +24,18 @@ from sapwood.study.run import run_trial
 from sapwood.study.trial import Trial
 
 TARGET = 1.8
-WARM = "warm"  # an item that makes a worker import everything, and say how many threads it has
+WARM = "warm"  # an item that makes a worker ready, and say how many threads it has
 
 
 def job(results: Path, item: tuple[str, Trial], tell: object) -> None:
-    """A trial, or the warm-up."""
+    """A trial, or the warm-up: a short trial, so that all that is imported late is there, scikit-learn's digits too."""
     (label, _, workers), trial = item[0].partition(" "), item[1]
     if label == WARM:
         assert callable(tell)
+        run_trial(trial, results / label / trial.id)
         tell(max([torch.get_num_threads(), *(each["num_threads"] for each in threadpool_info())]))
         (results / f"ready {os.getpid()}").touch()
-        while len(list(results.glob("ready *"))) < int(workers):  # until all workers have imported everything
+        while len(list(results.glob("ready *"))) < int(workers):  # until all workers are as far
             time.sleep(0.01)
         return
     run_trial(trial, results / label / trial.id)
@@ -56,13 +57,13 @@ def seconds(workers: int, count: int) -> tuple[float, list[int]]:
 
 
 def _timed(ends: Iterator[tuple[tuple[str, Trial], str | None]]) -> float:
-    began = time.perf_counter()
-    for number, (_, error) in enumerate(ends, start=1):
+    """From the first end, when all workers are warm, since they wait for each other, to the last trial's."""
+    moments = []
+    for _, error in ends:
         if error is not None:
             raise RuntimeError(error)
-        if number == 1:  # they wait for each other, so the first to be warm ends when all are
-            began = time.perf_counter()
-    return time.perf_counter() - began
+        moments.append(time.perf_counter())
+    return moments[-1] - moments[0]
 
 
 if __name__ == "__main__":
