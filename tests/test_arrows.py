@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "sapwood"
 LAYERS = (  # from bottom to top; a folder stands for all of its files
     {"errors", "masks", "select", "allocate", "schedule", "stopping"},
     {"layout", "observe", "processes"},
-    {"statistics", "criterion", "criteria", "losses"},
+    {"statistics", "criterion", "criteria", "losses", "low_rank"},
     {"task", "hold", "run", "train", "phases", "cycles", "checkpoint", "measure"},
     {"methods", "checks"},
     {"data", "models", "tasks", "study"},

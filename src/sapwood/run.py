@@ -8,7 +8,7 @@ trained weights and still needs later is kept in `run.memory`, most easily throu
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,15 @@ from sapwood.masks import Masks
 from sapwood.task import Loss, Task
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What another, finished run left: given to a run whose method goes on from it or is measured by it."""
+
+    weights: Mapping[str, Tensor]  # its model's state_dict
+    masks: Mapping[str, Tensor]
+    epochs: float  # that it trained
 
 
 class Run:
@@ -42,6 +51,8 @@ class Run:
         self.memory: dict[str, Any] = {}  # what the method keeps: tensors, numbers, strings, dicts of them
         self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
         self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
+        self.pruning: Callable[[Run, Masks], None] | None = None  # called by prune before the masks are changed
+        self.given: Mapping[str, Given] = {}  # what other runs left, by name; the same in every life of this one
         self.phase = 0  # which call of train is in progress
         self.begun = 0  # the step at which it began
         self._calls = 0  # calls of train in this life
@@ -50,6 +61,8 @@ class Run:
 
     def prune(self, masks: Mapping[str, Tensor]) -> None:
         """New masks in place of the old ones: applied now, held from now on. Counts as one more round."""
+        if self.pruning is not None:
+            self.pruning(self, dict(masks))
         self._set_masks(masks)
         processes.agree(self.masks)
         self.round += 1

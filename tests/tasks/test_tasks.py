@@ -12,6 +12,7 @@ from sapwood import tasks
 from sapwood.data import DATASETS, mnist
 from sapwood.data.images import Images
 from sapwood.errors import InputError
+from sapwood.observe import hidden, prunable
 from sapwood.tasks import TASK_DATA, TASK_VERSIONS, TASKS
 from sapwood.tasks.split import first, split
 
@@ -23,7 +24,7 @@ ORDERS = [(0, 0), (0, 1), (1, 0), (1, 1)]  # (seed, epoch)
 
 def tell_apart(batch):
     """A number for each sample, of its pixels and label, that another sample hardly has."""
-    return batch.inputs.sum(1, dtype=torch.float64) + 1_000 * batch.targets
+    return batch.inputs.flatten(1).sum(1, dtype=torch.float64) + 1_000 * batch.targets
 
 
 def numbered(train=10, test=4):
@@ -55,6 +56,15 @@ def test_the_first_images_validate_and_the_rest_train():
     assert data.test.targets.tolist() == [0, 1, 2, 3]
     for part in (data.train, data.valid, data.test):
         assert torch.equal(part.inputs, part.targets[:, None].expand(-1, 6) / 10)
+
+
+def test_the_same_split_of_images_that_stay_images():
+    flat, images = (split(numbered(), valid=3, white=10, flat=flat) for flat in (True, False))
+    for part in ("train", "valid", "test"):
+        one, other = getattr(flat, part), getattr(images, part)
+        assert other.inputs.shape == (len(one.targets), 1, 2, 3)
+        assert torch.equal(other.inputs.flatten(1), one.inputs)
+        assert torch.equal(other.targets, one.targets)
 
 
 @pytest.mark.parametrize("valid", [-1, 0, 10, 11])
@@ -138,6 +148,50 @@ def test_the_smoke_task_is_the_beginning_of_the_whole_with_its_network(real_data
 
 
 @pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [
+        ("mlp_fashion_narrow", "mlp_fashion"),
+        ("mlp_fashion_smoke_narrow", "mlp_fashion_smoke"),
+        ("conv_fashion", "mlp_fashion"),
+        ("conv_fashion_smoke", "mlp_fashion_smoke"),
+    ],
+)
+def test_a_task_that_is_compared_with_another_has_its_samples(real_data, name, like):
+    mine, its = real_data(TASKS[name]).data, real_data(TASKS[like]).data
+    for part in ("train", "valid", "test"):
+        one, other = getattr(mine, part), getattr(its, part)
+        assert torch.equal(one.inputs.flatten(1), other.inputs)
+        assert torch.equal(one.targets, other.targets)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("narrow", "whole"), [(f"{name}_narrow", name) for name in ("mlp_fashion", "mlp_fashion_smoke")]
+)
+def test_a_narrow_network_has_no_more_weights_than_the_paper_s_g1_keeps(real_data, narrow, whole):
+    small, large = real_data(TASKS[narrow]), real_data(TASKS[whole])
+    weights, all_of_them = (
+        sum(layer.weight.numel() for layer in prunable(task.model()).values()) for task in (small, large)
+    )
+    assert 0.995 <= weights / (all_of_them - 225_297) <= 1
+    assert small.batch_size == large.batch_size
+    recipes = [task.optimizer(task.model().parameters()).defaults for task in (small, large)]
+    assert recipes[0] == recipes[1]
+
+
+@pytest.mark.data
+def test_the_convolutional_tasks_have_one_network_and_one_recipe(real_data):
+    whole, smoke = real_data(TASKS["conv_fashion"]), real_data(TASKS["conv_fashion_smoke"])
+    assert hidden(whole.model()) == ["conv1", "conv2", "conv3"]
+    assert str(whole.model()) == str(smoke.model())
+    assert whole.batch_size == smoke.batch_size == 128
+    for task in (whole, smoke):
+        options = task.optimizer(task.model().parameters()).defaults
+        assert [options[name] for name in ("lr", "momentum", "weight_decay", "nesterov")] == [0.05, 0.9, 0, False]
+
+
+@pytest.mark.data
 def test_building_a_task_twice_decodes_its_files_once(real_data):
     real_data(mnist.load)
     before = mnist.load.cache_info().misses
@@ -168,5 +222,6 @@ def test_the_digits_are_learned_as_the_recipe_promises(seed):
 
 
 @pytest.mark.data
-def test_the_smoke_task_passes_the_first_trigger_within_a_few_epochs(real_data):
-    assert max(training_accuracy(real_data(TASKS["mlp_fashion_smoke"]), 0, 6)) >= 0.80
+@pytest.mark.parametrize("name", ["mlp_fashion_smoke", "conv_fashion_smoke"])
+def test_the_smoke_tasks_pass_the_first_trigger_within_a_few_epochs(real_data, name):
+    assert max(training_accuracy(real_data(TASKS[name]), 0, 6)) >= 0.80

@@ -1,6 +1,6 @@
 """Choosing: which of a study's trials are run (--only), and with which options (--set)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sapwood.errors import InputError, unknown
 from sapwood.study.trial import Trial, Value, option_types, parse_option
@@ -32,6 +32,15 @@ def only(trials: Sequence[Trial], wanted: Sequence[Pair]) -> list[Trial]:
     return found
 
 
+def with_needed(trials: Sequence[Trial], over: Callable[[Trial], bool], usable: Callable[[Trial], bool]) -> list[Trial]:
+    """The trials that are not over, each after those it needs and can not use yet."""
+    waiting: dict[Trial, None] = {}
+    for trial in trials:
+        if not over(trial):
+            waiting |= dict.fromkeys((*trial.needed(usable), trial))
+    return list(waiting)
+
+
 def changed(trials: Sequence[Trial], changes: Sequence[Pair]) -> list[Trial]:
     """The trials with other values for some options, where the method has them; those that became equal run once."""
     known = {name for trial in trials for name in option_types(trial.method)}
@@ -44,7 +53,8 @@ def changed(trials: Sequence[Trial], changes: Sequence[Pair]) -> list[Trial]:
 def _with(trial: Trial, changes: Sequence[Pair]) -> Trial:
     mine = [(name, text) for name, text in changes if name in option_types(trial.method)]
     options = dict(trial.options) | {name: parse_option(trial.method, name, text) for name, text in mine}
-    return Trial.make(trial.method, trial.task, trial.seed, trial.row, **options)
+    made = Trial.make(trial.method, trial.task, trial.seed, trial.row, **options).tracing(*trial.traces)
+    return made.after(**{name: _with(other, changes) for name, other in trial.uses})
 
 
 def _refuse_no_match(trials: Sequence[Trial], key: str, value: str) -> None:

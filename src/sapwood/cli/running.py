@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from sapwood.cli import choosing
 from sapwood.cli.progress import shown
 from sapwood.data import DATASETS, fetch
 from sapwood.errors import InputError
+from sapwood.study.kept import keep, restore
 from sapwood.study.pool import processes, serial
 from sapwood.study.provenance import commit
 from sapwood.study.report import report
-from sapwood.study.run import read_trial, run_into
+from sapwood.study.run import finished, over, read_trial, run_into, sums
 from sapwood.study.study import Study, find
 from sapwood.study.table import in_order, read
 from sapwood.study.terminal import terminal_table
@@ -41,6 +43,7 @@ class Order:
     device: str
     download: bool
     results: Path
+    source: Path | None
 
 
 def carry_out(order: Order) -> None:
@@ -48,12 +51,16 @@ def carry_out(order: Order) -> None:
 
     `--only` narrows what is run now; the report still shows the whole scale, with what there is of it.
     """
+    began = time.monotonic()
     torch.set_num_threads(1)  # here too, so that a trial gives the same bits in this process and in a worker
     study = find(order.study)
     trials = choosing.changed(study.at(order.scale), choosing.pairs(order.changes, "--set"))
     chosen = choosing.only(trials, choosing.pairs(order.only, "--only"))
     folder = order.results / study.name
-    waiting = [trial for trial in chosen if not (folder / trial.id / "done").exists()]
+    _take_over(order.source, study, folder)
+    waiting = choosing.with_needed(
+        chosen, lambda trial: over(folder / trial.id), lambda trial: finished(folder / trial.id)
+    )
     _say_what_is_kept([folder / trial.id for trial in chosen if trial not in waiting])
     workers = _workers(order, len(waiting))
     _refuse_bad_device(order.device)
@@ -65,7 +72,8 @@ def carry_out(order: Order) -> None:
         raise typer.Exit(130) from stop
     for trial in failed:
         typer.echo(f"{trial.row} seed {trial.seed} failed: see {folder / trial.id / 'failed'}", err=True)
-    _write_up(study, folder, trials)
+    time_taken = _time_taken([folder / trial.id for trial in chosen], time.monotonic() - began, workers)
+    _write_up(study, folder, trials, time_taken)
     if failed:
         raise typer.Exit(1)
 
@@ -80,23 +88,49 @@ def _say_what_is_kept(done: list[Path]) -> None:
     typer.echo(f"{len(done)} trials were finished before and are not run again{more}", err=True)
 
 
-def write_report(name: str, results: Path) -> None:
-    """A study's report from the trials that are in its folder, without running any."""
+def _time_taken(folders: list[Path], here: float, workers: int) -> str:
+    """What the trials that are over have taken, in whatever sessions, and what this one has."""
+    seconds = [sums(folder)["seconds"] for folder in folders if over(folder)]
+    session = f"this command took {_duration(here)} with {workers} {'worker' if workers == 1 else 'workers'}"
+    return f"{len(seconds)} trials, {_duration(sum(seconds))} of computing; {session}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def write_report(name: str, results: Path, source: Path | None, target: Path | None) -> None:
+    """A study's report from the trials that are in its folder, without running any; they are also kept if asked."""
     study = find(name)
-    print(f"report: {report(study, results / study.name)}")
+    folder = results / study.name
+    _take_over(source, study, folder)
+    trials = study.latest(folder)
+    print(f"report: {report(study, folder, trials)}")
+    if target is not None:
+        number = keep(folder, target / study.name, trials)
+        print(f"kept: {number} trials in {target / study.name}")
 
 
-def _write_up(study: Study, folder: Path, trials: list[Trial]) -> None:
+def _take_over(source: Path | None, study: Study, folder: Path) -> None:
+    """Restore what was kept of the study's results and is not there."""
+    if source is not None:
+        number = restore(source / study.name, folder)
+        typer.echo(f"{number} trials restored from {source / study.name}", err=True)
+
+
+def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) -> None:
     """The report, and a table of the same trials on standard output."""
     path = report(study, folder, trials, command=_same_command())
     ids = [trial.id for trial in trials]
     Console().print(terminal_table(study, in_order(read(folder, ids), ids)))
+    print(time_taken)
     print(f"report: {path}")
 
 
 def _run(trials: list[Trial], folder: Path, workers: int, device: str) -> list[Trial]:
     """The trials that failed, after all have ended."""
-    pool = processes(workers) if workers > 1 else serial
+    pool = processes(workers, lambda trial: _ready(trial, folder)) if workers > 1 else serial
     failed = []
     with shown(len(trials)) as view:
         ends = pool(partial(run_into, folder, device=device), trials, view.tell)
@@ -105,6 +139,10 @@ def _run(trials: list[Trial], folder: Path, workers: int, device: str) -> list[T
                 view.end(trial, error)
                 failed += [trial] if error is not None else []
     return failed
+
+
+def _ready(trial: Trial, folder: Path) -> bool:
+    return all(finished(folder / other.id) for _, other in trial.uses)
 
 
 def _workers(order: Order, trials: int) -> int:

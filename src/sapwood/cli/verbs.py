@@ -35,6 +35,10 @@ app = typer.Typer(
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name (see: sapwood list), or a file.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
+Source = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="DIR", help="First restore the results kept in DIR/STUDY; see report --keep."),
+]
 Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -61,6 +65,7 @@ def run(
     device: Device = "cpu",
     download: Annotated[bool, typer.Option("--download", help="Fetch missing data sets first.")] = False,
     results: Results = Path("results"),
+    source: Source = None,
 ) -> None:
     """Run a study's trials and write its report. Finished trials are not run again, interrupted ones go on.
 
@@ -68,15 +73,26 @@ def run(
     """
     from sapwood.cli.running import Order, carry_out
 
-    carry_out(Order(study, scale, tuple(only or ()), tuple(changes or ()), pool, workers, device, download, results))
+    order = Order(
+        study, scale, tuple(only or ()), tuple(changes or ()), pool, workers, device, download, results, source
+    )
+    carry_out(order)
 
 
 @app.command()
-def report(study: StudyName, results: Results = Path("results")) -> None:
+def report(
+    study: StudyName,
+    results: Results = Path("results"),
+    source: Source = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write what it shows to small files for git, in DIR/STUDY."),
+    ] = None,
+) -> None:
     """Write a study's report again, from the results there are."""
     from sapwood.cli.running import write_report
 
-    write_report(study, results)
+    write_report(study, results, source, keep)
 
 
 @app.command("list")

@@ -2,6 +2,8 @@
 
 A pool is a function (job, items, tell) -> iterator of (item, error), in the order they finish; error is None when all
 went well. One item's failure is its own: the others go on. `tell` is called in the parent, with whatever a job says.
+Items that others need come before them; with several workers an item is taken up once `ready` says so, which is asked
+in the parent. Should nothing be ready and nothing at work, the next item is taken up all the same, and can say why not.
 """
 
 import multiprocessing
@@ -33,29 +35,35 @@ def serial(job: Job[T], items: Iterable[T], tell: Callable[[Any], None]) -> Iter
         yield item, _attempt(job, item, tell)
 
 
-def processes(workers: int) -> Pool[Any]:
+def processes(workers: int, ready: Callable[[Any], bool] = lambda item: True) -> Pool[Any]:
     """A pool of so many processes, each with one thread: for small networks, whose operations are not worth sharing."""
     if workers < 1:
         raise InputError(f"workers is {workers}; give at least 1")
 
     def pool(job: Job[T], items: Iterable[T], tell: Callable[[Any], None]) -> Iterator[Outcome[T]]:
-        waiting = list(items)[::-1]
+        waiting = list(items)
         slots = [_Slot() for _ in range(min(workers, len(waiting)))]
         try:
-            for slot in slots:
-                slot.take(job, waiting.pop())
+            _fill(slots, waiting, job, ready)
             while busy := [slot for slot in slots if slot.running is not None]:
                 wait([slot.running for slot in busy if slot.running], timeout=0.1, return_when=FIRST_COMPLETED)
-                for slot in busy:
-                    finished = slot.outcome(tell)
-                    if finished is not None and waiting:
-                        slot.take(job, waiting.pop())
-                    if finished is not None:
-                        yield finished
+                ended = [finished for slot in busy if (finished := slot.outcome(tell)) is not None]
+                _fill(slots, waiting, job, ready)
+                yield from ended
         finally:
             _close(slots)
 
     return pool
+
+
+def _fill(slots: Sequence["_Slot"], waiting: list[Any], job: Job[Any], ready: Callable[[Any], bool]) -> None:
+    """Give every free worker the first item that is ready."""
+    for slot in slots:
+        if slot.running is None and waiting:
+            idle = all(each.running is None for each in slots)
+            at = next((i for i, item in enumerate(waiting) if ready(item)), 0 if idle else None)
+            if at is not None:
+                slot.take(job, waiting.pop(at))
 
 
 class _Slot:

@@ -3,24 +3,28 @@
 trial.json         identity, options, provenance of each life     rows.jsonl           what was found
 state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network at the end
 done               when it is over                                failed               the traceback, when it fails
+kept               instead of `done`, when only its rows were restored (`study.kept`): over, but without weights
 """
 
 import json
 import os
-import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
-from sapwood.run import Run, fingerprint, start
+from sapwood.run import Given, Run, fingerprint, start
 from sapwood.study.final import final_measures
 from sapwood.study.provenance import provenance, usable
-from sapwood.study.rows import Row, RowFile, cut
+from sapwood.study.record import Final, Record, Save
+from sapwood.study.rows import RowFile, cut
+from sapwood.study.trace import TRACES
 from sapwood.study.trial import Trial
 from sapwood.task import Task
 from sapwood.tasks import TASKS
@@ -31,7 +35,12 @@ try:
 except ImportError:  # Windows; two processes on one trial are then not noticed
     fcntl = None  # type: ignore[assignment]
 
-Final = Callable[[Run], Iterable[tuple[str, str, float]]]  # (split, metric, value) ...
+
+OVER = ("done", "kept")  # the files that say so
+
+
+class Busy(InputError):
+    """Another process works in the folder."""
 
 
 class Progress(NamedTuple):
@@ -72,13 +81,13 @@ def run_trial(
     Saves when `save_every` seconds have passed, between two steps. An exception leaves its traceback in `failed`.
     """
     usable(device)
-    _make(folder)
+    make_folder(folder)
     _refuse_other_trial(trial, folder)
-    if (folder / "done").exists():
+    if finished(folder):
         (folder / "state.safetensors").unlink(missing_ok=True)
         tell(_progress(trial, "done before", done=1.0, finished=True))
         return
-    with _alone(folder), _failures_kept(folder):
+    with alone(folder), _failures_kept(folder):
         _live(trial, folder, device, tell, save_every, final)
 
 
@@ -88,11 +97,13 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     state = checkpoint.read(state_file) if state_file.exists() else None
     task = TASKS[trial.task]()
     run = start(task, trial.seed, device=device, saved=state)
+    _give(run, trial, folder.parent)
+    for name in OVER:  # what was said of an earlier result whose weights are not there
+        (folder / name).unlink(missing_ok=True)
     _introduce(trial, folder, device, task, resumed=state is not None)
     kept = cut(folder / "rows.jsonl", state["step"] if state else -1)
     with RowFile(folder / "rows.jsonl") as rows:
-        record = _Record(run, rows, state_file, save_every, kept, state)
-        run.between = record.between
+        record = Record(run, rows, Save(state_file, save_every), [TRACES[each] for each in trial.traces], kept, state)
         tell(_progress(trial, f"resumed at step {state['step']}" if state else "starting"))
         with closing(METHODS[trial.method](run, **trial.all_options())) as moments:  # type: ignore[type-var]
             for moment in moments:
@@ -106,60 +117,42 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     tell(_progress(trial, "done", done=1.0, finished=True))
 
 
-class _Record:
-    """Writes a run's rows as they come, and its state every so often."""
+def _give(run: Run, trial: Trial, results: Path) -> None:
+    """Hand the run what the trials it uses have left; under "start", weights to begin with."""
+    run.given = {name: _left(trial, other, results / other.id, run.device) for name, other in trial.uses}
+    if "start" in run.given:
+        run.rewind(run.given["start"].weights)
 
-    def __init__(
-        self, run: Run, rows: RowFile, state: Path, every: float, kept: list[Row], saved: dict[str, Any] | None
-    ) -> None:
-        self.run, self.rows, self.state, self.every = run, rows, state, every
-        # From the rows, not from the state: a prune between a moment and the save after it has no row yet.
-        self.round = max((int(r.value or 0) for r in kept if (r.split, r.metric) == ("prune", "round")), default=0)
-        self.phase: int = saved["phase"] if saved else 0
-        self.before: float = saved.get("seconds", 0.0) if saved else 0.0
-        self.began = self.saved = time.monotonic()
 
-    def see(self, moment: Moment) -> None:
-        """What a moment has to say: epochs' metrics, and that there was a prune."""
-        self.phase = moment.phase
-        self._pruned()
-        if moment.ends_epoch:
-            named = ((*name.partition("_")[::2], value) for name, value in moment.metrics.items())
-            standing = (("network", "sparsity", self.run.sparsity()), ("network", "round", float(self.run.round)))
-            self.rows.write(*(self._row(split, metric, value) for split, metric, value in (*named, *standing)))
+def _left(trial: Trial, other: Trial, folder: Path, device: torch.device) -> Given:
+    if not finished(folder):
+        raise InputError(
+            f"row {trial.row!r} goes on from row {other.row!r}, seed {other.seed}, which is not finished in {folder}; "
+            "run that one first"
+        )
+    saved = checkpoint.read(folder / "weights.safetensors")
+    weights, masks = ({name: t.to(device) for name, t in saved[part].items()} for part in ("model", "masks"))
+    return Given(weights, masks, float(json.loads((folder / "done").read_text(encoding="utf-8"))["epochs"]))
 
-    def between(self, run: Run) -> None:
-        """All that followed from a step has been done: time to save, now and then."""
-        self._pruned()
-        if time.monotonic() - self.saved >= self.every:
-            self.rows.settle()
-            checkpoint.write(self.state, run.state() | {"seconds": self._seconds()})
-            self.saved = time.monotonic()
 
-    def end(self, final: Final) -> None:
-        """The rows of the trial's end."""
-        self._pruned()
-        self.rows.write(*(self._row(*each)._replace(phase=None) for each in final(self.run)))
-        self.rows.settle()
+def finished(folder: Path) -> bool:
+    """Whether the trial in `folder` is over and its weights are there for others to go on from."""
+    return (folder / "done").exists() and (folder / "weights.safetensors").exists()
 
-    def sums(self) -> dict[str, float]:
-        """Seconds spent (what an interruption lost does not count), steps, epochs."""
-        return {"seconds": round(self._seconds(), 3), "steps": self.run.step, "epochs": self._epoch()}
 
-    def _pruned(self) -> None:
-        if self.run.round != self.round:
-            self.round = self.run.round
-            now = (("prune", "round", float(self.round)), ("prune", "sparsity", self.run.sparsity()))
-            self.rows.write(*(self._row(*each) for each in now))
+def over(folder: Path) -> bool:
+    """Whether all rows of the trial in `folder` are there: it was run to its end, here or where it was kept."""
+    return any((folder / name).exists() for name in OVER)
 
-    def _row(self, split: str, metric: str, value: float) -> Row:
-        return Row(self.run.step, self._epoch(), self.phase, split, metric, value)
 
-    def _epoch(self) -> int:
-        return -(-self.run.step // self.run.task.steps_per_epoch)
-
-    def _seconds(self) -> float:
-        return self.before + time.monotonic() - self.began
+def sums(folder: Path) -> dict[str, float]:
+    """The seconds, steps and epochs that the trial in `folder` took; nothing unless it is over."""
+    found = [folder / name for name in OVER if (folder / name).exists()]
+    try:
+        about: dict[str, float] = json.loads(found[0].read_text(encoding="utf-8")) if found else {}
+    except ValueError as error:
+        raise InputError(f"{found[0]} is damaged ({error}); delete {folder} and run the trial again") from error
+    return about
 
 
 def _progress(trial: Trial, text: str, done: float | None = None, finished: bool = False) -> Progress:
@@ -181,7 +174,8 @@ def _share_done(trial: Trial, epoch: int) -> float | None:
     return min(1.0, epoch / total) if total and options.get("stop", "epochs") == "epochs" else None
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -229,7 +223,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Only one process works in a folder at a time; the lock goes with the process, however it ends."""
     handle = os.open(folder, os.O_RDONLY) if fcntl is not None else None
     try:
@@ -239,7 +233,7 @@ def _alone(folder: Path) -> Iterator[None]:
             torn.unlink(missing_ok=True)
         yield
     except BlockingIOError:
-        raise InputError(f"another process is running the trial in {folder}; wait for it or end it") from None
+        raise Busy(f"another process is running the trial in {folder}; wait for it or end it") from None
     finally:
         if handle is not None:
             os.close(handle)

@@ -10,6 +10,7 @@ from typing import Any
 from sapwood.errors import InputError, unknown
 from sapwood.study.claim import Claim
 from sapwood.study.grid import Grid
+from sapwood.study.run import over
 from sapwood.study.table import Table
 from sapwood.study.trial import Trial
 
@@ -66,9 +67,20 @@ class Study:
             seen[trial.id] = trial
         return trials
 
+    def latest(self, folder: Path) -> list[Trial]:
+        """The trials of the largest scale of which one is over in the results folder of this study."""
+        for scale in reversed(SCALES):
+            trials = self.at(scale)
+            if any(over(folder / trial.id) for trial in trials):
+                return trials
+        raise InputError(f"no trial of study {self.name!r} is finished in {folder}; run: sapwood run {self.name}")
+
 
 def find(name_or_file: str) -> Study:
-    """The study in studies/NAME.py, under the current folder or beside the package's source, or in the file given."""
+    """The study in studies/NAME.py or studies/NAME/__init__.py, or in the file given.
+
+    Folders called studies are looked for under the current one, then beside the package's source.
+    """
     if name_or_file.endswith(".py"):
         path = Path(name_or_file)
         if not path.is_file():
@@ -89,10 +101,15 @@ def _files() -> dict[str, Path]:
     """The study files by name; the current folder's win. Scripts that define no STUDY are none."""
     files: dict[str, Path] = {}
     for folder in (_checkout() / "studies", Path.cwd() / "studies"):
-        for path in folder.glob("[!_]*.py"):
+        for path in (*folder.glob("[!_]*.py"), *folder.glob("[!_]*/__init__.py")):
             if "\nSTUDY" in path.read_text(encoding="utf-8", errors="replace"):
-                files[path.stem] = path
+                files[_name(path)] = path
     return files
+
+
+def _name(path: Path) -> str:
+    """A study may be one file or, when it is long, a folder of them."""
+    return path.parent.name if path.name == "__init__.py" else path.stem
 
 
 def _checkout() -> Path:
@@ -101,11 +118,14 @@ def _checkout() -> Path:
 
 
 def _load(path: Path) -> Study:
-    name = f"sapwood_study_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    name = f"sapwood_study_{_name(path)}"
+    inside = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
     assert spec is not None
     assert spec.loader is not None  # the name ends in .py
     module = importlib.util.module_from_spec(spec)
+    for part in [each for each in sys.modules if each.startswith(f"{name}.")]:
+        del sys.modules[part]  # of another file that went by this name
     sys.modules[name] = module  # dataclasses and pickling look it up there
     try:
         spec.loader.exec_module(module)

@@ -6,17 +6,23 @@ A method's signature is its list of options: their names, types and defaults are
 import inspect
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from sapwood.errors import InputError, unknown
 from sapwood.methods import METHOD_VERSIONS, METHODS
+from sapwood.study.trace import TRACES
 from sapwood.tasks import TASK_VERSIONS, TASKS
 
 Value = bool | int | float | str | None
+
+USES = {
+    "start": "begin with its final weights, without its masks",
+    "like": "be measured by it: its ranks, its length, whatever the method takes from `run.given`",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Trial:
     seed: int
     options: tuple[tuple[str, Value], ...] = ()  # those that differ from the method's defaults, by name
     row: str = field(default="", compare=False)  # its label in a study; not part of what it is
+    uses: tuple[tuple[str, "Trial"], ...] = ()  # finished trials that it needs, under the names in `USES`
+    traces: tuple[str, ...] = ()  # what else is written down while it runs, from `study.trace.TRACES`
 
     @classmethod
     def make(cls, method: str, task: str, seed: int, row: str = "", **options: Value) -> "Trial":
@@ -43,25 +51,53 @@ class Trial:
         different = {name: value for name, value in checked.items() if name not in usual or usual[name] != value}
         return cls(method, task, seed, tuple(sorted(different.items())), row or method)
 
+    def after(self, **uses: "Trial") -> "Trial":
+        """The same trial, using others that must be finished first: `start`, `like`; see `USES`."""
+        for name, other in uses.items():
+            if name not in USES:
+                raise unknown("use of another trial", name, USES)
+            if not isinstance(other, Trial):
+                raise InputError(f"row {self.row!r} uses {other!r} as {name!r}; give a Trial")
+        return replace(self, uses=tuple(sorted((dict(self.uses) | uses).items())))
+
+    def tracing(self, *traces: str) -> "Trial":
+        """The same trial, writing down more while it runs: names from `study.trace.TRACES`."""
+        for name in traces:
+            if name not in TRACES:
+                raise unknown("trace", name, TRACES)
+        return replace(self, traces=traces)
+
+    def needed(self, usable: Callable[["Trial"], bool] = lambda other: False) -> list["Trial"]:
+        """All trials that it needs, those first that others need; without `usable` ones and what only those need."""
+        missing = [other for _, other in self.uses if not usable(other)]
+        return list(dict.fromkeys(each for other in missing for each in (*other.needed(usable), other)))
+
     @property
     def id(self) -> str:
         """A short digest of the identity: the trial's folder is called so."""
-        canonical = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return blake2b(canonical.encode(), digest_size=6).hexdigest()
+        return id_of(self.identity)
 
     @property
     def identity(self) -> dict[str, Any]:
         """All that the results depend on, as far as it is said by name; defaults are covered by the versions."""
-        return {
+        found: dict[str, Any] = {
             "method": f"{self.method}@{METHOD_VERSIONS[self.method]}",
             "task": f"{self.task}@{TASK_VERSIONS[self.task]}",
             "seed": self.seed,
             "options": dict(self.options),
         }
+        more = {"uses": {name: other.id for name, other in self.uses}, "traces": list(self.traces)}
+        return found | {name: value for name, value in more.items() if value}
 
     def all_options(self) -> dict[str, Value]:
         """Every option of the method with the value it has in this trial."""
         return defaults(self.method) | dict(self.options)
+
+
+def id_of(identity: Mapping[str, Any]) -> str:
+    """The id of the trial that has this identity."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return blake2b(canonical.encode(), digest_size=6).hexdigest()
 
 
 def option_types(method: str) -> dict[str, Any]:

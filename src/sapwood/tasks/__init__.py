@@ -3,30 +3,46 @@
 from collections.abc import Callable
 
 from sapwood.task import Task
+from sapwood.tasks.conv_fashion import conv_fashion
+from sapwood.tasks.conv_fashion_smoke import conv_fashion_smoke
 from sapwood.tasks.lenet300_mnist import lenet300_mnist
 from sapwood.tasks.mlp_digits import mlp_digits
 from sapwood.tasks.mlp_fashion import mlp_fashion
+from sapwood.tasks.mlp_fashion_narrow import mlp_fashion_narrow
 from sapwood.tasks.mlp_fashion_smoke import mlp_fashion_smoke
+from sapwood.tasks.mlp_fashion_smoke_narrow import mlp_fashion_smoke_narrow
 
 TASKS: dict[str, Callable[[], Task]] = {
+    "conv_fashion": conv_fashion,
+    "conv_fashion_smoke": conv_fashion_smoke,
     "lenet300_mnist": lenet300_mnist,
     "mlp_digits": mlp_digits,
     "mlp_fashion": mlp_fashion,
+    "mlp_fashion_narrow": mlp_fashion_narrow,
     "mlp_fashion_smoke": mlp_fashion_smoke,
+    "mlp_fashion_smoke_narrow": mlp_fashion_smoke_narrow,
 }
 
 # Raised whenever a task's data, network or recipe changes, so that earlier results are not taken for its own.
 TASK_VERSIONS: dict[str, int] = {
+    "conv_fashion": 1,
+    "conv_fashion_smoke": 1,
     "lenet300_mnist": 1,
     "mlp_digits": 1,
     "mlp_fashion": 1,
+    "mlp_fashion_narrow": 1,
     "mlp_fashion_smoke": 1,
+    "mlp_fashion_smoke_narrow": 1,
 }
 
 # Which entry of sapwood.data.DATASETS each task reads: what to fetch before its trials start.
 TASK_DATA: dict[str, str] = {
+    "conv_fashion": "fashion_mnist",
+    "conv_fashion_smoke": "fashion_mnist",
     "lenet300_mnist": "mnist",
     "mlp_digits": "digits",
     "mlp_fashion": "fashion_mnist",
+    "mlp_fashion_narrow": "fashion_mnist",
     "mlp_fashion_smoke": "fashion_mnist",
+    "mlp_fashion_smoke_narrow": "fashion_mnist",
 }

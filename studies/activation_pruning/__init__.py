@@ -17,22 +17,14 @@ Run: sapwood run activation_pruning --scale paper        one row: --only row=G1 
 
 from collections.abc import Callable, Iterator
 
-from sapwood.methods.presets import preset
 from sapwood.study.claim import Claim
 from sapwood.study.grid import NOTHING, Column, Grid, grid, number
 from sapwood.study.plots import accuracies, curves, weight_maps
 from sapwood.study.study import Figure, Study, Tabled
 from sapwood.study.table import Summary, Table, over_seeds
-from sapwood.study.trial import Trial, Value
 
-SCORES = {"Neurons": "activity", "Neurons & Weights": "active_magnitude"}
-GLOBAL = {  # row: cycles, score, target in percent (Table 2)
-    "G1": (5, "Neurons", 80), "G2": (5, "Neurons", 85),
-    "G3": (5, "Neurons & Weights", 80), "G4": (5, "Neurons & Weights", 85),
-    "G5": (10, "Neurons", 80), "G6": (10, "Neurons", 85),
-    "G7": (10, "Neurons & Weights", 80), "G8": (10, "Neurons & Weights", 85),
-}  # fmt: skip
-LOCAL = {"L1": ("Neurons", 80), "L2": ("Neurons", 85), "L3": ("Neurons & Weights", 80), "L4": ("Neurons & Weights", 85)}
+from .rows import trials
+
 PRINTED = {  # row: zeros in percent (Tables 2-4), kFLOPs (Table 5), test accuracy in percent (Tables 3, 4, 13), epochs
     "S": (None, None, 84.35, 46),
     "G1": (70.25, 191, 87.90, 62), "G2": (74.64, 163, 87.48, 62), "G3": (70.25, 191, 87.12, 47),
@@ -42,35 +34,6 @@ PRINTED = {  # row: zeros in percent (Tables 2-4), kFLOPs (Table 5), test accura
     "L3": (79.88, 129, 87.11, 75), "L4": (84.87, 97, 86.94, 73),
     "M": (79.87, 129, 88.72, None),
 }  # fmt: skip
-SEEDS = {"smoke": (0,), "small": (0, 1), "paper": (0, 1, 2, 3, 4)}
-SHORT: dict[str, dict[str, Value]] = {  # what the smaller scales change in every row
-    "smoke": {"target": 0.90, "epochs": 12},
-    "small": {"epochs": 15},
-    "paper": {},
-}
-
-
-def trials(scale: str) -> Iterator[Trial]:
-    """Every row with every seed; a seed's rows are neighbours, so that all rows have something early."""
-    task = "mlp_fashion_smoke" if scale == "smoke" else "mlp_fashion"
-    for seed in SEEDS[scale]:
-        for label, (method, options) in _rows(scale).items():
-            yield Trial.make(method, task, seed, label, **options)
-
-
-def _rows(scale: str) -> dict[str, tuple[str, dict[str, Value]]]:
-    short = SHORT[scale]
-    early: dict[str, Value] = {"first": 0.70} if scale == "smoke" else {}
-    rows: dict[str, tuple[str, dict[str, Value]]] = {"S": ("dense", dict(short))}
-    for label, (cycles, score, target) in GLOBAL.items():
-        rows[label] = preset(
-            "paper-global", cycles=cycles, criterion=SCORES[score], sparsity=target / 100, **short, **early
-        )
-    for label, (score, target) in LOCAL.items():
-        rows[label] = preset("paper-local", criterion=SCORES[score], sparsity=target / 100, **short, **early)
-    dense = {"dense_epochs": short["epochs"], "target": short.get("target", 0.98)} if short else {}
-    rows["M"] = preset("paper-magnitude", **dense)
-    return rows
 
 
 def _claims() -> Iterator[Claim]:
