@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from sapwood import stopping
 from sapwood.errors import InputError
-from sapwood.observe import chosen, hidden
+from sapwood.measure.spectrum import dead_share
 from sapwood.run import Run
 from sapwood.train import Moment, evaluate, train
 
@@ -60,17 +60,6 @@ def _before_retraining(run: Run) -> dict[str, float]:
     test = {f"before_retraining_test_{name}": value for name, value in evaluate(run, "test").items()}
     return test | {
         "before_retraining_sparsity": run.sparsity(),
-        "before_retraining_dead_share": _dead_share(run),
+        "before_retraining_dead_share": dead_share(run.model),
         "before_retraining_step": float(run.step),
     }
-
-
-def _dead_share(run: Run) -> float:
-    """The share of all weights in columns that are all zero under a bias <= 0: no gradient can ever revive them."""
-    total = sum(p.numel() for p in run.model.parameters() if p.dim() > 1)
-    dead = 0
-    for layer in chosen(run.model, hidden(run.model)).values():
-        weight, bias = layer.weight.detach().flatten(1), layer.bias
-        off = (weight == 0).all(1) if bias is None else (weight == 0).all(1) & (bias <= 0)
-        dead += int(off.sum()) * weight.shape[1]
-    return dead / total

@@ -25,6 +25,8 @@ OPTIONS = {
     "gradual_magnitude": {"sparsity": 0.6, "begin": 2, "end": 9, "every": 3, "epochs": 12},
     "local_activation": {"criterion": "activity", "sparsity": 0.4, "first": 0.5, "target": 0.95, "stop": "epochs"}
     | {"epochs": 10},
+    "low_rank": {"ranks": "3 4", "epochs": 10, "stop": "epochs"},
+    "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
 }
 
 
@@ -62,6 +64,8 @@ GOLDEN = {
             "2.weight": "11111111 11111111 11111111 00000000 00000000 11111111 00000000 11111111",
         },
     ),
+    "low_rank": Trajectory(correct=[12, 19, 21, 25, 28, 27, 29, 29, 32, 33], pruned=[], masks={}),
+    "nuclear": Trajectory(correct=[11, 17, 27, 30, 30, 31, 32, 40, 43, 42], pruned=[], masks={}),
 }
 
 

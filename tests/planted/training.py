@@ -21,7 +21,7 @@ from sapwood.run import Run, start
 # The package gives these names to the functions in them; the modules are wanted here.
 keeping, training, seeing = (import_module(f"sapwood.{name}") for name in ("hold", "train", "observe"))
 tasks, running = import_module("sapwood.task"), import_module("sapwood.run")
-global_activation = import_module("sapwood.methods.global_activation")
+global_activation, nuclear = (import_module(f"sapwood.methods.{name}") for name in ("global_activation", "nuclear"))
 state, load, metrics = Run.state, Run._load, training.evaluate
 drop, counts_of = select.drop, schedule.counts_of
 decode, replace = checkpoint.decode, checkpoint.replace
@@ -42,6 +42,11 @@ def masked_laws():
     return method.laws("global", METHODS["global_activation"], **TINY, criterion="active_magnitude")
 
 
+def nuclear_laws():
+    """Singular values are shrunk after every fourth step."""
+    return method.laws("nuclear", METHODS["nuclear"], strength=0.3, every=4, epochs=2)
+
+
 def surgery_laws():
     """Removed weights go on learning, and may be kept again."""
     return method.laws("surgery", dynamic_surgery, nested=False, epochs=2)
@@ -50,6 +55,11 @@ def surgery_laws():
 def ticket_laws():
     """Weights are remembered, gone back to, and made into another network."""
     return method.laws("ticket", ticket, nested=False)
+
+
+def steps_of_this_life(run, every):
+    run.made = getattr(run, "made", 0) + 1
+    return run.made % every or every
 
 
 def without(**entries):
@@ -209,6 +219,11 @@ MUTANTS = (
                 )
             },
         },
+    ),
+    *bugs(
+        "method nuclear",
+        nuclear_laws,
+        {SAME_BITS: {"steps of this life counted": instead(nuclear, "_since_last", steps_of_this_life)}},
     ),
     *bugs(
         "method surgery",

@@ -24,11 +24,12 @@ def toy(monkeypatch):
 @pytest.mark.parametrize(
     ("trial", "golden"),
     [
-        (Trial.make("dense", "mlp_digits", 0), "84df6387dae1"),
+        (Trial.make("dense", "mlp_digits", 0), "37fcde1b921e"),
         (
             Trial.make("global_activation", "mlp_fashion", 1, "G1", criterion="active_magnitude", cycles=10),
             "ab4fae91225e",
         ),
+        (Trial.make("dense", "mlp_digits", 0).after().tracing(), "37fcde1b921e"),
         (Trial.make("gradual_magnitude", "mlp_digits", 2, epochs=60, begin=5.0, end=30.0), "1bf1702163ac"),
     ],
 )
@@ -63,6 +64,37 @@ def test_a_new_version_is_a_new_trial(monkeypatch):
     assert Trial.make("dense", "mlp_digits", 0).id != before
 
 
+DENSE = Trial.make("dense", "mlp_digits", 0, "S")
+PRUNED = Trial.make("global_activation", "mlp_digits", 0, "G")
+
+
+def test_what_a_trial_uses_and_traces_is_part_of_it():
+    after = PRUNED.after(start=DENSE)
+    assert after.identity == PRUNED.identity | {"uses": {"start": DENSE.id}}
+    assert PRUNED.tracing("spectra").identity == PRUNED.identity | {"traces": ["spectra"]}
+    both = after.tracing("spectra").after(like=DENSE)
+    assert both == PRUNED.after(like=DENSE).tracing("spectra").after(start=DENSE)
+    assert both.row == "G"
+    every = [PRUNED, after, PRUNED.after(like=DENSE), PRUNED.tracing("spectra"), both, PRUNED.after(start=PRUNED)]
+    assert len({each.id for each in every}) == len(set(every)) == len(every)
+    changed = Trial.make("dense", "mlp_digits", 0, epochs=3)
+    assert PRUNED.after(start=changed).id != after.id, "what it goes on from has changed, so it is another trial"
+    assert after.after(start=changed) == PRUNED.after(start=changed)
+
+
+def test_needed_trials_come_in_the_order_they_can_be_run():
+    first = PRUNED.after(start=DENSE)
+    second = DENSE.after(start=first, like=DENSE)
+    last = PRUNED.after(like=first, start=second)
+    assert DENSE.needed() == []
+    assert second.needed() == [DENSE, first]
+    assert last.needed() == [DENSE, first, second]
+    assert last.needed(lambda other: other == first) == [DENSE, second]
+    assert last.needed(lambda other: other == second) == [DENSE, first]
+    assert second.needed(lambda other: other in (first, DENSE)) == []
+    assert PRUNED.after(start=first).needed(lambda other: other == first) == []  # nor what only `first` needs
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -72,6 +104,10 @@ def test_a_new_version_is_a_new_trial(monkeypatch):
         (lambda: Trial.make("dense", "mlp_digits", True), "seed is True"),
         (lambda: Trial.make("dense", "mlp_digits", 0, epoch=3), "'epoch'; did you mean 'epochs'?"),
         (lambda: Trial.make("toy", "mlp_digits", 0), "'toy' needs option 'rate', which has no default"),
+        (lambda: DENSE.after(starts=PRUNED), "unknown use of another trial 'starts'; did you mean 'start'?"),
+        (lambda: DENSE.after(like="G"), "row 'S' uses 'G' as 'like'; give a Trial"),
+        (lambda: DENSE.tracing("spectre"), "unknown trace 'spectre'; did you mean 'spectra'?"),
+        (lambda: DENSE.tracing("spectra", "nonsense"), "unknown trace 'nonsense'; known: spectra"),
         (lambda: checked_options("toy", {"count": 1.0}), "option 'count' of method 'toy' is 1.0; it must be int"),
         (lambda: checked_options("toy", {"count": True}), "it must be int"),
         (lambda: checked_options("toy", {"rate": True}), "it must be float"),

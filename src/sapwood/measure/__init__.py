@@ -15,6 +15,7 @@ from sapwood.measure.latency import latency as latency
 from sapwood.measure.latency import ratio as ratio
 from sapwood.measure.latency import verdict as verdict
 from sapwood.measure.spectrum import Spectrum as Spectrum
+from sapwood.measure.spectrum import dead_share as dead_share
 from sapwood.measure.spectrum import effective_rank as effective_rank
 from sapwood.measure.spectrum import live_columns as live_columns
 from sapwood.measure.spectrum import nuclear_norm as nuclear_norm

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, unknown
-from sapwood.observe import chosen
+from sapwood.layout import Layer
+from sapwood.observe import chosen, prunable
 
 Tolerance = Literal["numpy float32"] | float
 
@@ -85,6 +86,22 @@ def live_columns(w: Tensor) -> int:
     Named after the paper's kernels [inputs, neurons], whose columns these are; in PyTorch's [O, I] they are rows.
     """
     return int(as_matrix(w).any(1).sum())
+
+
+def dead_share(model: nn.Module) -> float:
+    """The share of all weights (not biases) that belong to hidden neurons that are all 0 under a bias of at most 0.
+
+    Behind a ReLU no gradient reaches such a neuron: without masks all other zeros can grow back, these never do.
+    """
+    layers = prunable(model)
+    dead = sum(_dead(layers[name]) for name in list(layers)[:-1])
+    return dead / sum(p.numel() for p in model.parameters() if p.dim() > 1)
+
+
+def _dead(layer: Layer) -> int:
+    off = ~as_matrix(layer.weight.detach()).any(1)
+    off = off if layer.bias is None else off & (layer.bias.detach() <= 0)
+    return int(off.sum()) * layer.weight[0].numel()
 
 
 def as_matrix(w: Tensor) -> Tensor:

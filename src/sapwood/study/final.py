@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import nn
 
 from sapwood import masks as mask
-from sapwood.measure import Compression, accuracy, compression, flops, spectrum
+from sapwood.measure import Compression, accuracy, compression, dead_share, flops, spectrum
 from sapwood.observe import hidden, prunable
 from sapwood.run import Run
 from sapwood.train import measured
@@ -62,7 +62,7 @@ def _quality(run: Run, network: nn.Module, split: str) -> Iterator[Measure]:
 def _size(run: Run, network: nn.Module) -> dict[str, float]:
     """How long it trained, how often it was pruned, and what is left. `zeros` counts weights, not biases.
 
-    `dead` is the share of all weights that lie in dead neurons (`_dead`).
+    `dead` is the share of weights that can not grow back (`measure.dead_share`).
     """
     weights = {name: p for name, p in network.named_parameters() if p.dim() > 1}
     inner = {name: layer.weight for name, layer in prunable(network).items() if name in _hidden(network)}
@@ -76,24 +76,10 @@ def _size(run: Run, network: nn.Module) -> dict[str, float]:
         "weights": sum(p.numel() for p in weights.values()),
         "sparsity": run.sparsity(),
         "sparsity_hidden": mask.zeros(inner) / max(1, sum(w.numel() for w in inner.values())),
-        "dead": _dead(network) / max(1, sum(w.numel() for w in weights.values())),
+        "dead": dead_share(network),
         "flops": flops(network, example),
         "flops_dense": flops(network, example, sparse=False),
     } | {each.name: getattr(sizes, each.name) for each in fields(Compression) if each.name != "measured"}
-
-
-def _dead(network: nn.Module) -> int:
-    """The weights of hidden neurons that are all 0 under a bias of at most 0, or none.
-
-    Behind a ReLU no gradient reaches such a neuron: without masks, all other zeros can grow back, these never.
-    """
-    dead = 0
-    for name in _hidden(network):
-        layer = prunable(network)[name]
-        off = ~layer.weight.detach().flatten(1).any(1)
-        off = off if layer.bias is None else off & (layer.bias.detach() <= 0)
-        dead += int(off.sum()) * layer.weight[0].numel()
-    return dead
 
 
 def _shape(network: nn.Module) -> dict[str, float]:
