@@ -123,7 +123,7 @@ def drop(
     keep = {name: _alive(name, s, among) for name, s in scores.items()}
     free = {name: _free(scores[name], keep[name], _floor(least, name), ties) for name in scores}
     room = sum(
-        int(np.count_nonzero(f)) if isinstance(f, np.ndarray) else _flat(scores[n]).size for n, f in free.items()
+        int(np.count_nonzero(f)) if isinstance(f, np.ndarray) else scores[n].numel() for n, f in free.items()
     )
     if not 0 <= count <= room:
         raise InputError(

@@ -15,7 +15,7 @@ from sapwood.run import start
 from sapwood.study import run as study_run
 from sapwood.study.final import as_used, final_measures
 from sapwood.study.rows import read_rows
-from sapwood.study.run import run_into, run_trial
+from sapwood.study.run import finished, over, run_into, run_trial, sums
 from sapwood.study.trial import Trial
 from sapwood.tasks import TASKS
 from sapwood.train import train
@@ -184,6 +184,100 @@ def test_prunes_between_and_after_phases_are_recorded_once(tmp_path, monkeypatch
             run_trial(trial, tmp_path / "two", save_every=0.0)
     run_trial(trial, tmp_path / "two")
     same_results(tmp_path / "two", tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    """A results folder with a finished trial."""
+    folder = tmp_path_factory.mktemp("family")
+    run_into(folder, small())
+    return folder
+
+
+def going_on(method="dense", **options):
+    return Trial.make(method, "mlp_digits", 0, "child", **{"epochs": 2, "stop": "epochs"} | options)
+
+
+def test_a_start_gives_weights_but_no_masks_and_nothing_else_does(family, monkeypatch):
+    seen = {}
+
+    def looking(run, *, uses: str = ""):
+        seen[uses] = ({name: value.clone() for name, value in run.model.state_dict().items()}, run.masks, run.given)
+        yield from train(run, steps=1)
+
+    monkeypatch.setitem(METHODS, "looking", looking)
+    monkeypatch.setitem(METHOD_VERSIONS, "looking", 1)
+    for uses in ("", "start", "like"):
+        trial = Trial.make("looking", "mlp_digits", 0, uses=uses)
+        run_into(family, trial.after(**{uses: small()}) if uses else trial)
+    left = checkpoint.read(family / small().id / "weights.safetensors")
+    fresh = seen[""][0]
+    for uses, (weights, masks, given) in seen.items():
+        expected = left["model"] if uses == "start" else fresh
+        assert all(torch.equal(value, expected[name]) for name, value in weights.items())
+        assert masks == {}
+        assert list(given) == [uses] * bool(uses)
+        for name in given:
+            assert given[name].epochs == 2.0
+            for part, there in (("model", given[name].weights), ("masks", given[name].masks)):
+                assert there.keys() == left[part].keys() != set()
+                assert all(torch.equal(value, left[part][key]) for key, value in there.items())
+    assert not torch.equal(fresh["hidden1.weight"], left["model"]["hidden1.weight"])
+
+
+def test_a_trial_like_another_takes_its_length(family):
+    trial = going_on(epochs=7, as_long=True).after(like=small())
+    run_into(family, trial)
+    assert values(family / trial.id, "network", "epochs", None) == [2.0]
+
+
+def test_a_trial_whose_start_is_not_there_says_so(tmp_path):
+    trial = going_on().after(start=small("parent"))
+    says = "row 'child' goes on from row 'parent', seed 0, which is not finished in .*; run that one first"
+    with pytest.raises(InputError, match=says):
+        run_into(tmp_path, trial)
+    assert {each.name for each in (tmp_path / trial.id).iterdir()} == {"failed"}
+    run_into(tmp_path, small("parent"))
+    run_into(tmp_path, trial)
+    assert finished(tmp_path / trial.id)
+    assert not (tmp_path / trial.id / "failed").exists()
+
+
+@pytest.mark.parametrize("moments", [2, STEPS, STEPS + 1, 2 * STEPS])
+def test_a_resumed_child_gives_the_same_bits_and_rows(family, tmp_path, monkeypatch, moments):
+    trial = going_on().after(start=small(), like=small())
+    run_into(family, trial)
+    (tmp_path / small().id).symlink_to(family / small().id)
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "dense", dying_after(METHODS["dense"], moments))
+        with pytest.raises(Interrupted):
+            run_trial(trial, tmp_path / trial.id, save_every=0.0)
+    run_into(tmp_path, trial)
+    assert len(json.loads((tmp_path / trial.id / "trial.json").read_text())["provenance"]) == 2
+    one, other = (checkpoint.read(folder / trial.id / "weights.safetensors")["model"] for folder in (family, tmp_path))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert (family / trial.id / "rows.jsonl").read_bytes() == (tmp_path / trial.id / "rows.jsonl").read_bytes()
+
+
+def test_a_trial_without_its_weights_is_run_again(tmp_path):
+    run_into(tmp_path, small(epochs=1))
+    weights = tmp_path / small(epochs=1).id / "weights.safetensors"
+    before = checkpoint.fingerprint(checkpoint.read(weights))
+    weights.unlink()
+    assert over(weights.parent)
+    assert not finished(weights.parent)
+    run_into(tmp_path, small(epochs=1))
+    assert checkpoint.fingerprint(checkpoint.read(weights)) == before
+
+
+def test_what_a_trial_took_is_known_when_it_is_over(tmp_path):
+    assert (over(tmp_path), sums(tmp_path)) == (False, {})
+    (tmp_path / "kept").write_text('{"seconds": 2.5, "steps": 3, "epochs": 1}')
+    assert (over(tmp_path), finished(tmp_path)) == (True, False)
+    assert sums(tmp_path) == {"seconds": 2.5, "steps": 3, "epochs": 1}
+    (tmp_path / "done").write_text("{")
+    with pytest.raises(InputError, match=r"done is damaged .*; delete .* and run the trial again"):
+        sums(tmp_path)
 
 
 def test_a_failure_is_kept_and_the_next_try_clears_it(tmp_path, monkeypatch):

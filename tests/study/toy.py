@@ -48,6 +48,13 @@ def square(item, tell):
     tell((item, item * item))
 
 
+def begun(item, tell):
+    """Says its begin and its end, half a second apart."""
+    tell(("begun", item))
+    time.sleep(0.5)
+    tell(("ended", item))
+
+
 def surroundings(item, tell):
     """Says what a worker finds around it."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

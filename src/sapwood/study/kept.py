@@ -118,7 +118,7 @@ def _filled(rows: Sequence[Row]) -> list[Row]:
         if place is not None:
             changed = {row.metric: row for row in here if _stands(row)}
             standing |= changed
-            left.subtract(changed)
+            left.subtract(changed.keys())
             filled += [row._replace(phase=place[0], step=place[1], epoch=place[2]) for row in standing.values()]
             standing = {metric: row for metric, row in standing.items() if left[metric] > 0}
     return filled

@@ -38,7 +38,7 @@ class Record:
         self.phase: int = saved["phase"] if saved else 0
         self.before: float = saved.get("seconds", 0.0) if saved else 0.0
         self.best = Best.restored(saved["best"] if saved else {})
-        self.traced: list[Measure] = []  # at a prune that has no row yet
+        self.traced: dict[int, list[Measure]] = {}  # at prunes that have no row yet, by round
         self.began = self.saved = time.monotonic()
         run.between = self.between
         run.pruning = self.pruning if traces else None
@@ -46,17 +46,17 @@ class Record:
     def see(self, moment: Moment) -> None:
         """What a moment has to say: epochs' metrics, and that there was a prune."""
         self.phase = moment.phase
-        self._pruned()
+        pruned = self._pruned()
         if moment.ends_epoch:
             named = ((*name.partition("_")[::2], value) for name, value in moment.metrics.items())
             standing = (("network", "sparsity", self.run.sparsity()), ("network", "round", float(self.run.round)))
             traced = (each for trace in self.traces for each in trace.at_epoch(self.run))
             self.rows.write(*(self._row(*each) for each in (*named, *standing, *traced)))
-            self.best = self.best.after(self.run, moment)
+            self.best = self.best.after(self.run, moment, pruned=pruned)
 
     def pruning(self, run: Run, masks: Mapping[str, Tensor]) -> None:
         """The network as it was trained, just before `masks` change it; its rows come with the prune's, and once."""
-        self.traced += [each for trace in self.traces for each in trace.at_prune(run, masks)]
+        self.traced[run.round + 1] = [each for trace in self.traces for each in trace.at_prune(run, masks)]
 
     def between(self, run: Run) -> None:
         """All that followed from a step has been done: time to save, now and then."""
@@ -78,12 +78,17 @@ class Record:
         """Seconds spent (what an interruption lost does not count), steps, epochs."""
         return {"seconds": round(self._seconds(), 3), "steps": self.run.step, "epochs": self._epoch()}
 
-    def _pruned(self) -> None:
-        if self.run.round != self.round:
+    def _pruned(self) -> bool:
+        """Whether there was a prune since this was last asked; it is written down."""
+        there_was = self.run.round != self.round
+        if there_was:
+            # Not those of prunes that are replayed, which have earlier rounds.
+            traced = [each for round_, found in self.traced.items() if round_ > self.round for each in found]
             self.round = self.run.round
             now = (("prune", "round", float(self.round)), ("prune", "sparsity", self.run.sparsity()))
-            self.rows.write(*(self._row(*each) for each in (*self.traced, *now)))
-        self.traced = []
+            self.rows.write(*(self._row(*each) for each in (*traced, *now)))
+        self.traced = {}
+        return there_was
 
     def _row(self, split: str, metric: str, value: float) -> Row:
         return Row(self.run.step, self._epoch(), self.phase, split, metric, value)
