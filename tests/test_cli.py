@@ -1,6 +1,7 @@
 """The command line, used as people use it: help, lists, runs, errors in one line, and verbs that stay as they are."""
 
 import json
+import re
 import runpy
 import signal
 import subprocess
@@ -43,6 +44,20 @@ def trials(scale):
 STUDY = Study("tiny", "A tiny study", "nobody's", trials)
 '''
 
+PAIR = '''
+"""Pair: a trial and one that goes on from it."""
+from sapwood.study.study import Study
+from sapwood.study.trial import Trial
+
+def trials(scale):
+    first = Trial.make("dense", "mlp_digits", 0, "first", epochs=1, stop="epochs")
+    yield Trial.make("dense", "mlp_digits", 0, "second", epochs=1, stop="epochs").after(start=first)
+    yield Trial.make("dense", "mlp_digits", 1, "other", epochs=1, stop="epochs")
+    yield first
+
+STUDY = Study("pair", "A pair of trials", "nobody's", trials)
+'''
+
 
 @pytest.fixture
 def sapwood(monkeypatch, capfd):
@@ -59,9 +74,10 @@ def sapwood(monkeypatch, capfd):
 
 @pytest.fixture
 def at_home(tmp_path, monkeypatch):
-    """A folder with a study, to be in."""
+    """A folder with studies, to be in."""
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "tiny.py").write_text(STUDY)
+    (tmp_path / "studies" / "pair.py").write_text(PAIR)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -116,8 +132,10 @@ def test_list_names_everything(sapwood, at_home):
     assert (status, err) == (0, "")
     listed = {line.split()[0] for line in out.splitlines() if line.startswith("  ")}
     tables = (CRITERIA, METHODS, TASKS, DATASETS, STATISTICS, SCHEDULES, SHARES, RULES, ALLOCATIONS)
-    studies = {path.stem for path in (ROOT / "studies").glob("[!_]*.py") if "\nSTUDY" in path.read_text("utf-8")}
-    assert listed == {name for table in tables for name in table} | studies | {"tiny"}
+    files = [*(ROOT / "studies").glob("[!_]*.py"), *(ROOT / "studies").glob("[!_]*/__init__.py")]
+    ours = [path for path in files if "\nSTUDY" in path.read_text("utf-8")]
+    studies = {path.parent.name if path.name == "__init__.py" else path.stem for path in ours}
+    assert listed == {name for table in tables for name in table} | studies | {"tiny", "pair"}
     assert all(len(line.split()) > 3 for line in out.splitlines() if line.startswith("  "))
 
 
@@ -142,6 +160,9 @@ def test_one_list(sapwood):
         (["run", "tiny", "--pool", "serial", "--workers", "2"], "--pool serial runs one trial at a time"),
         (["run", "tiny", "--device", "abacus"], "--device 'abacus' cannot be used here"),
         (["report", "tiny"], "no trial of study 'tiny' is finished"),
+        (["report", "tiny", "--keep", "kept"], "no trial of study 'tiny' is finished"),
+        (["report", "tiny", "--from", "kept"], f"cannot read {Path('kept/tiny/trials.csv')}: "),
+        (["run", "tiny", "--from", "kept"], f"cannot read {Path('kept/tiny/trials.csv')}: "),
         (["check", "nowhere.py"], "nowhere.py is not a Python file"),
     ],
 )
@@ -180,6 +201,65 @@ def test_run_makes_results_a_table_and_a_report_once(sapwood, at_home):
     assert (status, out) == (0, f"report: {Path('out/tiny/report.html')}\n")
 
 
+def test_only_one_that_goes_on_from_another_runs_that_too(sapwood, at_home):
+    words = ("--results", "out", "--pool", "serial", "--only")
+    status, _, err = sapwood("run", "pair", *words, "row=second")
+    assert status == 0, err
+    assert over_by(at_home / "out" / "pair") == {"first": "done", "second": "done"}
+    assert [line.partition(" done")[0] for line in err.splitlines() if line.startswith("[")] == [
+        "[1/2] first seed 0",
+        "[2/2] second seed 0",
+    ]
+    status, _, err = sapwood("run", "pair", *words, "row=second")
+    assert status == 0
+    assert err.startswith("1 trials were finished before and are not run again")
+
+
+def test_results_are_kept_and_gone_on_from_when_asked(sapwood, at_home):
+    run = ("run", "tiny", "--scale", "smoke", "--pool", "serial")
+    assert sapwood(*run, "--results", "out")[0] == 0
+    kept, page = Path("studies/results"), Path("out/tiny/report.html")
+    status, out, _ = sapwood("report", "tiny", "--results", "out", "--keep", kept)
+    assert (status, out) == (0, f"report: {page}\nkept: 4 trials in {kept / 'tiny'}\n")
+    assert {path.name for path in (at_home / kept / "tiny").iterdir()} == {"trials.csv", "rows.csv"}
+    status, _, err = sapwood("report", "tiny", "--results", "new")
+    assert status == 2, "nothing is restored unless it is asked for"
+    status, out, err = sapwood("report", "tiny", "--results", "new", "--from", kept)
+    assert (status, out) == (0, f"report: {Path('new/tiny/report.html')}\n")
+    assert err == f"4 trials restored from {kept / 'tiny'}\n"
+    status, out, err = sapwood(*run, "--results", "newer", "--from", kept)
+    assert status == 0
+    assert err.startswith(
+        f"4 trials restored from {kept / 'tiny'}\n4 trials were finished before and are not run again"
+    )
+    assert over_by(at_home / "newer" / "tiny") == {"S": "kept", "G1": "kept"}
+
+
+def test_a_kept_trial_is_run_again_for_one_that_goes_on_from_it(sapwood, at_home):
+    assert sapwood("run", "pair", "--pool", "serial", "--only", "row=first", "--only", "row=other")[0] == 0
+    assert sapwood("report", "pair", "--keep", "kept")[0] == 0
+    words = ("run", "pair", "--pool", "serial", "--results", "new", "--from", "kept")
+    status, _, err = sapwood(*words)
+    assert status == 0, err
+    assert err.startswith(f"2 trials restored from {Path('kept/pair')}\n1 trials were finished before")
+    assert over_by(at_home / "new" / "pair") == {"first": "done", "second": "done", "other": "kept"}
+
+
+def over_by(results):
+    """Row -> the file that says that its trial is over."""
+    found = {json.loads(path.read_text())["row"]: path.parent for path in results.glob("*/trial.json")}
+    return {row: " ".join(n for n in ("done", "kept") if (folder / n).exists()) for row, folder in found.items()}
+
+
+def test_a_run_says_what_its_trials_took(sapwood, at_home):
+    words = ("run", "tiny", "--scale", "smoke", "--pool", "serial", "--only", "seed=0")
+    says = re.compile(r"^2 trials, (\d+) s of computing; this command took (\d+) s with 1 worker$", re.MULTILINE)
+    assert says.search(sapwood(*words)[1])
+    for path in (at_home / "results" / "tiny").glob("*/done"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 5430.0}))
+    assert "\n2 trials, 3 h 1 min of computing; this command took " in sapwood(*words)[1]
+
+
 def test_only_and_set_reach_the_trials(sapwood, at_home):
     status, _, err = sapwood("run", "tiny", "--pool", "serial", "--only", "row=G1", "--only", "seed=1",
                              "--set", "sparsity=0.25", "--set", "epochs=1")  # fmt: skip
@@ -211,7 +291,7 @@ def test_a_worker_for_each_core_and_none_without_a_trial(sapwood, at_home, monke
             yield item, chosen.append(item)
 
     monkeypatch.setattr(running, "serial", lambda *given: (chosen.append("serial"), pool(*given))[1])
-    monkeypatch.setattr(running, "processes", lambda n: (chosen.append(n), pool)[1])
+    monkeypatch.setattr(running, "processes", lambda n, ready: (chosen.append(n), pool)[1])
     monkeypatch.setattr(running.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     sapwood("run", "tiny", *words)
     assert chosen[0] == workers

@@ -122,9 +122,7 @@ def drop(
     refuse_unless("ties", ties, ("first stays", "first goes"))
     keep = {name: _alive(name, s, among) for name, s in scores.items()}
     free = {name: _free(scores[name], keep[name], _floor(least, name), ties) for name in scores}
-    room = sum(
-        int(np.count_nonzero(f)) if isinstance(f, np.ndarray) else scores[n].numel() for n, f in free.items()
-    )
+    room = sum(int(np.count_nonzero(f)) if isinstance(f, np.ndarray) else scores[n].numel() for n, f in free.items())
     if not 0 <= count <= room:
         raise InputError(
             f"asked to remove {count} of {room} removable entries; ask for 0..{room}, "

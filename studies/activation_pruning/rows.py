@@ -3,9 +3,9 @@
     S, G1-G8, L1-L4, M     the paper's networks (Tables 2-5)
     L3 released            L3 as the code released in 2023 runs it: counting zeros instead of activations
     X retrained            each pruned network trained on without masks (Tables 6, 7)
-    X PCA ...              S at the ranks of X: as printed or our own, centred or not, fine-tuned or not (Tables 11-13)
-    C ...                  controls: G1's schedule and marks with another score; dense networks as small or trained as long
-    V ...                  singular values: ten cycles of 8 % (section 5.6), and nuclear-norm penalties instead of pruning
+    X PCA ...              S at the ranks of X, as printed or our own; centred or not, tuned or not (Tables 11-13)
+    C ...                  controls: G1's schedule with another score; dense networks as small, or trained as long
+    V ...                  singular values: ten cycles of 8 % (section 5.6); nuclear-norm penalties instead of pruning
     K ...                  a convolutional network, channels instead of neurons, three seeds
 
 A seed's rows are neighbours, and what others go on from comes first.
@@ -165,7 +165,7 @@ def _spectra(length: Length, seed: int) -> Iterator[Trial]:
 
 
 def _channels(length: Length, seed: int) -> Iterator[Trial]:
-    """Each layer but the first half as wide, so the MACs are equal whatever is chosen."""
+    """Each convolution loses half of its channels, so the MACs are equal whatever is chosen."""
     fixed: dict[str, Value] = {"stop": "epochs", "epochs": length.channel_epochs}
     for label, options in CHANNELS.items():
         more: dict[str, Value] = {"sparsity": 0.5, "probe": 1024} | length.early | fixed

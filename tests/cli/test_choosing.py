@@ -2,7 +2,7 @@
 
 import pytest
 
-from sapwood.cli.choosing import changed, only, pairs
+from sapwood.cli.choosing import changed, only, pairs, with_needed
 from sapwood.errors import InputError
 from sapwood.study.trial import Trial
 
@@ -91,3 +91,30 @@ def test_what_cannot_be_set_is_an_error(text, says):
     with pytest.raises(InputError) as caught:
         changed(TRIALS, pairs([text], "--set"))
     assert says in str(caught.value)
+
+
+DENSE, PRUNED = TRIALS[0], TRIALS[1].after(start=TRIALS[0])
+AFTER = Trial.make("dense", "mlp_digits", 0, "G1 retrained", epochs=5).after(start=PRUNED).tracing("spectra")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "over", "usable", "waiting"),
+    [
+        ([AFTER], [], [], [DENSE, PRUNED, AFTER]),
+        ([AFTER, DENSE, PRUNED], [], [], [DENSE, PRUNED, AFTER]),
+        ([AFTER, TRIALS[3]], [DENSE], [DENSE], [PRUNED, AFTER, TRIALS[3]]),
+        ([AFTER], [DENSE, PRUNED], [PRUNED], [AFTER]),
+        ([AFTER], [DENSE, PRUNED], [DENSE], [PRUNED, AFTER]),  # its results are there, its weights are not
+        ([AFTER, DENSE], [AFTER, DENSE], [], []),
+        ([AFTER, DENSE], [DENSE], [], [DENSE, PRUNED, AFTER]),
+    ],
+)
+def test_what_is_run_comes_after_what_it_needs(chosen, over, usable, waiting):
+    assert with_needed(chosen, over.__contains__, usable.__contains__) == waiting
+
+
+def test_a_changed_trial_goes_on_from_changed_ones_and_traces_the_same():
+    [after] = changed([AFTER], [("epochs", "7")])
+    assert [each.all_options()["epochs"] for each in (*after.needed(), after)] == [7, 7, 7]
+    assert (after.row, after.traces) == (AFTER.row, AFTER.traces)
+    assert changed([AFTER], []) == [AFTER]

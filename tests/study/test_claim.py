@@ -2,7 +2,7 @@
 
 import pytest
 
-from sapwood.study.claim import Claim, verdict
+from sapwood.study.claim import Claim, by_group, verdict
 from sapwood.study.table import Summary
 
 CLAIM = Claim("table 1", "a number", value=10.0, tolerance=0.5, found=lambda rows: None)
@@ -24,3 +24,14 @@ CLAIM = Claim("table 1", "a number", value=10.0, tolerance=0.5, found=lambda row
 )
 def test_the_verdict(ours, said):
     assert verdict(CLAIM, ours) == said
+
+
+def test_claims_are_counted_by_the_table_they_stand_in():
+    def claim(where, mean):
+        return Claim(where, "a number", 10.0, 0.5, found=lambda rows: Summary(mean, mean, mean, len(rows)))
+
+    claims = [claim("table 2, row G1", 10), claim("table 1, row S", 10), claim("table 2, row G2", 12)]
+    counted = by_group([*claims, claim("table 2", 9.6)], [{}, {}])
+    assert list(counted) == ["table 2", "table 1"]
+    assert counted["table 2"] == {"reproduced": 2, "not reproduced": 1}
+    assert by_group(claims, [])["table 2"] == {"cannot be judged": 2}

@@ -6,11 +6,12 @@ import time
 from functools import partial
 
 import pytest
-from toy import sleepy, small, square, surroundings
+from toy import begun, sleepy, small, square, surroundings
 
 from sapwood.errors import InputError
-from sapwood.study.pool import KILLED, processes, serial
-from sapwood.study.run import run_into
+from sapwood.study.pool import KILLED, _fill, processes, serial
+from sapwood.study.run import finished, run_into
+from sapwood.study.trial import Trial
 
 NAMES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -72,6 +73,64 @@ def test_closing_the_iterator_ends_the_workers():
     assert next(outcomes) == (1, None)
     outcomes.close()
     assert children() == before
+
+
+def test_an_item_is_not_begun_before_those_it_needs_are_there():
+    needs, over, told = {2: 1, 4: 2}, [], []
+
+    def ready(item):
+        return item not in needs or needs[item] in over
+
+    for item, error in processes(2, ready)(begun, [1, 2, 4, 5, 6], told.append):
+        assert error is None
+        over.append(item)
+    begin, end = ({item: at for at, (word, item) in enumerate(told) if word == said} for said in ("begun", "ended"))
+    assert sorted(over) == [1, 2, 4, 5, 6]
+    assert end[1] < begin[2] < end[2] < begin[4]
+
+
+class Place:
+    """What stands in for a worker's slot."""
+
+    def __init__(self, running=None):
+        self.running = running
+
+    def take(self, job, item):
+        self.running = item
+
+
+def test_a_free_worker_takes_the_first_item_that_is_ready():
+    places, waiting = [Place(1), Place(), Place()], [2, 4, 5, 6]
+    _fill(places, waiting, refuse, lambda item: item > 4)
+    assert ([place.running for place in places], waiting) == ([1, 5, 6], [2, 4])
+    places[1].running = None
+    _fill(places, waiting, refuse, lambda item: item > 4)
+    assert ([place.running for place in places], waiting) == ([1, None, 6], [2, 4])
+
+
+def test_when_nothing_is_ready_and_nothing_at_work_the_next_is_tried_and_says_why():
+    assert list(processes(2, lambda item: item not in (7, 8))(refuse, [7, 1, 8], print)) == [
+        (1, "1 is bad"),
+        (7, "7 is bad"),
+        (8, "8 is bad"),
+    ]
+
+
+def test_with_two_workers_a_trial_waits_for_the_one_it_goes_on_from(tmp_path):
+    parent, other = small(epochs=1), small(seed=1, epochs=1)
+    child = Trial.make("dense", "mlp_digits", 0, "child", epochs=1, stop="epochs").after(start=parent)
+    orphan = Trial.make("dense", "mlp_digits", 0, "orphan", epochs=1, stop="epochs").after(start=small(seed=9))
+    told = []
+
+    def ready(trial):
+        return all(finished(tmp_path / each.id) for _, each in trial.uses)
+
+    found = dict(processes(2, ready)(partial(run_into, tmp_path), [parent, child, orphan, other], told.append))
+    assert [found[trial] for trial in (parent, child, other)] == [None] * 3
+    assert found[orphan].startswith("row 'orphan' goes on from row 'G', seed 9, which is not finished in ")
+    words = [(news.trial_id, news.text) for news in told]
+    assert words.index((parent.id, "done")) < words.index((child.id, "starting"))
+    assert len((tmp_path / orphan.id / "failed").read_text().splitlines()) > 1
 
 
 def test_no_items_and_no_workers():

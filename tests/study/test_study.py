@@ -36,6 +36,60 @@ def test_the_current_folders_studies_come_first(here):
     assert find(str(here / "mine.py")).title == "Mine"
 
 
+EPOCHS = {"smoke": 1, "small": 2, "paper": 3}
+FOLDER = {
+    "__init__.py": GOOD.replace("from sapwood", "from .words import TITLE\nfrom sapwood").replace('"Mine"', "TITLE"),
+    "words.py": "from .more.deep import WORD\n\nTITLE = f'{WORD} in parts'\n",
+    "more/__init__.py": "",
+    "more/deep.py": "from dataclasses import make_dataclass\n\nWORD = make_dataclass('W', ['text'])('A study').text\n",
+}
+
+
+def write(folder, files):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def test_a_study_may_be_a_folder_of_files(here):
+    write(here / "parts", FOLDER)
+    assert find("parts").title == "A study in parts"
+    assert find(str(here / "parts" / "__init__.py")).title == "A study in parts"
+    assert found()["parts"].title == "A study in parts"
+
+
+def test_a_folder_of_the_same_name_brings_its_own_parts(here, tmp_path):
+    write(here / "parts", FOLDER)
+    assert find("parts").title == "A study in parts"
+    write(tmp_path / "elsewhere" / "parts", FOLDER | {"words.py": "TITLE = 'Another'\n"})
+    assert find(str(tmp_path / "elsewhere" / "parts" / "__init__.py")).title == "Another"
+    assert find("parts").title == "A study in parts"
+
+
+def test_an_error_in_a_part_is_told_with_the_study(here):
+    write(here / "parts", FOLDER | {"words.py": "from .nowhere import TITLE\n"})
+    with pytest.raises(InputError, match=r"parts.__init__\.py cannot be loaded \(ModuleNotFoundError: .*nowhere"):
+        find("parts")
+
+
+def test_folders_without_a_study_are_none(here):
+    write(here / "results", {"__init__.py": ""})
+    write(here / "_parts", FOLDER)
+    assert {"results", "_parts"}.isdisjoint(found())
+
+
+def test_the_latest_scale_is_the_largest_with_a_trial_that_is_over(tmp_path):
+    study = Study("mine", "Mine", "", lambda scale: [small(epochs=EPOCHS[scale], seed=seed) for seed in (0, 1)])
+    with pytest.raises(InputError, match=r"no trial of study 'mine' is finished in .*; run: sapwood run mine"):
+        study.latest(tmp_path)
+    write(tmp_path / study.at("smoke")[0].id, {"done": "{}"})
+    assert study.latest(tmp_path) == study.at("smoke")
+    write(tmp_path / study.at("paper")[1].id, {"trial.json": "{}"})  # begun only
+    assert study.latest(tmp_path) == study.at("smoke")
+    write(tmp_path / study.at("paper")[1].id, {"kept": "{}"})
+    assert study.latest(tmp_path) == study.at("paper")
+
+
 def test_scripts_that_are_no_studies_are_not_run(here):
     (here / "script.py").write_text("raise SystemExit('this was run')\n")
     (here / "_parts.py").write_text(GOOD)
@@ -79,7 +133,7 @@ def test_trials_of_a_scale_are_checked():
 def test_every_study_of_this_repository_says_what_it_is():
     folder = Path(__file__).parents[2] / "studies"
     for name, study in found().items():
-        if (folder / f"{name}.py").exists():
+        if (folder / f"{name}.py").exists() or (folder / name / "__init__.py").exists():
             assert study.name == name
             assert study.title
             assert all(study.at(scale) for scale in ("smoke", "small", "paper"))

@@ -18,7 +18,7 @@ from sapwood.cli import choosing
 from sapwood.cli.progress import shown
 from sapwood.data import DATASETS, fetch
 from sapwood.errors import InputError
-from sapwood.study.kept import keep, restore
+from sapwood.study.kept import copied, keep, restore
 from sapwood.study.pool import processes, serial
 from sapwood.study.provenance import commit
 from sapwood.study.report import report
@@ -72,6 +72,8 @@ def carry_out(order: Order) -> None:
         raise typer.Exit(130) from stop
     for trial in failed:
         typer.echo(f"{trial.row} seed {trial.seed} failed: see {folder / trial.id / 'failed'}", err=True)
+    if study.extras and all(over(folder / trial.id) for trial in study.at(order.scale)):
+        study.extras(folder, order.scale)
     time_taken = _time_taken([folder / trial.id for trial in chosen], time.monotonic() - began, workers)
     _write_up(study, folder, trials, time_taken)
     if failed:
@@ -109,6 +111,7 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
     print(f"report: {report(study, folder, trials)}")
     if target is not None:
         number = keep(folder, target / study.name, trials)
+        copied(study.files, folder, target / study.name)
         print(f"kept: {number} trials in {target / study.name}")
 
 
@@ -116,6 +119,7 @@ def _take_over(source: Path | None, study: Study, folder: Path) -> None:
     """Restore what was kept of the study's results and is not there."""
     if source is not None:
         number = restore(source / study.name, folder)
+        copied([name for name in study.files if not (folder / name).exists()], source / study.name, folder)
         typer.echo(f"{number} trials restored from {source / study.name}", err=True)
 
 

@@ -1,12 +1,14 @@
 """Claim: a number that a paper gives, where it gives it, and whether the rows agree."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sapwood.study.table import Summary, Table
 
 Verdict = Literal["reproduced", "not reproduced", "cannot be judged"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,11 @@ class Claim:
     value: float
     tolerance: float
     found: Callable[[Table], Summary | None]
+
+    @property
+    def group(self) -> str:
+        """What it is counted with: `where` up to the first comma."""
+        return self.where.partition(",")[0]
 
 
 def verdict(claim: Claim, ours: Summary | None) -> Verdict:
@@ -35,3 +42,11 @@ def verdict(claim: Claim, ours: Summary | None) -> Verdict:
     if ours.low is None or ours.high is None:
         return "cannot be judged"
     return "not reproduced" if ours.low > high or ours.high < low else "cannot be judged"
+
+
+def by_group(claims: Iterable[Claim], rows: Table) -> dict[str, Counter[Verdict]]:
+    """How many claims of each group have which verdict, in the order in which the groups come."""
+    counted: dict[str, Counter[Verdict]] = {}
+    for claim in claims:
+        counted.setdefault(claim.group, Counter())[verdict(claim, claim.found(rows))] += 1
+    return counted

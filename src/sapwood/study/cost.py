@@ -26,6 +26,7 @@ from sapwood.criteria import CRITERIA
 from sapwood.criterion import score
 from sapwood.errors import InputError, refuse_unless
 from sapwood.observe import Evidence
+from sapwood.study.table import Table
 
 SIZES = tuple(round(10 ** (4 + i / 2)) for i in range(9))
 LAYERS, SHARE, SAMPLES = 4, 0.24, 54_000  # 0.24: about what the first of five cycles to a sparsity of 0.8 removes
@@ -220,3 +221,10 @@ def read(path: Path) -> list[Cost]:
     except (OSError, ValueError) as error:
         message = f"{path} has no costs that can be read ({error}); measure them again with prune_cost"
         raise InputError(message) from error
+
+
+def as_rows(path: Path) -> Table:
+    """What `write` wrote as rows of a table, which no trial made; none where there is no file."""
+    about = {"trial": "cost", "row": "cost", "method": "", "task": "", "seed": 0, "step": 0, "epoch": 0, "phase": None}
+    costs = read(path) if path.exists() else []
+    return [about | {"split": c.kind, "metric": c.metric, "value": c.value, "weights": c.weights} for c in costs]

@@ -67,6 +67,13 @@ def restore(target: Path, folder: Path) -> int:
     return sum(_put(each, folder / each.about["id"]) for each in read_kept(target))
 
 
+def copied(names: Iterable[str], source: Path, target: Path) -> None:
+    """Copy the files of a study that are no trial's, as far as they are there."""
+    for path in (source / name for name in names):
+        if path.exists():
+            checkpoint.replace(target / path.name, path.read_bytes())
+
+
 def read_kept(target: Path) -> list[Kept]:
     """The trials kept in `target`, in order."""
     rows: dict[str, list[Row]] = {}

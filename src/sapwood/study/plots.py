@@ -1,9 +1,9 @@
-"""Plots: the drawings that studies share. Every one is a function (rows, folder) -> matplotlib Figure.
+"""Plots: the drawings that studies share, functions (rows, folder) -> matplotlib Figure, and what they are made of.
 
 Lines differ in lightness and dash, not only in colour, so that they can be told apart in grey.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sapwood import checkpoint
-from sapwood.study.table import Table, by_epoch, by_seed, final, labels, over_seeds
+from sapwood.study.maps import Map, maps
+from sapwood.study.table import Table, by_epoch, by_seed, labels, summary
 
 BLACK, BLUE, ORANGE, GREY = "#000000", "#0072b2", "#e8a33d", "#8a8a8a"
+DASHED, DOTTED = (0, (4, 1.5)), (0, (1.2, 1.2))
+LOOKS: Any = ((BLACK, "-"), (ORANGE, "-"), (BLUE, DASHED), (GREY, DOTTED))  # four lines that differ in grey
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -24,6 +26,8 @@ STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "sapwood",  # the same drawing gives the same file
 }
+WIDTH = 7.2  # inches; the page scales it
+NOT_RUN = "not run at this scale"
 
 
 def curves(rows: Table, folder: Path) -> Figure:
@@ -31,12 +35,12 @@ def curves(rows: Table, folder: Path) -> Figure:
     names = labels(rows)
     figure, panels = _panels(len(names), columns=2, height=1.75)
     for panel, label in zip(panels, names, strict=True):
-        _band(panel, by_epoch(rows, "sparsity", "network", label), ORANGE, "-", "sparsity", fill=True)
-        _band(panel, by_epoch(rows, "accuracy", "train", label), BLUE, (0, (4, 1.5)), "training accuracy")
-        _band(panel, by_epoch(rows, "accuracy", "valid", label), BLACK, "-", "validation accuracy")
+        band(panel, by_epoch(rows, "sparsity", "network", label), ORANGE, "-", "sparsity", fill=True)
+        band(panel, by_epoch(rows, "accuracy", "train", label), BLUE, DASHED, "training accuracy")
+        band(panel, by_epoch(rows, "accuracy", "valid", label), BLACK, "-", "validation accuracy")
         panel.set_title(label, loc="left")
         panel.set_ylim(0, 1.02)
-        panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+        whole_epochs(panel)
     _label_outer(figure, panels, "epoch", "fraction", columns=2)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
@@ -44,22 +48,10 @@ def curves(rows: Table, folder: Path) -> Figure:
 
 def accuracies(rows: Table, folder: Path) -> Figure:
     """Test accuracy of each row: every seed, the mean and its 95 % interval."""
-    names, means = labels(rows), over_seeds(rows, "accuracy", "test")
-    seeds = by_seed(rows, "accuracy", "test")
+    names, seeds = labels(rows), by_seed(rows, "accuracy", "test")
     figure = Figure(figsize=(7, 0.9 + 0.36 * len(names)), layout="constrained")
     axes = figure.subplots()
-    for place, label in enumerate(names):
-        if label in means:
-            mean, low, high, _ = means[label]
-            if low is not None and high is not None:
-                axes.plot([low, high], [place, place], color=BLACK, lw=1.2, marker="|", ms=7)
-            values = list(seeds[label].values())
-            axes.plot(values, [place + 0.28] * len(values), "o", mfc="white", mec=BLUE, ms=4, ls="")
-            axes.plot([mean], [place], "D", color=BLACK, ms=6)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(axis="x", color="#dddddd")
-    axes.set_axisbelow(True)
+    dots(axes, names, {label: found.values() for label, found in seeds.items()}, missing="")
     axes.set_xlabel("test accuracy (fraction of the test samples)")
     return figure
 
@@ -68,34 +60,97 @@ def weight_maps(parameter: str) -> Callable[[Table, Path], Figure]:
     """Where a layer's weights are not 0 at the end, for the first seed of each row."""
 
     def draw(rows: Table, folder: Path) -> Figure:
-        first = {row["row"]: row["trial"] for row in reversed(final(rows))}
-        found = {label: _weights(folder / first[label], parameter) for label in labels(rows) if label in first}
-        maps = {label: w for label, w in found.items() if w is not None}
-        figure, panels = _panels(len(maps), columns=4, height=2.0)
-        for panel, (label, w) in zip(panels, maps.items(), strict=False):
-            alive = w != 0
-            panel.imshow(
-                alive,
-                cmap=ListedColormap(["white", "black"]),
-                vmin=0,
-                vmax=1,
-                aspect="auto",
-                interpolation_stage="rgba",  # where there are more weights than dots, a dot's grey is their share
-                extent=(0.5, w.shape[1] + 0.5, w.shape[0] + 0.5, 0.5),
-            )
+        found = {label: each[parameter] for label, each in maps(rows, folder).items() if parameter in each}
+        figure, panels = _panels(len(found), columns=4, height=2.0)
+        for panel, (label, alive) in zip(panels, found.items(), strict=False):
+            bitmap(panel, alive)
             panel.set_title(f"{label}\nsparsity {1 - float(alive.mean()):.2f}", loc="left", fontsize=8)
-            for spine in panel.spines.values():
-                spine.set_visible(True)
         _label_outer(figure, panels, "input (number)", "neuron (number)", columns=4)
         return figure
 
     return draw
 
 
+def dots(axes: Axes, names: Sequence[str], values: Mapping[str, Iterable[float]], missing: str = NOT_RUN) -> None:
+    """A line for each name: circles for its values, a diamond for their mean, a bar for its 95 % interval.
+
+    Where there are no values it says `missing` instead.
+    """
+    for place, label in enumerate(names):
+        seen = list(values.get(label, ()))
+        mean, low, high, _ = summary(seen)
+        if low is not None and high is not None:
+            axes.plot([low, high], [place, place], color=BLACK, lw=1.2, marker="|", ms=7)
+        if seen:
+            axes.plot(seen, [place + 0.28] * len(seen), "o", mfc="white", mec=BLUE, ms=4, ls="")
+            axes.plot([mean], [place], "D", color=BLACK, ms=6)
+        else:
+            axes.text(0.02, place, missing, transform=axes.get_yaxis_transform(), va="center", color=GREY, fontsize=8)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x", color="#dddddd")
+    axes.set_axisbelow(True)
+
+
+def band(
+    axes: Axes, values: Mapping[int, Sequence[float]], color: str, dash: Any, label: str, fill: bool = False
+) -> None:
+    """The mean over seeds against the epoch, and from the lowest to the highest seed.
+
+    The line is thinner from where the first seed has ended: its mean is then over fewer.
+    """
+    epochs, lists = list(values), list(values.values())
+    mean = [sum(each) / len(each) for each in lists]
+    most = max(map(len, lists), default=0)
+    whole = next((at for at, each in enumerate(lists) if len(each) < most), len(lists))
+    axes.plot(epochs[:whole], mean[:whole], color=color, ls=dash, lw=1.3, label=label)
+    if whole < len(lists):
+        axes.plot(epochs[max(0, whole - 1) :], mean[max(0, whole - 1) :], color=color, ls=dash, lw=0.6)
+    axes.fill_between(epochs, [min(v) for v in lists], [max(v) for v in lists], color=color, alpha=0.25, lw=0)
+    if fill:
+        axes.fill_between(epochs, 0, mean, color=color, alpha=0.18, lw=0)
+
+
+def bitmap(axes: Axes, alive: Map) -> None:
+    """A map: black where it is True, its rows downwards, both axes numbered from 1."""
+    axes.imshow(
+        alive,
+        cmap=ListedColormap(["white", "black"]),
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+        interpolation_stage="rgba",  # where there are more weights than dots, a dot's grey is their share
+        extent=(0.5, alive.shape[1] + 0.5, alive.shape[0] + 0.5, 0.5),
+    )
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+
+
+def absent(axes: Axes, words: str = NOT_RUN) -> None:
+    """An empty panel that says why it is empty."""
+    axes.text(
+        0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="#555555", fontsize=8, wrap=True
+    )
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def nothing(words: str = NOT_RUN) -> Figure:
+    """A small figure that says why there is no other."""
+    figure = Figure(figsize=(WIDTH, 0.8), layout="constrained")
+    absent(figure.subplots(), words)
+    return figure
+
+
+def whole_epochs(axes: Axes) -> None:
+    """Few ticks, at whole numbers."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+
+
 def _panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     """So many panels with common axes; empty places are left out."""
     count, lines = max(1, count), max(1, -(-count // columns))
-    figure = Figure(figsize=(7.2, 0.6 + height * lines), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.6 + height * lines), layout="constrained")
     every = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
     for spare in every[count:]:
         spare.remove()
@@ -109,21 +164,3 @@ def _label_outer(figure: Figure, panels: Sequence[Axes], x: str, y: str, columns
         panel.tick_params(labelbottom=lowest, labelleft=leftmost)
         panel.set_xlabel(x if lowest else "")
         panel.set_ylabel(y if leftmost else "")
-
-
-def _band(axes: Axes, values: dict[int, list[float]], color: str, dash: Any, label: str, fill: bool = False) -> None:
-    """The mean over seeds, and from the lowest to the highest seed."""
-    epochs, lists = list(values), list(values.values())
-    mean = [sum(each) / len(each) for each in lists]
-    axes.plot(epochs, mean, color=color, ls=dash, lw=1.3, label=label)
-    axes.fill_between(epochs, [min(v) for v in lists], [max(v) for v in lists], color=color, alpha=0.25, lw=0)
-    if fill:
-        axes.fill_between(epochs, 0, mean, color=color, alpha=0.18, lw=0)
-
-
-def _weights(trial: Path, parameter: str) -> Any:
-    """The parameter as a NumPy matrix, [outputs, inputs]; None while the trial has not finished."""
-    if not (trial / "done").exists():
-        return None
-    network = checkpoint.read(trial / "weights.safetensors")["model"]
-    return network[parameter].flatten(1).numpy() if parameter in network else None

@@ -2,7 +2,6 @@
 
 import html
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from sapwood.errors import InputError
 from sapwood.study.claim import verdict
 from sapwood.study.grid import Grid, number, overview, ranks, sizes
 from sapwood.study.plots import STYLE
-from sapwood.study.run import read_trial
+from sapwood.study.run import over, read_trial, sums
 from sapwood.study.speed import speed
 from sapwood.study.study import SCALES, Study, Tabled
 from sapwood.study.table import Table, in_order, read, write_csv
@@ -58,13 +57,14 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
     Shows `trials`; without them, those of the largest scale that has a finished one. What else lies in the folder,
     from other scales or changed options, is counted but never mixed in. `command` is what was typed, if it is known.
     """
-    shown = trials if trials is not None else _latest(study, folder)
+    shown = trials if trials is not None else study.latest(folder)
     ids = [trial.id for trial in shown]
     rows = in_order(read(folder, ids), ids)
     if not rows:
         failures = "".join(f"; row {row}, seed {seed} failed: {what}" for row, seed, what in _failed(shown, folder)[:1])
         raise InputError(f"no trial of study {study.name!r} has any rows in {folder}{failures}; run it first")
     scale = _scale(study, shown)
+    measured = [*rows, *study.more(folder)] if study.more else rows
     page = _template().render(
         study=study,
         scale=scale,
@@ -73,7 +73,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
         speed=speed(rows, folder),
         claims=_claims(study, rows, judged=scale not in ("smoke", "")),
         figures=_drawn(study, rows, folder),
-        tables=[(t, t.build(rows)) for t in study.tables or TABLES],
+        tables=[(t, t.build(measured)) for t in study.tables or TABLES],
         failed=_failed(shown, folder),
         unfinished=_unfinished(shown, folder),
         others=_others(ids, folder),
@@ -85,14 +85,6 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
     write_csv(rows, folder / "rows.csv")
     checkpoint.replace(folder / "report.html", page.encode())
     return folder / "report.html"
-
-
-def _latest(study: Study, folder: Path) -> list[Trial]:
-    for scale in reversed(SCALES):
-        trials = study.at(scale)
-        if any((folder / trial.id / "done").exists() for trial in trials):
-            return trials
-    raise InputError(f"no trial of study {study.name!r} is finished in {folder}; run: sapwood run {study.name}")
 
 
 def _scale(study: Study, trials: Sequence[Trial]) -> str:
@@ -154,7 +146,7 @@ def _failed(trials: Sequence[Trial], folder: Path) -> list[tuple[str, int, str]]
 
 
 def _unfinished(trials: Sequence[Trial], folder: Path) -> int:
-    return sum(not (folder / trial.id / "done").exists() for trial in trials)
+    return sum(not over(folder / trial.id) for trial in trials)
 
 
 def _others(ids: Sequence[str], folder: Path) -> int:
@@ -176,5 +168,4 @@ def _in_words(life: dict[str, Any]) -> str:
 
 
 def _seconds(ids: Sequence[str], folder: Path) -> float:
-    done = [folder / trial / "done" for trial in ids]
-    return sum(float(json.loads(file.read_text(encoding="utf-8"))["seconds"]) for file in done if file.exists())
+    return sum(sums(folder / trial)["seconds"] for trial in ids if over(folder / trial))

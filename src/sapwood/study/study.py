@@ -47,6 +47,9 @@ class Study:
     figures: Sequence[Figure] = ()
     tables: Sequence[Tabled] = ()
     summary: Callable[[Table], Sequence[str]] | None = None  # paragraphs for the top of the report, made of the rows
+    extras: Callable[[Path, str], None] | None = None  # (folder, scale): what is made when all trials are over
+    files: Sequence[str] = ()  # what `extras` writes into the folder; kept and restored with the trials
+    more: Callable[[Path], Table] | None = None  # rows for the tables that no trial made, from those files
     command: str = ""  # when it is not `sapwood run NAME --scale SCALE`
     notes: str = ""
 

@@ -1,0 +1,57 @@
+"""The counterpart of Table 1: what one prune costs against the number of weights, measured."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sapwood.errors import InputError
+from sapwood.study.cost import Cost, exponent, read
+from sapwood.study.grid import number
+from sapwood.study.plots import LOOKS, WIDTH, absent, nothing
+from sapwood.study.table import Summary, Table
+
+FILE = "cost.csv"  # in the folder of the results, as `sapwood.study.cost.write` writes it
+PANELS = (("seconds", "time (s)"), ("bytes", "memory (bytes)"))
+MARKERS = "os^vDP"
+
+
+def cost(rows: Table, folder: Path) -> Figure:
+    """Time and memory of one prune against the weights, both axes logarithmic, and the exponents of growth."""
+    if not (folder / FILE).exists():
+        return nothing(f"not measured: there is no {FILE} among the results")
+    costs = read(folder / FILE)
+    figure = Figure(figsize=(WIDTH, 4.1), layout="constrained")
+    for axes, (metric, words) in zip(figure.subplots(1, 2), PANELS, strict=True):
+        _panel(axes, [each for each in costs if each.metric == metric and each.value > 0], metric)
+        axes.set_xlabel("weights (number)")
+        axes.set_ylabel(words)
+    return figure
+
+
+def _panel(axes: Axes, costs: Collection[Cost], metric: str) -> None:
+    if not costs:
+        absent(axes, "not measured")
+        return
+    for at, kind in enumerate(dict.fromkeys(each.kind for each in costs)):
+        mine = sorted((each for each in costs if each.kind == kind), key=lambda each: each.weights)
+        x, y = [each.weights for each in mine], [each.value for each in mine]
+        color, dash = LOOKS[at % len(LOOKS)]
+        label = f"{kind}{_slope(mine, metric)}"
+        axes.plot(x, y, color=color, ls=dash, marker=MARKERS[at % len(MARKERS)], ms=4, label=label)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.grid(color="#e6e6e6")
+    axes.legend(
+        title="slope [95 % interval]", loc="upper left", bbox_to_anchor=(-0.15, -0.18), fontsize=8, alignment="left"
+    )
+
+
+def _slope(mine: Collection[Cost], metric: str) -> str:
+    """The exponent of the weights, where enough sizes were measured for one."""
+    try:
+        ((slope, low, high, sizes),) = exponent(mine, metric).values()
+    except InputError:
+        return ""
+    return f": {number(Summary(slope, low, high, sizes), 2)}"

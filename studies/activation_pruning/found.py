@@ -1,0 +1,149 @@
+"""Found: the numbers of the study's rows, one a seed, and the paper's columns among them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from sapwood.study.table import Summary, Table, final, summary, while_training
+
+from .printed import AVERAGED, COMPLETED
+
+T = TypeVar("T")
+Key = tuple[str, str, str]  # row, split, metric
+Seeds = dict[int, float]  # seed -> number
+Course = dict[int, dict[int, float]]  # seed -> epoch -> number
+LAYERS = (1, 2, 3, 4)
+
+
+def once(make: Callable[[Table], T]) -> Callable[[Table], T]:
+    """Remembers what was made of the last table: hundreds of claims ask for it. A table once read does not change."""
+    last: list[tuple[Table, int, T]] = []
+
+    def remembered(rows: Table) -> T:
+        if not last or last[0][0] is not rows or last[0][1] != len(rows):
+            last[:] = [(rows, len(rows), make(rows))]
+        return last[0][2]
+
+    return remembered
+
+
+@once
+def _finals(rows: Table) -> dict[Key, Seeds]:
+    found: dict[Key, Seeds] = {}
+    for row in final(rows):
+        if row["value"] is not None:
+            found.setdefault((row["row"], row["split"], row["metric"]), {})[row["seed"]] = row["value"]
+    return found
+
+
+@once
+def _courses(rows: Table) -> dict[Key, Course]:
+    found: dict[Key, Course] = {}
+    for row in while_training(rows):
+        if row["value"] is not None and row["split"] in ("train", "network"):
+            key = (row["row"], row["split"], row["metric"])
+            found.setdefault(key, {}).setdefault(row["seed"], {})[row["epoch"]] = row["value"]
+    return found
+
+
+def at_end(rows: Table, label: str, metric: str, split: str = "network", scale: float = 1) -> Seeds:
+    """A final metric of one row, times `scale`; empty when there is none."""
+    return {seed: value * scale for seed, value in _finals(rows).get((label, split, metric), {}).items()}
+
+
+def course(rows: Table, label: str, metric: str, split: str = "network") -> Course:
+    """A metric of one row at the end of each epoch."""
+    return _courses(rows).get((label, split, metric), {})
+
+
+def accuracy(rows: Table, label: str, split: str = "test") -> Seeds:
+    """In percent, with the last weights; on the training set the last epoch's running mean, as the paper has it."""
+    if split != "train":
+        return at_end(rows, label, "accuracy", split, 100)
+    return {seed: 100 * epochs[max(epochs)] for seed, epochs in course(rows, label, "accuracy", "train").items()}
+
+
+def zeros(rows: Table, label: str) -> Seeds:
+    """Share of all weights that are 0, in percent."""
+    return at_end(rows, label, "sparsity", scale=100)
+
+
+def total_rank(rows: Table, label: str, metric: str = "rank") -> Seeds:
+    """The sum of a metric over the hidden layers."""
+    return together((at_end(rows, label, f"{metric}_{layer}") for layer in LAYERS), sum)
+
+
+def together(parts: Iterable[Seeds], what: Callable[[list[float]], float]) -> Seeds:
+    """One number from several, for every seed that all have."""
+    every = list(parts)
+    common = set(every[0]).intersection(*every[1:]) if every else set()
+    return {seed: what([part[seed] for part in every]) for seed in sorted(common)}
+
+
+def minus(one: Seeds, other: Seeds) -> Seeds:
+    """The difference, seed by seed."""
+    return together((one, other), lambda pair: pair[0] - pair[1])
+
+
+def over(one: Seeds, other: Seeds) -> Seeds:
+    """The ratio, seed by seed; not where it would be divided by 0."""
+    return together((one, {seed: value for seed, value in other.items() if value}), lambda pair: pair[0] / pair[1])
+
+
+def summed_up(values: Mapping[int, float]) -> Summary | None:
+    """Mean and 95 % interval over the seeds; None without any."""
+    return summary(values.values()) if values else None
+
+
+def as_pruned(rows: Table, label: str, values: Seeds) -> Seeds:
+    """The seeds in which the row made as many cycles as the paper's run did; all where no number of cycles is known."""
+    if label not in COMPLETED:
+        return values
+    made = at_end(rows, label, "cycles")
+    return {seed: value for seed, value in values.items() if made.get(seed) == COMPLETED[label]}
+
+
+def printed_column(rows: Table, label: str, column: str) -> Seeds:
+    """Our numbers of a column of `PRINTED`, in its unit; "pca accuracy test" is the drop from S, in points."""
+    row = label
+    if column.startswith("after "):
+        row, column = f"{label} retrained", column.removeprefix("after ")
+    elif column == "pca accuracy test":
+        return minus(accuracy(rows, "S"), accuracy(rows, f"{label} PCA printed ranks"))
+    elif column.startswith("pca "):
+        row, column = f"{label} PCA printed ranks", column.removeprefix("pca ")
+    metric, _, split = column.partition(" ")
+    if metric == "accuracy":
+        return accuracy(rows, row, split)
+    if metric in ("class0_top1", "class0_top5"):
+        return at_end(rows, row, metric, split, 100)
+    if metric == "epochs":
+        return at_end(rows, row, "epochs")
+    plain = {"zeros": ("sparsity", 100.0), "kflops": ("flops", 1e-3)}
+    name, scale = plain.get(metric, (metric, 1.0))
+    return as_pruned(rows, label, at_end(rows, row, name, scale=scale))
+
+
+def average(rows: Table, table: int, label: str, column: str) -> Summary | None:
+    """A line of Tables 8 or 9. Zeros: the mean of its rows' means, each over the seeds that `as_pruned` lets through,
+    and of their intervals' ends, which is wider than needed; n is the fewest. Others: the mean over rows, seed by seed.
+    """
+    every = [printed_column(rows, row, column) for row in AVERAGED[table][label]]
+    if column != "zeros":
+        return summed_up(together(every, lambda values: sum(values) / len(values)))
+    found = [summary(values.values()) for values in every]
+    if any(each.n == 0 for each in found):
+        return None
+    mean, low, high = (_mean([each[at] for each in found]) for at in range(3))
+    return Summary(mean or 0.0, low, high, min(each.n for each in found))
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def told(difference: Summary | None, more: str = "higher", less: str = "lower") -> str:
+    """What a paired difference says: a direction only where its 95 % interval leaves out 0."""
+    if difference is None or difference.low is None or difference.high is None:
+        return "cannot be told" if difference is None else "cannot be told from one seed"
+    return more if difference.low > 0 else less if difference.high < 0 else "cannot be told apart"

@@ -1,0 +1,165 @@
+"""Tables of what the paper left out: cycles made, controls, the released counter, PCA on equal terms, dead neurons."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from sapwood.study.grid import NOTHING, Grid, number
+from sapwood.study.table import Table
+
+from .found import LAYERS, Seeds, accuracy, at_end, minus, over, summed_up, together, told, total_rank, zeros
+from .printed import COMPLETED, PRINTED, WIDTHS
+from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, NARROW, PCA, PRUNED, RELEASED
+
+
+def show(values: Seeds, decimals: int = 2) -> str:
+    """The mean of the seeds and its 95 % interval."""
+    return number(summed_up(values), decimals)
+
+
+def cycles(rows: Table) -> Grid:
+    """How many seeds completed how many cycles, beside the planned number and the paper's."""
+    made = {label: at_end(rows, label, "cycles") for label in (*GLOBAL, *LOCAL, *CONTROLS)}
+    most = range(max((int(n) for values in made.values() for n in values.values()), default=0) + 1)
+    lines = []
+    for label, values in made.items():
+        seen = Counter(int(n) for n in values.values())
+        planned = {str(int(n)) for n in at_end(rows, label, "cycles_planned", "note").values()}
+        known = (
+            str(len(values)),
+            *(planned or {NOTHING}),
+            str(COMPLETED.get(label, NOTHING)),
+            show(zeros(rows, label)),
+        )
+        lines.append((label, *known, *(str(seen[n]) if values else NOTHING for n in most)))
+    columns = ("row", "seeds (n)", "planned (cycles)", "the paper's run (cycles)", "zeros (%)")
+    return Grid((*columns, *(f"seeds that made {n} (n)" for n in most)), tuple(lines))
+
+
+def controls(rows: Table) -> Grid:
+    """G1 and what differs from it in the score alone."""
+    return against(rows, "G1", ("G1", *CONTROLS))
+
+
+def dense_controls(rows: Table) -> Grid:
+    """G1 and dense networks: S, one trained as long as G1, one as small as G1 at its end."""
+    return against(rows, "G1", ("G1", "S", AS_LONG, NARROW, "M"))
+
+
+def against(rows: Table, reference: str, labels: Sequence[str]) -> Grid:
+    """Test accuracy of each row minus the reference's, seed by seed: of the last weights, and of the epoch with the
+    best validation accuracy since the last prune.
+    """
+    lines = []
+    for label in labels:
+        last, best = accuracy(rows, label), at_end(rows, label, "accuracy", "best test", 100)
+        gap = minus(last, accuracy(rows, reference))
+        best_gap = minus(best, at_end(rows, reference, "accuracy", "best test", 100))
+        gaps = (show(gap), told(summed_up(gap)), show(best), show(best_gap), told(summed_up(best_gap)))
+        size = (str(len(last)), show(zeros(rows, label)), _left(rows, label))
+        more = (show(at_end(rows, label, "cycles"), 1), show(at_end(rows, label, "epochs"), 1), show(last))
+        shown = gaps if label != reference else (NOTHING, NOTHING, show(best), NOTHING, NOTHING)
+        lines.append((label, *size, *more, *shown))
+    columns = ("row", "seeds (n)", "zeros (%)", "weights not 0 (number)", "cycles (number)", "length (epochs)",
+               "test accuracy (%)", f"minus {reference}'s (points)", f"than {reference}",
+               "best by validation, test accuracy (%)", f"minus {reference}'s best (points)",
+               f"than {reference}, best by validation")  # fmt: skip
+    return Grid(columns, tuple(lines))
+
+
+def _left(rows: Table, label: str) -> str:
+    left = minus(at_end(rows, label, "weights"), at_end(rows, label, "zeros"))
+    return show(left, 0)
+
+
+def released(rows: Table) -> Grid:
+    """Ranks of L3 as published and as released, and how far each is from the paper's."""
+    printed = [float(PRINTED[7]["L3"][f"rank_{layer}"] or 0) for layer in LAYERS]
+    lines = [
+        (
+            "L3, the paper's run",
+            "1",
+            *(f"{value:g}" for value in printed),
+            NOTHING,
+            f"{PRINTED[3]['L3']['accuracy test']}",
+        )
+    ]
+    for label in ("L3", RELEASED):
+        ours = [at_end(rows, label, f"rank_{layer}") for layer in LAYERS]
+        off = together(ours, lambda ranks: _off(ranks, printed))
+        ranks = (show(each, 1) for each in ours)
+        lines.append((label, str(len(ours[0])), *ranks, show(off, 1), show(accuracy(rows, label))))
+    columns = (*(f"rank, layer {layer} (number)" for layer in LAYERS), "ranks off the paper's, mean of layers (%)")
+    return Grid(("row", "seeds (n)", *columns, "test accuracy (%)"), tuple(lines))
+
+
+def _off(ours: Sequence[float], printed: Sequence[float]) -> float:
+    return 100 * sum(abs(one / other - 1) for one, other in zip(ours, printed, strict=True)) / len(printed)
+
+
+def pca(rows: Table) -> Grid:
+    """S at the ranks of each pruned network, beside that network: accuracy and what has to be stored."""
+    columns = ("network", "seeds (n)", "ranks of the layers (number)", "weights to store (number)",
+               "test accuracy (%)", "minus S (points)", "pruned network minus this (points)",
+               "pruned network is")  # fmt: skip
+    return Grid(columns, tuple(line for label in GLOBAL for line in _pca_lines(rows, label)))
+
+
+def _pca_lines(rows: Table, label: str) -> list[tuple[str, ...]]:
+    standard, pruned = accuracy(rows, "S"), accuracy(rows, label)
+    ranks = [at_end(rows, label, f"rank_{layer}") for layer in LAYERS]
+    first = (label, str(len(pruned)), _means(ranks), _left(rows, label), show(pruned), show(minus(pruned, standard)))
+    lines: list[tuple[str, ...]] = [(*first, NOTHING, NOTHING)]
+    for kind in PCA:
+        row = f"{label} PCA {kind}"
+        kept = [at_end(rows, row, f"rank_kept_{layer}", "note") for layer in LAYERS]
+        centred = "uncentred" not in kind
+        stored = together(kept, lambda ranks, centred=centred: factor_weights(ranks, centred))
+        ours = accuracy(rows, row)
+        gap = minus(pruned, ours)
+        less = (show(minus(ours, standard)), show(gap), told(summed_up(gap), "better", "worse"))
+        lines.append((row, str(len(ours)), _means(kept), show(stored, 0), show(ours), *less))
+    return lines
+
+
+def _means(layers: Sequence[Seeds]) -> str:
+    """One number a layer."""
+    return " ".join(number(summed_up(each), 0).partition(" ")[0] for each in layers)
+
+
+def factor_weights(ranks: Sequence[float], centred: bool) -> int:
+    """Weights of the network with each hidden layer of m inputs and n neurons as two factors, k (m + n), where that is
+    its rank; a centred one has a rank of one more, for the mean. A layer at full rank stays whole, m n.
+    """
+    total = WIDTHS[-2] * WIDTHS[-1]
+    for (inputs, outputs), rank in zip(pairwise(WIDTHS[:-1]), ranks, strict=True):
+        full = min(inputs, outputs)
+        between = min(int(rank) + centred, full)
+        total += inputs * outputs if rank >= full else between * (inputs + outputs)
+    return total
+
+
+def retraining(rows: Table) -> Grid:
+    """What training without masks leaves of the zeros, and how much of that were dead neurons before it."""
+    lines = []
+    for label in PRUNED:
+        after = f"{label} retrained"
+        left, dead = zeros(rows, after), at_end(rows, label, "dead", scale=100)
+        tests = (accuracy(rows, label), accuracy(rows, after))
+        lines.append(
+            (label, str(len(left)), _printed_zeros(label), show(zeros(rows, label)), show(dead), show(left),
+             show(at_end(rows, after, "dead", scale=100)), show(minus(left, dead)),
+             show(over(at_end(rows, label, "dead", scale=100 * 100), left), 1), show(total_rank(rows, label), 1),
+             show(total_rank(rows, after), 1), *map(show, tests), show(minus(tests[1], tests[0])))
+        )  # fmt: skip
+    columns = ("row", "seeds (n)", "zeros after, printed (%)", "zeros before (%)",
+               "in dead neurons before (% of weights)", "zeros after (%)", "in dead neurons after (% of weights)",
+               "zeros after minus dead before (points)", "dead before / zeros after (%)",
+               "ranks summed, before (of 650)", "ranks summed, after (of 650)", "test accuracy before (%)",
+               "test accuracy after (%)", "after minus before (points)")  # fmt: skip
+    return Grid(columns, tuple(lines))
+
+
+def _printed_zeros(label: str) -> str:
+    value = PRINTED[7][label]["after zeros"]
+    return f"{value:.2f}"

@@ -1,0 +1,51 @@
+"""Words: sentences about paired differences, so that nothing is said which the numbers do not say."""
+
+from collections.abc import Mapping, Sequence
+
+from sapwood.study.grid import MINUS, NO_BREAK
+from sapwood.study.table import Summary
+
+from .found import Seeds, summed_up, told
+
+Pairs = Mapping[str, Seeds]  # what is compared -> the differences, seed by seed
+MISSING = "the rows for it have not been run"
+
+
+def paragraph(claim: str, *sentences: str) -> str:
+    """The claim, then what is found; a sentence without rows is empty and left out."""
+    return f"{claim} {' '.join(each for each in sentences if each) or f'Found: {MISSING}.'}"
+
+
+def sentence(start: str, pairs: Pairs, more: str, less: str, decimals: int | None = 2) -> str:
+    """ "Zeros: more in 3 of 12: G1 (+1.20 [0.30, 2.10], n = 5), ...; fewer in 1: ...", or without decimals only how
+    many; empty without any seed.
+    """
+    known = {label: found for label, values in pairs.items() if (found := summed_up(values))}
+    groups: dict[str, list[str]] = {more: [], less: []}
+    for label, found in known.items():
+        said = label if decimals is None else f"{label} ({difference(found, decimals)})"
+        groups.setdefault(told(found, more, less), []).append(said)
+    parts = [
+        f"{word} in {len(each)}" + (f" of {len(known)}" if word == more else "") + _which(each, decimals)
+        for word, each in groups.items()
+        if each or word == more
+    ]
+    return f"{start}: {'; '.join(parts)}." if known else ""
+
+
+def _which(labels: Sequence[str], decimals: int | None) -> str:
+    return f": {', '.join(labels)}" if labels and decimals is not None else ""
+
+
+def difference(found: Summary | None, decimals: int = 2) -> str:
+    """ "+1.20 [0.30, 2.10], n = 5"."""
+    if found is None:
+        return MISSING
+    mean, seeds = _signed(found.mean, decimals), f"n{NO_BREAK}={NO_BREAK}{found.n}"
+    if found.low is None or found.high is None:
+        return f"{mean}, {seeds}"
+    return f"{mean} [{_signed(found.low, decimals)},{NO_BREAK}{_signed(found.high, decimals)}], {seeds}"
+
+
+def _signed(value: float, decimals: int) -> str:
+    return f"{value:+.{decimals}f}".replace("-", MINUS)
