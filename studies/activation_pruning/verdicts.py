@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from sapwood.study.claim import VERDICTS, by_group
 from sapwood.study.grid import number
+from sapwood.study.study import Finding
 from sapwood.study.table import Table
 
 from .claims import CLAIMS
@@ -15,21 +16,22 @@ from .closeness import distance
 from .found import Seeds, accuracy, at_end, minus, over, summed_up, told, total_rank, zeros
 from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, PENALTIES, PRUNED
 from .tables_of_paper import judged
-from .words import Pairs, difference, paragraph, sentence
+from .words import Pairs, count, difference, finding, sentence
 
 SCOPES = {"L1": ("G1", "G5"), "L2": ("G2", "G6"), "L3": ("G3", "G7"), "L4": ("G4", "G8")}  # local: the same, global
 PRODUCT = {"G3": "G1", "G4": "G2", "G7": "G5", "G8": "G6", "L3": "L1", "L4": "L2"}  # Neurons & Weights: Neurons
 AGAINST_MAGNITUDE = (("L1", "M"), ("L3", "M"), ("G1", "C magnitude"), ("G3", "C magnitude"))
 LIKE, RANDOM = "V neurons", "V random neurons"
 UNEXPLAINED = 5.0  # points of zeros: the tolerance of the share of zeros after retraining
+NUCLEAR_CLAIM = "Pruning by activity is equivalent to a (weighted) nuclear-norm penalty (section 5.6)"
 NUCLEAR = {"closer": "By this measure it is like one", "further": "By this measure it is not like one"}
 FULL = 650  # the ranks of all hidden layers when nothing is removed
 
 
-def summary(rows: Table) -> list[str]:
-    """One paragraph for the printed numbers, and one for each claim of the text."""
-    parts = (numbers, standard, scope, product, low_rank, pca, magnitude, counting, nuclear, regrowth)
-    return [part(rows) for part in parts]
+def summary(rows: Table) -> list[str | Finding]:
+    """One paragraph for the printed numbers, and one finding for each claim of the text."""
+    parts = (standard, scope, product, low_rank, pca, magnitude, counting, nuclear, regrowth)
+    return [numbers(rows), *(part(rows) for part in parts)]
 
 
 def numbers(rows: Table) -> str:
@@ -41,104 +43,124 @@ def numbers(rows: Table) -> str:
     return f"Printed numbers: of {len(CLAIMS)} in the paper's tables, {', '.join(each)}."
 
 
-def standard(rows: Table) -> str:
+def standard(rows: Table) -> Finding:
     """Pruned networks against S, also with the best epoch's weights, and S against itself trained longer."""
+    last = _accuracies(rows, ((one, "S") for one in (*GLOBAL, *LOCAL)))
     best = {label: minus(_best(rows, label), _best(rows, "S")) for label in (*GLOBAL, *LOCAL)}
-    return paragraph(
-        "Claim (5.1, 5.2): pruned networks are better than the standard one, nearly all of them.",
-        sentence("Test accuracy minus that of S", _accuracies(rows, ((one, "S") for one in best)), "better", "worse"),
-        sentence("With the weights of the best validation epoch instead of the last", best, "better", "worse", None),
-        sentence("Dense networks against S", _accuracies(rows, [(AS_LONG, "S")]), "better", "worse"),
+    better = ("more accurate than the standard one", "less accurate")
+    return finding(
+        "Nearly all pruned networks are better than the standard one (sections 5.1, 5.2)",
+        f"{count(' pruned networks', last, *better)} "
+        f"{count(', with the weights of the best validation epoch,', best, *better)}",
+        sentence("Test accuracy minus that of S, last weights", last, "higher", "lower"),
+        sentence("Best validation epoch", best, "higher", "lower"),
+        sentence("A dense network trained as long as G1", _accuracies(rows, [(AS_LONG, "S")]), "higher", "lower"),
     )
 
 
-def scope(rows: Table) -> str:
+def scope(rows: Table) -> Finding:
     """Local against global pruning of equal score and target."""
     pairs = [(local, other) for local, others in SCOPES.items() for other in others]
-    return paragraph(
-        "Claim (5.2): local pruning removes more than global pruning, at accuracies as good.",
-        sentence("Zeros, equal score and target", _zeros(rows, pairs), "more", "fewer", None),
-        sentence("Test accuracy", _accuracies(rows, pairs), "better", "worse"),
+    return finding(
+        "Local pruning removes more than global pruning, at accuracies as good (section 5.2)",
+        f"{count(' pairs of equal score and target', _zeros(rows, pairs), 'sparser when pruned locally', 'denser')} "
+        f"{count(' pairs', _accuracies(rows, pairs), 'more accurate', 'less accurate')}",
+        sentence("Test accuracy, local minus global", _accuracies(rows, pairs), "higher", "lower"),
+        sentence("Zeros", _zeros(rows, pairs), "more", "fewer"),
     )
 
 
-def product(rows: Table) -> str:
+def product(rows: Table) -> Finding:
     """Neurons & Weights against Neurons, the rest equal."""
-    return paragraph(
-        "Claim (5.1, 5.4.1): the score Neurons & Weights is better than Neurons.",
-        sentence("Test accuracy, the rest equal", _accuracies(rows, PRODUCT.items()), "better", "worse"),
-        sentence("Zeros", _zeros(rows, PRODUCT.items()), "more", "fewer", None),
+    accuracies = _accuracies(rows, PRODUCT.items())
+    return finding(
+        "The score Neurons & Weights is better than Neurons (sections 5.1, 5.4.1)",
+        count(
+            " pairs that differ in nothing else", accuracies, "more accurate with Neurons & Weights", "less accurate"
+        ),
+        sentence("Test accuracy, Neurons & Weights minus Neurons", accuracies, "higher", "lower"),
+        sentence("Zeros", _zeros(rows, PRODUCT.items()), "more", "fewer"),
     )
 
 
-def low_rank(rows: Table) -> str:
+def low_rank(rows: Table) -> Finding:
     """Ranks as pruned and after retraining, against full rank and against other scores."""
     ranks = {label: total_rank(rows, label) for label in PRUNED}
     again = {label: total_rank(rows, f"{label} retrained") for label in PRUNED}
     others = {f"G1 against {label}": minus(ranks["G1"], total_rank(rows, label)) for label in CONTROLS}
     regained = {label: minus(again[label], ranks[label]) for label in PRUNED}
-    return paragraph(
-        "Claim (5.3): pruning makes the hidden layers low-rank, and retraining keeps them so.",
+    below = count(" pruned networks", _each(ranks, _below), "above full rank", "below it")
+    against = count(" other scores under G1's schedule", _turned(others), "of lower rank than G1", "of higher rank")
+    return finding(
+        "Pruning makes the hidden layers low-rank, and retraining keeps them so (section 5.3)",
+        f"{below} {against}",
         sentence(f"Ranks, summed over layers, minus {FULL}", _each(ranks, _below), "higher", "lower", 1),
-        sentence("The same schedule with another score", others, "higher", "lower", 1),
-        sentence("Retrained without masks minus before", regained, "higher", "lower", None),
-        sentence(f"Retrained, against {FULL}", _each(again, _below), "higher", "lower", None),
+        sentence("G1 minus the same schedule with another score", others, "higher", "lower", 1),
+        sentence("Retrained without masks, minus before", regained, "higher", "lower", 1),
+        sentence(f"Retrained, minus {FULL}", _each(again, _below), "higher", "lower", 1),
     )
 
 
-def pca(rows: Table) -> str:
+def pca(rows: Table) -> Finding:
     """Pruned networks against S reduced to their ranks, as in the paper and on more equal terms."""
-    said = []
-    for kind in ("printed ranks", "own ranks", "printed ranks, tuned", "own ranks, tuned"):
-        pairs = _accuracies(rows, ((label, f"{label} PCA {kind}") for label in GLOBAL))
-        said.append(sentence(f"At {kind}", pairs, "better", "worse", None if said else 2))
-    return paragraph(
-        "Claim (5.5): pruned networks are better than the standard one at their ranks, by PCA. Test accuracies:",
-        *said,
+    kinds = ("printed ranks", "own ranks", "printed ranks, tuned", "own ranks, tuned")
+    found = {kind: _accuracies(rows, ((label, f"{label} PCA {kind}") for label in GLOBAL)) for kind in kinds}
+    better = ("more accurate than PCA", "less accurate")
+    said = (count(f" pruned networks, at {kind},", pairs, *better) for kind, pairs in found.items())
+    return finding(
+        "Pruned networks are better than the standard one reduced to their ranks by PCA (section 5.5)",
+        " ".join(each for each in said if each),
+        *(sentence(f"Test accuracy minus PCA's, {kind}", pairs, "higher", "lower") for kind, pairs in found.items()),
     )
 
 
-def magnitude(rows: Table) -> str:
+def magnitude(rows: Table) -> Finding:
     """Local rows against M as in Table 4; G1 and G3 against magnitude with their schedule and marks."""
-    return paragraph(
-        "Claim (5.3): pruning by activity is as good as by magnitude. M prunes after training; C magnitude is "
-        "the score |w| under G1's schedule.",
-        sentence("Test accuracy", _accuracies(rows, AGAINST_MAGNITUDE), "better", "worse"),
+    accuracies = _accuracies(rows, AGAINST_MAGNITUDE)
+    return finding(
+        "Pruning by activity is as good as by magnitude (section 5.3)",
+        count(" comparisons with magnitude, two of them under the same schedule,", accuracies,
+              "won by activity", "lost"),
+        sentence("Test accuracy, activity minus magnitude; M prunes after training, C magnitude is the score |w| under "
+                 "G1's schedule", accuracies, "higher", "lower"),
         sentence("Zeros", _zeros(rows, AGAINST_MAGNITUDE), "more", "fewer"),
-    )
+    )  # fmt: skip
 
 
-def counting(rows: Table) -> str:
+def counting(rows: Table) -> Finding:
     """G1 against the same with another score."""
     pairs = [("G1", label) for label in CONTROLS]
-    return paragraph(
-        "Does counting activations matter? The paper does not ask.",
-        sentence("Test accuracy, the same schedule with another score", _accuracies(rows, pairs), "better", "worse"),
+    accuracies = _accuracies(rows, pairs)
+    return finding(
+        "Does counting activations matter? (not asked in the paper)",
+        count(" other scores under G1's schedule", _turned(accuracies), "more accurate than counting activations",
+              "less accurate"),
+        sentence("Test accuracy, G1 minus the other", accuracies, "higher", "lower"),
         sentence("Zeros", _zeros(rows, pairs), "more", "fewer"),
-    )
+    )  # fmt: skip
 
 
-def nuclear(rows: Table) -> str:
+def nuclear(rows: Table) -> Finding:
     """Whether any penalty's course comes closer to that of pruning by activity than random neurons' does."""
-    claim = "Claim (5.6): pruning by activity is equivalent to a (weighted) nuclear-norm penalty."
     penalties = {label: distance(rows, LIKE, label) for label in PENALTIES}
     means = {label: found.mean for label, values in penalties.items() if (found := summed_up(values))}
     random = distance(rows, LIKE, RANDOM)
     if not means or not random:
-        return paragraph(claim)
+        return finding(NUCLEAR_CLAIM, "")
     nearest = min(means, key=lambda label: means[label])
     gap = summed_up(minus(penalties[nearest], random))
-    away = (number(summed_up(each), 3) for each in (random, penalties[nearest]))
-    return paragraph(
-        claim,
-        f"{NUCLEAR.get(told(gap, 'further', 'closer'), 'By this measure that cannot be told')}: pruning neurons at "
-        "random, too, shrinks singular values. Distances from it of the courses of nuclear norm, effective and stable "
-        f"rank (table Closeness): random neurons {next(away)}; the nearest penalty, {nearest}, {next(away)}; "
-        f"difference {difference(gap, 3)}. The nearest of {len(means)} was chosen afterwards, which favours the claim.",
+    away = [number(summed_up(each), 3) for each in (random, penalties[nearest])]
+    return finding(
+        NUCLEAR_CLAIM,
+        f"{NUCLEAR.get(told(gap, 'further', 'closer'), 'By this measure that cannot be told')}: the nearest of "
+        f"{len(means)} penalties, {nearest}, ends up {away[1]} away from it, random neurons {away[0]}.",
+        "Distances are between the courses of nuclear norm, effective and stable rank (table Closeness). Pruning "
+        f"random neurons shrinks singular values too. Difference {difference(gap, 3)}. The nearest penalty was chosen "
+        "afterwards, which favours the claim.",
     )
 
 
-def regrowth(rows: Table) -> str:
+def regrowth(rows: Table) -> Finding:
     """Zeros after retraining against what lay in dead neurons before it."""
     labels = (*GLOBAL, *LOCAL)
     dead = {label: at_end(rows, label, "dead", scale=100) for label in labels}
@@ -147,15 +169,15 @@ def regrowth(rows: Table) -> str:
     shares = {label: over(each, left[label]) for label, each in _each(dead, _hundredfold).items()}
     explained = ", ".join(f"{label} {number(summed_up(share), 0)}" for label, share in shares.items() if share)
     kept = summed_up(zeros(rows, "M retrained"))
-    return paragraph(
-        "Claim (5.3): retrained, pruned networks tend to stay sparse. Or are the zeros left those of dead neurons, "
-        "which no gradient reaches?",
-        sentence(f"Zeros after minus dead before, against {UNEXPLAINED:g} points", _each(rest, _unexplained),
-                 "other zeros", "dead neurons explain them", None),
-        sentence("Zeros after minus dead before", rest, "more", "fewer"),
+    said = count(" retrained networks", _each(rest, _unexplained),
+                 f"more than {UNEXPLAINED:g} points away from what dead neurons explain", "not")  # fmt: skip
+    return finding(
+        "Retrained, pruned networks tend to stay sparse (section 5.3)",
+        f"No gradient reaches a dead neuron: its weights stay 0. The zeros of {said}" if said else "",
+        sentence("Zeros after retraining minus dead before, points", rest, "more", "fewer"),
         f"Dead before in % of zeros after: {explained}." if explained else "",
-        f"M is left with {number(kept, 2)} % zeros." if kept else "",
-    )  # fmt: skip
+        f"M, which has hardly any dead neuron, is left with {number(kept, 2)} % zeros." if kept else "",
+    )
 
 
 def _accuracies(rows: Table, pairs: Iterable[tuple[str, str]]) -> Pairs:
@@ -177,6 +199,11 @@ def _best(rows: Table, label: str) -> Seeds:
 
 def _each(every: Pairs, change: Callable[[float], float]) -> Pairs:
     return {label: {seed: change(value) for seed, value in values.items()} for label, values in every.items()}
+
+
+def _turned(pairs: Pairs) -> Pairs:
+    """The second minus the first."""
+    return {label: {seed: -value for seed, value in values.items()} for label, values in pairs.items()}
 
 
 def _below(rank: float) -> float:

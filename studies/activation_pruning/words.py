@@ -1,8 +1,10 @@
 """Words: sentences about paired differences, so that nothing is said which the numbers do not say."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sapwood.study.grid import MINUS, NO_BREAK
+from sapwood.study.study import Finding
 from sapwood.study.table import Summary
 
 from .found import Seeds, summed_up, told
@@ -11,9 +13,19 @@ Pairs = Mapping[str, Seeds]  # what is compared -> the differences, seed by seed
 MISSING = "the rows for it have not been run"
 
 
-def paragraph(claim: str, *sentences: str) -> str:
-    """The claim, then what is found; a sentence without rows is empty and left out."""
-    return f"{claim} {' '.join(each for each in sentences if each) or f'Found: {MISSING}.'}"
+def finding(claim: str, answer: str, *sentences: str) -> Finding:
+    """The claim, the answer, and the numbers; without rows there is no answer."""
+    return Finding(
+        claim, answer.strip() or f"It cannot be said: {MISSING}.", " ".join(each for each in sentences if each)
+    )
+
+
+def count(of: str, pairs: Pairs, more: str, less: str) -> str:
+    """ "3 of 12 pruned networks are better than S, 2 worse; 7 cannot be told apart." Empty without any seed."""
+    known = [found for values in pairs.values() if (found := summed_up(values))]
+    said = Counter(told(each, more, less) for each in known)
+    rest = "".join(f"; {said[word]} {word}" for word in said if word not in (more, less))
+    return f"{said[more]} of {len(known)}{of} are {more}, {said[less]} {less}{rest}." if known else ""
 
 
 def sentence(start: str, pairs: Pairs, more: str, less: str, decimals: int | None = 2) -> str:

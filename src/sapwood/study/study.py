@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sapwood.errors import InputError, unknown
 from sapwood.study.claim import Claim
@@ -35,6 +35,17 @@ class Tabled:
     build: Callable[[Table], Grid]
 
 
+class Finding(NamedTuple):
+    """What a paper claims or leaves open, what the rows say to it in a sentence, and the numbers behind that."""
+
+    claim: str
+    answer: str
+    details: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in self if part)
+
+
 @dataclass(frozen=True)
 class Study:
     """What a study file's STUDY is."""
@@ -46,7 +57,7 @@ class Study:
     claims: Sequence[Claim] = ()
     figures: Sequence[Figure] = ()
     tables: Sequence[Tabled] = ()
-    summary: Callable[[Table], Sequence[str]] | None = None  # paragraphs for the top of the report, made of the rows
+    summary: Callable[[Table], Sequence[str | Finding]] | None = None  # for the top of the report, made of the rows
     extras: Callable[[Path, str], None] | None = None  # (folder, scale): what is made when all trials are over
     files: Sequence[str] = ()  # what `extras` writes into the folder; kept and restored with the trials
     more: Callable[[Path], Table] | None = None  # rows for the tables that no trial made, from those files
