@@ -17,7 +17,7 @@ from sapwood.study.trial import Trial
 
 FILES = ("trials.csv", "rows.csv")
 BEFORE = small("before", epochs=3).tracing("spectra")
-OTHER = small("other", seed=1, epochs=3).tracing("spectra")
+OTHER = small("other", seed=1, epochs=5, cycles=4).tracing("spectra")
 AFTER = Trial.make("dense", "mlp_digits", 0, "after, with a comma", epochs=1, stop="epochs").after(start=BEFORE)
 ALL = [BEFORE, OTHER, AFTER]
 
@@ -53,10 +53,13 @@ def test_restored_trials_have_the_same_rows_and_say_the_same(results, target, tm
         assert not finished(new)
         assert sums(new) == json.loads((old / "done").read_text())
         assert read_trial(new) == read_trial(old)
-        spectra = {"before prune", "after prune"} if trial.seed else set()
-        was = [row for row in read_rows(old / "rows.jsonl") if row.split not in spectra]
+        was = read_rows(old / "rows.jsonl")
+        if trial.seed:
+            prunes = sorted({row.step for row in was if row.split == "before prune"})
+            was = [row for row in was if not row.split.endswith(" prune") or row.step in (prunes[0], prunes[-1])]
         assert rounded(read_rows(new / "rows.jsonl")) == rounded(was) != []
-    assert sum(row.split == "before prune" for row in read_rows(results / OTHER.id / "rows.jsonl")) > 100
+    every = [row.step for row in read_rows(results / OTHER.id / "rows.jsonl") if row.split == "before prune"]
+    assert len(set(every)) > 2
     assert over_seeds(read(tmp_path / "new"), "zeros", "network") == over_seeds(read(results), "zeros", "network")
 
 

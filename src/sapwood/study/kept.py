@@ -4,7 +4,7 @@ trials.csv   a line for each trial that is over: what it is, what it took, what 
 rows.csv     what it found, a number a line: whole numbers in full, others to 7 significant digits
 
 Left out of rows.csv are numbers about the network that stayed as they were at the epoch before, which `restore` puts
-in again, and singular values of all seeds but 0, which it cannot.
+in again, and, of all seeds but 0, singular values at prunes between the first and the last, which it cannot.
 """
 
 import csv
@@ -100,8 +100,10 @@ def _found(folder: Path) -> Kept:
 
 
 def _shortened(rows: Iterable[Row], seed: int) -> list[Row]:
-    """The rows without singular values unless the seed is 0, and of numbers that stay only their first and last."""
-    shown = [row for row in rows if seed == 0 or row.split not in SPECTRA]
+    """The rows with fewer singular values unless the seed is 0; of numbers that stay, the first and the last."""
+    every = list(rows)
+    prunes = sorted({row.step for row in every if row.split in SPECTRA})
+    shown = [row for row in every if seed == 0 or row.split not in SPECTRA or row.step in (prunes[0], prunes[-1])]
     last = {row.metric: at for at, row in enumerate(shown) if _stands(row)}
     standing: dict[str, str] = {}
     kept = []
