@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sapwood.methods import METHODS
     from sapwood.observe import Sight, Statistic, hidden, observe, observing, prunable
     from sapwood.run import Run, start
+    from sapwood.shrinking.shrink import Shrunk, compact, shrink
+    from sapwood.shrinking.sites import Site, Slot, couplings, sites
     from sapwood.statistics import STATISTICS
     from sapwood.task import Batch, Data, Task
     from sapwood.tasks import TASKS
@@ -32,11 +34,16 @@ __all__ = [
     "InputError",
     "Moment",
     "Run",
+    "Shrunk",
     "Sight",
+    "Site",
+    "Slot",
     "Statistic",
     "Task",
     "allocate",
     "checkpoint",
+    "compact",
+    "couplings",
     "evaluate",
     "hidden",
     "hold",
@@ -49,6 +56,8 @@ __all__ = [
     "schedule",
     "score",
     "select",
+    "shrink",
+    "sites",
     "start",
     "statistics",
     "stopping",
@@ -66,9 +75,14 @@ _HOME = {  # public name -> the module it lives in; a public name that is not he
     "InputError": "sapwood.errors",
     "Moment": "sapwood.train",
     "Run": "sapwood.run",
+    "Shrunk": "sapwood.shrinking.shrink",
     "Sight": "sapwood.observe",
+    "Site": "sapwood.shrinking.sites",
+    "Slot": "sapwood.shrinking.sites",
     "Statistic": "sapwood.observe",
     "Task": "sapwood.task",
+    "compact": "sapwood.shrinking.shrink",
+    "couplings": "sapwood.shrinking.sites",
     "evaluate": "sapwood.train",
     "hidden": "sapwood.observe",
     "hold": "sapwood.hold",
@@ -76,6 +90,8 @@ _HOME = {  # public name -> the module it lives in; a public name that is not he
     "observing": "sapwood.observe",
     "prunable": "sapwood.observe",
     "score": "sapwood.criterion",
+    "shrink": "sapwood.shrinking.shrink",
+    "sites": "sapwood.shrinking.sites",
     "start": "sapwood.run",
     "train": "sapwood.train",
 }

@@ -1,0 +1,114 @@
+"""Equal: proof in float64 that a smaller network computes the same, and where to look when it does not."""
+
+import traceback
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from sapwood.errors import InputError
+from sapwood.measure.untouched import untouched
+from sapwood.shrinking.cut import Keep, Positions, leaving
+from sapwood.shrinking.graph import Example, as_tuple, exported, line, named_tensors, of_torch, op_of, traced
+from sapwood.shrinking.rules.ids import Weight, thin
+from sapwood.shrinking.sites import Site
+
+MOST = 1e-9  # relative; rounding in float64 stays far below, a wrong slice far above
+SIZED = {"view", "reshape", "unflatten", "expand", "split", "split_with_sizes", "chunk", "slice", "narrow", "repeat"}
+
+
+def inputs(example: Example, count: int = 2) -> list[tuple[Any, ...]]:
+    """The example in float64, and as many random ones like it; whole numbers stay as they are."""
+    generator = torch.Generator().manual_seed(0)
+    first = pytree.tree_map_only(Tensor, lambda x: x.double() if x.is_floating_point() else x, as_tuple(example))
+    return [first, *(pytree.tree_map_only(Tensor, lambda x: _random(x, generator), first) for _ in range(count))]
+
+
+def _random(x: Tensor, generator: torch.Generator) -> Tensor:
+    if not x.is_floating_point():
+        return x
+    return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+
+
+@torch.no_grad()
+def gated(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
+    """A copy in float64 in which the removed units count as 0 wherever they are read.
+
+    Weights that read them are 0. Whatever makes and holds them is noise: a slot in the wrong place lets it through.
+    """
+    copy = deepcopy(model).double()
+    tensors, generator = dict(named_tensors(copy)), torch.Generator().manual_seed(1)
+    going = [(slot, leaving(slot, keep[site.name])) for site in sites if site.name in keep for slot in site.slots]
+    for slot, gone in sorted(going, key=lambda pair: pair[0].role == "reads"):
+        values = tensors[slot.tensor].data.movedim(slot.dim, 0)
+        noise = torch.rand(values.shape, generator=generator, dtype=torch.float64).to(values) + 0.5
+        values[gone] = 0.0 if slot.role == "reads" else noise[gone]
+    return copy
+
+
+def difference(reference: nn.Module, small: nn.Module, examples: Sequence[tuple[Any, ...]]) -> float:
+    """The largest relative difference of the outputs; infinite where their shapes differ."""
+    with untouched(reference, small):
+        return max(_between(reference(*deepcopy(x)), small(*deepcopy(x))) for x in examples)
+
+
+def _between(a: Any, b: Any) -> float:
+    parts = [[x for x in pytree.tree_leaves(y) if isinstance(x, Tensor)] for y in (a, b)]
+    if [x.shape for x in parts[0]] != [x.shape for x in parts[1]]:
+        return float("inf")
+    return max((_apart(x.double(), y.double()) for x, y in zip(*parts, strict=True)), default=0.0)
+
+
+def _apart(a: Tensor, b: Tensor) -> float:
+    same = (a == b) | (a.isnan() & b.isnan())
+    if bool(same.all()):
+        return 0.0
+    apart = float(((a - b).abs()[~same]).max() / a.nan_to_num(0.0, 0.0, 0.0).abs().max().clamp(min=1e-300))
+    return apart if apart == apart else float("inf")
+
+
+def prove(model: nn.Module, reference: nn.Module, small: nn.Module, staying: Positions, example: Example) -> float:
+    """The difference of reference and smaller network; an InputError that names an operator unless they are equal."""
+    try:
+        apart = difference(reference, small, inputs(example))
+    except Exception as error:  # the model's own code, on sizes that it may not expect
+        raise InputError(_blame(model, example, staying, error)) from error
+    if not apart <= MOST:
+        raise InputError(
+            f"the smaller network would differ from the original by {apart:.1e} (relative, float64)"
+            + _suspect(model, example, staying)
+        )
+    return apart
+
+
+def _blame(model: nn.Module, example: Example, staying: Positions, error: Exception) -> str:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not of_torch(frame.filename)]
+    at = f"{frames[-1].filename}:{frames[-1].lineno}"
+    return f"the smaller network fails ({at}): {str(error).splitlines()[0]}" + _suspect(model, example, staying)
+
+
+def _suspect(model: nn.Module, example: Example, staying: Positions) -> str:
+    """The first operator with sizes of its own that a removed unit passes."""
+    graph = exported(model, example)
+    found = traced(graph)
+    gone = {
+        int(root)
+        for name, dims in staying.items()
+        for dim, keep in dims.items()
+        for root in found.ties.root(_along(found.weights[name], dim)[~keep])
+    }
+    for node in graph.nodes():
+        ids = [value for value in (found.values[n] for n in node.all_input_nodes) if isinstance(value, Tensor)]
+        if op_of(node) in SIZED and any(gone & set(found.ties.root(thin(x)).flatten().tolist()) for x in ids):
+            return (
+                f"; a size may be written into aten.{op_of(node)} ({line(node)}): write -1 or take it from the "
+                "tensor there, or keep all units that pass it"
+            )
+    return "; no operator with sizes of its own is on the way, so the sites do not fit this network"
+
+
+def _along(weight: Weight, dim: int) -> Tensor:
+    return thin(weight.layers[dim]).flatten()

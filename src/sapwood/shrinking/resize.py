@@ -1,0 +1,65 @@
+"""Resize: which attributes of a module follow from the new shapes of its tensors."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+
+from sapwood.errors import InputError
+
+
+def resize_(model: nn.Module, changed: Iterable[str]) -> None:
+    """Make the attributes of every module agree with its tensors, some of which have changed shape."""
+    for name in dict.fromkeys(tensor.rpartition(".")[0] for tensor in changed):
+        module = model.get_submodule(name)
+        rule = next((rule for kind, rule in RESIZE.items() if isinstance(module, kind)), None)
+        if rule is not None:
+            rule(module)
+        elif type(module).__module__.startswith("torch."):
+            raise InputError(
+                f"{name!r} is a {type(module).__name__}, whose attributes sapwood cannot resize; "
+                "a rule goes into src/sapwood/shrinking/resize.py"
+            )
+
+
+def _linear(module: Any) -> None:
+    module.out_features, module.in_features = module.weight.shape
+
+
+def _conv(module: Any) -> None:
+    rows, columns = module.weight.shape[:2]
+    if module.groups == module.in_channels > 1:  # every channel has filters of its own, and takes them along
+        module.groups = rows * module.groups // module.out_channels
+    module.out_channels, module.in_channels = rows, columns * module.groups
+
+
+def _transposed(module: Any) -> None:
+    rows, columns = module.weight.shape[:2]
+    if module.groups == module.in_channels > 1:
+        module.groups = rows
+    module.in_channels, module.out_channels = rows, columns * module.groups
+
+
+def _norm(module: Any) -> None:
+    held = next(t for t in (module.weight, module.running_mean) if t is not None)
+    module.num_features = len(held)
+
+
+def _embedding(module: Any) -> None:
+    module.num_embeddings, module.embedding_dim = module.weight.shape
+
+
+def _prelu(module: Any) -> None:
+    module.num_parameters = len(module.weight)
+
+
+RESIZE: dict[type | tuple[type, ...], Callable[[Any], None]] = {
+    nn.Linear: _linear,
+    (nn.Conv1d, nn.Conv2d, nn.Conv3d): _conv,
+    (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d): _transposed,
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm): _norm,
+    (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d): _norm,
+    nn.Embedding: _embedding,
+    nn.PReLU: _prelu,
+    (nn.ParameterList, nn.ParameterDict): lambda module: None,
+}

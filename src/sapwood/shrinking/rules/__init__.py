@@ -1,0 +1,37 @@
+"""Rules: how ids pass through each operator of an exported graph. One small file for each family.
+
+A rule is `rule(ties, call) -> ids of the outputs`. It may tie, pin and mark; to leave out a tie is the one mistake it
+can make. An operator without a rule pins whatever touches it, so that a missing rule costs units, never equality.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from sapwood.shrinking.rules import contraction, convolution, elementwise, movement, normalisation, pooling
+from sapwood.shrinking.rules.call import Call, pinned
+from sapwood.shrinking.rules.ids import Ties
+
+Rule = Callable[[Ties, Call], Any]
+RULES: dict[str, Rule] = {
+    **elementwise.RULES,
+    **movement.RULES,
+    **contraction.RULES,
+    **convolution.RULES,
+    **normalisation.RULES,
+    **pooling.RULES,
+}
+
+
+def rule_for(call: Call) -> Rule:
+    """The operator's rule: by name, by torch's own word that it works number by number, or none: pinned."""
+    if call.op in RULES:
+        return RULES[call.op]
+    if call.run is not None and torch.Tag.pointwise in getattr(call.run, "tags", ()):
+        return elementwise.elementwise
+    return movement.created if not call.parts() and call.shapes else _unknown
+
+
+def _unknown(ties: Ties, call: Call) -> Any:
+    return pinned(ties, call, "has no rule; one goes into src/sapwood/shrinking/rules/")

@@ -1,0 +1,102 @@
+"""Elementwise operators tie what they bring together at the same place; activations pass ids on."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sapwood.shrinking.rules.call import Call, channels, in_parts, pinned
+from sapwood.shrinking.rules.ids import CONSTANT, Ties, Weight, nobody, thin, varied
+
+
+def elementwise(ties: Ties, call: Call) -> Any:
+    """Ids at the same place are tied. A number that goes to several units at once must stay, and ties nothing."""
+    parts = call.parts()
+    activations = [ties.now(part) for part in parts if isinstance(part, Tensor)]
+    weights = [part for part in parts if isinstance(part, Weight)]
+    if not parts:
+        return nobody(call.shape, which=CONSTANT)
+    if not activations:
+        return _of_weights(ties, call, weights)
+    out = activations[0]
+    for other in activations[1:]:
+        out = _join(ties, call, out, other)
+    out = out.expand(call.shape)
+    for weight in weights:
+        out = _held(ties, call, out, weight)
+    return ties.now(out)
+
+
+def _join(ties: Ties, call: Call, a: Tensor, b: Tensor) -> Tensor:
+    shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
+    a_over_b, b_over_a = _over(a, b, shape), _over(b, a, shape)
+    for few, many, over in ((a, b, a_over_b), (b, a, b_over_a)):
+        if over:
+            ties.pin(few, call.because("gives one number to many units"))
+            if not bool((thin(few) == CONSTANT).all()):
+                ties.mix(many)
+    if a_over_b and b_over_a:
+        return nobody(shape)
+    if a_over_b or b_over_a:
+        return (b if a_over_b else a).expand(shape)
+    if (a.numel() == 1 and int(a) == CONSTANT) or (b.numel() == 1 and int(b) == CONSTANT):
+        return torch.maximum(a, b).expand(shape)
+    return ties.meet(a, b, call.because("meets numbers that belong to no unit")).expand(shape)
+
+
+def _over(few: Tensor, many: Tensor, shape: torch.Size) -> bool:
+    """Whether one number of `few` meets several units of `many`."""
+    missing, behind = len(shape) - few.dim(), len(shape) - many.dim()
+    repeated = {d for d in range(len(shape)) if shape[d] > 1 and (d < missing or few.shape[d - missing] == 1)}
+    return any(d + behind in repeated for d in varied(many))
+
+
+def _held(ties: Ties, call: Call, out: Tensor, weight: Weight) -> Tensor:
+    """A parameter beside an activation: its dimensions where the activation has units hold one number for each."""
+    if weight.shape.numel() == 1:
+        return out
+    for layer in weight.layers:
+        changes, shift = varied(layer), out.dim() - layer.dim()
+        if len(changes) == 1 and changes[0] + shift in varied(out):
+            out = ties.meet(out, layer, call.because("meets a parameter")).expand(call.shape)
+        elif changes:
+            ties.pin(layer, call.because("reads a parameter where the activation has no units"))
+            if len(changes) > 1:
+                ties.pin(out, call.because("reads a reshaped parameter"))
+    return out
+
+
+def _of_weights(ties: Ties, call: Call, weights: list[Weight]) -> Any:
+    if len(weights) == 1 and weights[0].shape == call.shape:
+        return weights[0]
+    return pinned(
+        ties, call, "computes with several parameters; a rule for that goes into src/sapwood/shrinking/rules/"
+    )
+
+
+def passed(ties: Ties, call: Call) -> Any:
+    """The first argument as it is: dropout, change of type."""
+    value = next(iter(call.given.values()))
+    return ties.now(value) if isinstance(value, Tensor) else value
+
+
+def prelu(ties: Ties, call: Call) -> Tensor:
+    """One slope for all, or one for each channel."""
+    x, slope = call.ids(ties), call["weight"]
+    if slope.shape.numel() > 1:
+        call.hold(ties, channels(x, 1)[:, 0], "weight")
+    return ties.now(x)
+
+
+def glu(ties: Ties, call: Call) -> Tensor:
+    """a * sigmoid(b) of two halves: their units go in pairs."""
+    x = call.ids(ties)
+    dim = call["dim"] % x.dim()
+    return ties.tie_over(in_parts(x, dim, 2), dim).select(dim, 0)
+
+
+RULES = dict.fromkeys(("hardswish", "log_sigmoid", "masked_fill", "rsub", "fill"), elementwise) | dict.fromkeys(
+    ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "contiguous", "to", "_to_copy", "type_as",
+     "detach", "alias", "lift_fresh_copy", "_assert_tensor_metadata", "clone"),
+    passed,
+) | {"prelu": prelu, "glu": glu}  # fmt: skip

@@ -1,0 +1,209 @@
+"""Ids: every number in a network belongs to a unit, and a tensor of whole numbers of its shape says to which.
+
+Each position of each parameter dimension has an id of its own; ties say which ids live and die together. An id tensor
+is kept thin: a dimension along which nothing changes has stride 0, so an activation costs as much as its channels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CONSTANT, DATA = 0, 1  # ids of numbers that belong to no unit: written in the code, or made from the network's inputs
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A parameter or buffer: its numbers belong to a unit of each dimension, so it has an id tensor for each."""
+
+    name: str
+    layers: tuple[Tensor, ...]
+
+    @property
+    def shape(self) -> torch.Size:
+        """The tensor's shape."""
+        return self.layers[0].shape if self.layers else torch.Size()
+
+
+Value = Tensor | Weight
+
+
+class Ties:
+    """Which ids live and die together, which of them cannot be removed and why, and what they are for."""
+
+    def __init__(self) -> None:
+        self._root = torch.arange(2)
+        self._reason = torch.zeros(2, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
+        self._made = torch.zeros(2, dtype=torch.int64)  # 0: not made by a contraction; else how early
+        self._read = torch.zeros(2, dtype=torch.bool)
+        self._mixed = torch.zeros(2, dtype=torch.bool)  # met other data without being tied to it
+        self._grids: list[Tensor] = []
+        self.reasons: list[str] = [""]
+        self.pin(torch.tensor([CONSTANT, DATA]), "it belongs to no unit")
+
+    def fresh(self, count: int) -> Tensor:
+        """`count` new ids, tied to nothing."""
+        start, more = len(self._root), torch.zeros(count, dtype=torch.int64)
+        ids = torch.arange(start, start + count)
+        self._root = torch.cat([self._root, ids])
+        self._reason, self._made = torch.cat([self._reason, more]), torch.cat([self._made, more])
+        self._read, self._mixed = torch.cat([self._read, more.bool()]), torch.cat([self._mixed, more.bool()])
+        return ids
+
+    def now(self, ids: Tensor) -> Tensor:
+        """The ids by what they are tied to by now, thin."""
+        return steady(self._root[thin(ids)]).expand(ids.shape)
+
+    def tie(self, a: Tensor, b: Tensor) -> None:
+        """Ids at the same place (after broadcasting) live and die together from now on."""
+        a, b = together(a, b)
+        pairs = torch.stack([a.flatten(), b.flatten()])
+        while True:
+            low, high = self._root[pairs].aminmax(dim=0)
+            open_ = low != high
+            if not bool(open_.any()):
+                return
+            self._root.scatter_reduce_(0, high[open_], low[open_], "amin")
+            self._flatten()
+
+    def _flatten(self) -> None:
+        while not torch.equal(further := self._root[self._root], self._root):
+            self._root = further
+
+    def tie_over(self, ids: Tensor, dim: int) -> Tensor:
+        """All ids along `dim` live and die together; the ids after that."""
+        self.tie(ids, ids.narrow(dim, 0, 1))
+        return self.now(ids)
+
+    def pin(self, ids: Tensor, because: str) -> None:
+        """These cannot be removed; the first reason counts."""
+        few = torch.unique(thin(ids))
+        free = few[self._reason[few] == 0]
+        if len(free):
+            self._reason[free] = len(self.reasons)
+            self.reasons.append(because)
+
+    def meet(self, a: Tensor, b: Tensor, because: str) -> Tensor:
+        """Tie aligned ids; what meets numbers that belong to no unit is pinned instead. The ids of the result."""
+        a, b = together(a, b)
+        nobody_a, nobody_b = a <= DATA, b <= DATA
+        self.pin(a[nobody_b], because)
+        self.pin(b[nobody_a], because)
+        both = ~(nobody_a | nobody_b)
+        self.tie(a[both], b[both])
+        return self.now(torch.where(nobody_a & ~nobody_b, b, torch.where(nobody_b, torch.maximum(a, b), a)))
+
+    def mark(self, *, makes: Tensor, reads: Tensor) -> None:
+        """A contraction makes the units of some ids and reads those of others."""
+        fresh = makes[self._made[makes] == 0]
+        self._made[fresh] = int(self._made.max()) + 1
+        self._read[reads] = True
+
+    def mix(self, ids: Tensor) -> None:
+        """These numbers depend on other data than their unit's."""
+        self._mixed[torch.unique(thin(ids))] = True
+
+    def grid(self, ids: Tensor) -> None:
+        """What is left of this tensor must be a block again; decided in `settle`, when everything else is known."""
+        self._grids.append(ids)
+
+    def settle(self) -> None:
+        """Tie what must go together so that grids stay blocks: along the last dimension whole columns go."""
+        before = None
+        while before is None or not torch.equal(before, self._root):
+            before = self._root.clone()
+            for ids in self._grids:
+                ids = self.now(ids)
+                for dim in varied(ids)[:-1]:
+                    ids = self.tie_over(ids, dim)
+
+    def root(self, ids: Tensor) -> Tensor:
+        """The id that stands for each id's unit."""
+        return self._root[ids]
+
+    def made(self, ids: Tensor) -> int:
+        """How early these were made by a contraction; 0: never."""
+        return int(self._made[ids].max()) if len(ids) else 0
+
+    def read(self, ids: Tensor) -> bool:
+        """Whether a contraction reads these."""
+        return bool(self._read[ids].any())
+
+    def why(self) -> Tensor:
+        """For every id the number of a reason why its unit must stay, 0 where it may go."""
+        return self._of_unit(self._reason)
+
+    def mixed(self) -> Tensor:
+        """For every id whether its unit met other data."""
+        return self._of_unit(self._mixed.long()).bool()
+
+    def _of_unit(self, values: Tensor) -> Tensor:
+        most = torch.zeros_like(values).scatter_reduce_(0, self._root, values, "amax")
+        return most[self._root]
+
+
+def thin(ids: Tensor) -> Tensor:
+    """One of each along dimensions of stride 0."""
+    for dim in range(ids.dim()):
+        if ids.shape[dim] > 1 and ids.stride(dim) == 0:
+            ids = ids.narrow(dim, 0, 1)
+    return ids
+
+
+def steady(ids: Tensor) -> Tensor:
+    """The same ids, with stride 0 along every dimension where nothing changes."""
+    few = thin(ids)
+    for dim in range(few.dim()):
+        if few.shape[dim] > 1 and bool((few == few.narrow(dim, 0, 1)).all()):
+            few = few.narrow(dim, 0, 1)
+    return few.expand(ids.shape)
+
+
+def together(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both broadcast to one shape, one of each along dimensions where neither changes."""
+    a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]
+    for dim in range(a.dim()):
+        if a.shape[dim] > 1 and a.stride(dim) == 0 and b.stride(dim) == 0:
+            a, b = a.narrow(dim, 0, 1), b.narrow(dim, 0, 1)
+    return a, b
+
+
+def varied(ids: Tensor) -> list[int]:
+    """The dimensions along which thin ids change."""
+    return [dim for dim in range(ids.dim()) if ids.shape[dim] > 1 and ids.stride(dim) != 0]
+
+
+def nobody(shape: torch.Size | tuple[int, ...], which: int = DATA) -> Tensor:
+    """Ids of numbers that belong to no unit."""
+    return torch.full((), which).expand(shape)
+
+
+def weight_of(ties: Ties, name: str, shape: torch.Size) -> Weight:
+    """A parameter with new ids for each of its dimensions."""
+    places = [(dim, [-1 if d == dim else 1 for d in range(len(shape))]) for dim in range(len(shape))]
+    return Weight(name, tuple(ties.fresh(shape[dim]).view(view).expand(shape) for dim, view in places))
+
+
+def along(ties: Ties, weight: Weight, dim: int, because: str) -> Tensor:
+    """The ids of a weight's positions along one of its dimensions, [size].
+
+    A weight reshaped so that ids change along several dimensions at once cannot be sliced: it is pinned.
+    """
+    found = nobody((weight.shape[dim],))
+    for layer in weight.layers:
+        changes = varied(layer)
+        if len(changes) > 1:
+            ties.pin(layer, because)
+        elif changes == [dim]:
+            found = thin(layer).flatten()
+    return found
+
+
+def walk(value: object) -> Iterator[Value]:
+    """The ids in an argument: itself, or those in its list."""
+    if isinstance(value, Tensor | Weight):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from walk(part)

@@ -1,0 +1,137 @@
+"""Operators that move data are run on the ids as they are; where they cut through units, these go together or stay.
+
+The shrunk network runs the model's own code on smaller tensors. So it is not enough to know where a unit's numbers go:
+what is left must come out at the same places when the code cuts, splits and stacks by its own sizes.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sapwood.shrinking.rules.call import Call, in_parts, pinned
+from sapwood.shrinking.rules.ids import CONSTANT, Ties, Weight, nobody, steady, varied, walk
+
+
+def moved(ties: Ties, call: Call) -> Any:
+    """Run on the ids; a parameter stays a parameter, with each of its id tensors moved."""
+    (value,) = call.parts()
+    if isinstance(value, Weight):
+        return Weight(value.name, tuple(steady(call.moved(layer)) for layer in value.layers))
+    return ties.now(call.moved(ties.now(value)))
+
+
+def viewed(ties: Ties, call: Call) -> Any:
+    """Where a view splits a dimension of units, whole rows or whole columns of the grid must go."""
+    (value,) = call.parts()
+    if isinstance(value, Weight):
+        return Weight(value.name, tuple(steady(layer.reshape(call.shape)) for layer in value.layers))
+    out = ties.now(ties.now(value).reshape(call.shape))
+    if len(varied(out)) > 1:
+        ties.grid(out)
+    return out
+
+
+def parted(ties: Ties, call: Call) -> Any:
+    """Equal parts along a dimension of units: what goes in one goes in all, so that they stay equal."""
+    (value,) = call.parts()
+    if isinstance(value, Weight):
+        return pinned(ties, call, "cuts a parameter")
+    ids, dim = ties.now(value), call.given.get("dim", 0) % value.dim()
+    if dim in varied(ids) and not _equal_parts(ties, call, ids, dim):
+        ties.pin(ids, call.because("cuts units into unequal parts, by sizes written in the code"))
+    found = call.moved(ties.now(ids))
+    return ties.now(found) if isinstance(found, Tensor) else tuple(ties.now(part) for part in found)
+
+
+def _equal_parts(ties: Ties, call: Call, ids: Tensor, dim: int) -> bool:
+    whole, length = ids.shape[dim], {shape[dim] for shape in call.shapes}
+    if length == {whole}:
+        return True
+    size = max(length)
+    if len(length) > 1 or whole % size or (call.given.get("start") or 0) % size or call.given.get("step", 1) != 1:
+        return False
+    ties.tie_over(in_parts(ids, dim, whole // size), dim)
+    return True
+
+
+def picked(ties: Ties, call: Call) -> Any:
+    """Single positions, or a shift, along a dimension of units: positions are counted, so all units there stay."""
+    (value,) = call.parts()
+    if isinstance(value, Weight):
+        return pinned(ties, call, "cuts a parameter")
+    ids = ties.now(value)
+    dims = _dims(call, ids)
+    if set(dims) & set(varied(ids)):
+        ties.pin(ids, call.because("counts positions along units"))
+    found = call.moved(ids)
+    return ties.now(found) if isinstance(found, Tensor) else tuple(ties.now(part) for part in found)
+
+
+def _dims(call: Call, ids: Tensor) -> list[int]:
+    given = call.given.get("dims", call.given.get("dim", 0))
+    return [dim % ids.dim() for dim in ([given] if isinstance(given, int) else given or range(ids.dim()))]
+
+
+def joined(ties: Ties, call: Call) -> Any:
+    """Concatenated or stacked along `dim`: units along another dimension must be the same in all parts."""
+    parts = [ties.now(call.plain(ties, part)) for part in walk(call["tensors"])]
+    assert call.run is not None
+    out = ties.now(call.run(parts, call["dim"]))
+    dim = call["dim"] % out.dim()
+    if dim in varied(out) and len(varied(out)) > 1:
+        out = ties.tie_over(out, dim)
+    return out
+
+
+def shuffled(ties: Ties, call: Call) -> Any:
+    """Pixels made of channels: the r² channels of a pixel block go together."""
+    out = moved(ties, call)
+    for dim in varied(out):
+        if dim != out.dim() - 3:
+            out = ties.tie_over(out, dim)
+    return out
+
+
+def channel_shuffled(ties: Ties, call: Call) -> Any:
+    """Groups exchange channels: the same go in every group."""
+    ids = call.ids(ties)
+    if 1 in varied(ids):
+        ties.tie_over(in_parts(ids, 1, call["groups"]), 1)
+    return moved(ties, call)
+
+
+def padded(ties: Ties, call: Call) -> Any:
+    """Rows of pixels around a channel are the channel's; whole channels of constants belong to no unit."""
+    ids = call.ids(ties)
+    for back, (before, after) in enumerate(zip(call["pad"][::2], call["pad"][1::2], strict=True), start=1):
+        dim = ids.dim() - back
+        if dim not in varied(ids):
+            ids = ids.narrow(dim, 0, 1).expand(*ids.shape[:dim], call.shape[dim], *ids.shape[dim + 1 :])
+        elif call.given.get("mode", "constant") == "constant":
+            ids = torch.constant_pad_nd(ids, [0, 0] * (back - 1) + [before, after], CONSTANT)
+        elif before or after:
+            return pinned(ties, call, "repeats units at the border")
+    return ties.now(ids)
+
+
+def created(ties: Ties, call: Call) -> Tensor:
+    """Numbers of a shape written in the code."""
+    return nobody(call.shape, which=CONSTANT)
+
+
+MOVED = (
+    "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "flatten", "squeeze", "unsqueeze", "expand",
+    "broadcast_to", "flip", "repeat", "tile", "pixel_unshuffle",
+)  # fmt: skip
+RULES = (
+    dict.fromkeys(MOVED, moved)
+    | dict.fromkeys(("view", "reshape", "unflatten", "_unsafe_view"), viewed)
+    | dict.fromkeys(("chunk", "split", "split_with_sizes", "slice", "narrow"), parted)
+    | dict.fromkeys(("select", "unbind", "roll"), picked)
+    | dict.fromkeys(("cat", "concat", "stack"), joined)
+    | dict.fromkeys(("pad", "constant_pad_nd"), padded)
+    | dict.fromkeys(("ones_like", "zeros_like", "full_like"), created)
+    | dict.fromkeys(("pixel_shuffle",), shuffled)
+    | dict.fromkeys(("channel_shuffle",), channel_shuffled)
+)
