@@ -32,6 +32,11 @@ LIVES = {  # (method, options, samples, batch size)
     "a last batch of 5": ("global_activation", EASY | {"cycles": 3}, 45, 8),
     "batches of 7, a last one of 3": ("local_activation", EASY | {"sparsity": 0.5, "criterion": "apoz"}, 45, 7),
     "a last batch of 1": ("global_activation", EASY | {"cycles": 3}, 41, 8),
+    "rigl": ("sparse_training", {"sparsity": 0.6, "every": 2, "epochs": 3}, 48, 8),
+    "snip": ("at_init", {"sparsity": 0.6, "samples": 20, "epochs": 2}, 48, 8),
+    "ticket": ("lottery_ticket", {"rounds": 2, "round_epochs": 2, "rewind": 0.5}, 48, 8),
+    "iterative": ("iterative_magnitude", {"rounds": 2, "first_epochs": 1, "round_epochs": 1}, 48, 8),
+    "surgery": ("dynamic_surgery", {"c": "0.3", "dense_epochs": 1, "surgery": 1, "epochs": 2}, 48, 8),
 }
 
 

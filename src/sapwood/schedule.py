@@ -52,6 +52,30 @@ def exponential(begin: int, end: int, every: int, final: float, *, initial: floa
     return _ramp(begin, end, every, initial, final, land, lambda p: initial - (1 - initial) * math.expm1(p * rate))
 
 
+def geometric_rounds(final: float, rounds: int) -> tuple[float, ...]:
+    """The sparsity after each of so many rounds that all remove the same fraction of what is left: 1 - (1 - s)^(r / n).
+
+    The last is `final` exactly. *Paper:* Han et al. 2015 and Frankle & Carbin 2019 prune so, there by the fraction.
+    """
+    _refuse_bad_sparsity("final", final)
+    if rounds < 1:
+        raise InputError(f"rounds is {rounds}; give at least 1")
+    rate = math.log1p(-final)
+    return (*(-math.expm1(r / rounds * rate) for r in range(1, rounds)), final)
+
+
+def cosine_share(step: int, end: int, first: float) -> float:
+    """The share that moves when masks do: first / 2 (1 + cos(pi step / end)), from `first` to 0 at `end` and after it.
+
+    *Paper:* Evci et al. 2020, arXiv 1911.11134, section 3 (RigL). *Differs:* nothing known.
+    """
+    if not 0 <= first <= 1:
+        raise InputError(f"first is {first}; give a share in [0, 1]")
+    if step < 0 or end < 0:
+        raise InputError(f"step is {step} and end is {end}; steps are counted from 0")
+    return first / 2 * (1 + math.cos(math.pi * step / end)) if step < end else 0.0
+
+
 def _ramp(
     begin: int, end: int, every: int, initial: float, final: float, land: bool, curve: Callable[[float], float]
 ) -> Schedule:

@@ -19,14 +19,19 @@ from sapwood.run import start
 from sapwood.task import Batch, Data, Task
 
 OPTIONS = {
+    "at_init": {"sparsity": 0.5, "samples": 48, "epochs": 10},
     "dense": {"epochs": 10, "target": 0.75, "stop": "epochs"},
+    "dynamic_surgery": {"c": "0", "band": 0.2, "gamma": 0.1, "dense_epochs": 2, "surgery": 6, "epochs": 8},
     "global_activation": {"criterion": "active_magnitude", "sparsity": 0.5, "cycles": 3, "first": 0.5, "target": 0.8}
     | {"stop": "epochs", "epochs": 10},
     "gradual_magnitude": {"sparsity": 0.6, "begin": 2, "end": 9, "every": 3, "epochs": 12},
+    "iterative_magnitude": {"sparsity": 0.7, "rounds": 3, "first_epochs": 4, "round_epochs": 2, "rate": 0.5},
     "local_activation": {"criterion": "activity", "sparsity": 0.4, "first": 0.5, "target": 0.95, "stop": "epochs"}
     | {"epochs": 10},
+    "lottery_ticket": {"each": 0.3, "rounds": 2, "rewind": 1.0, "round_epochs": 4},
     "low_rank": {"ranks": "3 4", "epochs": 10, "stop": "epochs"},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
+    "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
 }
 
 
@@ -39,7 +44,25 @@ class Trajectory(NamedTuple):
 
 
 GOLDEN = {
+    "at_init": Trajectory(
+        correct=[12, 20, 22, 27, 26, 28, 29, 30, 34, 34],
+        pruned=[1],
+        masks={
+            "0.weight": "111111 001101 011010 101111 100110 100110 000110 100101",
+            "2.weight": "10001111 10010101 10000000 11010110 01110000 01000010 00010000 10110111",
+            "4.weight": "01110000 11110001 11010101",
+        },
+    ),
     "dense": Trajectory(correct=[11, 17, 26, 32, 32, 35, 38, 43, 43, 42], pruned=[], masks={}),
+    "dynamic_surgery": Trajectory(
+        correct=[11, 17, 26, 18, 19, 22, 28, 33, 36, 37],
+        pruned=[3, 4, 6, 7, 8, 9],
+        masks={
+            "0.weight": "111100 011100 111011 111011 100100 011010 001010 011011",
+            "2.weight": "01101011 10110100 10101101 10001001 01011100 11111111 11111001 01010101",
+            "4.weight": "11101110 00101011 11001101",
+        },
+    ),
     "global_activation": Trajectory(
         correct=[11, 17, 26, 29, 31, 34, 35, 38, 40, 41],
         pruned=[3, 4, 6],
@@ -56,6 +79,15 @@ GOLDEN = {
             "2.weight": "00101011 10110000 10001101 10000000 01000100 11100011 00111001 00010101",
         },
     ),
+    "iterative_magnitude": Trajectory(
+        correct=[11, 17, 26, 32, 29, 29, 30, 31, 26, 27],
+        pruned=[5, 7, 9],
+        masks={
+            "0.weight": "110000 010100 100001 111010 100000 011000 000010 000000",
+            "2.weight": "00001000 10110000 10001101 10000000 00000100 11100010 00111001 00000100",
+            "4.weight": "00001110 00100000 01001100",
+        },
+    ),
     "local_activation": Trajectory(
         correct=[11, 17, 26, 30, 30, 31, 36, 42, 42, 42],
         pruned=[3, 4],
@@ -64,8 +96,26 @@ GOLDEN = {
             "2.weight": "11111111 11111111 11111111 00000000 00000000 11111111 00000000 11111111",
         },
     ),
+    "lottery_ticket": Trajectory(
+        correct=[11, 17, 26, 32, 23, 24, 27, 25, 26, 29],
+        pruned=[5, 8],
+        masks={
+            "0.weight": "110000 011100 111001 111011 100100 011110 000010 100101",
+            "2.weight": "00101001 10110001 10001101 10010000 01010100 11100111 10111001 01010101",
+            "4.weight": "01111110 01101011 11011101",
+        },
+    ),
     "low_rank": Trajectory(correct=[12, 19, 21, 25, 28, 27, 29, 29, 32, 33], pruned=[], masks={}),
     "nuclear": Trajectory(correct=[11, 17, 27, 30, 30, 31, 32, 40, 43, 42], pruned=[], masks={}),
+    "sparse_training": Trajectory(
+        correct=[12, 20, 20, 21, 26, 25, 25, 23, 25, 26],
+        pruned=[1, 2, 4, 6],
+        masks={
+            "0.weight": "010000 111101 000011 011101 000000 010000 001100 100011",
+            "2.weight": "00101010 00000100 10001100 11010000 01100001 10111100 10001000 00000001",
+            "4.weight": "01111111 10010011 00010111",
+        },
+    ),
 }
 
 

@@ -15,6 +15,16 @@ EASY = {"first": 0.01, "target": 0.02, "stop": "epochs"}  # the end of every epo
 STUCK = {"first": 0.99, "target": 1.0, "plateau": 1, "task": tiny_task(SGD, lr=1e-4)}  # no mark is ever reached
 HALF_OF_ALL = (27 + 22 + 17) / 112  # 136 weights, 112 of them hidden: what three cycles to 0.5 of all remove
 OPTIONS = {  # method -> label -> options that make every part of it happen within a few steps
+    "at_init": {
+        "snip": {"sparsity": 0.5, "samples": 20, "epochs": 2, "reaches": 0.5},
+        "grasp": {"sparsity": 0.4, "samples": 20, "epochs": 2, "criterion": "grasp", "reaches": 0.4},
+        "synflow, in rounds": {"sparsity": 0.8, "samples": 1, "epochs": 2, "criterion": "synflow", "rounds": 20}
+        | {"reaches": 0.8},
+        "random, at other places": {"sparsity": 0.6, "samples": 1, "epochs": 2, "criterion": "random_", "scope": "erk"}
+        | {"control": "shuffled", "output": False, "reaches": 0.6},
+        "magnitude, other weights": {"sparsity": 0.5, "samples": 1, "epochs": 2, "criterion": "magnitude"}
+        | {"scope": "per_layer", "control": "reinitialised"},
+    },
     "dense": {
         "to the end": {"epochs": 4, "stop": "epochs"},
         "until a rule stops it": {"epochs": 5, "stop": "patience", "target": 1.0},
@@ -35,6 +45,19 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"granularity": "neuron", "shares": "uniform"},
         "when the accuracy has stopped rising": STUCK | {"epochs": 5, "cycles": 2, "sparsity": 0.5, "stop": "spikes"},
     },
+    "dynamic_surgery": {
+        "by deviations, biases too": {"c": "0.2 0.3 -0.5", "dense_epochs": 1, "surgery": 2, "epochs": 3, "gamma": 0.3}
+        | {"biases": True, "nested": False},
+        "by a share, hidden layers": {"sparsity": 0.5, "dense_epochs": 0, "surgery": 3, "epochs": 3, "output": False}
+        | {"nested": False},
+    },
+    "iterative_magnitude": {
+        "shares of each layer, smaller dropout": {"sparsity": 0.8, "rounds": 3, "first_epochs": 1, "round_epochs": 1}
+        | {"reaches": 0.8},
+        "by deviations": {"quality": "0.5 0.8 0.2", "rounds": 2, "first_epochs": 1, "round_epochs": 2, "rate": 0.5},
+        "lamp, everywhere in the hidden layers": {"sparsity": 0.6, "rounds": 2, "first_epochs": 1, "round_epochs": 1}
+        | {"criterion": "lamp", "scope": "everywhere", "output": False, "reaches": 0.6},
+    },
     "local_activation": {
         "neurons": EASY | {"epochs": 4, "sparsity": 0.5, "probe": 30, "reaches": 0.5},
         "neurons and weights, retraining": EASY
@@ -42,7 +65,17 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "column norm, when the accuracy has stopped rising": STUCK
         | {"epochs": 4, "criterion": "magnitude", "per_neuron": True, "sparsity": 0.5, "stop": "consecutive"},
     },
+    "lottery_ticket": {
+        "to the initial weights": {"rounds": 3, "round_epochs": 1},
+        "rewound, other weights in the end": {"rounds": 2, "round_epochs": 2, "rewind": 0.5, "each": 0.5}
+        | {"control": "reinitialised"},
+        "other places in the end": {"rounds": 2, "round_epochs": 1, "control": "shuffled", "nested": False},
+    },
     "gradual_magnitude": {
+        "by lamp, everywhere": {"epochs": 3, "begin": 0, "end": 2, "every": 3, "sparsity": 0.7, "reaches": 0.7}
+        | {"criterion": "lamp", "scope": "everywhere"},
+        "by shape": {"epochs": 2, "begin": 0, "end": 1, "every": 3, "sparsity": 0.5, "scope": "erk", "reaches": 0.5}
+        | {"output": True},
         "each layer": {"epochs": 4, "begin": 1, "end": 3, "every": 3, "sparsity": 0.8, "reaches": 0.8},
         "everywhere, after a dense phase, retraining": {"epochs": 3, "begin": 0.5, "end": 2, "every": 4}
         | {"sparsity": 0.6, "scope": "everywhere", "dense_epochs": 2, "retrain": 1, "reaches": 0.6},
@@ -52,6 +85,12 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
     "low_rank": {
         "centred, trained on": {"ranks": "2 3", "epochs": 3, "stop": "epochs"},
         "uncentred, one layer left alone": {"ranks": "6 1", "centred": False, "epochs": 3, "stop": "patience"},
+    },
+    "sparse_training": {
+        "by gradient": {"sparsity": 0.7, "every": 2, "epochs": 3, "nested": False, "reaches": 0.7},
+        "at random": {"sparsity": 0.6, "grow": "random", "allocation": "uniform", "every": 3, "epochs": 3, "first": 0.5}
+        | {"until": 1.0, "output": False, "nested": False, "reaches": 0.6},
+        "static": {"sparsity": 0.8, "grow": "none", "allocation": "er", "epochs": 2, "reaches": 0.8},
     },
     "nuclear": {
         "each alike, in a few steps": {"strength": 0.3, "every": 4, "epochs": 3},

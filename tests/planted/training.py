@@ -21,7 +21,9 @@ from sapwood.run import Run, start
 # The package gives these names to the functions in them; the modules are wanted here.
 keeping, training, seeing = (import_module(f"sapwood.{name}") for name in ("hold", "train", "observe"))
 tasks, running = import_module("sapwood.task"), import_module("sapwood.run")
-global_activation, nuclear = (import_module(f"sapwood.methods.{name}") for name in ("global_activation", "nuclear"))
+global_activation, nuclear, sparse = (
+    import_module(f"sapwood.methods.{name}") for name in ("global_activation", "nuclear", "sparse_training")
+)
 state, load, metrics = Run.state, Run._load, training.evaluate
 drop, counts_of = select.drop, schedule.counts_of
 decode, replace = checkpoint.decode, checkpoint.replace
@@ -57,9 +59,31 @@ def ticket_laws():
     return method.laws("ticket", ticket, nested=False)
 
 
+def thinner_dropout_laws():
+    """Dropout is made smaller as thresholds find more to remove."""
+    options = {"quality": "1.0", "rounds": 2, "first_epochs": 1, "round_epochs": 1}
+    return method.laws("iterative_magnitude", METHODS["iterative_magnitude"], **options)
+
+
+def hysteresis_laws():
+    """Thresholds are found once, after a while of training."""
+    options = {"c": "0", "band": 0.0, "dense_epochs": 2, "surgery": 2, "epochs": 2, "nested": False}
+    return method.laws("dynamic_surgery", METHODS["dynamic_surgery"], **options)
+
+
+def regrowing_laws():
+    """Weights move by the last step's gradients."""
+    options = {"sparsity": 0.6, "every": 2, "epochs": 2, "nested": False, "reaches": 0.6}
+    return method.laws("sparse_training", METHODS["sparse_training"], **options)
+
+
 def steps_of_this_life(run, every):
     run.made = getattr(run, "made", 0) + 1
     return run.made % every or every
+
+
+def none_come(masks, drop, grow, fraction):
+    return {name: keep & (drop[name] > drop[name][keep].median()) for name, keep in masks.items()}
 
 
 def without(**entries):
@@ -224,6 +248,21 @@ MUTANTS = (
         "method nuclear",
         nuclear_laws,
         {SAME_BITS: {"steps of this life counted": instead(nuclear, "_since_last", steps_of_this_life)}},
+    ),
+    *bugs(
+        "method iterative_magnitude",
+        thinner_dropout_laws,
+        {SAME_BITS: {"dropout by the masks of untrained weights": instead(Run, "remember", computed_anew)}},
+    ),
+    *bugs(
+        "method dynamic_surgery",
+        hysteresis_laws,
+        {SAME_BITS: {"thresholds of untrained weights": instead(Run, "remember", computed_anew)}},
+    ),
+    *bugs(
+        "method sparse_training",
+        regrowing_laws,
+        {"the sparsity asked for is reached": {"weights go and none come": instead(sparse, "regrow", none_come)}},
     ),
     *bugs(
         "method surgery",

@@ -1,10 +1,13 @@
 """Best: the network of the epoch with the best validation accuracy, sought anew after a prune and in every phase."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from toy import Interrupted, dying_after
 
 from sapwood import checkpoint
+from sapwood.checks import tiny_task
 from sapwood.methods import METHOD_VERSIONS, METHODS
 from sapwood.run import start
 from sapwood.study.best import Best
@@ -153,3 +156,11 @@ def test_an_accuracy_from_before_a_prune_is_not_the_pruned_networks(trial, tmp_p
     assert ours["best network", "epoch"] == 12
     assert ours["best valid", "accuracy"] == each[12]
     assert ours["best test", "accuracy"] == ours["test", "accuracy"]
+
+
+def test_a_network_from_before_the_last_prune_is_not_the_best():
+    run = start(tiny_task())
+    run.round = 1
+    before = Best(0.9, 3, "0/0", dict(run.model.state_dict()))
+    assert list(before.measures(run)) == []
+    assert next(replace(before, stage="0/1").measures(run)).metric == "epoch"

@@ -5,10 +5,12 @@ from sapwood.criteria.activity import activity
 from sapwood.criteria.apoz import apoz
 from sapwood.criteria.inactive import inactive
 from sapwood.criteria.inactive_magnitude import inactive_magnitude
+from sapwood.criteria.lamp import lamp
 from sapwood.criteria.magnitude import magnitude
 from sapwood.criteria.mean_activation import mean_activation
 from sapwood.criteria.random_ import random_
 from sapwood.criteria.random_neuron import random_neuron
+from sapwood.criteria.snip import snip
 from sapwood.criterion import Criterion
 from sapwood.errors import picked
 
@@ -18,10 +20,12 @@ CRITERIA: dict[str, Criterion] = {
     "apoz": apoz,
     "inactive": inactive,
     "inactive_magnitude": inactive_magnitude,
+    "lamp": lamp,
     "magnitude": magnitude,
     "mean_activation": mean_activation,
     "random_": random_,
     "random_neuron": random_neuron,
+    "snip": snip,
 }
 
 

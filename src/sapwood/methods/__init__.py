@@ -2,31 +2,46 @@
 
 from collections.abc import Callable, Iterator
 
+from sapwood.methods.at_init import at_init
 from sapwood.methods.dense import dense
+from sapwood.methods.dynamic_surgery import dynamic_surgery
 from sapwood.methods.global_activation import global_activation
 from sapwood.methods.gradual_magnitude import gradual_magnitude
+from sapwood.methods.iterative_magnitude import iterative_magnitude
 from sapwood.methods.local_activation import local_activation
+from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
 from sapwood.methods.nuclear import nuclear
+from sapwood.methods.sparse_training import sparse_training
 from sapwood.train import Moment
 
 Method = Callable[..., Iterator[Moment]]  # method(run, **options)
 
 METHODS: dict[str, Method] = {
+    "at_init": at_init,
     "dense": dense,
+    "dynamic_surgery": dynamic_surgery,
     "global_activation": global_activation,
     "gradual_magnitude": gradual_magnitude,
+    "iterative_magnitude": iterative_magnitude,
     "local_activation": local_activation,
+    "lottery_ticket": lottery_ticket,
     "low_rank": low_rank,
     "nuclear": nuclear,
+    "sparse_training": sparse_training,
 }
 
 # Raised when a default or a meaning changes, so that old results are not taken for new ones.
 METHOD_VERSIONS: dict[str, int] = {
+    "at_init": 1,
     "dense": 2,
+    "dynamic_surgery": 1,
     "global_activation": 1,
     "gradual_magnitude": 1,
+    "iterative_magnitude": 1,
     "local_activation": 1,
+    "lottery_ticket": 1,
     "low_rank": 1,
     "nuclear": 1,
+    "sparse_training": 1,
 }

@@ -4,17 +4,18 @@
 
 Paper: Zhu & Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression",
 arXiv:1710.01878, 2017, equation 1. With dense_epochs, end=2, land=False it is the baseline M of Ganguli & Chong 2024.
-Differs: hidden layers only (their large networks prune all but the first); a removed weight does not come back.
+Differs: hidden layers only, unless `output` (their large networks prune all but the first); a removed weight does not
+come back.
 """
 
 from collections.abc import Iterator
 
-from sapwood import phases, schedule, select
-from sapwood.criteria.magnitude import magnitude
+from sapwood import criteria, phases, schedule
 from sapwood.criterion import score
 from sapwood.errors import InputError, refuse_unless
-from sapwood.observe import hidden
+from sapwood.observe import chosen, hidden
 from sapwood.run import Run
+from sapwood.scope import SCOPES, selected
 from sapwood.train import Moment, train
 
 
@@ -29,7 +30,9 @@ def gradual_magnitude(
     epochs: int = 40,
     power: float = 3.0,
     land: bool = True,
+    criterion: str = "magnitude",
     scope: str = "per_layer",
+    output: bool = False,
     dense_epochs: int = 0,
     target: float = 0.98,
     stop: str = "spikes",
@@ -37,13 +40,14 @@ def gradual_magnitude(
 ) -> Iterator[Moment]:
     """Prunes every `every` steps from epoch `begin` to epoch `end` of `epochs`, after up to `dense_epochs` without.
 
-    `scope`: each layer to the same sparsity ("per_layer"), or one ranking over all ("everywhere"). `land` makes the
-    last prune fall on `end` exactly. The dense phase ends by `target` and `stop`, the other takes all its epochs.
+    `scope`: each layer to the same sparsity ("per_layer"), to one that suits its shape ("er", "erk"), or one ranking
+    over all ("everywhere", for which `criterion` may be "lamp"). `land` makes the last prune fall on `end` exactly. The
+    dense phase ends by `target` and `stop`, the other takes all its epochs.
     """
-    refuse_unless("scope", scope, ("per_layer", "everywhere"))
+    refuse_unless("scope", scope, SCOPES)
     if not 0 <= begin <= end <= epochs:
         raise InputError(f"begin={begin}, end={end}, epochs={epochs}: need 0 <= begin <= end <= epochs")
-    layers, pick = hidden(run.model), select.per_layer if scope == "per_layer" else select.everywhere
+    judge, layers = criteria.named(criterion), list(chosen(run.model, None if output else hidden(run.model)))
     per_epoch = run.task.steps_per_epoch
     wanted = schedule.polynomial(
         round(begin * per_epoch), round(end * per_epoch), every, sparsity, initial=initial, power=power, land=land
@@ -53,6 +57,6 @@ def gradual_magnitude(
     for now in train(run, epochs=epochs):
         due = wanted(run.step - run.begun)
         if due is not None:
-            run.prune(pick(score(run.model, magnitude, only=layers), due, among=run.masks))
+            run.prune(selected(score(run.model, judge, only=layers), due, scope, among=run.masks))
         yield now
     yield from phases.retrain(run, epochs=retrain, target=target, stop=stop)

@@ -50,8 +50,8 @@ class Best:
         return Best(accuracy, moment.epoch, stage, weights)
 
     def measures(self, run: Run) -> Iterator[Measure]:
-        """Its epoch, and what it gets right; nothing when no accuracy was ever measured."""
-        if not self.weights:
+        """Its epoch, and what it gets right; nothing when no accuracy was measured, or none since the last prune."""
+        if not self.weights or not self.stage.endswith(f"/{run.round}"):
             return
         network = copy.deepcopy(run.model)
         network.load_state_dict(dict(self.weights))
