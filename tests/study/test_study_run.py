@@ -1,6 +1,7 @@
 """Running a trial: its files, resuming with the same bits, and what happens when something fails."""
 
 import fcntl
+import gc
 import json
 import os
 
@@ -11,7 +12,7 @@ from toy import Interrupted, dying_after, small
 from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.methods import METHOD_VERSIONS, METHODS
-from sapwood.run import start
+from sapwood.run import Run, start
 from sapwood.study import run as study_run
 from sapwood.study.final import as_used, final_measures
 from sapwood.study.rows import read_rows
@@ -375,3 +376,10 @@ def test_a_dense_trial_has_no_zeros(tmp_path):
     run_trial(Trial.make("dense", "mlp_digits", 0, epochs=1), tmp_path)
     assert values(tmp_path, "network", "sparsity", None) == [0.0]
     assert values(tmp_path, "prune", "sparsity") == []
+
+
+def test_a_trial_that_is_over_leaves_nothing_behind(tmp_path):
+    gc.collect()
+    before = {id(each) for each in gc.get_objects() if type(each) is Run}  # other tests may hold some
+    run_into(tmp_path, small())
+    assert not [each for each in gc.get_objects() if type(each) is Run and id(each) not in before]

@@ -6,6 +6,7 @@ done               when it is over                                failed        
 kept               instead of `done`, when only its rows were restored (`study.kept`): over, but without weights
 """
 
+import gc
 import json
 import os
 import traceback
@@ -64,7 +65,12 @@ def ignore(progress: Progress) -> None:
 
 def run_into(results: Path, trial: Trial, tell: Tell = ignore, *, device: str = "cpu") -> None:
     """`run_trial` in the folder named after the trial's id: the job that pools are given, with `results` filled in."""
-    run_trial(trial, results / trial.id, device=device, tell=tell)
+    try:
+        run_trial(trial, results / trial.id, device=device, tell=tell)
+    finally:
+        # Runs, records and hooks refer to each other, and Python's collector, which counts objects and not bytes, would
+        # let data sets and networks of many trials gather.
+        gc.collect()
 
 
 def run_trial(
