@@ -91,10 +91,10 @@ def _say_what_is_kept(done: list[Path]) -> None:
 
 
 def _time_taken(folders: list[Path], here: float, workers: int) -> str:
-    """What the trials that are over have taken, in whatever sessions, and what this one has."""
+    """What the trials that are over have taken, however often they were resumed, and what this command has."""
     seconds = [sums(folder)["seconds"] for folder in folders if over(folder)]
-    session = f"this command took {_duration(here)} with {workers} {'worker' if workers == 1 else 'workers'}"
-    return f"{len(seconds)} trials, {_duration(sum(seconds))} of computing; {session}"
+    command = f"this command took {_duration(here)} with {workers} {'worker' if workers == 1 else 'workers'}"
+    return f"{len(seconds)} trials, {_duration(sum(seconds))} of computing; {command}"
 
 
 def _duration(seconds: float) -> str:
