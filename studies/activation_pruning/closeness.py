@@ -15,6 +15,7 @@ from sapwood.study.table import Table
 
 from .found import LAYERS, Seeds, course
 
+LIKE, RANDOM = "V neurons", "V random neurons"  # what is compared with, and the yardstick
 QUANTITIES = ("nuclear", "effective_rank", "stable_rank")
 
 

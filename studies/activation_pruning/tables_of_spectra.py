@@ -3,13 +3,11 @@
 from sapwood.study.grid import NOTHING, Grid
 from sapwood.study.table import Table
 
-from .closeness import QUANTITIES, distance
+from .closeness import LIKE, QUANTITIES, RANDOM, distance
 from .found import LAYERS, accuracy, at_end, minus, over, summed_up, told, zeros
 from .rows import CHANNELS, K_DENSE, PENALTIES, PRUNING, V_DENSE
 from .shrinking import shrunk
 from .tables_of_controls import show
-
-LIKE, RANDOM = "V neurons", "V random neurons"
 
 
 def spectra(rows: Table) -> Grid:

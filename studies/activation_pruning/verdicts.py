@@ -12,7 +12,7 @@ from sapwood.study.study import Finding
 from sapwood.study.table import Table
 
 from .claims import CLAIMS
-from .closeness import distance
+from .closeness import LIKE, RANDOM, distance
 from .found import Seeds, accuracy, at_end, minus, over, summed_up, told, total_rank, zeros
 from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, PENALTIES, PRUNED
 from .tables_of_paper import judged
@@ -21,7 +21,6 @@ from .words import Pairs, count, difference, finding, sentence
 SCOPES = {"L1": ("G1", "G5"), "L2": ("G2", "G6"), "L3": ("G3", "G7"), "L4": ("G4", "G8")}  # local: the same, global
 PRODUCT = {"G3": "G1", "G4": "G2", "G7": "G5", "G8": "G6", "L3": "L1", "L4": "L2"}  # Neurons & Weights: Neurons
 AGAINST_MAGNITUDE = (("L1", "M"), ("L3", "M"), ("G1", "C magnitude"), ("G3", "C magnitude"))
-LIKE, RANDOM = "V neurons", "V random neurons"
 UNEXPLAINED = 5.0  # points of zeros: the tolerance of the share of zeros after retraining
 NUCLEAR_CLAIM = "Pruning by activity is equivalent to a (weighted) nuclear-norm penalty (section 5.6)"
 NUCLEAR = {"closer": "By this measure it is like one", "further": "By this measure it is not like one"}

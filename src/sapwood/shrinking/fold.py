@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sapwood.measure.untouched import untouched
-from sapwood.shrinking.cut import Keep
+from sapwood.shrinking.cut import Keep, leaving
 from sapwood.shrinking.graph import Graph, exported, line, named, named_tensors, op_of
 from sapwood.shrinking.sites import Site, Slot
 
@@ -127,7 +127,7 @@ def _shifts(
     shifts: dict[str, Tensor] = {}
     for site in (site for site in sites if site.name in kept):
         for slot in site.at("reads"):
-            gone = (slot.unit_of >= 0) & ~kept[site.name][slot.unit_of.clamp(min=0)]
+            gone = leaving(slot, kept[site.name])
             w_OI, seen = tensors[slot.tensor].detach(), readers.get(slot.tensor, [])
             gone &= _used(w_OI, slot.dim)
             if bool(gone.any()) and seen and seen[0].bias is not None and not seen[0].blocked:

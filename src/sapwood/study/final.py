@@ -37,7 +37,7 @@ def final_measures(run: Run) -> Iterator[Measure]:
     for split in ("train", "valid", "test"):
         yield from _quality(run, network, split)
     yield from (Measure("network", metric, float(value)) for metric, value in _size(run, network).items())
-    yield from (Measure("network", metric, float(value)) for metric, value in _shape(network).items())
+    yield from (Measure("network", metric, float(value)) for metric, value in shape(network).items())
     yield from (Measure("note", name, float(value)) for name, value in sorted(run.memory.get("notes", {}).items()))
 
 
@@ -82,7 +82,7 @@ def _size(run: Run, network: nn.Module) -> dict[str, float]:
     } | {each.name: getattr(sizes, each.name) for each in fields(Compression) if each.name != "measured"}
 
 
-def _shape(network: nn.Module) -> dict[str, float]:
+def shape(network: nn.Module) -> dict[str, float]:
     """The ranks and the like of each hidden layer, numbered from 1: rank_1, rank_2, ..."""
     names = _hidden(network)
     rows = spectrum(network, only=names) if names else ()

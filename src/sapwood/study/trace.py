@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from sapwood.measure.spectrum import singular_values, spectrum
+from sapwood.measure.spectrum import singular_values
 from sapwood.observe import chosen, hidden
 from sapwood.run import Run
-from sapwood.study.final import SPECTRUM, Measure
+from sapwood.study.final import Measure, shape
 
 
 class Trace(NamedTuple):
@@ -19,9 +19,8 @@ class Trace(NamedTuple):
 
 
 def _shapes(run: Run) -> Iterator[Measure]:
-    """Every kind of rank and the nuclear norm of each hidden layer, numbered from 1."""
-    for i, row in enumerate(spectrum(run.model, only=hidden(run.model)), start=1):
-        yield from (Measure("network", f"{metric}_{i}", float(getattr(row, its))) for metric, its in SPECTRUM.items())
+    """Every kind of rank and the nuclear norm of each hidden layer, as at the end of a trial."""
+    yield from (Measure("network", metric, float(value)) for metric, value in shape(run.model).items())
 
 
 def _spectra(run: Run, masks: Mapping[str, Tensor]) -> Iterator[Measure]:

@@ -7,25 +7,16 @@ network it says what a network of that size reaches without having been larger.
 *Paper:* none; the control that Ganguli, Chong 2024, "Activation-Based Pruning of Neural Networks", does not have.
 """
 
+from dataclasses import replace
 from functools import partial
 
-from torch.optim import SGD
-
-from sapwood.data import fashion_mnist
 from sapwood.models.mlp import mlp
 from sapwood.task import Task
-from sapwood.tasks.split import split
+from sapwood.tasks.mlp_fashion import mlp_fashion
 
 WIDTHS = (784, 107, 72, 36, 18, 10)
 
 
 def mlp_fashion_narrow() -> Task:
     """The paper's data and recipe on a narrower network."""
-    return Task(
-        "mlp_fashion_narrow",
-        model=partial(mlp, *WIDTHS),
-        data=split(fashion_mnist.load(), valid=6_000),
-        optimizer=partial(SGD, lr=0.01),
-        batch_size=32,
-        classes=10,
-    )
+    return replace(mlp_fashion(), name="mlp_fashion_narrow", model=partial(mlp, *WIDTHS))

@@ -3,24 +3,15 @@
 For the smallest scale of a study that compares the two widths. Its numbers say nothing about any paper.
 """
 
+from dataclasses import replace
 from functools import partial
 
-from torch.optim import SGD
-
-from sapwood.data import fashion_mnist
 from sapwood.models.mlp import mlp
 from sapwood.task import Task
 from sapwood.tasks.mlp_fashion_narrow import WIDTHS
-from sapwood.tasks.split import first, split
+from sapwood.tasks.mlp_fashion_smoke import mlp_fashion_smoke
 
 
 def mlp_fashion_smoke_narrow() -> Task:
     """The narrower network on little data."""
-    return Task(
-        "mlp_fashion_smoke_narrow",
-        model=partial(mlp, *WIDTHS),
-        data=split(first(fashion_mnist.load(), train=6_000, test=1_000), valid=600),
-        optimizer=partial(SGD, lr=0.1),
-        batch_size=32,
-        classes=10,
-    )
+    return replace(mlp_fashion_smoke(), name="mlp_fashion_smoke_narrow", model=partial(mlp, *WIDTHS))
