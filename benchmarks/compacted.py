@@ -1,7 +1,7 @@
 """Compacted: how large and how fast pruned networks of the paper's study are once their dead neurons are taken out.
 
-Reads the trained networks of `sapwood run activation_pruning --scale paper` in a results folder. Nothing else should run
-meanwhile. Time: the compacted network beside the pruned one of full shape, interleaved, one thread, batch 256.
+Reads the trained networks of `sapwood run activation_pruning --scale paper` in a results folder; run it with nothing
+beside it. Time: the compacted network over the pruned one of full shape, interleaved, one thread, batch 256.
 """
 
 import argparse
