@@ -50,3 +50,21 @@ def test_a_mask_that_does_not_fit_is_refused_and_nothing_changes(mask, says):
     with pytest.raises(InputError, match=says):
         masks.apply_(weights, mask)
     assert weights["w"].sum() == 4
+
+
+@pytest.mark.parametrize("shape", [(6,), (4, 6), (4, 3, 2, 2), (1, 6)])
+@pytest.mark.parametrize("dims", [(), (0,), (1,), (0, 1), (1, 2, 3)], ids=str)
+def test_a_thin_mask_broadcasts_to_the_whole_one(shape, dims):
+    """One entry along every dimension in which the mask says the same throughout."""
+    dims = [dim for dim in dims if dim < len(shape)]
+    one = [1 if dim in dims else size for dim, size in enumerate(shape)]
+    keep = (torch.arange(torch.tensor(one).prod()) % 5 < 2).view(one).expand(shape).clone()
+    thin = masks.thin(keep)
+    assert torch.equal(thin.expand_as(keep), keep)
+    assert all(thin.shape[dim] == 1 for dim in dims)
+
+
+def test_a_mask_without_a_pattern_stays_as_it_is():
+    keep = torch.eye(4, dtype=torch.bool)
+    assert torch.equal(masks.thin(keep), keep)
+    assert masks.thin(torch.ones(4, 4, dtype=torch.bool)).numel() == 1

@@ -30,7 +30,7 @@ class Held:
         self._optimizer = optimizer
         self._weights: list[Tensor] = [parameters[name] for name in masks]
         # Multiplying by a float mask is several times faster than filling by a bool one.
-        self._factors = [self.masks[n].to(parameters[n].dtype) for n in masks]
+        self._factors = [mask.thin(self.masks[n]).to(parameters[n].dtype) for n in masks]
         mask.apply_(parameters, self.masks)
         self._enforce()
         self._hook = optimizer.register_step_post_hook(lambda *_: self._enforce())

@@ -50,6 +50,18 @@ def validate(masks: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> N
             )
 
 
+def thin(keep: Tensor) -> Tensor:
+    """The smallest tensor that broadcasts to `keep`: one entry for each neuron or filter where whole ones are removed.
+
+    A step of training reads its masks from memory, and whole units are what is mostly pruned.
+    """
+    for dim in range(keep.dim()):
+        first = keep.narrow(dim, 0, 1)
+        if keep.shape[dim] > 1 and torch.equal(keep, first.expand_as(keep)):
+            keep = first
+    return keep.contiguous()
+
+
 @torch.no_grad()
 def apply_(parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
     """Set every masked-out entry to exactly 0, in place; NaN and infinite entries too."""

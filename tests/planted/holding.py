@@ -116,6 +116,7 @@ MUTANTS = (
             "pruned weights are exactly 0 after every step": {
                 "gradients masked, weights not": instead(keeping, "Held", GradientsOnly),
                 "the mask dropped after one step": instead(keeping, "Held", FirstStepOnly),
+                "the first neuron's mask for all": instead(masks, "thin", lambda keep: keep[:1]),
             },
             "pruned weights have no optimiser state after any step": {
                 "momentum of removed weights forgotten about": instead(keeping, "Held", WeightsOnly)

@@ -37,8 +37,11 @@ def laws(name: str, make: MakeOptimizer) -> Laws:
 
 
 def _mask(model: nn.Module, seed: int = 0, density: float = 0.4) -> Masks:
+    """In turn: single weights, whole neurons, whole inputs."""
     luck = torch.Generator().manual_seed(seed)
-    return {n: torch.rand(p.shape, generator=luck) < density for n, p in model.named_parameters() if p.dim() > 1}
+    drawn = {n: torch.rand(p.shape, generator=luck) < density for n, p in model.named_parameters() if p.dim() > 1}
+    whole = (lambda keep: keep, lambda keep: keep[:, :1], lambda keep: keep[:1])
+    return {n: whole[at % 3](keep).expand_as(keep).clone() for at, (n, keep) in enumerate(drawn.items())}
 
 
 def _steps(model: nn.Module, optimizer: Optimizer, steps: int) -> None:
