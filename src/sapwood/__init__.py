@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from sapwood.observe import Sight, Statistic, hidden, observe, observing, prunable
     from sapwood.run import Run, start
     from sapwood.shrinking.shrink import Shrunk, compact, shrink
-    from sapwood.shrinking.sites import Site, Slot, couplings, sites
+    from sapwood.shrinking.site import Site, Slot
+    from sapwood.shrinking.sites import couplings, sites
     from sapwood.statistics import STATISTICS
     from sapwood.task import Batch, Data, Task
     from sapwood.tasks import TASKS
@@ -77,8 +78,8 @@ _HOME = {  # public name -> the module it lives in; a public name that is not he
     "Run": "sapwood.run",
     "Shrunk": "sapwood.shrinking.shrink",
     "Sight": "sapwood.observe",
-    "Site": "sapwood.shrinking.sites",
-    "Slot": "sapwood.shrinking.sites",
+    "Site": "sapwood.shrinking.site",
+    "Slot": "sapwood.shrinking.site",
     "Statistic": "sapwood.observe",
     "Task": "sapwood.task",
     "compact": "sapwood.shrinking.shrink",

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from sapwood.errors import InputError
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.resize import resize_
-from sapwood.shrinking.sites import Site, Slot
+from sapwood.shrinking.site import Site, Slot
 
 Keep = Mapping[str, Tensor]  # {site name: bool [units]}
 Positions = dict[str, dict[int, Tensor]]  # {tensor name: {dimension: bool [size], True stays}}

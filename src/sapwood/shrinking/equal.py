@@ -14,7 +14,7 @@ from sapwood.measure.untouched import untouched
 from sapwood.shrinking.cut import Keep, Positions, leaving
 from sapwood.shrinking.graph import Example, as_tuple, exported, line, named_tensors, of_torch, op_of, traced
 from sapwood.shrinking.rules.ids import Weight, thin
-from sapwood.shrinking.sites import Site
+from sapwood.shrinking.site import Site
 
 MOST = 1e-9  # relative; rounding in float64 stays far below, a wrong slice far above
 SIZED = {"view", "reshape", "unflatten", "expand", "split", "split_with_sizes", "chunk", "slice", "narrow", "repeat"}

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from sapwood.measure.untouched import untouched
 from sapwood.shrinking.cut import Keep, leaving
 from sapwood.shrinking.graph import Graph, exported, line, named, named_tensors, op_of
-from sapwood.shrinking.sites import Site, Slot
+from sapwood.shrinking.site import Site, Slot
 
 LAST = "one unit of a site must stay"
 

@@ -8,6 +8,7 @@ import operator
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def as_tuple(example: Example) -> tuple[Any, ...]:
 def exported(model: nn.Module, example: Example) -> Graph:
     """The model's graph for inputs of the example's shapes. Nothing about the model changes."""
     try:
-        with untouched(model), warnings.catch_warnings():
+        with untouched(model), warnings.catch_warnings(), _written_out():
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
             program = torch.export.export(model, as_tuple(example), strict=False)
     except Exception as error:  # whatever stops it, the remedy is the same
@@ -78,7 +79,19 @@ def exported(model: nn.Module, example: Example) -> Graph:
     return _graph(model, program)
 
 
+@contextmanager
+def _written_out() -> Iterator[None]:
+    """Attention as the operators it consists of, not as torch's one operator for whole layers in evaluation."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
 def _graph(model: nn.Module, program: ExportedProgram) -> Graph:
+    program.graph_module.graph.eliminate_dead_code()  # what nobody uses, as weights of attention, couples nothing
     first: dict[int, str] = {}
     for name, tensor in named_tensors(model):
         first.setdefault(id(tensor), name)
@@ -99,9 +112,9 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers(remove_duplicate=False)
 
 
-def traced(graph: Graph) -> Traced:
+def traced(graph: Graph, ties: Ties | None = None) -> Traced:
     """Run the graph on ids: afterwards the ties know who lives and dies together."""
-    ties = Ties()
+    ties = ties or Ties()
     values: dict[fx.Node, Any] = {}
     weights: dict[str, Weight] = {}
     for node in graph.module.graph.nodes:
@@ -113,7 +126,6 @@ def traced(graph: Graph) -> Traced:
             _pin_all(ties, [values[part] for part in node.all_input_nodes], "it is the network's answer")
         else:
             values[node] = nobody(torch.Size(), which=CONSTANT)
-    ties.settle()
     return Traced(ties, weights, values)
 
 

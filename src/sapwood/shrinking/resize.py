@@ -6,12 +6,21 @@ from typing import Any
 from torch import nn
 
 from sapwood.errors import InputError
+from sapwood.shrinking.computed import owner, recompute_
+from sapwood.shrinking.narrow import narrowed_
+from sapwood.shrinking.resize_recurrent import RESIZE_RECURRENT
+
+
+def knows(module: nn.Module) -> bool:
+    """Whether the attributes of this kind of module follow from its tensors."""
+    return any(isinstance(module, kind) for kind in RESIZE)
 
 
 def resize_(model: nn.Module, changed: Iterable[str]) -> None:
     """Make the attributes of every module agree with its tensors, some of which have changed shape."""
-    for name in dict.fromkeys(tensor.rpartition(".")[0] for tensor in changed):
+    for name in dict.fromkeys(owner(tensor) for tensor in changed):
         module = model.get_submodule(name)
+        recompute_(module)
         rule = next((rule for kind, rule in RESIZE.items() if isinstance(module, kind)), None)
         if rule is not None:
             rule(module)
@@ -61,5 +70,7 @@ RESIZE: dict[type | tuple[type, ...], Callable[[Any], None]] = {
     (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d): _norm,
     nn.Embedding: _embedding,
     nn.PReLU: _prelu,
+    nn.MultiheadAttention: narrowed_,
     (nn.ParameterList, nn.ParameterDict): lambda module: None,
+    **RESIZE_RECURRENT,
 }

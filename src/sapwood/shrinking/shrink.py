@@ -18,9 +18,10 @@ from sapwood import masks as mask
 from sapwood.errors import InputError, refuse_unless, unknown
 from sapwood.shrinking.cut import Keep, cut_, positions
 from sapwood.shrinking.equal import gated, inputs, prove
+from sapwood.shrinking.fit import Attributes, fitted, set_
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
 from sapwood.shrinking.graph import Example, named_tensors
-from sapwood.shrinking.sites import Site
+from sapwood.shrinking.site import Site
 from sapwood.shrinking.sites import sites as sites_of
 
 Removed = Literal["gated", "folded"]
@@ -58,17 +59,19 @@ def shrink(
     keep, shifts, staying = dict(keep), dict[str, Tensor](), tuple[Staying, ...]()
     if removed == "folded":
         keep, shifts, staying = folding(deepcopy(model).double(), sites, keep, inputs(example))
-    places = positions(sites, keep)
+    places, attributes = positions(sites, keep), _attributes(model, sites, keep, example)
     proven = None
     if check:
         reference = gated(model, sites, keep) if removed == "gated" else deepcopy(model).double()
         trial = deepcopy(model).double()
         _add_(trial, shifts)
         cut_(trial, places)
+        set_(trial, attributes)
         proven = prove(model, reference, trial, places, example)
     small, memory = deepcopy((model, optimizer))
     _add_(small, shifts)
     cut_(small, places, memory)
+    set_(small, attributes)
     return Shrunk(small, memory, staying, proven)
 
 
@@ -97,6 +100,12 @@ def compact(
         last |= {stays.site: stays for stays in found.staying if stays.because == LAST}
         if sum(tensor.numel() for _, tensor in named_tensors(small)) == size:
             return Shrunk(small, memory, tuple(dict.fromkeys((*last.values(), *found.staying))), worst)
+
+
+def _attributes(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
+    """What the model's own modules must know of their new size; nothing where no size could be written down."""
+    asked = any(site.asked and not bool(keep[site.name].all()) for site in sites if site.name in keep)
+    return fitted(model, sites, keep, example) if asked else {}
 
 
 @torch.no_grad()

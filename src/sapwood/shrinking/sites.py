@@ -1,182 +1,98 @@
-"""Sites: which units of a network live and die together, and every place that must change when they go."""
+"""Sites: finding them in a network, by running its exported graph on ids instead of numbers, and by trying."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+import re
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sapwood.shrinking.graph import Example, Traced, exported, traced
-from sapwood.shrinking.rules.ids import thin
-
-Role = Literal["makes", "reads", "holds"]
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One dimension of one tensor on which a site's units sit.
-
-    unit_of[p] is the unit at position p along `dim`, or -1 where another site (or nothing removable) sits. A flattened
-    16x5x5 feature map gives a Linear a slot of 400 positions over 16 units. `role`: a contraction *makes* units here
-    (rows of a Linear, columns of a transposed convolution) or *reads* them; biases, normalisations, depthwise filters
-    *hold* numbers for each unit.
-    """
-
-    tensor: str  # the parameter's or buffer's name; of several names of one tensor, its first
-    dim: int
-    unit_of: Tensor  # int64 [size of dim]
-    role: Role
-
-
-@dataclass(frozen=True)
-class Site:
-    """Units that can be removed one by one, and every place that must then change.
-
-    A residual stream is one site with many slots; so is a depthwise chain.
-    """
-
-    name: str  # the module that first makes the units; "conv#2" where a module makes the units of several sites
-    units: int
-    slots: tuple[Slot, ...]
-    steady: Tensor  # bool [units]: nothing but the unit's own incoming weights feeds it; without them it is constant
-
-    def at(self, role: Role) -> Iterator[Slot]:
-        """The slots of one role."""
-        return (slot for slot in self.slots if slot.role == role)
-
-
-@dataclass(frozen=True)
-class Pinned:
-    """Units that cannot be removed: how many of those a module makes, and which operator says so, where."""
-
-    name: str
-    units: int
-    because: str
-
-
-@dataclass(frozen=True)
-class Couplings:
-    """All that the analysis of a network found."""
-
-    sites: tuple[Site, ...]
-    pinned: tuple[Pinned, ...]
+from sapwood.errors import InputError
+from sapwood.shrinking.fit import fitted
+from sapwood.shrinking.graph import Example, Graph, Traced, exported, traced
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.site import Couplings, Pinned, Site, grouped, module_of, told_apart
 
 
 def sites(model: nn.Module, example: Example) -> tuple[Site, ...]:
     """The sites of a network, in the order in which their units are made.
 
-    Found by running the exported graph on ids instead of numbers. Sizes come from the example; one sample is enough.
-    Units that some operator cannot lose are in no site: `couplings` says which and why. The model is left as it was.
+    Sizes come from the example; one sample is enough. Units that some operator cannot lose are in no site: `couplings`
+    says which and why. Two sites may sit on one dimension, as heads and what is inside of each; a position goes with
+    any of its units. The model is left as it was.
     """
     return couplings(model, example).sites
 
 
 def couplings(model: nn.Module, example: Example) -> Couplings:
     """The sites, and what is pinned with its reasons."""
-    return grouped(traced(exported(model, example)))
+    graph = exported(model, example)
+    found = [grouped(run) for run in _runs(graph)]
+    wanted = _distinct([site for run in found for site in run.sites])
+    able, unable = _tried(model, wanted, example)
+    heads = {module_of(slot.tensor) for site in able if site not in found[0].sites for slot in site.at("makes")}
+    return Couplings(told_apart(able), (*(pin for pin in found[0].pinned if pin.name not in heads), *unable))
 
 
-@dataclass(frozen=True)
-class _Block:
-    """The ids along one dimension of one tensor."""
-
-    tensor: str
-    dim: int
-    ids: Tensor
-    made: int
-    read: bool
-
-    @property
-    def role(self) -> Role:
-        return "makes" if self.made else "reads" if self.read else "holds"
+def _runs(graph: Graph) -> Iterator[Traced]:
+    """The graph run on ids. A first run looks for heads; then units lie inside of heads, then heads are units."""
+    first = traced(graph, Ties(heads=True))
+    if not first.ties.unsure:
+        yield first
+        return
+    known = first.ties.known()
+    yield traced(graph, Ties(known))
+    if first.ties.heads:
+        yield traced(graph, Ties(first.ties.known_with_heads()))
 
 
-def grouped(found: Traced) -> Couplings:
-    """Units with the same places form a site; what has a reason to stay is told apart."""
-    ties, blocks = found.ties, _blocks(found)
-    for block in blocks:
-        if block.made and block.read:
-            ties.pin(block.ids, f"{block.tensor} makes it and reads it by the same dimension")
-    why = ties.why()
-    makers = sorted((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
-    free = {int(root) for block in makers for root in ties.root(block.ids)[why[block.ids] == 0]}
-    at: dict[int, set[int]] = {root: set() for root in free}
-    for number, block in enumerate(blocks):
-        for root in set(ties.root(block.ids).tolist()) & free:
-            at[root].add(number)
-    classes: dict[tuple[int, ...], list[int]] = {}
-    for root in _in_order(ties.root(block.ids) for block in makers):
-        if root in at:
-            classes.setdefault(tuple(sorted(at[root])), []).append(root)
-    several = {places: roots for places, roots in classes.items() if len(roots) > 1}
-    sites = [_site(found, [blocks[n] for n in places], roots) for places, roots in several.items()]
-    alone = {root for roots in classes.values() if len(roots) == 1 for root in roots}
-    return Couplings(_told_apart(sites), tuple(_pinned(found, makers, alone)))
+def _distinct(sites: Sequence[Site]) -> list[Site]:
+    """Without those that another run has found before."""
+    first: dict[object, Site] = {}
+    for site in sites:
+        first.setdefault(frozenset((s.tensor, s.dim, s.unit_of.numpy().tobytes()) for s in site.slots), site)
+    return list(first.values())
 
 
-def _blocks(found: Traced) -> list[_Block]:
-    return [
-        _Block(name, dim, ids, found.ties.made(ids), found.ties.read(ids))
-        for name, weight in found.weights.items()
-        for dim, layer in enumerate(weight.layers)
-        for ids in [layer[tuple(slice(None) if d == dim else 0 for d in range(layer.dim()))]]
-    ]
+def _tried(model: nn.Module, wanted: Sequence[Site], example: Example) -> tuple[list[Site], list[Pinned]]:
+    """Those without which the model's own code still runs, and the others with what it says."""
+    named = told_apart(wanted)
+    why = _misfits(model, [site for site in named if site.asked], example)
+    able = [site for site, name in zip(wanted, named, strict=True) if name.name not in why]
+    return able, [Pinned(site.name, site.units, why[site.name]) for site in named if site.name in why]
 
 
-def _in_order(ids: Iterator[Tensor]) -> list[int]:
-    return list(dict.fromkeys(root for block in ids for root in block.tolist()))
+def _misfits(model: nn.Module, asked: Sequence[Site], example: Example) -> dict[str, str]:
+    """{site: why the smaller model would not run}. All at once; else one of each kind, then one after another."""
+    if _misfit(model, asked, example) is None:
+        return {}
+    why = dict[str, str]()
+    for alike in _kinds(asked):
+        because = _misfit(model, alike[:1], example)
+        why |= {} if because is None else {site.name: because for site in alike}
+    able = [site for site in asked if site.name not in why]
+    if _misfit(model, able, example) is None:
+        return why
+    together: list[Site] = []
+    for site in able:
+        because = _misfit(model, [*together, site], example)
+        if because is None:
+            together.append(site)
+        else:
+            why[site.name] = because
+    return why
 
 
-def _site(found: Traced, blocks: list[_Block], roots: list[int]) -> Site:
-    ties = found.ties
-    unit = torch.full((int(max(roots)) + 1,), -1)
-    unit[roots] = torch.arange(len(roots))
-    slots = []
-    for block in blocks:
-        root = ties.root(block.ids)
-        known = root < len(unit)
-        slots.append(
-            Slot(block.tensor, block.dim, torch.where(known, unit[root.clamp(max=len(unit) - 1)], -1), block.role)
-        )
-    first = min((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
-    return Site(_module(first.tensor), len(roots), tuple(slots), ~ties.mixed()[torch.tensor(roots)])
+def _kinds(asked: Sequence[Site]) -> list[list[Site]]:
+    """Sites whose names differ in numbers only, as those of layers do."""
+    kinds: dict[str, list[Site]] = {}
+    for site in asked:
+        kinds.setdefault(f"{re.sub('[0-9]+', '', site.name)} {len(site.slots)}", []).append(site)
+    return list(kinds.values())
 
 
-def _module(tensor: str) -> str:
-    return tensor.removesuffix(".weight") or tensor
-
-
-def _told_apart(sites: list[Site]) -> tuple[Site, ...]:
-    """Sites of one module get numbers."""
-    names = [site.name for site in sites]
-    return tuple(
-        site if names.count(site.name) == 1 else Site(
-            f"{site.name}#{names[: number + 1].count(site.name)}", site.units, site.slots, site.steady
-        )
-        for number, site in enumerate(sites)
-    )  # fmt: skip
-
-
-def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pinned]:
-    ties, why = found.ties, found.ties.why()
-    for block in makers:
-        for number, count in zip(
-            *(part.tolist() for part in torch.unique(why[block.ids], return_counts=True)), strict=True
-        ):
-            if number:
-                yield Pinned(_module(block.tensor), count, ties.reasons[number])
-        lone = sum(root in alone for root in ties.root(block.ids).tolist())
-        if lone:
-            yield Pinned(_module(block.tensor), lone, "nothing else sits where it does, and one unit must stay")
-    yield from _never_reached(found, why)
-
-
-def _never_reached(found: Traced, why: Tensor) -> Iterator[Pinned]:
-    """Weights that no rule knows as such: of recurrent layers, computed ones."""
-    made = {block.tensor for block in _blocks(found) if block.made}
-    for name, weight in found.weights.items():
-        if name not in made and len(weight.shape) > 1:
-            numbers = why[thin(weight.layers[0]).flatten()]
-            if bool(numbers.all()):
-                yield Pinned(_module(name), len(numbers), found.ties.reasons[int(numbers[0])])
+def _misfit(model: nn.Module, sites: Sequence[Site], example: Example) -> str | None:
+    try:
+        fitted(model, sites, {site.name: torch.arange(site.units) % 2 == 0 for site in sites}, example)
+    except InputError as error:
+        return str(error)
+    return None

@@ -9,7 +9,17 @@ from typing import Any
 
 import torch
 
-from sapwood.shrinking.rules import contraction, convolution, elementwise, movement, normalisation, pooling
+from sapwood.shrinking.rules import (
+    attention,
+    contraction,
+    convolution,
+    elementwise,
+    movement,
+    normalisation,
+    pooling,
+    recurrent,
+    weight_norm,
+)
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.ids import Ties
 
@@ -18,9 +28,12 @@ RULES: dict[str, Rule] = {
     **elementwise.RULES,
     **movement.RULES,
     **contraction.RULES,
+    **attention.RULES,
     **convolution.RULES,
     **normalisation.RULES,
     **pooling.RULES,
+    **recurrent.RULES,
+    **weight_norm.RULES,
 }
 
 

@@ -37,6 +37,11 @@ class Call:
         """A reason that names this operator and its line."""
         return f"aten.{self.op} {text} ({self.where})"
 
+    @property
+    def name(self) -> str:
+        """The operator and its line."""
+        return f"aten.{self.op} ({self.where})"
+
     def plain(self, ties: Ties, value: Value) -> Tensor:
         """A value as an activation: of a parameter the ids of its last changing dimension, the others stay."""
         if isinstance(value, Tensor):

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, pinned
+from sapwood.shrinking.rules.elementwise import join
 from sapwood.shrinking.rules.ids import Ties, Weight, along, nobody, varied
 
 
@@ -32,17 +34,51 @@ def linear(ties: Ties, call: Call) -> Any:
 
 
 def product(ties: Ties, call: Call) -> Any:
-    """x W of an activation and a matrix of parameters, such as a transposed weight used twice."""
-    left, right = call.given.get("mat1", call.given.get("self")), call.given.get("mat2", call.given.get("other"))
+    """x W of an activation and a matrix of parameters, such as a weight used twice, or of two activations."""
+    left, right = (call.given[name] for name in _operands(call))
+    if isinstance(left, Tensor) and isinstance(right, Tensor) and min(left.dim(), right.dim()) > 1:
+        return _added(ties, call, multiplied(ties, call, ties.now(left), ties.now(right)))
     if isinstance(left, Weight) or not isinstance(right, Weight) or len(right.shape) != 2:
         return pinned(
-            ties, call, "multiplies activations with each other; a rule for that goes into "
+            ties, call, "multiplies parameters or vectors so that a rule for it would have to go into "
             "src/sapwood/shrinking/rules/contraction.py"
         )  # fmt: skip
     rows = contracted(ties, call, ties.now(left), left.dim() - 1, right, reads=0, makes=1)
     if call.op == "addmm":
         call.hold(ties, rows, "self")
     return ties.now(rows.expand(call.shape))
+
+
+def _operands(call: Call) -> tuple[str, str]:
+    """The names of the two factors in the operator's signature."""
+    pairs = (("batch1", "batch2"), ("mat1", "mat2"), ("self", "mat2"), ("self", "other"))
+    return next(pair for pair in pairs if set(pair) <= set(call.given))
+
+
+def _added(ties: Ties, call: Call, out: Tensor) -> Tensor:
+    """What addmm and baddbmm add to the product."""
+    if not call.op.startswith(("addmm", "baddbmm")):
+        return out
+    return join(ties, call, out, ties.now(call.plain(ties, call["self"]))).expand(call.shape)
+
+
+def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor) -> Tensor:
+    """[.., L, K] times [.., K, M]. Units along K would be multiplied with each other, which no weight could undo.
+
+    Matrices of one place, heads, live and die together: what lies along the places is tied.
+    """
+    places = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])  # type: ignore[no-untyped-call]
+    new = ties.placed(left, right, torch.Size((*places, left.shape[-2], right.shape[-1])))
+    if not ties.looking and (left.dim() - 1 in varied(left) or right.dim() - 2 in varied(right)):
+        for ids in (left, right):
+            ties.pin(ids, call.because("multiplies units with each other"))
+    ties.mix(left)
+    ties.mix(right)
+    rows, columns = left.narrow(-1, 0, 1), right.narrow(-2, 0, 1)
+    if not ties.looking:
+        return ties.now(join(ties, call, rows, columns))
+    across = columns if columns.dim() - 1 in varied(columns) else rows if rows.dim() - 2 in varied(rows) else new
+    return across.expand(new.shape)
 
 
 def embedding(ties: Ties, call: Call) -> Any:
@@ -52,4 +88,4 @@ def embedding(ties: Ties, call: Call) -> Any:
     return ties.now(rows.expand(call.shape))
 
 
-RULES = {"linear": linear, "embedding": embedding} | dict.fromkeys(("mm", "addmm", "matmul"), product)
+RULES = {"linear": linear, "embedding": embedding} | dict.fromkeys(("mm", "addmm", "matmul", "bmm", "baddbmm"), product)

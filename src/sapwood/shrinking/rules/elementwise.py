@@ -20,19 +20,22 @@ def elementwise(ties: Ties, call: Call) -> Any:
         return _of_weights(ties, call, weights)
     out = activations[0]
     for other in activations[1:]:
-        out = _join(ties, call, out, other)
+        out = join(ties, call, out, other)
     out = out.expand(call.shape)
     for weight in weights:
         out = _held(ties, call, out, weight)
     return ties.now(out)
 
 
-def _join(ties: Ties, call: Call, a: Tensor, b: Tensor) -> Tensor:
+def join(ties: Ties, call: Call, a: Tensor, b: Tensor) -> Tensor:
+    """The ids where two activations meet number by number, after broadcasting."""
     shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
     a_over_b, b_over_a = _over(a, b, shape), _over(b, a, shape)
     for few, many, over in ((a, b, a_over_b), (b, a, b_over_a)):
         if over:
             ties.pin(few, call.because("gives one number to many units"))
+            if _beside(few, many):
+                ties.pin(many, call.because("meets numbers that belong to no unit"))
             if not bool((thin(few) == CONSTANT).all()):
                 ties.mix(many)
     if a_over_b and b_over_a:
@@ -49,6 +52,12 @@ def _over(few: Tensor, many: Tensor, shape: torch.Size) -> bool:
     missing, behind = len(shape) - few.dim(), len(shape) - many.dim()
     repeated = {d for d in range(len(shape)) if shape[d] > 1 and (d < missing or few.shape[d - missing] == 1)}
     return any(d + behind in repeated for d in varied(many))
+
+
+def _beside(few: Tensor, many: Tensor) -> bool:
+    """Whether there are units of `many` along a dimension that `few` has in full length."""
+    missing = many.dim() - few.dim()
+    return any(dim >= missing and few.shape[dim - missing] > 1 for dim in varied(many))
 
 
 def _held(ties: Ties, call: Call, out: Tensor, weight: Weight) -> Tensor:
@@ -95,7 +104,8 @@ def glu(ties: Ties, call: Call) -> Tensor:
     return ties.tie_over(in_parts(x, dim, 2), dim).select(dim, 0)
 
 
-RULES = dict.fromkeys(("hardswish", "log_sigmoid", "masked_fill", "rsub", "fill"), elementwise) | dict.fromkeys(
+NUMBER_BY_NUMBER = ("hardswish", "log_sigmoid", "masked_fill", "rsub", "fill", "where")
+RULES = dict.fromkeys(NUMBER_BY_NUMBER, elementwise) | dict.fromkeys(
     ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "contiguous", "to", "_to_copy", "type_as",
      "detach", "alias", "lift_fresh_copy", "_assert_tensor_metadata", "clone"),
     passed,

@@ -30,15 +30,22 @@ Value = Tensor | Weight
 
 
 class Ties:
-    """Which ids live and die together, which of them cannot be removed and why, and what they are for."""
+    """Which ids live and die together, which of them cannot be removed and why, and what they are for.
 
-    def __init__(self) -> None:
+    `known`: ties found earlier, by a run over the same graph, that hold from the start. `heads=True`: look for heads
+    only; what a grid or a product of activations demands is not tied or pinned then.
+    """
+
+    def __init__(self, known: Tensor | None = None, *, heads: bool = False) -> None:
+        self._known = known
         self._root = torch.arange(2)
+        self._asks: list[tuple[Tensor, str]] = []
+        self._guesses: list[Tensor] = []
         self._reason = torch.zeros(2, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
         self._made = torch.zeros(2, dtype=torch.int64)  # 0: not made by a contraction; else how early
         self._read = torch.zeros(2, dtype=torch.bool)
         self._mixed = torch.zeros(2, dtype=torch.bool)  # met other data without being tied to it
-        self._grids: list[Tensor] = []
+        self.looking, self.heads, self.unsure = heads, list[Tensor](), False
         self.reasons: list[str] = [""]
         self.pin(torch.tensor([CONSTANT, DATA]), "it belongs to no unit")
 
@@ -46,7 +53,7 @@ class Ties:
         """`count` new ids, tied to nothing."""
         start, more = len(self._root), torch.zeros(count, dtype=torch.int64)
         ids = torch.arange(start, start + count)
-        self._root = torch.cat([self._root, ids])
+        self._root = torch.cat([self._root, ids if self._known is None else self._known[ids]])
         self._reason, self._made = torch.cat([self._reason, more]), torch.cat([self._made, more])
         self._read, self._mixed = torch.cat([self._read, more.bool()]), torch.cat([self._mixed, more.bool()])
         return ids
@@ -104,19 +111,47 @@ class Ties:
         """These numbers depend on other data than their unit's."""
         self._mixed[torch.unique(thin(ids))] = True
 
-    def grid(self, ids: Tensor) -> None:
-        """What is left of this tensor must be a block again; decided in `settle`, when everything else is known."""
-        self._grids.append(ids)
+    def ask(self, ids: Tensor, operator: str) -> None:
+        """Whether these can go depends on sizes that may be written into the code at this operator."""
+        self._asks.append((torch.unique(thin(ids)), operator))
 
-    def settle(self) -> None:
-        """Tie what must go together so that grids stay blocks: along the last dimension whole columns go."""
-        before = None
-        while before is None or not torch.equal(before, self._root):
-            before = self._root.clone()
-            for ids in self._grids:
-                ids = self.now(ids)
-                for dim in varied(ids)[:-1]:
-                    ids = self.tie_over(ids, dim)
+    def guess(self, ids: Tensor) -> None:
+        """An operator works out a size by itself, and could get another one than that of these units wrong."""
+        self._guesses.append(torch.unique(thin(ids)))
+
+    def grid(self, ids: Tensor) -> Tensor:
+        """What is left of this tensor must be a block again: along its last dimension whole columns go."""
+        self.unsure = True
+        if not self.looking:
+            for dim in varied(ids)[:-1]:
+                ids = self.tie_over(ids, dim)
+        return ids
+
+    def placed(self, left: Tensor, right: Tensor, shape: torch.Size) -> Tensor:
+        """Two activations are multiplied matrix by matrix: what is in the matrices of one place is one head.
+
+        New ids of the places, in the product's shape, tied to nothing yet; only those who look for heads need them.
+        """
+        self.unsure = True
+        left, right = thin(left), thin(right)
+        places = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])  # type: ignore[no-untyped-call]
+        new = self.fresh(shape[:-2].numel()).view(shape[:-2])  # as many in every run, so that ids mean the same
+        for dim, size in enumerate(places):
+            new = new.narrow(dim, 0, size)
+        if self.looking and places.numel() > 1:
+            all_three = [x.expand(*places, *x.shape[-2:]).flatten(-2) for x in (left, right, new[..., None, None])]
+            self.heads.append(torch.cat(all_three, -1).flatten(0, -2))
+        return new[..., None, None].expand(shape)
+
+    def known(self) -> Tensor:
+        """The ties, for another run."""
+        return self._root.clone()
+
+    def known_with_heads(self) -> Tensor:
+        """The ties, everything of a head tied, for another run."""
+        for ids in self.heads:
+            self.tie_over(ids, 1)
+        return self._root
 
     def root(self, ids: Tensor) -> Tensor:
         """The id that stands for each id's unit."""
@@ -133,6 +168,15 @@ class Ties:
     def why(self) -> Tensor:
         """For every id the number of a reason why its unit must stay, 0 where it may go."""
         return self._of_unit(self._reason)
+
+    def asked(self, roots: Tensor) -> tuple[str, ...]:
+        """The operators whose sizes decide whether these units can go."""
+        found = (operator for ids, operator in self._asks if bool(torch.isin(self._root[ids], roots).any()))
+        return tuple(dict.fromkeys(found))
+
+    def guessed(self, roots: Tensor) -> bool:
+        """Whether some operator's wrong size would go unnoticed without these units."""
+        return any(bool(torch.isin(self._root[ids], roots).any()) for ids in self._guesses)
 
     def mixed(self) -> Tensor:
         """For every id whether its unit met other data."""

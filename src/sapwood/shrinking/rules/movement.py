@@ -18,6 +18,8 @@ def moved(ties: Ties, call: Call) -> Any:
     (value,) = call.parts()
     if isinstance(value, Weight):
         return Weight(value.name, tuple(steady(call.moved(layer)) for layer in value.layers))
+    if call.op in SIZED and varied(ids := ties.now(value)):
+        ties.ask(ids, call.name)
     return ties.now(call.moved(ties.now(value)))
 
 
@@ -26,9 +28,14 @@ def viewed(ties: Ties, call: Call) -> Any:
     (value,) = call.parts()
     if isinstance(value, Weight):
         return Weight(value.name, tuple(steady(layer.reshape(call.shape)) for layer in value.layers))
-    out = ties.now(ties.now(value).reshape(call.shape))
-    if len(varied(out)) > 1:
-        ties.grid(out)
+    ids = ties.now(value)
+    if varied(ids):
+        ties.ask(ids, call.name)
+    out = ties.now(ids.reshape(call.shape))
+    out = ties.grid(out) if len(varied(out)) > 1 else out
+    sizes = call.given.get("size", call.given.get("shape", call.given.get("sizes")))
+    if -1 in sizes and sizes.index(-1) + out.dim() - len(sizes) not in varied(out):  # unflatten names a few sizes only
+        ties.guess(out)
     return out
 
 
@@ -38,6 +45,8 @@ def parted(ties: Ties, call: Call) -> Any:
     if isinstance(value, Weight):
         return pinned(ties, call, "cuts a parameter")
     ids, dim = ties.now(value), call.given.get("dim", 0) % value.dim()
+    if dim in varied(ids):
+        ties.ask(ids, call.name)
     if dim in varied(ids) and not _equal_parts(ties, call, ids, dim):
         ties.pin(ids, call.because("cuts units into unequal parts, by sizes written in the code"))
     found = call.moved(ties.now(ids))
@@ -56,14 +65,19 @@ def _equal_parts(ties: Ties, call: Call, ids: Tensor, dim: int) -> bool:
 
 
 def picked(ties: Ties, call: Call) -> Any:
-    """Single positions, or a shift, along a dimension of units: positions are counted, so all units there stay."""
+    """Single positions, or a shift, along a dimension of units: positions are counted, so there all stay.
+
+    Where units lie along another dimension too, as in the three of queries, keys and values, those may go everywhere.
+    """
     (value,) = call.parts()
     if isinstance(value, Weight):
         return pinned(ties, call, "cuts a parameter")
     ids = ties.now(value)
-    dims = _dims(call, ids)
-    if set(dims) & set(varied(ids)):
-        ties.pin(ids, call.because("counts positions along units"))
+    for dim in _dims(call, ids):
+        if varied(ids) == [dim]:
+            ties.pin(ids, call.because("counts positions along units"))
+        elif dim in varied(ids):
+            ids = ties.tie_over(ids, dim)
     found = call.moved(ids)
     return ties.now(found) if isinstance(found, Tensor) else tuple(ties.now(part) for part in found)
 
@@ -71,6 +85,26 @@ def picked(ties: Ties, call: Call) -> Any:
 def _dims(call: Call, ids: Tensor) -> list[int]:
     given = call.given.get("dims", call.given.get("dim", 0))
     return [dim % ids.dim() for dim in ([given] if isinstance(given, int) else given or range(ids.dim()))]
+
+
+def indexed(ties: Ties, call: Call) -> Any:
+    """Places named by numbers, along one dimension: along it positions are counted, others are as they were."""
+    dims = [dim for dim, index in enumerate(call["indices"]) if index is not None]
+    value = call["self"]
+    if len(dims) != 1:
+        return pinned(ties, call, "names places in several dimensions")
+    if isinstance(value, Weight):
+        return Weight(value.name, tuple(_at(ties, call, layer, dims[0]) for layer in value.layers))
+    return ties.now(_at(ties, call, ties.now(value), dims[0]))
+
+
+def _at(ties: Ties, call: Call, ids: Tensor, dim: int) -> Tensor:
+    if dim in varied(ids):
+        ties.pin(ids, call.because("counts positions along units"))
+        return nobody(call.shape)
+    new = len(call.shape) - ids.dim() + 1
+    few = ids.select(dim, 0)
+    return few.reshape(*few.shape[:dim], *([1] * new), *few.shape[dim:]).expand(call.shape)
 
 
 def joined(ties: Ties, call: Call) -> Any:
@@ -120,9 +154,10 @@ def created(ties: Ties, call: Call) -> Tensor:
     return nobody(call.shape, which=CONSTANT)
 
 
+SIZED = ("expand", "broadcast_to", "repeat", "tile")
 MOVED = (
     "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "flatten", "squeeze", "unsqueeze", "expand",
-    "broadcast_to", "flip", "repeat", "tile", "pixel_unshuffle",
+    "broadcast_to", "flip", "repeat", "repeat_interleave", "tile", "pixel_unshuffle",
 )  # fmt: skip
 RULES = (
     dict.fromkeys(MOVED, moved)
@@ -130,8 +165,9 @@ RULES = (
     | dict.fromkeys(("chunk", "split", "split_with_sizes", "slice", "narrow"), parted)
     | dict.fromkeys(("select", "unbind", "roll"), picked)
     | dict.fromkeys(("cat", "concat", "stack"), joined)
+    | {"index": indexed}
     | dict.fromkeys(("pad", "constant_pad_nd"), padded)
-    | dict.fromkeys(("ones_like", "zeros_like", "full_like"), created)
+    | dict.fromkeys(("ones_like", "zeros_like", "full_like", "new_zeros", "new_ones", "new_full"), created)
     | dict.fromkeys(("pixel_shuffle",), shuffled)
     | dict.fromkeys(("channel_shuffle",), channel_shuffled)
 )

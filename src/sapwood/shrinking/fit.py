@@ -1,0 +1,219 @@
+"""Fit: numbers in the model's own modules that must change with its tensors, such as a count of heads.
+
+Code reads its sizes from tensors or from attributes. Which attributes count is found by trying: the smaller model is
+run without numbers (on torch's meta device), and where it fails, the attributes of that module that equal a size which
+has changed are changed too. A wrong guess cannot pass: `shrink` compares the outputs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice, product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from sapwood.errors import InputError
+from sapwood.shrinking.cut import Keep, Positions, cut_, positions
+from sapwood.shrinking.equal import MOST, difference, gated, inputs
+from sapwood.shrinking.graph import Example, as_tuple, named_tensors, of_torch
+from sapwood.shrinking.resize import knows
+from sapwood.shrinking.site import Site
+
+Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
+GUESSES = 24  # about one module
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Where a run stopped: the modules in whose code, the innermost first, and how many had been run by then."""
+
+    text: str
+    inside: tuple[str, ...]
+    done: int
+
+
+@dataclass
+class _Stage:
+    """A model without numbers, on which cuts are tried."""
+
+    model: nn.Module
+    sites: Sequence[Site]
+    keep: Keep
+    example: tuple[Any, ...]
+    real: bool = False  # the model's code looks at numbers, so it gets them
+    shapes: list[torch.Size] = field(default_factory=list)
+
+    @cached_property
+    def places(self) -> Positions:
+        """What stays of the tensors."""
+        return positions(self.sites, self.keep)
+
+    def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
+        """The output's shapes, or where it stopped."""
+        model = deepcopy(self.model) if self.real else ghost(self.model)
+        cut_(model, places)
+        set_(model, attributes)
+        done: list[None] = []
+        for module in model.modules():
+            module.register_forward_hook(lambda *_: done.append(None))
+        x = self.example if self.real else pytree.tree_map_only(Tensor, lambda t: t.to("meta"), self.example)
+        try:
+            with torch.no_grad():
+                return _shapes(model.eval()(*deepcopy(x)))
+        except Exception as error:  # the model's own code, on sizes that it may not expect
+            return _failure(model, error, len(done))
+
+    def failure(self, attributes: Attributes) -> _Failure | None:
+        """Where the smaller model stops with these attributes; None if it runs and gives the same shapes."""
+        found = self.run(attributes, self.places)
+        if isinstance(found, _Failure):
+            return found
+        if found != self.shapes:
+            return _Failure("its outputs would have other shapes", self.inside, 10**9)
+        return None if self.alike(attributes) else _Failure("its outputs would be others", self.inside, 10**9 + 1)
+
+    def alike(self, attributes: Attributes) -> bool:
+        """Whether the outputs are the same, where a size worked out wrongly would run as well."""
+        if not any(site.guessed for site in self.sites if site.name in self.keep):
+            return True
+        small = deepcopy(self.model).double()
+        cut_(small, self.places)
+        set_(small, attributes)
+        try:
+            return difference(gated(self.model, self.sites, self.keep), small, inputs(self.example, 0)) <= MOST
+        except Exception:  # with numbers the model's own code may go where it did not without
+            return False
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """All modules with attributes that may have to change, the innermost first."""
+        names = [name for name, _ in self.model.named_modules() if _options(self.model, name, self.sites, self.keep)]
+        return tuple(sorted(names, key=lambda name: -name.count(".")))
+
+
+def fitted(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
+    """The attributes with which the smaller model runs; an InputError that names a line if there are none."""
+    stage = _Stage(model, sites, keep, as_tuple(example))
+    if not stage.places:
+        return {}
+    whole = stage.run({}, {})
+    if isinstance(whole, _Failure):
+        stage.real = True
+        whole = stage.run({}, {})
+    if isinstance(whole, _Failure):
+        raise InputError(f"{type(model).__name__} does not run on this example: {whole.text}")
+    stage.shapes = whole
+    return _search(stage)
+
+
+def _search(stage: _Stage) -> Attributes:
+    found: Attributes = {}
+    while (failure := stage.failure(found)) is not None:
+        better = next(_better(stage, found, failure), None)
+        if better is None:
+            raise InputError(_written(stage.sites, stage.keep, failure))
+        found = better
+    return found
+
+
+def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
+    """The operator to blame: the one on whose line the run stopped, or the first that sizes may be written into."""
+    going = [site for site in sites if site.name in keep and not bool(keep[site.name].all())]
+    operators = [operator for site in going for operator in site.asked]
+    here = [operator for operator in operators if operator.rpartition("(")[2].rstrip(")") in failure.text]
+    first = next(iter([*here, *operators]), "an operator")
+    return (
+        f"a size may be written into {first}: write -1 or take it from the tensor there, or keep all units that "
+        f"pass it; the smaller network does not run: {failure.text}"
+    )
+
+
+def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[Attributes]:
+    """Attributes with which the model gets further: the same in all modules of a kind, or in the one that fails."""
+    for name in failure.inside:
+        options = _options(stage.model, name, stage.sites, stage.keep)
+        guesses = (dict(zip(options, values, strict=True)) for values in product(*options.values()))
+        for guess in islice(guesses, GUESSES):
+            if _without_none(guess) != found.get(name, {}):
+                for guessed in (_everywhere(stage, found, name, guess), found | {name: _without_none(guess)}):
+                    further = stage.failure(guessed)
+                    if further is None or further.done > failure.done:
+                        yield guessed
+
+
+def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str, int | None]) -> Attributes:
+    """A guess about one module, made about all modules of its class that have the same numbers."""
+    module = stage.model.get_submodule(name)
+    values, every = {attribute: getattr(module, attribute) for attribute in guess}, dict(found)
+    for other, like in stage.model.named_modules():
+        if type(like) is type(module) and all(getattr(like, a, None) == value for a, value in values.items()):
+            every[other] = _without_none(guess)
+    return every
+
+
+def _without_none(guess: Mapping[str, int | None]) -> dict[str, int]:
+    return {attribute: value for attribute, value in guess.items() if value is not None}
+
+
+def _options(model: nn.Module, name: str, sites: Sequence[Site], keep: Keep) -> dict[str, list[int | None]]:
+    """{attribute: what it may become, None if it stays}: those that equal a size which changes below this module."""
+    module = model.get_submodule(name)
+    changes = _changes(model, name, sites, keep)
+    return {
+        attribute: [*sorted(changes[value]), None]
+        for attribute, value in vars(module).items()
+        if type(value) is int and value in changes and not knows(module)
+    }
+
+
+def _changes(model: nn.Module, name: str, sites: Sequence[Site], keep: Keep) -> dict[int, set[int]]:
+    """{old size: new sizes} of tensors below a module, and of their sites."""
+    inside, changes = f"{name}." if name else "", dict[int, set[int]]()
+    for tensor, dims in positions(sites, keep).items():
+        if tensor.startswith(inside):
+            for stay in dims.values():
+                changes.setdefault(len(stay), set()).add(int(stay.sum()))
+    for site in sites:
+        if site.name in keep and any(slot.tensor.startswith(inside) for slot in site.slots):
+            changes.setdefault(site.units, set()).add(int(keep[site.name].sum()))
+    return {old: {size for size in new if size != old} for old, new in changes.items()}
+
+
+def set_(model: nn.Module, attributes: Attributes) -> None:
+    """Give modules their new numbers."""
+    for name, values in attributes.items():
+        for attribute, value in values.items():
+            setattr(model.get_submodule(name), attribute, value)
+
+
+def ghost(model: nn.Module) -> nn.Module:
+    """A copy whose parameters and buffers have shapes but no numbers."""
+    memo: dict[int, Any] = {}
+    for _, tensor in named_tensors(model):
+        empty = torch.empty_like(tensor, device="meta")
+        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+    return deepcopy(model, memo)
+
+
+def _shapes(outputs: Any) -> list[torch.Size]:
+    return [leaf.shape for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+
+
+def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
+    names = {id(module): name for name, module in model.named_modules()}
+    inside, at, trace = list[str](), "", error.__traceback__
+    while trace is not None:
+        frame, trace_line = trace.tb_frame, trace.tb_lineno
+        if not of_torch(frame.f_code.co_filename):
+            owner = frame.f_locals.get("self")
+            if id(owner) in names:
+                inside.insert(0, names[id(owner)])
+            if not frame.f_code.co_filename.endswith("shrinking/fit.py"):
+                at = f" ({frame.f_code.co_filename}:{trace_line})"
+        trace = trace.tb_next
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return _Failure(f"{said[0]}{at}", tuple(dict.fromkeys(inside)), done)

@@ -1,0 +1,171 @@
+"""Site: units of a network that live and die together, and every place that must change when they go."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sapwood.shrinking.graph import Traced
+from sapwood.shrinking.rules.ids import thin
+
+Role = Literal["makes", "reads", "holds"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One dimension of one tensor on which a site's units sit.
+
+    unit_of[p] is the unit at position p along `dim`, or -1 where another site (or nothing removable) sits. A flattened
+    16x5x5 feature map gives a Linear a slot of 400 positions over 16 units. `role`: a contraction *makes* units here
+    (rows of a Linear, columns of a transposed convolution) or *reads* them; biases, normalisations, depthwise filters
+    *hold* numbers for each unit.
+    """
+
+    tensor: str  # the parameter's or buffer's name; of several names of one tensor, its first
+    dim: int
+    unit_of: Tensor  # int64 [size of dim]
+    role: Role
+
+
+@dataclass(frozen=True)
+class Site:
+    """Units that can be removed one by one, and every place that must then change.
+
+    A residual stream is one site with many slots; so is a depthwise chain.
+    """
+
+    name: str  # the module that first makes the units; "conv#2" where a module makes the units of several sites
+    units: int
+    slots: tuple[Slot, ...]
+    steady: Tensor  # bool [units]: nothing but the unit's own incoming weights feeds it; without them it is constant
+    asked: tuple[str, ...] = ()  # operators by whose sizes they pass: written into the code, or following the tensors?
+    guessed: bool = False  # one of them works out a size by itself, so that a wrong one would run as well
+
+    def at(self, role: Role) -> Iterator[Slot]:
+        """The slots of one role."""
+        return (slot for slot in self.slots if slot.role == role)
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """Units that cannot be removed: how many of those a module makes, and which operator says so, where."""
+
+    name: str
+    units: int
+    because: str
+
+
+@dataclass(frozen=True)
+class Couplings:
+    """All that the analysis of a network found."""
+
+    sites: tuple[Site, ...]
+    pinned: tuple[Pinned, ...]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The ids along one dimension of one tensor."""
+
+    tensor: str
+    dim: int
+    ids: Tensor
+    made: int
+    read: bool
+
+    @property
+    def role(self) -> Role:
+        return "makes" if self.made else "reads" if self.read else "holds"
+
+
+def grouped(found: Traced) -> Couplings:
+    """Units with the same places form a site; what has a reason to stay is told apart."""
+    ties, blocks = found.ties, _blocks(found)
+    for block in blocks:
+        if block.made and block.read:
+            ties.pin(block.ids, f"{block.tensor} makes it and reads it by the same dimension")
+    why = ties.why()
+    makers = sorted((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
+    free = {int(root) for block in makers for root in ties.root(block.ids)[why[block.ids] == 0]}
+    at: dict[int, set[int]] = {root: set() for root in free}
+    for number, block in enumerate(blocks):
+        for root in set(ties.root(block.ids).tolist()) & free:
+            at[root].add(number)
+    classes: dict[tuple[int, ...], list[int]] = {}
+    for root in _in_order(ties.root(block.ids) for block in makers):
+        if root in at:
+            classes.setdefault(tuple(sorted(at[root])), []).append(root)
+    several = {places: roots for places, roots in classes.items() if len(roots) > 1}
+    sites = [_site(found, [blocks[n] for n in places], roots) for places, roots in several.items()]
+    alone = {root for roots in classes.values() if len(roots) == 1 for root in roots}
+    return Couplings(tuple(sites), tuple(_pinned(found, makers, alone)))
+
+
+def _blocks(found: Traced) -> list[_Block]:
+    return [
+        _Block(name, dim, ids, found.ties.made(ids), found.ties.read(ids))
+        for name, weight in found.weights.items()
+        for dim, layer in enumerate(weight.layers)
+        for ids in [layer[tuple(slice(None) if d == dim else 0 for d in range(layer.dim()))]]
+    ]
+
+
+def _in_order(ids: Iterator[Tensor]) -> list[int]:
+    return list(dict.fromkeys(root for block in ids for root in block.tolist()))
+
+
+def _site(found: Traced, blocks: list[_Block], roots: list[int]) -> Site:
+    ties = found.ties
+    unit = torch.full((int(max(roots)) + 1,), -1)
+    unit[roots] = torch.arange(len(roots))
+    slots = []
+    for block in blocks:
+        root = ties.root(block.ids)
+        known = root < len(unit)
+        slots.append(
+            Slot(block.tensor, block.dim, torch.where(known, unit[root.clamp(max=len(unit) - 1)], -1), block.role)
+        )
+    first = min((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
+    which = torch.tensor(roots)
+    steady, asked, guessed = ~ties.mixed()[which], ties.asked(which), ties.guessed(which)
+    return Site(module_of(first.tensor), len(roots), tuple(slots), steady, asked, guessed)
+
+
+def module_of(tensor: str) -> str:
+    """The module to which a weight belongs; a parameter by itself keeps its name."""
+    return tensor.removesuffix(".weight") or tensor
+
+
+def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
+    """Sites of one module get numbers."""
+    names = [site.name for site in sites]
+    return tuple(
+        site if names.count(site.name) == 1 else replace(site, name=f"{site.name}#{names[: n + 1].count(site.name)}")
+        for n, site in enumerate(sites)
+    )
+
+
+def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pinned]:
+    ties, why = found.ties, found.ties.why()
+    for block in makers:
+        for number, count in zip(
+            *(part.tolist() for part in torch.unique(why[block.ids], return_counts=True)), strict=True
+        ):
+            if number:
+                yield Pinned(module_of(block.tensor), count, ties.reasons[number])
+        lone = sum(root in alone for root in ties.root(block.ids).tolist())
+        if lone:
+            yield Pinned(module_of(block.tensor), lone, "nothing else sits where it does, and one unit must stay")
+    yield from _never_reached(found, why)
+
+
+def _never_reached(found: Traced, why: Tensor) -> Iterator[Pinned]:
+    """Weights that no rule knows as such: of recurrent layers, computed ones."""
+    made = {block.tensor for block in _blocks(found) if block.made}
+    for name, weight in found.weights.items():
+        if name not in made and len(weight.shape) > 1:
+            numbers = why[thin(weight.layers[0]).flatten()]
+            if bool(numbers.all()):
+                yield Pinned(module_of(name), len(numbers), found.ties.reasons[int(numbers[0])])
