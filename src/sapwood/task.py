@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from typing import NamedTuple
 
 import torch
@@ -49,6 +50,7 @@ class Data:
 
 Loss = Callable[[nn.Module, Batch, Tensor], Tensor]  # (model, batch, the model's outputs) -> mean over the batch
 Metrics = Callable[[Tensor, Batch], dict[str, Tensor]]  # (outputs, batch) -> sums over the batch's samples
+Augment = Callable[[Batch, torch.Generator], Batch]  # (batch, where luck comes from) -> the batch, changed at random
 
 
 def classification_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
@@ -72,7 +74,8 @@ def classification_metrics(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
 class Task:
     """What is learned from what, and by which recipe.
 
-    Data order is a function of (seed, epoch), so a checkpoint has nothing to say about it.
+    Data order is a function of (seed, epoch), and what `augment` does to a batch one of (seed, epoch, step), so a
+    checkpoint has nothing to say about them. Only training batches are augmented.
     `model` and `optimizer` are called afresh by `start`; `model` runs under the run's seed.
     """
 
@@ -84,6 +87,7 @@ class Task:
     loss: Loss = classification_loss
     metrics: Metrics = classification_metrics
     classes: int | None = None  # when given, labels outside [0, classes) are refused
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
         if type(self.batch_size) is not int or self.batch_size < 1:
@@ -101,12 +105,19 @@ class Task:
         """The training batches of one epoch from the `first`-th on: a fresh shuffle for each (seed, epoch)."""
         train = self.data.train
         order = torch.randperm(len(train.targets), generator=_generator(seed, epoch)).to(train.targets.device)
-        for index in torch.split(order, self.batch_size)[first:]:
-            yield train.rows(index)
+        for step, index in enumerate(torch.split(order, self.batch_size)[first:], start=first):
+            batch = train.rows(index)
+            yield batch if self.augment is None else self.augment(batch, _luck(seed, epoch, step))
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+
+
+def _luck(seed: int, epoch: int, step: int) -> torch.Generator:
+    """One of its own for every step; a digest, since torch's generator looks at 32 bits of its seed only."""
+    digest = blake2b(f"{seed} {epoch} {step}".encode(), digest_size=4).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
 def _refuse_bad_split(name: str, split: Batch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sapwood import data
 from sapwood.data import files
-from sapwood.data.files import MissingData, find
+from sapwood.data.files import MissingData, find, find_form
 from sapwood.errors import InputError
 
 BODY = bytes(range(256)) * 4_000  # about a megabyte: several chunks
@@ -181,6 +181,30 @@ def test_a_cache_that_cannot_be_made_is_one_error(places, server):
     places[1].parent.parent.write_text("a file where the folder should be")
     with pytest.raises(InputError, match="cannot download"):
         find("toy", WANTED, [f"{server.address}/good"], download=True)
+
+
+FORMS = ({"a": SHA, "b": SHA}, WANTED)
+
+
+def test_the_first_form_that_is_whole_is_taken_and_the_last_is_downloaded(places, server):
+    put(places[0]).rename(places[0] / "a")
+    mirrors = [f"{server.address}/good"]
+    with pytest.raises(MissingData, match=r"1 of 1 files not found \(a\.gz\).*as well: a, b \(not found: b\)$"):
+        find_form("toy", FORMS, mirrors)
+    assert find_form("toy", FORMS, mirrors, download=True) == {"a.gz": places[1] / "a.gz"}
+    assert server.asked == ["/good/a.gz"]
+    (places[0] / "b").write_bytes(BODY)
+    for download in (False, True):
+        assert find_form("toy", FORMS, mirrors, download=download) == {name: places[0] / name for name in "ab"}
+    assert server.asked == ["/good/a.gz"]
+
+
+def test_files_that_nobody_serves_are_not_said_to_be_downloadable(places):
+    with pytest.raises(MissingData, match=r"put them into one of these$"):
+        find("toy", WANTED, ())
+    put(places[0], b"something else")
+    with pytest.raises(InputError, match=r"expected [0-9a-f]{64}; put the official file there$"):
+        find("toy", WANTED, ())
 
 
 def test_fetch_downloads_by_name_and_refuses_unknown_names(monkeypatch, server):

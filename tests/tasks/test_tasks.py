@@ -3,21 +3,27 @@
 import pkgutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
 from sapwood import tasks
-from sapwood.data import DATASETS, mnist
+from sapwood.data import DATASETS, cifar10, mnist
+from sapwood.data.augment import crop_and_flip
 from sapwood.data.images import Images
 from sapwood.errors import InputError
 from sapwood.observe import hidden, prunable
+from sapwood.task import Batch, Data, Task
 from sapwood.tasks import TASK_DATA, TASK_VERSIONS, TASKS
 from sapwood.tasks.split import first, split
 
 ALL = [name if name == "mlp_digits" else pytest.param(name, marks=pytest.mark.data) for name in TASKS]
 
+
+CIFAR = [name for name in TASKS if TASK_DATA[name] == "cifar10"]
+CIFAR_RANGE = (-0.485 / 0.229, (1 - 0.406) / 0.225)  # of no red, and of all blue
 
 ORDERS = [(0, 0), (0, 1), (1, 0), (1, 1)]  # (seed, epoch)
 
@@ -67,6 +73,28 @@ def test_the_same_split_of_images_that_stay_images():
         assert torch.equal(other.targets, one.targets)
 
 
+def test_inputs_are_standardised_channel_by_channel():
+    colours = numbered().train_images[:, None] * torch.tensor([1, 2, 3], dtype=torch.uint8)[:, None, None]
+    images = Images(colours, torch.arange(10), colours[:4], torch.arange(4))
+    plain = split(images, valid=3, white=10, flat=False)
+    data = split(images, valid=3, white=10, flat=False, mean=(0.1, 0.2, 0.3), std=(1, 2, 4))
+    flat = split(images, valid=3, white=10, mean=(0.1, 0.2, 0.3), std=(1, 2, 4))
+    assert torch.equal(plain.test.inputs, colours[:4] / 10)
+    for part, first_one in ((data.valid, 0), (data.train, 3), (data.test, 0)):
+        for channel in range(3):
+            values = (channel + 1) * (torch.arange(len(part.targets)) + first_one - 1) / (10 * 2**channel)
+            expected = values[:, None, None].expand(-1, 2, 3)
+            torch.testing.assert_close(part.inputs[:, channel], expected, rtol=0, atol=1e-6)  # a few float32 roundings
+    assert torch.equal(flat.train.inputs, data.train.inputs.flatten(1))
+
+
+@pytest.mark.parametrize(("mean", "std"), [((0.5,), ()), ((), (0.5,)), ((0.5,) * 3, (0.5,) * 3), ((0.5,), (0.0,))])
+def test_means_and_deviations_that_do_not_fit_are_refused(mean, std):
+    with pytest.raises(InputError, match=r"of images with 1 channels, give so many") as caught:
+        split(numbered(), valid=3, mean=mean, std=std)
+    assert f"mean is {mean} and std {std}" in str(caught.value)
+
+
 @pytest.mark.parametrize("valid", [-1, 0, 10, 11])
 def test_a_validation_part_that_leaves_nothing_is_refused(valid):
     with pytest.raises(InputError, match=f"valid is {valid}; of 10"):
@@ -89,15 +117,19 @@ def test_the_task_fits_together(real_data, name):
         outputs = network(few.inputs)
         assert outputs.shape == (3, task.classes)
         assert bool(torch.isfinite(task.loss(network, few, outputs)))
-        assert 0 <= float(part.inputs.min()) < 0.1
-        assert float(part.inputs.max()) == 1
+        darkest, brightest = float(part.inputs.min()), float(part.inputs.max())
+        if TASK_DATA[name] == "cifar10":
+            assert (darkest, brightest) == pytest.approx(CIFAR_RANGE)
+        else:
+            assert 0 <= darkest < 0.1
+            assert brightest == 1
         assert sorted(part.targets.unique().tolist()) == list(range(10))
     assert len(task.optimizer(network.parameters()).param_groups[0]["params"]) == len(list(network.parameters()))
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_an_epoch_shows_every_training_sample_once(real_data, name):
-    task = real_data(TASKS[name])
+    task = replace(real_data(TASKS[name]), augment=None)
     batches = list(task.batches(seed=3, epoch=1))
     assert len(batches) == task.steps_per_epoch
     assert all(len(batch.targets) == task.batch_size for batch in batches[:-1])
@@ -123,6 +155,45 @@ def test_other_seeds_and_other_epochs_are_other_orders():
     orders = [torch.cat([batch.targets for batch in task.batches(seed, epoch)]) for seed, epoch in ORDERS]
     assert not any(torch.equal(one, other) for one, other in pairwise(orders))
     assert torch.equal(orders[0], torch.cat([batch.targets for batch in task.batches(*ORDERS[0])]))
+
+
+def pictures(count=40, batch_size=16, augment=crop_and_flip):
+    """A task on random pictures."""
+    part = Batch(torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0)) + 1, torch.arange(count) % 4)
+    return Task("pictures", torch.nn.Flatten, Data(part, part, part), torch.optim.SGD, batch_size, augment=augment)
+
+
+def test_what_is_done_to_a_batch_is_a_function_of_seed_epoch_and_step():
+    task = pictures()
+    whole = list(task.batches(seed=5, epoch=2))
+    torch.manual_seed(1)  # what others draw must not matter
+    for first_batch in range(4):
+        tail = list(task.batches(seed=5, epoch=2, first=first_batch))
+        assert len(tail) == 3 - first_batch
+        for one, other in zip(tail, whole[first_batch:], strict=True):
+            assert torch.equal(one.inputs, other.inputs)
+            assert torch.equal(one.targets, other.targets)
+
+
+def test_every_step_of_every_epoch_and_seed_has_luck_of_its_own():
+    seen = []
+    task = pictures(augment=lambda batch, luck: seen.append(int(torch.randint(2**40, (), generator=luck))) or batch)
+    for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1), (0, 1_000_003)):
+        list(task.batches(seed, epoch))
+    assert len(set(seen)) == len(seen) == 15
+
+
+def test_augmentation_changes_training_batches_only_and_neither_order_nor_labels():
+    plain, task = pictures(augment=None), pictures()
+    before = task.data.train.inputs.clone()
+    for one, other in zip(plain.batches(3, 1), task.batches(3, 1), strict=True):
+        assert torch.equal(one.targets, other.targets)
+        assert one.inputs.shape == other.inputs.shape
+        assert not torch.equal(one.inputs, other.inputs)
+        values = other.inputs.flatten(1)
+        assert bool(torch.isin(values[values != 0], one.inputs).all())
+    assert torch.equal(task.data.train.inputs, before)
+    assert torch.equal(plain.data.train.inputs, before)
 
 
 @pytest.mark.data
@@ -192,6 +263,40 @@ def test_the_convolutional_tasks_have_one_network_and_one_recipe(real_data):
 
 
 @pytest.mark.data
+@pytest.mark.parametrize("name", CIFAR)
+def test_the_cifar_tasks_have_one_way_with_images(real_data, name):
+    task = real_data(TASKS[name])
+    images, labels = cifar10.load()[:2]
+    smoke = name == "resnet8_cifar_smoke"
+    sizes = [len(part.targets) for part in (task.data.train, task.data.valid, task.data.test)]
+    assert sizes == ([2_500, 500, 1_000] if smoke else [45_000, 5_000, 10_000])
+    assert torch.equal(task.data.train.targets[:100], labels[sizes[1] : sizes[1] + 100])
+    green = (images[7, 1] / 255 - 0.456) / 0.224
+    torch.testing.assert_close(task.data.valid.inputs[7, 1], green, rtol=0, atol=1e-6)  # two float32 roundings
+    assert task.augment is crop_and_flip
+    assert task.batch_size == (32 if smoke else 128)
+    options = task.optimizer(task.model().parameters()).defaults
+    rate = 0.001 if name.endswith("_trained") else 0.1
+    assert [options[key] for key in ("lr", "momentum", "weight_decay", "nesterov")] == [rate, 0.9, 1e-4, False]
+
+
+@pytest.mark.data
+def test_the_cifar_tasks_share_their_images(real_data):
+    one, other = real_data(TASKS["resnet20_cifar"]), real_data(TASKS["vgg16_cifar"])
+    assert one.data.train.inputs.data_ptr() == other.data.train.inputs.data_ptr()
+
+
+@pytest.mark.data
+def test_a_trained_task_starts_afresh_each_time_with_the_trained_weights(real_data):
+    task = real_data(TASKS["resnet20_cifar_trained"])
+    first_one, second = task.model(), task.model()
+    with torch.no_grad():
+        first_one.linear.bias.zero_()
+    few = task.data.test.rows(slice(0, 500))
+    assert int(task.metrics(second.eval()(few.inputs), few)["accuracy"]) > 440
+
+
+@pytest.mark.data
 def test_building_a_task_twice_decodes_its_files_once(real_data):
     real_data(mnist.load)
     before = mnist.load.cache_info().misses
@@ -219,6 +324,12 @@ def training_accuracy(task, seed, epochs):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_digits_are_learned_as_the_recipe_promises(seed):
     assert max(training_accuracy(TASKS["mlp_digits"](), seed, 20)) >= 0.98
+
+
+@pytest.mark.data
+def test_the_smoke_task_of_cifar_learns(real_data):
+    """Its third epoch has 0.31 where guessing has 0.10."""
+    assert list(training_accuracy(real_data(TASKS["resnet8_cifar_smoke"]), 0, 3))[-1] > 0.25
 
 
 @pytest.mark.data

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sapwood.data import digits, fashion_mnist, mnist
+from sapwood.data import cifar10, digits, fashion_mnist, mnist
 from sapwood.data.files import Progress
 from sapwood.data.images import Images
 from sapwood.errors import unknown
@@ -17,6 +17,7 @@ class DataSet(NamedTuple):
 
 
 DATASETS: dict[str, DataSet] = {
+    "cifar10": DataSet(cifar10.load, cifar10.fetch),
     "digits": DataSet(digits.load, digits.fetch),
     "fashion_mnist": DataSet(fashion_mnist.load, fashion_mnist.fetch),
     "mnist": DataSet(mnist.load, mnist.fetch),

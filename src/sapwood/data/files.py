@@ -40,8 +40,25 @@ def find(
         raise _missing(folder, missing, len(files), urls)
     for name, path in paths.items():
         if path is not None:
-            _verify(path, files[name])
+            _verify(path, files[name], urls)
     return {name: path or _download(name, files[name], urls, cache(folder), progress) for name, path in paths.items()}
+
+
+def find_form(
+    folder: str,
+    forms: Sequence[Mapping[str, str]],
+    urls: Sequence[str],
+    *,
+    download: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """`find` for what comes in several forms: the first that is there whole, else the last, which mirrors have."""
+    whole = next((form for form in forms if all(_look(folder, name) for name in form)), forms[-1])
+    try:
+        return find(folder, whole, urls, download=download, progress=progress)
+    except MissingData as missing:
+        others = " or ".join(_told(folder, form) for form in forms[:-1])
+        raise MissingData(f"{missing}; what would do as well: {others}") from None
 
 
 def cache(folder: str) -> Path:
@@ -62,16 +79,22 @@ def _look(folder: str, name: str) -> Path | None:
     return next((place / name for place in places if os.path.isfile(place / name)), None)
 
 
+def _told(folder: str, form: Mapping[str, str]) -> str:
+    """A form that is not whole: its files, and which of them are not there if others are."""
+    gone = [name for name in form if _look(folder, name) is None]
+    return ", ".join(form) + (f" (not found: {', '.join(gone)})" if len(gone) < len(form) else "")
+
+
 def _missing(folder: str, names: Sequence[str], of: int, urls: Sequence[str]) -> MissingData:
-    local = _local(folder)
+    local, way = _local(folder), f", or run with --download to fetch them from {' or '.join(urls)}" if urls else ""
     return MissingData(
         f"data set {folder!r}: {len(names)} of {of} files not found ({', '.join(names)}); "
-        f"looked in $SAPWOOD_DATA ({local or 'not set'}) and the cache ({cache(folder)}); put them into one of these, "
-        f"or run with --download to fetch them from {' or '.join(urls)}"
+        f"looked in $SAPWOOD_DATA ({local or 'not set'}) and the cache ({cache(folder)}); "
+        f"put them into one of these{way}"
     )
 
 
-def _verify(path: Path, expected: str) -> None:
+def _verify(path: Path, expected: str, urls: Sequence[str]) -> None:
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -80,7 +103,7 @@ def _verify(path: Path, expected: str) -> None:
     if found != expected:
         raise InputError(
             f"{path} is damaged or another version: its SHA-256 is {found}, expected {expected}; "
-            f"delete it and run with --download, or put the official file there"
+            f"{'delete it and run with --download, or ' if urls else ''}put the official file there"
         )
 
 

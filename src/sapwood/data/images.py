@@ -11,9 +11,9 @@ from sapwood.errors import InputError
 
 
 class Images(NamedTuple):
-    """Grey images and their classes, in the published order. Shared between tasks: not to be written to."""
+    """Images and their classes, in the published order. Shared between tasks: not to be written to."""
 
-    train_images: Tensor  # uint8 [N, H, W]
+    train_images: Tensor  # uint8 [N, H, W], of colours [N, 3, H, W]
     train_labels: Tensor  # int64 [N]
     test_images: Tensor
     test_labels: Tensor

@@ -11,6 +11,12 @@ from sapwood.tasks.mlp_fashion import mlp_fashion
 from sapwood.tasks.mlp_fashion_narrow import mlp_fashion_narrow
 from sapwood.tasks.mlp_fashion_smoke import mlp_fashion_smoke
 from sapwood.tasks.mlp_fashion_smoke_narrow import mlp_fashion_smoke_narrow
+from sapwood.tasks.resnet8_cifar_smoke import resnet8_cifar_smoke
+from sapwood.tasks.resnet20_cifar import resnet20_cifar
+from sapwood.tasks.resnet20_cifar_trained import resnet20_cifar_trained
+from sapwood.tasks.resnet56_cifar import resnet56_cifar
+from sapwood.tasks.resnet56_cifar_trained import resnet56_cifar_trained
+from sapwood.tasks.vgg16_cifar import vgg16_cifar
 
 TASKS: dict[str, Callable[[], Task]] = {
     "conv_fashion": conv_fashion,
@@ -21,6 +27,12 @@ TASKS: dict[str, Callable[[], Task]] = {
     "mlp_fashion_narrow": mlp_fashion_narrow,
     "mlp_fashion_smoke": mlp_fashion_smoke,
     "mlp_fashion_smoke_narrow": mlp_fashion_smoke_narrow,
+    "resnet20_cifar": resnet20_cifar,
+    "resnet20_cifar_trained": resnet20_cifar_trained,
+    "resnet56_cifar": resnet56_cifar,
+    "resnet56_cifar_trained": resnet56_cifar_trained,
+    "resnet8_cifar_smoke": resnet8_cifar_smoke,
+    "vgg16_cifar": vgg16_cifar,
 }
 
 # Raised whenever a task's data, network or recipe changes, so that earlier results are not taken for its own.
@@ -33,6 +45,12 @@ TASK_VERSIONS: dict[str, int] = {
     "mlp_fashion_narrow": 1,
     "mlp_fashion_smoke": 1,
     "mlp_fashion_smoke_narrow": 1,
+    "resnet20_cifar": 1,
+    "resnet20_cifar_trained": 1,
+    "resnet56_cifar": 1,
+    "resnet56_cifar_trained": 1,
+    "resnet8_cifar_smoke": 1,
+    "vgg16_cifar": 1,
 }
 
 # Which entry of sapwood.data.DATASETS each task reads: what to fetch before its trials start.
@@ -45,4 +63,10 @@ TASK_DATA: dict[str, str] = {
     "mlp_fashion_narrow": "fashion_mnist",
     "mlp_fashion_smoke": "fashion_mnist",
     "mlp_fashion_smoke_narrow": "fashion_mnist",
+    "resnet20_cifar": "cifar10",
+    "resnet20_cifar_trained": "cifar10",
+    "resnet56_cifar": "cifar10",
+    "resnet56_cifar_trained": "cifar10",
+    "resnet8_cifar_smoke": "cifar10",
+    "vgg16_cifar": "cifar10",
 }
