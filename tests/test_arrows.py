@@ -14,7 +14,7 @@ LAYERS = (  # from bottom to top; a folder stands for all of its files
     {"layout", "observe", "processes"},
     {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank"},
     {"task", "hold", "run", "train", "phases", "cycles", "controls", "checkpoint", "measure", "shrinking"},
-    {"methods", "checks"},
+    {"methods", "checks", "export"},
     {"data", "models", "tasks", "study"},
     {"cli", "__init__"},  # the public names are above everything: nothing in the package imports them
 )

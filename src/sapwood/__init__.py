@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sapwood import allocate, checkpoint, losses, masks, measure, schedule, select, statistics, stopping
+    from sapwood import allocate, checkpoint, export, losses, masks, measure, schedule, select, statistics, stopping
     from sapwood.criteria import CRITERIA
     from sapwood.criterion import Criterion, score
     from sapwood.errors import InputError
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from sapwood.methods import METHODS
     from sapwood.observe import Sight, Statistic, hidden, observe, observing, prunable
     from sapwood.run import Run, start
+    from sapwood.shrinking.cost import Cost, bytes_of, fewest, macs_of, parameters_of
     from sapwood.shrinking.shrink import Shrunk, compact, shrink
     from sapwood.shrinking.site import Site, Slot
     from sapwood.shrinking.sites import couplings, sites
+    from sapwood.shrinking.timetable import latency_of, timetable
+    from sapwood.shrinking.units import per_unit, spread
     from sapwood.statistics import STATISTICS
     from sapwood.task import Batch, Data, Task
     from sapwood.tasks import TASKS
@@ -30,6 +33,7 @@ __all__ = [
     "STATISTICS",
     "TASKS",
     "Batch",
+    "Cost",
     "Criterion",
     "Data",
     "InputError",
@@ -42,26 +46,35 @@ __all__ = [
     "Statistic",
     "Task",
     "allocate",
+    "bytes_of",
     "checkpoint",
     "compact",
     "couplings",
     "evaluate",
+    "export",
+    "fewest",
     "hidden",
     "hold",
+    "latency_of",
     "losses",
+    "macs_of",
     "masks",
     "measure",
     "observe",
     "observing",
+    "parameters_of",
+    "per_unit",
     "prunable",
     "schedule",
     "score",
     "select",
     "shrink",
     "sites",
+    "spread",
     "start",
     "statistics",
     "stopping",
+    "timetable",
     "train",
 ]
 
@@ -71,6 +84,7 @@ _HOME = {  # public name -> the module it lives in; a public name that is not he
     "STATISTICS": "sapwood.statistics",
     "TASKS": "sapwood.tasks",
     "Batch": "sapwood.task",
+    "Cost": "sapwood.shrinking.cost",
     "Criterion": "sapwood.criterion",
     "Data": "sapwood.task",
     "InputError": "sapwood.errors",
@@ -82,18 +96,26 @@ _HOME = {  # public name -> the module it lives in; a public name that is not he
     "Slot": "sapwood.shrinking.site",
     "Statistic": "sapwood.observe",
     "Task": "sapwood.task",
+    "bytes_of": "sapwood.shrinking.cost",
     "compact": "sapwood.shrinking.shrink",
     "couplings": "sapwood.shrinking.sites",
     "evaluate": "sapwood.train",
+    "fewest": "sapwood.shrinking.cost",
     "hidden": "sapwood.observe",
     "hold": "sapwood.hold",
+    "latency_of": "sapwood.shrinking.timetable",
+    "macs_of": "sapwood.shrinking.cost",
     "observe": "sapwood.observe",
     "observing": "sapwood.observe",
+    "parameters_of": "sapwood.shrinking.cost",
+    "per_unit": "sapwood.shrinking.units",
     "prunable": "sapwood.observe",
     "score": "sapwood.criterion",
     "shrink": "sapwood.shrinking.shrink",
     "sites": "sapwood.shrinking.sites",
+    "spread": "sapwood.shrinking.units",
     "start": "sapwood.run",
+    "timetable": "sapwood.shrinking.timetable",
     "train": "sapwood.train",
 }
 

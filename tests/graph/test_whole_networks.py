@@ -142,12 +142,12 @@ NETWORKS = {
     shufflenet: ({"layers.a": 4}, {"layers.stem": "nothing else", "layers.c": "nothing else"}),
     mixer: ({"layers.t1": 7, "layers.c1": 9}, {"layers.stem": "keeps the dimension", "layers.t2": "aten.linear"}),
     padded_shortcut: ({"layers.a": 4, "layers.c": 5}, {"layers.b": "aten.add", "layers.d": "aten.add"}),
-    encoder: ({"layers.block.self_attn.in_proj_weight": 2, "layers.block.linear1": 12}, {"layers.stem": "layer_norm"}),
+    encoder: ({"layers.block.self_attn": 2, "layers.block.linear1": 12}, {"layers.stem": "layer_norm"}),
     attention: ({"layers.o": 8, "layers.up": 12}, dict.fromkeys(
         ("layers.q", "layers.k"), "aten.scaled_dot_product_attention multiplies units"
     ) | {"layers.v": "a size may be written into aten.view"}),
-    recurrent: ({"layers.b": 6}, {"layers.a": "aten.lstm", "layers.lstm.weight_hh_l0": "aten.lstm has no rule"}),
-    weight_norm: ({"layers.b": 6}, {"layers.a.parametrizations.weight.original1": "aten._weight_norm has no rule"}),
+    recurrent: ({"layers.a": 6, "layers.lstm": 4, "layers.b": 6}, {}),
+    weight_norm: ({"layers.a": 8, "layers.b": 6}, {}),
     maps: ({"layers.a": 6, "layers.b": 5}, {}),
     volumes: ({"layers.a": 3, "layers.up": 2}, {}),
     two_uses: ({}, {"layers.a": "by the same dimension", "layers.b": "by the same dimension"}),

@@ -1,4 +1,4 @@
-"""The four verbs and their options: what the command line can do. Frozen: a change needs a decision record.
+"""The six verbs and their options: what the command line can do. Frozen: a change needs a decision record.
 
 Nothing heavy is imported here, so that `sapwood --help` answers at once; each verb imports what it needs.
 """
@@ -52,6 +52,11 @@ Changes = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="By default one per core, at most one per trial.")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
+Trained = Annotated[
+    Path,
+    typer.Argument(metavar="TRIAL", help="The folder of a finished trial, results/STUDY/ID, or a run's checkpoint."),
+]
+Target = Annotated[Path, typer.Option("--to", metavar="FILE", help="What to write; its ending says how.")]
 
 
 @app.command()
@@ -110,6 +115,32 @@ def list_(
     from sapwood.cli.listing import print_lists
 
     print_lists(kind)
+
+
+@app.command()
+def shrink(source: Trained, to: Target) -> None:
+    """Write a finished trial's network without the units that its zeros have made useless, and say what that saves."""
+    from sapwood.cli.smaller import shrink_to
+
+    shrink_to(source, to)
+
+
+@app.command()
+def export(
+    source: Trained,
+    to: Target,
+    masked: Annotated[bool, typer.Option("--masked", help="At full size, with its zeros; not compacted.")] = False,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Samples in every call, for .onnx and .pt2; any number when left out.")
+    ] = None,
+) -> None:
+    """Write a finished trial's network as .safetensors, .onnx or .pt2, compacted, and compare it with what was written.
+
+    A .onnx file needs sapwood[onnx]. A .pt2 file is for torch.export.load, which should be given trusted files only.
+    """
+    from sapwood.cli.smaller import export_to
+
+    export_to(source, to, masked=masked, batch=batch)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from sapwood.measure.latency import Timing as Timing
 from sapwood.measure.latency import latency as latency
 from sapwood.measure.latency import ratio as ratio
 from sapwood.measure.latency import verdict as verdict
+from sapwood.measure.recalibrate import recalibrate as recalibrate
 from sapwood.measure.spectrum import Spectrum as Spectrum
 from sapwood.measure.spectrum import dead_share as dead_share
 from sapwood.measure.spectrum import effective_rank as effective_rank
@@ -23,3 +24,6 @@ from sapwood.measure.spectrum import rank as rank
 from sapwood.measure.spectrum import singular_values as singular_values
 from sapwood.measure.spectrum import spectrum as spectrum
 from sapwood.measure.spectrum import stable_rank as stable_rank
+from sapwood.measure.variants import compared as compared
+from sapwood.measure.variants import in_onnxruntime as in_onnxruntime
+from sapwood.measure.variants import sparse as sparse

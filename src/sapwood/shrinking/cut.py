@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood.errors import InputError
+from sapwood.shrinking.computed import norms_of, rescale_
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.resize import resize_
 from sapwood.shrinking.site import Site, Slot
@@ -35,12 +36,13 @@ def leaving(slot: Slot, keep_U: Tensor) -> Tensor:
 @torch.no_grad()
 def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = None) -> None:
     """Slice a network's parameters and buffers, and what its optimiser remembers of them, in place."""
-    tensors = dict(named_tensors(model))
+    tensors, norms = dict(named_tensors(model)), norms_of(model, staying)
     for name, dims in staying.items():
         tensor = tensors[name]
         if optimizer is not None and isinstance(tensor, nn.Parameter):
             _cut_memory_(optimizer, name, tensor, dims)
         tensor.data = _sliced(tensor.data, dims)
+    rescale_(model, norms, staying)
     aliases = {id(tensors[name]) for name in staying}
     resize_(model, [name for name, tensor in tensors.items() if id(tensor) in aliases])
 

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 from sapwood.measure.untouched import untouched
+from sapwood.shrinking.computed import copied, plain_
 from sapwood.shrinking.cut import Keep, Positions, leaving
 from sapwood.shrinking.graph import Example, as_tuple, exported, line, named_tensors, of_torch, op_of, traced
 from sapwood.shrinking.rules.ids import Weight, thin
@@ -34,13 +35,26 @@ def _random(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
+def stirred(model: nn.Module) -> nn.Module:
+    """A copy in float64 with noise on every parameter: weights that start at 0 would hide what flows into them."""
+    copy, generator = copied(model).double(), torch.Generator().manual_seed(2)
+    for parameter in copy.parameters():
+        if parameter.is_floating_point():
+            spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter.device)
+            parameter.add_(noise, alpha=0.5 * spread if spread > 0 else 0.025)
+    return copy
+
+
+@torch.no_grad()
 def gated(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
     """A copy in float64 in which the removed units count as 0 wherever they are read.
 
     Weights that read them are 0. Whatever makes and holds them is noise: a slot in the wrong place lets it through.
     """
-    copy = deepcopy(model).double()
-    tensors, generator = dict(named_tensors(copy)), torch.Generator().manual_seed(1)
+    copy = copied(model).double()
+    made, generator = plain_(copy), torch.Generator().manual_seed(1)
+    tensors = dict(named_tensors(copy)) | made
     going = [(slot, leaving(slot, keep[site.name])) for site in sites if site.name in keep for slot in site.slots]
     for slot, gone in sorted(going, key=lambda pair: pair[0].role == "reads"):
         values = tensors[slot.tensor].data.movedim(slot.dim, 0)
@@ -70,10 +84,17 @@ def _apart(a: Tensor, b: Tensor) -> float:
     return apart if apart == apart else float("inf")
 
 
-def prove(model: nn.Module, reference: nn.Module, small: nn.Module, staying: Positions, example: Example) -> float:
-    """The difference of reference and smaller network; an InputError that names an operator unless they are equal."""
+def prove(
+    model: nn.Module,
+    reference: nn.Module,
+    small: nn.Module,
+    staying: Positions,
+    example: Example,
+    examples: Sequence[tuple[Any, ...]],
+) -> float:
+    """The difference of both at the examples; an InputError that names an operator unless they are equal."""
     try:
-        apart = difference(reference, small, inputs(example))
+        apart = difference(reference, small, examples)
     except Exception as error:  # the model's own code, on sizes that it may not expect
         raise InputError(_blame(model, example, staying, error)) from error
     if not apart <= MOST:

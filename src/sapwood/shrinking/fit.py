@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.shrinking.computed import computed, copied
 from sapwood.shrinking.cut import Keep, Positions, cut_, positions
-from sapwood.shrinking.equal import MOST, difference, gated, inputs
+from sapwood.shrinking.equal import MOST, difference, gated, inputs, stirred
 from sapwood.shrinking.graph import Example, as_tuple, named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
@@ -54,7 +55,7 @@ class _Stage:
 
     def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
-        model = deepcopy(self.model) if self.real else ghost(self.model)
+        model = copied(self.model) if self.real else ghost(self.model)
         cut_(model, places)
         set_(model, attributes)
         done: list[None] = []
@@ -80,11 +81,12 @@ class _Stage:
         """Whether the outputs are the same, where a size worked out wrongly would run as well."""
         if not any(site.guessed for site in self.sites if site.name in self.keep):
             return True
-        small = deepcopy(self.model).double()
+        whole = stirred(self.model)
+        reference, small = gated(whole, self.sites, self.keep), whole
         cut_(small, self.places)
         set_(small, attributes)
         try:
-            return difference(gated(self.model, self.sites, self.keep), small, inputs(self.example, 0)) <= MOST
+            return difference(reference, small, inputs(self.example, 0)) <= MOST
         except Exception:  # with numbers the model's own code may go where it did not without
             return False
 
@@ -97,7 +99,8 @@ class _Stage:
 
 def fitted(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
     """The attributes with which the smaller model runs; an InputError that names a line if there are none."""
-    stage = _Stage(model, sites, keep, as_tuple(example))
+    slow = any(isinstance(module, nn.RNNBase) for module in model.modules())  # without numbers torch goes step by step
+    stage = _Stage(model, sites, keep, as_tuple(example), real=slow)
     if not stage.places:
         return {}
     whole = stage.run({}, {})
@@ -171,8 +174,9 @@ def _options(model: nn.Module, name: str, sites: Sequence[Site], keep: Keep) -> 
 
 
 def _changes(model: nn.Module, name: str, sites: Sequence[Site], keep: Keep) -> dict[int, set[int]]:
-    """{old size: new sizes} of tensors below a module, and of their sites."""
-    inside, changes = f"{name}." if name else "", dict[int, set[int]]()
+    """{old size: new sizes} of tensors below a module, and of their sites; of all where it has none of its own."""
+    own = next(named_tensors(model.get_submodule(name)), None)
+    inside, changes = f"{name}." if name and own else "", dict[int, set[int]]()
     for tensor, dims in positions(sites, keep).items():
         if tensor.startswith(inside):
             for stay in dims.values():
@@ -192,7 +196,7 @@ def set_(model: nn.Module, attributes: Attributes) -> None:
 
 def ghost(model: nn.Module) -> nn.Module:
     """A copy whose parameters and buffers have shapes but no numbers."""
-    memo: dict[int, Any] = {}
+    memo = computed(model)
     for _, tensor in named_tensors(model):
         empty = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
@@ -208,12 +212,11 @@ def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
     inside, at, trace = list[str](), "", error.__traceback__
     while trace is not None:
         frame, trace_line = trace.tb_frame, trace.tb_lineno
-        if not of_torch(frame.f_code.co_filename):
-            owner = frame.f_locals.get("self")
-            if id(owner) in names:
-                inside.insert(0, names[id(owner)])
-            if not frame.f_code.co_filename.endswith("shrinking/fit.py"):
-                at = f" ({frame.f_code.co_filename}:{trace_line})"
+        file, owner = frame.f_code.co_filename, frame.f_locals.get("self")
+        if id(owner) in names:
+            inside.insert(0, names[id(owner)])
+        if not of_torch(file) and file != __file__:
+            at = f" ({file}:{trace_line})"
         trace = trace.tb_next
     said = str(error).strip().splitlines() or [type(error).__name__]
     return _Failure(f"{said[0]}{at}", tuple(dict.fromkeys(inside)), done)

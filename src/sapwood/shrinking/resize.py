@@ -12,8 +12,8 @@ from sapwood.shrinking.resize_recurrent import RESIZE_RECURRENT
 
 
 def knows(module: nn.Module) -> bool:
-    """Whether the attributes of this kind of module follow from its tensors."""
-    return any(isinstance(module, kind) for kind in RESIZE)
+    """Whether the attributes of this module follow from its tensors."""
+    return any(isinstance(module, kind) for kind in RESIZE) and next(module.parameters(), None) is not None
 
 
 def resize_(model: nn.Module, changed: Iterable[str]) -> None:
@@ -54,6 +54,16 @@ def _norm(module: Any) -> None:
     module.num_features = len(held)
 
 
+def _group_norm(module: Any) -> None:
+    size = module.num_channels // module.num_groups
+    module.num_channels = len(module.weight)
+    module.num_groups = module.num_channels // size
+
+
+def _over_last(module: Any) -> None:
+    module.normalized_shape = tuple(module.weight.shape)
+
+
 def _embedding(module: Any) -> None:
     module.num_embeddings, module.embedding_dim = module.weight.shape
 
@@ -68,6 +78,8 @@ RESIZE: dict[type | tuple[type, ...], Callable[[Any], None]] = {
     (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d): _transposed,
     (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm): _norm,
     (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d): _norm,
+    nn.GroupNorm: _group_norm,
+    (nn.LayerNorm, nn.RMSNorm): _over_last,
     nn.Embedding: _embedding,
     nn.PReLU: _prelu,
     nn.MultiheadAttention: narrowed_,

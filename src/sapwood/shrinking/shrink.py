@@ -16,8 +16,9 @@ from torch.optim import Optimizer
 
 from sapwood import masks as mask
 from sapwood.errors import InputError, refuse_unless, unknown
-from sapwood.shrinking.cut import Keep, cut_, positions
-from sapwood.shrinking.equal import gated, inputs, prove
+from sapwood.shrinking.computed import computed, copied
+from sapwood.shrinking.cut import Keep, Positions, cut_, positions
+from sapwood.shrinking.equal import gated, inputs, prove, stirred
 from sapwood.shrinking.fit import Attributes, fitted, set_
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
 from sapwood.shrinking.graph import Example, named_tensors
@@ -34,7 +35,7 @@ class Shrunk:
     model: nn.Module
     optimizer: Optimizer | None  # for the smaller network, with its memory sliced likewise
     staying: tuple[Staying, ...]  # units that were to go and stay, with the reason; folded only
-    difference: float | None  # the largest relative difference seen in float64; None: not checked
+    difference: float | None  # the largest relative difference seen in float64; None: not checked, or lossy
 
 
 def shrink(
@@ -49,7 +50,9 @@ def shrink(
 ) -> Shrunk:
     """A copy of `model` without the units that `keep` ({site name: bool [units]}, True stays) leaves out.
 
-    Equality in evaluation mode is proven on the example and on random inputs, in float64, before anything is returned.
+    Equality in evaluation mode is proven in float64 before anything is returned, on the example and on random inputs;
+    of gated networks also with noise on every weight, since weights that are 0 would hide what flows into them. Nothing
+    is claimed, and `difference` is None, where units of a lossy site go.
     The model and the optimiser are as they were, whatever happens. Sizes written into the model's own code cannot be
     changed: InputError then names the operator and its line. In training mode a batch norm sees fewer channels, each
     with its own statistics, so gated networks train alike; folded constants hold in evaluation mode only.
@@ -58,21 +61,49 @@ def shrink(
     _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
     keep, shifts, staying = dict(keep), dict[str, Tensor](), tuple[Staying, ...]()
     if removed == "folded":
-        keep, shifts, staying = folding(deepcopy(model).double(), sites, keep, inputs(example))
-    places, attributes = positions(sites, keep), _attributes(model, sites, keep, example)
-    proven = None
-    if check:
-        reference = gated(model, sites, keep) if removed == "gated" else deepcopy(model).double()
-        trial = deepcopy(model).double()
-        _add_(trial, shifts)
-        cut_(trial, places)
-        set_(trial, attributes)
-        proven = prove(model, reference, trial, places, example)
-    small, memory = deepcopy((model, optimizer))
-    _add_(small, shifts)
-    cut_(small, places, memory)
-    set_(small, attributes)
-    return Shrunk(small, memory, staying, proven)
+        keep, shifts, staying = folding(copied(model).double(), sites, keep, inputs(example))
+    plan = _Plan(positions(sites, keep), _attributes(model, sites, keep, example), shifts)
+    lossy = any(site.lossy for site in sites if site.name in keep and not bool(keep[site.name].all()))
+    proven = _proven(model, sites, keep, plan, example, removed) if check and not lossy else None
+    small, memory = deepcopy((model, optimizer), computed(model))
+    return Shrunk(plan.made(small, memory), memory, staying, proven)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that changes."""
+
+    places: Positions
+    attributes: Attributes
+    shifts: Mapping[str, Tensor]
+
+    def made(self, model: nn.Module, memory: Optimizer | None = None) -> nn.Module:
+        """The model and its optimiser after it, in place."""
+        _add_(model, self.shifts)
+        cut_(model, self.places, memory)
+        set_(model, self.attributes)
+        return model
+
+
+def _proven(
+    model: nn.Module, sites: Sequence[Site], keep: Keep, plan: _Plan, example: Example, removed: Removed
+) -> float:
+    """The largest difference seen; an InputError if there is one."""
+    if removed == "folded":
+        whole = copied(model).double()
+        return prove(model, whole, plan.made(copied(whole)), plan.places, example, inputs(example))
+    given, like_it = inputs(example, 1)
+    return max(
+        prove(
+            model,
+            gated(whole, sites, keep),
+            plan.made(copied(whole).double()),
+            plan.places,
+            example,
+            [x],
+        )
+        for whole, x in ((model, given), (stirred(model), like_it))
+    )
 
 
 def compact(
@@ -88,7 +119,7 @@ def compact(
     that read it) or when nobody reads it; its going may make others useless, until nothing changes. Without masks the
     zeros in the weights count. `staying` names what remains of them, numbered as in the smaller network.
     """
-    small, memory = deepcopy((model, optimizer))
+    small, memory = deepcopy((model, optimizer), computed(model))
     mask.apply_(dict(small.named_parameters()), masks or {})
     worst, last = 0.0, dict[str, Staying]()  # a site of one unit is none any more, so it is named here
     while True:
@@ -122,6 +153,8 @@ def _refuse_misfits(
     for name, kept in keep.items():
         if name not in known:
             raise unknown("site in keep", name, known)
+        if folded and known[name].lossy:
+            raise InputError(f"site {name!r} is lossy, so nothing folded would stay equal; use removed='gated'")
         if kept.dtype is not torch.bool or kept.shape != (known[name].units,):
             raise InputError(
                 f"keep for site {name!r} is {kept.dtype} of shape {tuple(kept.shape)}; give torch.bool, one for each "

@@ -1,5 +1,6 @@
 """Site: units of a network that live and die together, and every place that must change when they go."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,6 +11,7 @@ from torch import Tensor
 from sapwood.shrinking.graph import Traced
 from sapwood.shrinking.rules.ids import thin
 
+PARAMETRIZED = re.compile(r"\.parametrizations\.(\w+)\.original\d*$")
 Role = Literal["makes", "reads", "holds"]
 
 
@@ -41,6 +43,7 @@ class Site:
     slots: tuple[Slot, ...]
     steady: Tensor  # bool [units]: nothing but the unit's own incoming weights feeds it; without them it is constant
     asked: tuple[str, ...] = ()  # operators by whose sizes they pass: written into the code, or following the tensors?
+    lossy: bool = False  # a norm goes over its units: those that stay compute something else without the others
     guessed: bool = False  # one of them works out a size by itself, so that a wrong one would run as well
 
     def at(self, role: Role) -> Iterator[Slot]:
@@ -129,13 +132,21 @@ def _site(found: Traced, blocks: list[_Block], roots: list[int]) -> Site:
         )
     first = min((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
     which = torch.tensor(roots)
-    steady, asked, guessed = ~ties.mixed()[which], ties.asked(which), ties.guessed(which)
-    return Site(module_of(first.tensor), len(roots), tuple(slots), steady, asked, guessed)
+    return Site(
+        module_of(first.tensor),
+        len(roots),
+        tuple(slots),
+        ~ties.mixed()[which],
+        asked=ties.asked(which),
+        lossy=bool(ties.lost()[which].any()),
+        guessed=ties.guessed(which),
+    )
 
 
 def module_of(tensor: str) -> str:
     """The module to which a weight belongs; a parameter by itself keeps its name."""
-    return tensor.removesuffix(".weight") or tensor
+    module, _, name = PARAMETRIZED.sub(r".\1", tensor).rpartition(".")
+    return module if module and "weight" in name else tensor
 
 
 def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
@@ -162,10 +173,14 @@ def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pi
 
 
 def _never_reached(found: Traced, why: Tensor) -> Iterator[Pinned]:
-    """Weights that no rule knows as such: of recurrent layers, computed ones."""
+    """Weights that no rule knows as such, and those that nothing reads, as heads for training only."""
     made = {block.tensor for block in _blocks(found) if block.made}
+    together = torch.bincount(found.ties.known())  # depthwise filters and norms' scales make nothing, but are tied
     for name, weight in found.weights.items():
         if name not in made and len(weight.shape) > 1:
-            numbers = why[thin(weight.layers[0]).flatten()]
+            ids = thin(weight.layers[0]).flatten()
+            numbers = why[ids]
             if bool(numbers.all()):
                 yield Pinned(module_of(name), len(numbers), found.ties.reasons[int(numbers[0])])
+            elif all(bool((together[found.ties.root(thin(ids))] == 1).all()) for ids in weight.layers):
+                yield Pinned(module_of(name), len(numbers), "nothing uses it for this example in evaluation mode")

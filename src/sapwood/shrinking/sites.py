@@ -13,36 +13,39 @@ from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.site import Couplings, Pinned, Site, grouped, module_of, told_apart
 
 
-def sites(model: nn.Module, example: Example) -> tuple[Site, ...]:
+def sites(model: nn.Module, example: Example, *, lossy: bool = False) -> tuple[Site, ...]:
     """The sites of a network, in the order in which their units are made.
 
     Sizes come from the example; one sample is enough. Units that some operator cannot lose are in no site: `couplings`
     says which and why. Two sites may sit on one dimension, as heads and what is inside of each; a position goes with
     any of its units. The model is left as it was.
+
+    Layer and RMS norms go over all numbers of a stream, so none of these can go and leave the others as they were.
+    `lossy=True` offers them nevertheless, as sites that say so; no equality is claimed for what is shrunk by them.
     """
-    return couplings(model, example).sites
+    return couplings(model, example, lossy=lossy).sites
 
 
-def couplings(model: nn.Module, example: Example) -> Couplings:
-    """The sites, and what is pinned with its reasons."""
+def couplings(model: nn.Module, example: Example, *, lossy: bool = False) -> Couplings:
+    """The sites, and what is pinned with its reasons; `lossy` as for `sites`."""
     graph = exported(model, example)
-    found = [grouped(run) for run in _runs(graph)]
+    found = [grouped(run) for run in _runs(graph, lossy)]
     wanted = _distinct([site for run in found for site in run.sites])
     able, unable = _tried(model, wanted, example)
     heads = {module_of(slot.tensor) for site in able if site not in found[0].sites for slot in site.at("makes")}
     return Couplings(told_apart(able), (*(pin for pin in found[0].pinned if pin.name not in heads), *unable))
 
 
-def _runs(graph: Graph) -> Iterator[Traced]:
+def _runs(graph: Graph, lossy: bool) -> Iterator[Traced]:
     """The graph run on ids. A first run looks for heads; then units lie inside of heads, then heads are units."""
-    first = traced(graph, Ties(heads=True))
+    first = traced(graph, Ties(heads=True, lossy=lossy))
     if not first.ties.unsure:
         yield first
         return
     known = first.ties.known()
-    yield traced(graph, Ties(known))
+    yield traced(graph, Ties(known, lossy=lossy))
     if first.ties.heads:
-        yield traced(graph, Ties(first.ties.known_with_heads()))
+        yield traced(graph, Ties(first.ties.known_with_heads(), lossy=lossy))
 
 
 def _distinct(sites: Sequence[Site]) -> list[Site]:

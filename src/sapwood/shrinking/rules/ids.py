@@ -33,17 +33,19 @@ class Ties:
     """Which ids live and die together, which of them cannot be removed and why, and what they are for.
 
     `known`: ties found earlier, by a run over the same graph, that hold from the start. `heads=True`: look for heads
-    only; what a grid or a product of activations demands is not tied or pinned then.
+    only; what a grid or a product of activations demands is not tied or pinned then. `lossy=True`: units may go from
+    under a norm that goes over all of them.
     """
 
-    def __init__(self, known: Tensor | None = None, *, heads: bool = False) -> None:
-        self._known = known
+    def __init__(self, known: Tensor | None = None, *, heads: bool = False, lossy: bool = False) -> None:
+        self._known, self.lossy = known, lossy
         self._root = torch.arange(2)
         self._asks: list[tuple[Tensor, str]] = []
         self._guesses: list[Tensor] = []
         self._reason = torch.zeros(2, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
         self._made = torch.zeros(2, dtype=torch.int64)  # 0: not made by a contraction; else how early
         self._read = torch.zeros(2, dtype=torch.bool)
+        self._lost = torch.zeros(2, dtype=torch.bool)  # a norm over all of them changes when they go
         self._mixed = torch.zeros(2, dtype=torch.bool)  # met other data without being tied to it
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
         self.reasons: list[str] = [""]
@@ -55,7 +57,9 @@ class Ties:
         ids = torch.arange(start, start + count)
         self._root = torch.cat([self._root, ids if self._known is None else self._known[ids]])
         self._reason, self._made = torch.cat([self._reason, more]), torch.cat([self._made, more])
-        self._read, self._mixed = torch.cat([self._read, more.bool()]), torch.cat([self._mixed, more.bool()])
+        self._read, self._mixed, self._lost = (
+            torch.cat([marks, more.bool()]) for marks in (self._read, self._mixed, self._lost)
+        )
         return ids
 
     def now(self, ids: Tensor) -> Tensor:
@@ -110,6 +114,10 @@ class Ties:
     def mix(self, ids: Tensor) -> None:
         """These numbers depend on other data than their unit's."""
         self._mixed[torch.unique(thin(ids))] = True
+
+    def lose(self, ids: Tensor) -> None:
+        """Without these, those that stay compute something else."""
+        self._lost[torch.unique(thin(ids))] = True
 
     def ask(self, ids: Tensor, operator: str) -> None:
         """Whether these can go depends on sizes that may be written into the code at this operator."""
@@ -177,6 +185,10 @@ class Ties:
     def guessed(self, roots: Tensor) -> bool:
         """Whether some operator's wrong size would go unnoticed without these units."""
         return any(bool(torch.isin(self._root[ids], roots).any()) for ids in self._guesses)
+
+    def lost(self) -> Tensor:
+        """For every id whether others change when its unit goes."""
+        return self._of_unit(self._lost.long()).bool()
 
     def mixed(self) -> Tensor:
         """For every id whether its unit met other data."""

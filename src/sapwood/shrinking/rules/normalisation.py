@@ -1,10 +1,10 @@
-"""Normalisations: channel by channel they hold parameters for each unit; across units they pin them."""
+"""Normalisations: by channel or group they hold parameters for each unit; across units they pin, unless told not to."""
 
 from typing import Any
 
 from torch import Tensor
 
-from sapwood.shrinking.rules.call import Call, channels
+from sapwood.shrinking.rules.call import Call, channels, in_parts
 from sapwood.shrinking.rules.ids import Ties, varied
 
 
@@ -18,8 +18,32 @@ def by_channel(ties: Ties, call: Call) -> Tensor:
     return ties.now(x)
 
 
+def by_group(ties: Ties, call: Call) -> Tensor:
+    """Group norm: channels that are normalised together go together; a whole group is missed by no other."""
+    x = call.ids(ties)
+    if 1 in varied(x):
+        ties.ask(x, call.name)
+        ties.guess(x)  # a wrong number of groups may divide the channels as well
+        ties.tie_over(in_parts(x, 1, call["num_groups"]), 2)
+        x = ties.now(x)
+        if varied(x) != [1]:
+            ties.pin(x, call.because("normalises over positions that are units"))
+    call.hold(ties, channels(x, 1)[:, 0], "weight", "bias")
+    return ties.now(x)
+
+
+def over_last(ties: Ties, call: Call) -> Tensor:
+    """Layer and RMS norm: every number depends on all others; units go only where that is allowed."""
+    x = call.ids(ties)
+    if not ties.lossy or len(call["normalized_shape"]) > 1 or varied(x) != [x.dim() - 1]:
+        return across(ties, call)
+    ties.lose(x)
+    call.hold(ties, channels(x, x.dim() - 1)[:, 0], "weight", "bias")
+    return ties.now(x)
+
+
 def across(ties: Ties, call: Call) -> Tensor:
-    """Layer, RMS, group norm, softmax, cumulative sums: every number depends on the others along `dims`."""
+    """Softmax, cumulative sums, norms over several dimensions: every number depends on the others along `dims`."""
     x = call.ids(ties)
     if set(_dims(call, x)) & set(varied(x)):
         ties.pin(x, call.because("normalises across units; a rule for fewer units would go into "
@@ -34,9 +58,12 @@ def across(ties: Ties, call: Call) -> Tensor:
 def _dims(call: Call, x: Tensor) -> range | list[int]:
     if "normalized_shape" in call.given:
         return range(x.dim() - len(call["normalized_shape"]), x.dim())
-    return range(1, x.dim()) if "num_groups" in call.given else [call["dim"] % x.dim()]
+    return [call["dim"] % x.dim()]
 
 
-RULES: dict[str, Any] = dict.fromkeys(("batch_norm", "instance_norm"), by_channel) | dict.fromkeys(
-    ("layer_norm", "rms_norm", "group_norm", "softmax", "log_softmax", "cumsum"), across
+RULES: dict[str, Any] = (
+    dict.fromkeys(("batch_norm", "instance_norm"), by_channel)
+    | dict.fromkeys(("layer_norm", "rms_norm"), over_last)
+    | dict.fromkeys(("softmax", "log_softmax", "cumsum"), across)
+    | {"group_norm": by_group}
 )

@@ -1,0 +1,98 @@
+"""The verbs `shrink` and `export`: a trial's network made smaller, and written for use elsewhere."""
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sapwood.cli.trained import Trained, trained
+from sapwood.errors import InputError
+from sapwood.export import save, to_onnx, to_program
+from sapwood.measure import flops
+from sapwood.shrinking.shrink import Shrunk
+from sapwood.train import measured
+
+KINDS = (".safetensors", ".onnx", ".pt2")
+Row = tuple[str, str, str, str]  # what, before, after, how many times smaller
+
+
+def shrink_to(source: Path, file: Path) -> None:
+    """Compact the network found at `source`, say what that does to its size and its answers, and write it."""
+    _refuse_bad_file(file, KINDS[:1])
+    torch.set_num_threads(1)
+    found = trained(source)
+    small = found.compacted()
+    print("\n".join(_aligned(_table(found, small.model))))
+    print(f"largest difference of the outputs: {small.difference:.1e} (relative, float64)")
+    for line in _staying(small):
+        print(line)
+    save(small.model, file, of=found.model)
+    print(f"written: {file} (for sapwood.export.load, whose make is TASKS[{found.task.name!r}]().model)")
+
+
+def export_to(source: Path, file: Path, *, masked: bool, batch: int | None) -> None:
+    """Write the network found at `source`, compacted or `masked`, in the format that the file's ending names."""
+    _refuse_bad_file(file, KINDS)
+    if batch is not None and file.suffix == ".safetensors":
+        raise InputError(f"--batch {batch} is for .onnx and .pt2; {file} takes any batch, leave it out")
+    torch.set_num_threads(1)
+    found = trained(source)
+    network = found.masked() if masked else found.compacted().model
+    if file.suffix == ".safetensors":
+        save(network, file, of=found.model)
+    else:
+        write = to_onnx if file.suffix == ".onnx" else to_program
+        apart = write(network, found.example(batch or 2), file, any_batch=batch is None)
+        where = "ONNX Runtime" if file.suffix == ".onnx" else "torch.export"
+        told = "not compared: onnxruntime is not installed" if apart is None else f"{apart:.1e} (relative)"
+        print(f"largest difference between {where} and the network: {told}")
+    print(f"written: {file}")
+
+
+def _refuse_bad_file(file: Path, kinds: Iterable[str]) -> None:
+    """Asked before anything is computed."""
+    if file.suffix not in kinds:
+        raise InputError(
+            f"--to {file} ends in {file.suffix or 'nothing'!r}; give a name that ends in {' or '.join(kinds)}"
+        )
+    if not file.parent.is_dir():
+        raise InputError(f"--to {file}: there is no folder {file.parent}; make it first")
+    if file.is_dir():
+        raise InputError(f"--to {file} is a folder; give the name of a file")
+
+
+def _table(found: Trained, small: nn.Module) -> list[Row]:
+    before, task = found.masked(), found.task
+    rows: list[Row] = [("", "masked", "smaller", "")]
+    rows.append(_sizes("parameters", *(sum(p.numel() for p in model.parameters()) for model in (before, small))))
+    rows.append(_sizes("bytes", *(_bytes(model) for model in (before, small))))
+    try:
+        rows.append(_sizes("MACs", *(flops(model, found.example(1), sparse=False) // 2 for model in (before, small))))
+    except InputError:
+        rows.append(("MACs", "not counted", "not counted", ""))
+    answers = [measured(model, task, task.data.test) for model in (before, small)]
+    return rows + [
+        (f"test {name}", f"{value:.4f}", f"{answers[1][name]:.4f}", "") for name, value in answers[0].items()
+    ]
+
+
+def _sizes(what: str, before: int, after: int) -> Row:
+    return what, f"{before:,}", f"{after:,}", f"{before / after:.2f} times smaller" if after else ""
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in chain(model.parameters(), model.buffers()))
+
+
+def _aligned(rows: list[Row]) -> list[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(3)]
+    return [f"{a:{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
+
+
+def _staying(small: Shrunk) -> list[str]:
+    """Useless units that could not go, by reason."""
+    reasons = Counter(stays.because for stays in small.staying)
+    return [f"{number} useless units stay: {because}" for because, number in reasons.most_common()]

@@ -1,0 +1,11 @@
+"""Export: a network in a file, for another process, for ONNX Runtime, or for torch.export; each compared with it.
+
+network.py     one safetensors file from which the smaller network is built again      onnx.py        ONNX
+packed.py      tensors and words in one file, refused when damaged                     program.py     torch.export
+attributes.py  the numbers that modules hold beside their tensors                      agreement.py   the comparison
+"""
+
+from sapwood.export.network import load as load
+from sapwood.export.network import save as save
+from sapwood.export.onnx import to_onnx as to_onnx
+from sapwood.export.program import to_program as to_program

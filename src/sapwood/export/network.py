@@ -1,0 +1,227 @@
+"""Network: a smaller network in one file, and the same network again in another process, from the original class.
+
+A shrunk network has the class of the original and other sizes, so the class cannot build it. `save` writes its tensors
+and which numbers of its modules differ from the original's; `load` builds the original and gives it both.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from sapwood import checkpoint
+from sapwood.errors import InputError
+from sapwood.export.attributes import change_, changes, classes, settings
+from sapwood.export.packed import pack, unpack
+from sapwood.shrinking.narrow import NarrowAttention
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a file says of a parameter or buffer beside its values."""
+
+    kind: Literal["parameter", "buffer"]
+    original: tuple[int, ...]  # the shape it has in the original network
+    shape: tuple[int, ...]
+    stride: tuple[int, ...] | None  # None: in the order of its indices; else as it lay in memory, channels last say
+    requires_grad: bool
+    same_as: str | None  # another name of the very same tensor
+
+
+def save(model: nn.Module, path: Path | str, *, of: nn.Module) -> None:
+    """Write a network that was shrunk from `of` to one safetensors file; the old file stays until the new one is whole.
+
+    `of` is the original network, or another of its class and options: only its shapes and plain numbers are looked at.
+    The file has all parameters and buffers bit by bit, those outside state_dict too; which are one tensor; which are
+    trained; and the numbers (None, bool, int, float, tuples and lists of them) by which modules, and the objects on
+    them such as a config, differ. It does not have: training or evaluation mode, and tensors that are neither
+    parameter nor buffer.
+
+    InputError: modules were added, removed or replaced, so the original class cannot give them. (torch's multi-head
+    attention that lost heads is sapwood's `NarrowAttention`, and will be again.)
+    """
+    held, narrow = _held(model, of), _narrowed(model, of)
+    _refuse_other_modules(classes(model) | dict.fromkeys(narrow, nn.MultiheadAttention.__name__), classes(of))
+    words = {
+        "narrow": narrow,
+        "classes": classes(of),
+        "settings": settings(of),
+        "changes": changes(of, model),
+        "tensors": {name: asdict(each) for name, each in held.items()},
+    }
+    own = {name: tensor for name, tensor in _tensors(model).items() if held[name].same_as is None}
+    checkpoint.replace(Path(path), pack(own, words))
+
+
+def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `save` wrote: `make()` gives the original, unshrunk one, which is then made the saved one.
+
+    On the devices and in the mode of make's network. Nothing in the file is executed. InputError: the file is missing,
+    damaged, of another kind or newer than this sapwood, or make's network is not the original.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the network {path}: {error.strerror or error}; check its name") from error
+    try:
+        tensors, words = unpack(content, str(path))
+        held = {name: Held(**each) for name, each in words["tensors"].items()}
+        values = {name: _laid_out(tensors[name], each) for name, each in held.items() if each.same_as is None}
+        wanted = (words["classes"], words["settings"], words["changes"], words["narrow"])
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path} does not hold what its format says ({error!r}); save it again") from error
+    model = make()
+    try:
+        _refuse_other_network(model, held, *wanted[:2])
+        change_(model, wanted[2])
+        for name in wanted[3]:
+            model.get_submodule(name).__class__ = NarrowAttention
+    except InputError as error:
+        raise InputError(
+            f"{path} is not of the network that make gives: {error}; make must give the original, unshrunk network, "
+            "with the options it was saved with"
+        ) from None
+    _fill_(model, held, values)
+    return model
+
+
+def _narrowed(model: nn.Module, original: nn.Module) -> list[str]:
+    """The attentions that shrinking gave sapwood's form of torch's: the one class that it changes."""
+    before = dict(original.named_modules(remove_duplicate=False))
+    return [
+        name
+        for name, module in model.named_modules()
+        if type(module) is NarrowAttention and type(before.get(name)) is nn.MultiheadAttention
+    ]
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers under all of their names."""
+    found: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    return found | dict(model.named_buffers(remove_duplicate=False))
+
+
+def _held(model: nn.Module, original: nn.Module) -> dict[str, Held]:
+    tensors, before = _tensors(model), _tensors(original)
+    _refuse_unfit(tensors)
+    if strange := sorted(tensors.keys() ^ before.keys()):
+        where = "the network has" if strange[0] in tensors else "the original has"
+        raise InputError(
+            f"only {where} a tensor {strange[0]!r}; `of` must be the network that this one was shrunk from"
+        )
+    first: dict[int, str] = {}
+    return {
+        name: Held(
+            kind=_kind(tensor),
+            original=tuple(before[name].shape),
+            shape=tuple(tensor.shape),
+            stride=None if tensor.is_contiguous() else torch.empty_like(tensor).stride(),
+            requires_grad=tensor.requires_grad,
+            same_as=None if (same := first.setdefault(id(tensor), name)) == name else same,
+        )
+        for name, tensor in tensors.items()
+    }
+
+
+def _kind(tensor: Tensor) -> Literal["parameter", "buffer"]:
+    return "parameter" if isinstance(tensor, nn.Parameter) else "buffer"
+
+
+def _refuse_unfit(tensors: Mapping[str, Tensor]) -> None:
+    """Only plain numbers in memory of their own can be written and come back as what they were."""
+    for name, tensor in tensors.items():
+        if is_lazy(tensor) or tensor.is_meta:
+            raise InputError(
+                f"{name!r} has no numbers yet; run the network once, or build it outside torch.device('meta')"
+            )
+        if tensor.layout is not torch.strided or tensor.is_quantized or type(tensor.data) is not Tensor:
+            kind = type(tensor.data).__name__ if tensor.layout is torch.strided else tensor.layout
+            raise InputError(f"{name!r} is a {kind}, not a plain dense tensor; convert it (to_dense, dequantize) first")
+    _refuse_shared_memory(tensors)
+
+
+def _refuse_shared_memory(tensors: Mapping[str, Tensor]) -> None:
+    distinct = {id(tensor): (name, tensor) for name, tensor in tensors.items() if tensor.numel()}
+    spans = sorted((*_span(tensor), name) for name, tensor in distinct.values())
+    for (_, end, one), (begin, _, other) in pairwise(spans):
+        if begin < end:
+            raise InputError(
+                f"{one!r} and {other!r} are two tensors in the same memory, which a file cannot hold; "
+                "make them one and the same parameter, or clone one of them"
+            )
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """Where in memory a tensor begins and ends."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+
+
+def _laid_out(value: Tensor, held: Held) -> Tensor:
+    """In memory as it was: which kernels run, and so the last bits of what they give, depend on it."""
+    value = value.reshape(held.shape)
+    if held.stride is None:
+        return value.clone()
+    end = 1 + sum((size - 1) * stride for size, stride in zip(held.shape, held.stride, strict=True))
+    if min(held.stride) < 0 or end != value.numel():
+        raise RuntimeError(f"strides {held.stride} for shape {held.shape}")
+    return torch.empty_strided(held.shape, held.stride, dtype=value.dtype).copy_(value)
+
+
+def _refuse_other_modules(small: Mapping[str, str], original: Mapping[str, str]) -> None:
+    for name in [*original, *small]:
+        if small.get(name) != original.get(name):
+            raise InputError(
+                f"module {name!r} is {small.get(name, 'not there')} and was {original.get(name, 'not there')} in the "
+                "original, which could therefore not be made into this network again; save its state_dict, or export "
+                "it with to_onnx or to_program"
+            )
+
+
+def _refuse_other_network(
+    model: nn.Module, held: Mapping[str, Held], known: Mapping[str, str], numbers: Mapping[str, Mapping[str, Any]]
+) -> None:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"it gives {type(model).__name__}, no module")
+    tensors, found, own = _tensors(model), classes(model), settings(model)
+    for name in [*held, *tensors]:
+        if name not in tensors or name not in held:
+            raise InputError(f"{name!r} is only in the {'file' if name in held else 'network'}")
+        _refuse_other_tensor(name, tensors[name], held[name])
+    for name in [*known, *found]:
+        if known.get(name) != found.get(name):
+            raise InputError(f"{name!r} is {found.get(name, 'not there')}, not {known.get(name, 'there')}")
+    for name, values in numbers.items():
+        for attribute, value in values.items():
+            if (mine := own.get(name, {}).get(attribute, value)) != value:
+                raise InputError(f"{attribute} of {name!r} is {mine!r}, not {value!r}")
+
+
+def _refuse_other_tensor(name: str, mine: Tensor, held: Held) -> None:
+    if is_lazy(mine) or mine.is_meta:
+        raise InputError(f"{name!r} has no numbers yet, as on torch's meta device")
+    if _kind(mine) != held.kind or tuple(mine.shape) != held.original:
+        raise InputError(
+            f"{name!r} is a {_kind(mine)} of shape {tuple(mine.shape)}, not a {held.kind} of shape {held.original}"
+        )
+
+
+def _fill_(model: nn.Module, held: Mapping[str, Held], values: Mapping[str, Tensor]) -> None:
+    """Values into the network's own tensors, which other lists may refer to; new ones where they are tied otherwise."""
+    found, used, taken = _tensors(model), dict[str, Tensor](), set[int]()
+    for name, each in held.items():
+        if each.same_as is None:
+            mine, value = found[name], values[name].to(found[name].device)
+            if id(mine) in taken:
+                mine = nn.Parameter(value, each.requires_grad) if each.kind == "parameter" else value
+            mine.data = value
+            used[name] = mine.requires_grad_(each.requires_grad)
+            taken.add(id(mine))
+        if found[name] is not (same := used[each.same_as or name]):
+            module, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(module), attribute, same)
