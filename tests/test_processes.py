@@ -13,10 +13,12 @@ import torch.multiprocessing as mp
 
 from sapwood import checkpoint, processes
 from sapwood.checks import tiny_model, tiny_task
-from sapwood.checks.tiny import tiny_samples
+from sapwood.checks.tiny import seeded_model, tiny_samples
 from sapwood.methods import METHODS
 from sapwood.observe import hidden, observing
 from sapwood.run import start
+from sapwood.shrinking.shrink import shrink
+from sapwood.shrinking.sites import sites
 from sapwood.statistics import STATISTICS
 from sapwood.train import train
 
@@ -81,6 +83,26 @@ def disagreement():
     return said
 
 
+def shrunk():
+    """Data-parallel training with momentum, shrunk in the middle and wrapped anew, as docs/your-own-model.md says."""
+    model, samples = seeded_model(), tiny_samples(16)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    _trained(model, optimizer, samples)
+    units = sites(model, samples.inputs[:1])
+    keep = {site.name: torch.arange(site.units) % 2 == 0 for site in units}
+    small = shrink(model, keep, units, example=samples.inputs[:1], optimizer=optimizer)
+    _trained(small.model, small.optimizer, samples)
+    return {"model": dict(small.model.state_dict()), "sizes": [site.units for site in units]}
+
+
+def _trained(model, optimizer, samples, steps=4):
+    wrapped, mine = processes.wrap(model), samples.rows(processes.share(len(samples.targets)))
+    for _ in range(steps):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(wrapped(mine.inputs), mine.targets).backward()
+        optimizer.step()
+
+
 def _says(call):
     try:
         call()
@@ -89,7 +111,11 @@ def _says(call):
     return "nothing"
 
 
-JOBS = {name: (lambda name=name: life(name)) for name in LIVES} | {"summed": summed, "disagreement": disagreement}
+JOBS = {name: (lambda name=name: life(name)) for name in LIVES} | {
+    "summed": summed,
+    "disagreement": disagreement,
+    "shrunk": shrunk,
+}
 
 
 def work(rank, folder):
@@ -149,3 +175,12 @@ def test_processes_that_decide_differently_are_stopped(together, case):
         said = together("disagreement", rank)
         assert said["equal"] == "nothing"
         assert "processes decided on different masks" in said[case]
+
+
+def test_a_network_shrunk_in_every_process_is_wrapped_anew_and_trains_on_as_one(together):
+    alone = shrunk()
+    assert alone["sizes"]
+    for rank in range(WORLD):
+        found = together("shrunk", rank)
+        for name, weight in alone["model"].items():
+            torch.testing.assert_close(found["model"][name], weight, rtol=0, atol=1e-12)

@@ -1,5 +1,7 @@
 """Random networks from the zoo's pieces: whatever sites offers can be removed, and the rest computes the same."""
 
+import os
+
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -90,10 +92,15 @@ networks = st.builds(
     st.booleans(),
     st.booleans(),
 )
-EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+NIGHTLY = int(os.environ.get("SAPWOOD_NETWORKS", "0"))  # so many of each kind, drawn anew each time
 
 
-@EXAMPLES
+def many(count):
+    """So many networks, always the same ones; nightly more, and others."""
+    return settings(max_examples=NIGHTLY or count, deadline=None, derandomize=not NIGHTLY, database=None)
+
+
+@many(60)
 @given(networks, st.integers(0, 9))
 def test_random_units_of_random_networks(model, seed):
     model, example = settled(model), image()
@@ -103,7 +110,7 @@ def test_random_units_of_random_networks(model, seed):
     assert sum(t.numel() for _, t in named_tensors(result.model)) <= sum(t.numel() for _, t in named_tensors(model))
 
 
-@EXAMPLES
+@many(30)
 @given(networks, st.integers(0, 9))
 def test_random_dead_rows_of_random_networks(model, seed):
     model, example = settled(model), image()
