@@ -5,9 +5,9 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from test_random_networks import EXAMPLES, networks
+from test_random_networks import many, networks
 from test_shrink import half
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -137,7 +137,7 @@ def test_every_unit_has_a_gradient(make):
             assert cost({}) > value > cost({name: p * 0 for name, p in likely.items()})
 
 
-@settings(EXAMPLES, max_examples=10)
+@many(10)
 @given(networks, st.integers(0, 9))
 def test_costs_of_random_networks(model, seed):
     model, example = settled(model), image()
