@@ -1,12 +1,14 @@
 """What every test runs under, and the rule for tests that need real data."""
 
 import os
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
 import torch
 
+from sapwood import cli
 from sapwood.data.files import MissingData
 
 T = TypeVar("T")
@@ -25,5 +27,18 @@ def real_data() -> Callable[[Callable[[], T]], T]:
             if os.environ.get("SAPWOOD_DATA"):
                 raise
             pytest.skip(str(missing))
+
+    return call
+
+
+@pytest.fixture
+def sapwood(monkeypatch, capfd):
+    """The command in this process: its words -> (exit status, standard output, standard error)."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["sapwood", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code or 0, *capfd.readouterr())
 
     return call

@@ -14,7 +14,6 @@ from typing import get_args, get_type_hints
 import pytest
 from typer.main import get_command
 
-from sapwood import cli
 from sapwood.allocate import ALLOCATIONS
 from sapwood.cli import running, verbs
 from sapwood.criteria import CRITERIA
@@ -58,19 +57,6 @@ def trials(scale):
 
 STUDY = Study("pair", "A pair of trials", "nobody's", trials)
 '''
-
-
-@pytest.fixture
-def sapwood(monkeypatch, capfd):
-    """The command in this process: its words -> (exit status, standard output, standard error)."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["sapwood", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (ended.value.code or 0, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from sapwood import cli
 from sapwood import masks as mask
 from sapwood.cli.trained import trained
 from sapwood.errors import InputError
@@ -38,19 +37,6 @@ def folder(finished, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path / "results" / "mine")
     monkeypatch.chdir(tmp_path)
     return Path("results/mine") / TRIAL.id
-
-
-@pytest.fixture
-def sapwood(monkeypatch, capfd):
-    """The command in this process: its words -> (exit status, standard output, standard error)."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["sapwood", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (ended.value.code or 0, *capfd.readouterr())
-
-    return call
 
 
 def make():

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 from sapwood.measure.untouched import untouched
+from sapwood.shrinking.equal import apart, random_like
 from sapwood.shrinking.graph import Example, as_tuple
 
 TOLERANCE = 1e-5  # relative: rounding of float32 in another order, with much to spare
@@ -23,7 +24,7 @@ def disagreement(
     a are the network's answers in its own precision, b those of `run`; InputError if it is above the tolerance.
     """
     with untouched(model):
-        found = max(_apart(model(*deepcopy(x)), run(*deepcopy(x))) for x in _inputs(as_tuple(example), any_batch))
+        found = max(apart(model(*deepcopy(x)), run(*deepcopy(x))) for x in _inputs(as_tuple(example), any_batch))
     if not found <= tolerance:
         raise InputError(
             f"{what} answers differently from the network: by {found:.1e} of the largest output, {tolerance:.1e} may "
@@ -35,33 +36,8 @@ def disagreement(
 def _inputs(example: tuple[Any, ...], any_batch: bool) -> Iterator[tuple[Any, ...]]:
     """The example, random numbers in its place (whole ones stay as they are), and these with one sample more."""
     generator = torch.Generator().manual_seed(0)
-    random = pytree.tree_map_only(Tensor, lambda x: _random(x, generator), example)
+    random = pytree.tree_map_only(Tensor, lambda x: random_like(x, generator), example)
     yield example
     yield random
     if any_batch:
         yield pytree.tree_map_only(Tensor, lambda x: torch.cat([x, x[:1]]), random)
-
-
-def _random(x: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(x.shape, generator=generator).to(x) if x.is_floating_point() else x
-
-
-def _apart(wanted: Any, given: Any) -> float:
-    """Over the tensors of both, each relative to its largest number; infinite where shapes or NaNs are not the same."""
-    pairs = [[_real(x) for x in pytree.tree_leaves(y) if isinstance(x, Tensor)] for y in (wanted, given)]
-    if [x.shape for x in pairs[0]] != [x.shape for x in pairs[1]]:
-        return float("inf")
-    return max((_relative(a.double(), b.double()) for a, b in zip(*pairs, strict=True)), default=0.0)
-
-
-def _real(x: Tensor) -> Tensor:
-    return torch.view_as_real(x.detach().cpu()) if x.is_complex() else x.detach().cpu()
-
-
-def _relative(a: Tensor, b: Tensor) -> float:
-    differs = (a != b) & ~(a.isnan() & b.isnan())
-    if not bool(differs.any()):
-        return 0.0
-    largest = a[a.isfinite()].abs().max() if bool(a.isfinite().any()) else a.new_zeros(())
-    found = float((a - b)[differs].abs().max() / largest.clamp(min=torch.finfo(torch.float64).tiny))
-    return found if found == found else float("inf")

@@ -18,6 +18,7 @@ from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.export.attributes import change_, changes, classes, settings
 from sapwood.export.packed import pack, unpack
+from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.narrow import NarrowAttention
 
 
@@ -54,7 +55,7 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module) -> None:
         "changes": changes(of, model),
         "tensors": {name: asdict(each) for name, each in held.items()},
     }
-    own = {name: tensor for name, tensor in _tensors(model).items() if held[name].same_as is None}
+    own = {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}
     checkpoint.replace(Path(path), pack(own, words))
 
 
@@ -100,14 +101,8 @@ def _narrowed(model: nn.Module, original: nn.Module) -> list[str]:
     ]
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers under all of their names."""
-    found: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
-    return found | dict(model.named_buffers(remove_duplicate=False))
-
-
 def _held(model: nn.Module, original: nn.Module) -> dict[str, Held]:
-    tensors, before = _tensors(model), _tensors(original)
+    tensors, before = dict(named_tensors(model)), dict(named_tensors(original))
     _refuse_unfit(tensors)
     if strange := sorted(tensors.keys() ^ before.keys()):
         where = "the network has" if strange[0] in tensors else "the original has"
@@ -188,7 +183,7 @@ def _refuse_other_network(
 ) -> None:
     if not isinstance(model, nn.Module):
         raise InputError(f"it gives {type(model).__name__}, no module")
-    tensors, found, own = _tensors(model), classes(model), settings(model)
+    tensors, found, own = dict(named_tensors(model)), classes(model), settings(model)
     for name in [*held, *tensors]:
         if name not in tensors or name not in held:
             raise InputError(f"{name!r} is only in the {'file' if name in held else 'network'}")
@@ -213,7 +208,7 @@ def _refuse_other_tensor(name: str, mine: Tensor, held: Held) -> None:
 
 def _fill_(model: nn.Module, held: Mapping[str, Held], values: Mapping[str, Tensor]) -> None:
     """Values into the network's own tensors, which other lists may refer to; new ones where they are tied otherwise."""
-    found, used, taken = _tensors(model), dict[str, Tensor](), set[int]()
+    found, used, taken = dict(named_tensors(model)), dict[str, Tensor](), set[int]()
     for name, each in held.items():
         if each.same_as is None:
             mine, value = found[name], values[name].to(found[name].device)

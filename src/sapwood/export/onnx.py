@@ -14,6 +14,7 @@ from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.program import exported
+from sapwood.measure.variants import onnxruntime_session
 from sapwood.shrinking.graph import Example
 
 NEEDED = ("onnx", "onnxscript")
@@ -44,11 +45,10 @@ def to_onnx(
 
 def running(content: bytes) -> Callable[..., list[Tensor]]:
     """An ONNX file's content as a function of tensors, in ONNX Runtime on the CPU with as many threads as torch has."""
-    runtime = import_module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
     try:
-        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime_session(content, torch.get_num_threads())
+    except ModuleNotFoundError:
+        raise
     except Exception as error:
         raise InputError(f"ONNX Runtime does not take the network: {_first_line(error)}") from error
     names = [each.name for each in session.get_inputs()]

@@ -91,12 +91,9 @@ def in_onnxruntime(file: str | Path, *, threads: int = 1) -> Callable[..., list[
     if not Path(file).is_file():
         raise InputError(f"there is no ONNX file {str(file)!r}; export the network first")
     try:
-        runtime = import_module("onnxruntime")
+        session = onnxruntime_session(str(file), threads)
     except ImportError as error:
         raise InputError("onnxruntime is not installed; install it to time exported networks") from error
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
 
     def run(*inputs: Tensor) -> list[Any]:
@@ -104,3 +101,11 @@ def in_onnxruntime(file: str | Path, *, threads: int = 1) -> Callable[..., list[
         return list(session.run(None, given))
 
     return run
+
+
+def onnxruntime_session(network: str | bytes, threads: int) -> Any:
+    """A network in ONNX, the name of a file or its content, in ONNX Runtime on the CPU."""
+    runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+    return runtime.InferenceSession(network, options, providers=["CPUExecutionProvider"])

@@ -25,10 +25,11 @@ def inputs(example: Example, count: int = 2) -> list[tuple[Any, ...]]:
     """The example in float64, and as many random ones like it; whole numbers stay as they are."""
     generator = torch.Generator().manual_seed(0)
     first = pytree.tree_map_only(Tensor, lambda x: x.double() if x.is_floating_point() else x, as_tuple(example))
-    return [first, *(pytree.tree_map_only(Tensor, lambda x: _random(x, generator), first) for _ in range(count))]
+    return [first, *(pytree.tree_map_only(Tensor, lambda x: random_like(x, generator), first) for _ in range(count))]
 
 
-def _random(x: Tensor, generator: torch.Generator) -> Tensor:
+def random_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal numbers of the tensor's shape and type; whole numbers stay as they are."""
     if not x.is_floating_point():
         return x
     return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
@@ -66,22 +67,28 @@ def gated(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
 def difference(reference: nn.Module, small: nn.Module, examples: Sequence[tuple[Any, ...]]) -> float:
     """The largest relative difference of the outputs; infinite where their shapes differ."""
     with untouched(reference, small):
-        return max(_between(reference(*deepcopy(x)), small(*deepcopy(x))) for x in examples)
+        return max(apart(reference(*deepcopy(x)), small(*deepcopy(x))) for x in examples)
 
 
-def _between(a: Any, b: Any) -> float:
-    parts = [[x for x in pytree.tree_leaves(y) if isinstance(x, Tensor)] for y in (a, b)]
+def apart(a: Any, b: Any) -> float:
+    """max |a - b| / max |a| over the tensors of two outputs, each by itself; infinite where shapes or NaNs differ."""
+    parts = [[_real(x) for x in pytree.tree_leaves(y) if isinstance(x, Tensor)] for y in (a, b)]
     if [x.shape for x in parts[0]] != [x.shape for x in parts[1]]:
         return float("inf")
-    return max((_apart(x.double(), y.double()) for x, y in zip(*parts, strict=True)), default=0.0)
+    return max((_relative(x.double(), y.double()) for x, y in zip(*parts, strict=True)), default=0.0)
 
 
-def _apart(a: Tensor, b: Tensor) -> float:
-    same = (a == b) | (a.isnan() & b.isnan())
-    if bool(same.all()):
+def _real(x: Tensor) -> Tensor:
+    return torch.view_as_real(x.detach()).cpu() if x.is_complex() else x.detach().cpu()
+
+
+def _relative(a: Tensor, b: Tensor) -> float:
+    differs = (a != b) & ~(a.isnan() & b.isnan())
+    if not bool(differs.any()):
         return 0.0
-    apart = float(((a - b).abs()[~same]).max() / a.nan_to_num(0.0, 0.0, 0.0).abs().max().clamp(min=1e-300))
-    return apart if apart == apart else float("inf")
+    largest = a.nan_to_num(0.0, 0.0, 0.0).abs().max().clamp(min=torch.finfo(torch.float64).tiny)
+    found = float((a - b)[differs].abs().max() / largest)
+    return found if found == found else float("inf")
 
 
 def prove(
@@ -94,15 +101,15 @@ def prove(
 ) -> float:
     """The difference of both at the examples; an InputError that names an operator unless they are equal."""
     try:
-        apart = difference(reference, small, examples)
+        found = difference(reference, small, examples)
     except Exception as error:  # the model's own code, on sizes that it may not expect
         raise InputError(_blame(model, example, staying, error)) from error
-    if not apart <= MOST:
+    if not found <= MOST:
         raise InputError(
-            f"the smaller network would differ from the original by {apart:.1e} (relative, float64)"
+            f"the smaller network would differ from the original by {found:.1e} (relative, float64)"
             + _suspect(model, example, staying)
         )
-    return apart
+    return found
 
 
 def _blame(model: nn.Module, example: Example, staying: Positions, error: Exception) -> str:

@@ -25,6 +25,7 @@ from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
 
 Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
+Options = dict[str, list[int | None]]  # {attribute: what it may become, None if it stays}
 GUESSES = 24  # about one module
 
 
@@ -93,8 +94,12 @@ class _Stage:
     @property
     def inside(self) -> tuple[str, ...]:
         """All modules with attributes that may have to change, the innermost first."""
-        names = [name for name, _ in self.model.named_modules() if _options(self.model, name, self.sites, self.keep)]
-        return tuple(sorted(names, key=lambda name: -name.count(".")))
+        return tuple(sorted((n for n, found in self.options.items() if found), key=lambda name: -name.count(".")))
+
+    @cached_property
+    def options(self) -> dict[str, Options]:
+        """What may change of each module."""
+        return {name: _options(self, name, module) for name, module in self.model.named_modules()}
 
 
 def fitted(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
@@ -138,7 +143,7 @@ def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
 def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[Attributes]:
     """Attributes with which the model gets further: the same in all modules of a kind, or in the one that fails."""
     for name in failure.inside:
-        options = _options(stage.model, name, stage.sites, stage.keep)
+        options = stage.options[name]
         guesses = (dict(zip(options, values, strict=True)) for values in product(*options.values()))
         for guess in islice(guesses, GUESSES):
             if _without_none(guess) != found.get(name, {}):
@@ -162,28 +167,26 @@ def _without_none(guess: Mapping[str, int | None]) -> dict[str, int]:
     return {attribute: value for attribute, value in guess.items() if value is not None}
 
 
-def _options(model: nn.Module, name: str, sites: Sequence[Site], keep: Keep) -> dict[str, list[int | None]]:
-    """{attribute: what it may become, None if it stays}: those that equal a size which changes below this module."""
-    module = model.get_submodule(name)
-    changes = _changes(model, name, sites, keep)
-    return {
-        attribute: [*sorted(changes[value]), None]
-        for attribute, value in vars(module).items()
-        if type(value) is int and value in changes and not knows(module)
-    }
+def _options(stage: _Stage, name: str, module: nn.Module) -> Options:
+    """Those that equal a size which changes below this module."""
+    values = {attribute: value for attribute, value in vars(module).items() if type(value) is int}
+    if not values or knows(module):
+        return {}
+    changes = _changes(stage, name, module)
+    return {attribute: [*sorted(changes[value]), None] for attribute, value in values.items() if value in changes}
 
 
-def _changes(model: nn.Module, name: str, sites: Sequence[Site], keep: Keep) -> dict[int, set[int]]:
+def _changes(stage: _Stage, name: str, module: nn.Module) -> dict[int, set[int]]:
     """{old size: new sizes} of tensors below a module, and of their sites; of all where it has none of its own."""
-    own = next(named_tensors(model.get_submodule(name)), None)
+    own = next(named_tensors(module), None)
     inside, changes = f"{name}." if name and own else "", dict[int, set[int]]()
-    for tensor, dims in positions(sites, keep).items():
+    for tensor, dims in stage.places.items():
         if tensor.startswith(inside):
             for stay in dims.values():
                 changes.setdefault(len(stay), set()).add(int(stay.sum()))
-    for site in sites:
-        if site.name in keep and any(slot.tensor.startswith(inside) for slot in site.slots):
-            changes.setdefault(site.units, set()).add(int(keep[site.name].sum()))
+    for site in stage.sites:
+        if site.name in stage.keep and any(slot.tensor.startswith(inside) for slot in site.slots):
+            changes.setdefault(site.units, set()).add(int(stage.keep[site.name].sum()))
     return {old: {size for size in new if size != old} for old, new in changes.items()}
 
 

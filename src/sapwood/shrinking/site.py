@@ -1,6 +1,5 @@
 """Site: units of a network that live and die together, and every place that must change when they go."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -8,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sapwood.shrinking.computed import owner
 from sapwood.shrinking.graph import Traced
 from sapwood.shrinking.rules.ids import thin
 
-PARAMETRIZED = re.compile(r"\.parametrizations\.(\w+)\.original\d*$")
 Role = Literal["makes", "reads", "holds"]
 
 
@@ -145,8 +144,8 @@ def _site(found: Traced, blocks: list[_Block], roots: list[int]) -> Site:
 
 def module_of(tensor: str) -> str:
     """The module to which a weight belongs; a parameter by itself keeps its name."""
-    module, _, name = PARAMETRIZED.sub(r".\1", tensor).rpartition(".")
-    return module if module and "weight" in name else tensor
+    module = owner(tensor)
+    return module if module and "weight" in tensor[len(module) :] else tensor
 
 
 def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
