@@ -76,6 +76,16 @@ def cosine_share(step: int, end: int, first: float) -> float:
     return first / 2 * (1 + math.cos(math.pi * step / end)) if step < end else 0.0
 
 
+def cosine(progress: float) -> float:
+    """(1 + cos(pi p)) / 2: from 1 at p = 0 to 0 at p = 1. *Paper:* Loshchilov & Hutter 2017, arXiv 1608.03983."""
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def straight(progress: float) -> float:
+    """1 - p: from 1 to 0 on a straight line."""
+    return 1 - progress
+
+
 def _ramp(
     begin: int, end: int, every: int, initial: float, final: float, land: bool, curve: Callable[[float], float]
 ) -> Schedule:
@@ -103,6 +113,12 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {  # each takes (begin, end, eve
     "polynomial": polynomial,
     "linear": linear,
     "exponential": exponential,
+}
+
+
+COURSES: dict[str, Callable[[float], float]] = {  # of a learning rate: progress in [0, 1) -> factor on it
+    "cosine": cosine,
+    "straight": straight,
 }
 
 

@@ -51,6 +51,7 @@ class Data:
 Loss = Callable[[nn.Module, Batch, Tensor], Tensor]  # (model, batch, the model's outputs) -> mean over the batch
 Metrics = Callable[[Tensor, Batch], dict[str, Tensor]]  # (outputs, batch) -> sums over the batch's samples
 Augment = Callable[[Batch, torch.Generator], Batch]  # (batch, where luck comes from) -> the batch, changed at random
+Course = Callable[[float], float]  # share of a training phase that is over, [0, 1) -> factor on the learning rates
 
 
 def classification_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
@@ -76,7 +77,8 @@ class Task:
 
     Data order is a function of (seed, epoch), and what `augment` does to a batch one of (seed, epoch, step), so a
     checkpoint has nothing to say about them. Only training batches are augmented.
-    `model` and `optimizer` are called afresh by `start`; `model` runs under the run's seed.
+    `model` and `optimizer` are called afresh by `start`; `model` runs under the run's seed. Learning rates stay as the
+    optimiser has them, or follow `course` over each call of `train`; the next call begins it anew.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Task:
     metrics: Metrics = classification_metrics
     classes: int | None = None  # when given, labels outside [0, classes) are refused
     augment: Augment | None = None
+    course: Course | None = None
 
     def __post_init__(self) -> None:
         if type(self.batch_size) is not int or self.batch_size < 1:

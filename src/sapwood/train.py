@@ -45,6 +45,7 @@ def train(run: Run, *, epochs: int | None = None, steps: int | None = None) -> I
         while run.step < end:
             epoch, first = divmod(run.step, run.task.steps_per_epoch)
             for batch in run.task.batches(run.seed, epoch, first):
+                _set_rates(run, length)
                 yield _moment(run, _step(run, batch))
                 if run.between is not None:
                     run.between(run)
@@ -89,6 +90,15 @@ def _step(run: Run, batch: Batch) -> float:
     run.optimizer.step()
     run.step += 1
     return value
+
+
+def _set_rates(run: Run, length: int) -> None:
+    """The next step's learning rates; where a group's began is kept in the group, and so in checkpoints."""
+    if run.task.course is None:
+        return
+    factor = run.task.course((run.step - run.begun) / length)
+    for group in run.optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
 
 def _forget_gradients(optimizer: Optimizer) -> None:

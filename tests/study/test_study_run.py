@@ -383,3 +383,16 @@ def test_a_trial_that_is_over_leaves_nothing_behind(tmp_path):
     before = {id(each) for each in gc.get_objects() if type(each) is Run}  # other tests may hold some
     run_into(tmp_path, small())
     assert not [each for each in gc.get_objects() if type(each) is Run and id(each) not in before]
+
+
+def test_a_recipe_is_trained_by_and_written_down(tmp_path):
+    ends = {}
+    for name, recipe in {"own": {}, "slow": {"learning_rate": 1e-9}}.items():
+        trial = small().under(**recipe)
+        run_trial(trial, tmp_path / name)
+        ends[name] = checkpoint.read(tmp_path / name / "weights.safetensors")["model"]
+        assert json.loads((tmp_path / name / "trial.json").read_text())["options"].get("learning_rate") == recipe.get(
+            "learning_rate"
+        )
+    moved = {name: float(list(model.values())[-1].abs().max()) for name, model in ends.items()}  # a bias begins at 0
+    assert moved["slow"] < 1e-5 < moved["own"]

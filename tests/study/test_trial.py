@@ -51,6 +51,19 @@ def test_the_identity_is_what_differs_from_the_defaults():
     assert len({each.id for each in [plain, *others]}) == 5
 
 
+def test_another_recipe_is_another_trial():
+    plain = Trial.make("dense", "mlp_digits", 0)
+    assert plain.under() == plain.under(course="constant", learning_rate=None) == plain
+    assert plain.under().id == plain.id
+    changed = plain.under(learning_rate=1, course="cosine")
+    assert changed.identity["recipe"] == {"course": "cosine", "learning_rate": 1.0}
+    assert len({plain.id, changed.id, plain.under(course="cosine").id, changed.under(course="straight").id}) == 4
+    with pytest.raises(InputError, match=r"option of a task's recipe: 'rate'.*learning_rate"):
+        plain.under(rate=0.1)
+    with pytest.raises(InputError, match="option 'course' of the recipe is 3; it must be str"):
+        plain.under(course=3)
+
+
 def test_the_order_of_options_and_whole_numbers_for_floats_change_nothing():
     one = Trial.make("global_activation", "mlp_digits", 0, cycles=3, target=1)
     assert one == Trial.make("global_activation", "mlp_digits", 0, target=1.0, cycles=3)

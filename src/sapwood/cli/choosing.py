@@ -54,6 +54,7 @@ def _with(trial: Trial, changes: Sequence[Pair]) -> Trial:
     mine = [(name, text) for name, text in changes if name in option_types(trial.method)]
     options = dict(trial.options) | {name: parse_option(trial.method, name, text) for name, text in mine}
     made = Trial.make(trial.method, trial.task, trial.seed, trial.row, **options).tracing(*trial.traces)
+    made = made.under(**dict(trial.recipe))
     return made.after(**{name: _with(other, changes) for name, other in trial.uses})
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sapwood import codec
 from sapwood.cli.trained import Trained, trained
+from sapwood.codec import Sizes
 from sapwood.errors import InputError
 from sapwood.export import save, to_onnx, to_program
 from sapwood.measure import flops
 from sapwood.shrinking.shrink import Shrunk
 from sapwood.train import measured
 
-KINDS = (".safetensors", ".onnx", ".pt2")
+KINDS = (".safetensors", ".onnx", ".pt2", ".swz")
 Row = tuple[str, str, str, str]  # what, before, after, how many times smaller
 
 
@@ -34,12 +36,19 @@ def shrink_to(source: Path, file: Path) -> None:
 
 
 def export_to(source: Path, file: Path, *, masked: bool, batch: int | None) -> None:
-    """Write the network found at `source`, compacted or `masked`, in the format that the file's ending names."""
+    """Write the network found at `source`, compacted or `masked`, in the format that the file's ending names.
+
+    As .swz it is always at full size: zeros take next to nothing there, and what is left comes back bit by bit.
+    """
     _refuse_bad_file(file, KINDS)
-    if batch is not None and file.suffix == ".safetensors":
+    if batch is not None and file.suffix in (".safetensors", ".swz"):
         raise InputError(f"--batch {batch} is for .onnx and .pt2; {file} takes any batch, leave it out")
     torch.set_num_threads(1)
     found = trained(source)
+    if file.suffix == ".swz":
+        print("\n".join(_coded(codec.save(found.model, file, masks=found.masks))))
+        print(f"written: {file} (for sapwood.codec.load, whose make is TASKS[{found.task.name!r}]().model)")
+        return
     network = found.masked() if masked else found.compacted().model
     if file.suffix == ".safetensors":
         save(network, file, of=found.model)
@@ -85,6 +94,17 @@ def _sizes(what: str, before: int, after: int) -> Row:
 
 def _bytes(model: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in chain(model.parameters(), model.buffers()))
+
+
+def _coded(sizes: Sizes) -> list[str]:
+    """What every tensor takes in the file, and the whole of it."""
+    rows: list[Row] = [("", "entries", "bytes", "  as")]
+    for each in sizes.stored:
+        values = f"  {each.layout}" + f", {each.values} values" * bool(each.values)
+        rows.append((each.name, f"{each.entries:,}", f"{each.bytes:,}", values))
+    rows.append(("names and the like", "", f"{sizes.bytes - sum(each.bytes for each in sizes.stored):,}", ""))
+    rows.append(("the file", "", f"{sizes.bytes:,}", f"  {sizes.fold:.2f} times smaller than {sizes.dense:,}"))
+    return [*_aligned(rows), f"Huffman's codes are {sizes.over_entropy:.1%} longer than the entropy"]
 
 
 def _aligned(rows: list[Row]) -> list[str]:

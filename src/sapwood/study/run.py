@@ -29,6 +29,7 @@ from sapwood.study.trace import TRACES
 from sapwood.study.trial import Trial
 from sapwood.task import Task
 from sapwood.tasks import TASKS
+from sapwood.tasks.recipe import with_recipe
 from sapwood.train import Moment
 
 try:
@@ -101,7 +102,7 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     """One life of a trial: from its start or its last save to its end."""
     state_file = folder / "state.safetensors"
     state = checkpoint.read(state_file) if state_file.exists() else None
-    task = TASKS[trial.task]()
+    task = with_recipe(TASKS[trial.task](), **dict(trial.recipe))  # type: ignore[arg-type]
     run = start(task, trial.seed, device=device, saved=state)
     _give(run, trial, folder.parent)
     for name in OVER:  # what was said of an earlier result whose weights are not there
@@ -220,7 +221,7 @@ def _introduce(trial: Trial, folder: Path, device: str, task: Task, *, resumed: 
     """Write trial.json; every life adds what it was made with."""
     earlier = read_trial(folder)["provenance"] if resumed else []
     about = {"id": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed}
-    more = {"options": trial.all_options(), "identity": trial.identity, "data": fingerprint(task)}
+    more = {"options": trial.all_options() | dict(trial.recipe), "identity": trial.identity, "data": fingerprint(task)}
     _write_json(folder / "trial.json", about | more | {"provenance": [*earlier, provenance(device)]})
 
 

@@ -16,6 +16,7 @@ from sapwood.errors import InputError, unknown
 from sapwood.methods import METHOD_VERSIONS, METHODS
 from sapwood.study.trace import TRACES
 from sapwood.tasks import TASK_VERSIONS, TASKS
+from sapwood.tasks.recipe import with_recipe
 
 Value = bool | int | float | str | None
 
@@ -36,6 +37,7 @@ class Trial:
     row: str = field(default="", compare=False)  # its label in a study; not part of what it is
     uses: tuple[tuple[str, "Trial"], ...] = ()  # finished trials that it needs, under the names in `USES`
     traces: tuple[str, ...] = ()  # what else is written down while it runs, from `study.trace.TRACES`
+    recipe: tuple[tuple[str, Value], ...] = ()  # what it changes of its task: options of `with_recipe`
 
     @classmethod
     def make(cls, method: str, task: str, seed: int, row: str = "", **options: Value) -> "Trial":
@@ -59,6 +61,13 @@ class Trial:
             if not isinstance(other, Trial):
                 raise InputError(f"row {self.row!r} uses {other!r} as {name!r}; give a Trial")
         return replace(self, uses=tuple(sorted((dict(self.uses) | uses).items())))
+
+    def under(self, **recipe: Value) -> "Trial":
+        """The same trial with another recipe: `learning_rate` and `course`, see `tasks.recipe.with_recipe`."""
+        changes = dict(self.recipe) | {name: _recipe_value(name, value) for name, value in recipe.items()}
+        usual = {name: parameter.default for name, parameter in _keywords(with_recipe).items()}
+        different = {name: value for name, value in changes.items() if value != usual[name]}
+        return replace(self, recipe=tuple(sorted(different.items())))
 
     def tracing(self, *traces: str) -> "Trial":
         """The same trial, writing down more while it runs: names from `study.trace.TRACES`."""
@@ -86,7 +95,8 @@ class Trial:
             "seed": self.seed,
             "options": dict(self.options),
         }
-        more = {"uses": {name: other.id for name, other in self.uses}, "traces": list(self.traces)}
+        uses = {name: other.id for name, other in self.uses}
+        more = {"uses": uses, "traces": list(self.traces), "recipe": dict(self.recipe)}
         return found | {name: value for name, value in more.items() if value}
 
     def all_options(self) -> dict[str, Value]:
@@ -116,7 +126,14 @@ def checked_options(method: str, options: Mapping[str, Value]) -> dict[str, Valu
     for name in options:
         if name not in types:
             raise unknown(f"option of method {method!r}:", name, types)
-    return {name: _checked(method, name, value, types[name]) for name, value in options.items()}
+    return {name: _checked(f"method {method!r}", name, value, types[name]) for name, value in options.items()}
+
+
+def _recipe_value(name: str, value: Value) -> Value:
+    known = _keywords(with_recipe)
+    if name not in known:
+        raise unknown("option of a task's recipe:", name, known)
+    return _checked("the recipe", name, value, known[name].annotation)
 
 
 def parse_option(method: str, name: str, text: str) -> Value:
@@ -127,11 +144,11 @@ def parse_option(method: str, name: str, text: str) -> Value:
     for kind in (bool, NoneType, int, float, str):
         if any(_kind(each) is kind for each in _alternatives(types[name])):
             try:
-                return _checked(method, name, _READ[kind](text), types[name])
+                return _checked(f"method {method!r}", name, _READ[kind](text), types[name])
             except (ValueError, KeyError) as error:
                 if isinstance(error, InputError):
                     raise
-    raise _wrong_type(method, name, text, types[name])
+    raise _wrong_type(f"method {method!r}", name, text, types[name])
 
 
 _READ: dict[Any, Any] = {
@@ -146,19 +163,23 @@ _READ: dict[Any, Any] = {
 def _parameters(method: str) -> dict[str, inspect.Parameter]:
     if method not in METHODS:
         raise unknown("method", method, METHODS)
-    every = inspect.signature(METHODS[method], eval_str=True).parameters
+    return _keywords(METHODS[method])
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    every = inspect.signature(function, eval_str=True).parameters
     return {name: p for name, p in every.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def _checked(method: str, name: str, value: Value, annotation: Any) -> Value:
+def _checked(whose: str, name: str, value: Value, annotation: Any) -> Value:
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"option {name!r} of method {method!r} is {value}; give a finite number")
+        raise InputError(f"option {name!r} of {whose} is {value}; give a finite number")
     alternatives = _alternatives(annotation)
     if any(_fits(value, each) for each in alternatives):
         return value
     if float in alternatives and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    raise _wrong_type(method, name, value, annotation)
+    raise _wrong_type(whose, name, value, annotation)
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -176,6 +197,6 @@ def _fits(value: Value, annotation: Any) -> bool:
     return type(value) is (NoneType if annotation is None else annotation)
 
 
-def _wrong_type(method: str, name: str, value: Value, annotation: Any) -> InputError:
+def _wrong_type(whose: str, name: str, value: Value, annotation: Any) -> InputError:
     wanted = annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")
-    return InputError(f"option {name!r} of method {method!r} is {value!r}; it must be {wanted}")
+    return InputError(f"option {name!r} of {whose} is {value!r}; it must be {wanted}")

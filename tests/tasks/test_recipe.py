@@ -1,0 +1,87 @@
+"""Recipes: another learning rate, and one that follows a course over each call of `train`."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from sapwood import METHODS, Batch, Data, Task, start, train
+from sapwood.errors import InputError
+from sapwood.models.mlp import mlp
+from sapwood.schedule import COURSES
+from sapwood.tasks.recipe import with_recipe
+
+
+@pytest.fixture
+def task():
+    luck = torch.Generator().manual_seed(0)
+    samples = Batch(torch.randn(20, 6, generator=luck), torch.arange(20) % 3)
+    return Task("toy", partial(mlp, 6, 5, 3), Data(samples, samples, samples), partial(torch.optim.Adam, lr=0.3), 5)
+
+
+def rates(run, **length):
+    """The learning rate of each step of one call of train."""
+    return [run.optimizer.param_groups[0]["lr"] for _ in train(run, **length)]
+
+
+def test_by_default_nothing_changes(task):
+    assert with_recipe(task) is task
+    assert rates(start(task, seed=0), epochs=2) == [0.3] * 8
+
+
+def test_another_rate_is_every_optimisers(task):
+    run = start(with_recipe(task, learning_rate=0.02), seed=0)
+    run.become(run.model)
+    assert rates(run, steps=3) == [0.02] * 3
+
+
+def test_a_cosine_falls_over_a_call_of_train_and_begins_anew_in_the_next(task):
+    run = start(with_recipe(task, learning_rate=0.5, course="cosine"), seed=0)
+    for length in (8, 4):
+        wanted = [0.5 * (1 + math.cos(math.pi * step / length)) / 2 for step in range(length)]
+        assert rates(run, steps=length) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_straight_course_and_a_methods_own_factor(task):
+    run = start(with_recipe(task, course="straight"), seed=0)
+    for group in run.optimizer.param_groups:
+        group["lr"] *= 0.1
+    assert rates(run, steps=4) == pytest.approx([0.03, 0.0225, 0.015, 0.0075], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", COURSES)
+def test_courses_begin_at_1_end_at_0_and_never_rise(name):
+    values = [COURSES[name](step / 100) for step in range(101)]
+    assert values[0] == 1 and values[-1] == pytest.approx(0, abs=1e-15)
+    assert values == sorted(values, reverse=True)
+
+
+def test_an_interruption_changes_no_bit(task, tmp_path):
+    task, options = with_recipe(task, course="cosine"), {"rounds": 2, "first_epochs": 2, "round_epochs": 2}
+    whole = start(task, seed=0)
+    steps = [now.step for now in METHODS["iterative_magnitude"](whole, **options)]
+    for last in steps[:-1]:
+        run = start(task, seed=0)
+        run.between = lambda run: run.save(tmp_path / "saved.safetensors")
+        moments = METHODS["iterative_magnitude"](run, **options)
+        while next(moments).step <= last:
+            pass
+        moments.close()
+        again = start(task, seed=0, saved=tmp_path / "saved.safetensors")
+        assert [now.step for now in METHODS["iterative_magnitude"](again, **options)][-1] == steps[-1]
+        for name, value in whole.model.state_dict().items():
+            assert torch.equal(value, again.model.state_dict()[name]), f"after step {last}: {name}"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; give a finite number above 0"),
+        ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"course": "cosin"}, "cosine"),
+    ],
+)
+def test_bad_recipes(task, recipe, says):
+    with pytest.raises(InputError, match=says):
+        with_recipe(task, **recipe)
