@@ -92,6 +92,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"until": 1.0, "output": False, "nested": False, "reaches": 0.6},
         "static": {"sparsity": 0.8, "grow": "none", "allocation": "er", "epochs": 2, "reaches": 0.8},
     },
+    "variational_dropout": {
+        "by the threshold, tuned": {"log_sigma2": -2.0, "begin": 0.5, "end": 1.5, "lr": 0.05, "epochs": 3, "tune": 1},
+        "so many of the hidden weights, not clipped": {"sparsity": 0.6, "begin": 0, "end": 0, "log_sigma2": -4.0}
+        | {"output": False, "clipped": False, "decay": 0.0, "epochs": 2, "tune": 1, "reaches": 0.6},
+    },
     "nuclear": {
         "each alike, in a few steps": {"strength": 0.3, "every": 4, "epochs": 3},
         "weighted, after every step": {"strength": 0.2, "weighted": True, "every": 1, "epochs": 3, "stop": "spikes"},

@@ -53,7 +53,8 @@ def test_a_straight_course_and_a_methods_own_factor(task):
 @pytest.mark.parametrize("name", COURSES)
 def test_courses_begin_at_1_end_at_0_and_never_rise(name):
     values = [COURSES[name](step / 100) for step in range(101)]
-    assert values[0] == 1 and values[-1] == pytest.approx(0, abs=1e-15)
+    assert values[0] == 1
+    assert values[-1] == pytest.approx(0, abs=1e-15)
     assert values == sorted(values, reverse=True)
 
 

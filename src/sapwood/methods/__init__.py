@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from sapwood.methods.at_init import at_init
+from sapwood.methods.deep_compression import deep_compression
 from sapwood.methods.dense import dense
 from sapwood.methods.dynamic_surgery import dynamic_surgery
 from sapwood.methods.global_activation import global_activation
@@ -13,12 +14,14 @@ from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.sparse_training import sparse_training
+from sapwood.methods.variational_dropout import variational_dropout
 from sapwood.train import Moment
 
 Method = Callable[..., Iterator[Moment]]  # method(run, **options)
 
 METHODS: dict[str, Method] = {
     "at_init": at_init,
+    "deep_compression": deep_compression,
     "dense": dense,
     "dynamic_surgery": dynamic_surgery,
     "global_activation": global_activation,
@@ -29,11 +32,13 @@ METHODS: dict[str, Method] = {
     "low_rank": low_rank,
     "nuclear": nuclear,
     "sparse_training": sparse_training,
+    "variational_dropout": variational_dropout,
 }
 
 # Raised when a default or a meaning changes, so that old results are not taken for new ones.
 METHOD_VERSIONS: dict[str, int] = {
     "at_init": 1,
+    "deep_compression": 1,
     "dense": 2,
     "dynamic_surgery": 1,
     "global_activation": 1,
@@ -44,4 +49,5 @@ METHOD_VERSIONS: dict[str, int] = {
     "low_rank": 1,
     "nuclear": 1,
     "sparse_training": 1,
+    "variational_dropout": 1,
 }
