@@ -62,3 +62,36 @@ def test_the_lines_of_other_packages_networks(name, again):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # theirs
         assert comparable(covered(name, again).lines()) == comparable(written()[name])
+
+
+def test_the_second_process_sees_other_outputs_and_says_when_it_failed():
+    original = model, _ = made("channel shuffle")
+    with second_process() as again:
+        assert again("channel shuffle", original, model) == "yes"
+        model.register_forward_hook(lambda *given: torch.nextafter(given[-1], torch.tensor(9.0)))  # in no file
+        assert again("channel shuffle", original, model) == "other outputs"
+        with pytest.raises(RuntimeError, match="could not load U-Net"):  # another network's file
+            again("U-Net", original, model)
+
+
+def test_other_costs_are_told():
+    original = model, example = made("channel shuffle")
+    [site] = sites(model, example)
+    keep = {site.name: torch.arange(site.units) > 0}
+    whole, rest, said = costs(original, model, [site], keep)
+    assert rest < whole
+    assert said == f"shrunk {rest:,.0f}, but torch counts {whole:,.0f}"
+
+
+class Branching(torch.nn.Module):
+    """Not exportable: what runs depends on the numbers."""
+
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+@needs_onnx
+def test_what_onnx_refuses_is_told_and_of_which_network():
+    _, example = original = made("channel shuffle")
+    assert in_onnx(original, Branching()).startswith("the whole network can, but Branching cannot be exported: ")
+    assert in_onnx((Branching(), example), Branching()).startswith("neither can the whole network (Branching cannot")

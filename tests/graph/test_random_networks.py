@@ -2,10 +2,12 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from random_checks import Tally, loses_dead_rows, loses_units, many
+from random_checks import PATIENT, Tally, loses_dead_rows, loses_units, many
 from random_images import networks
 from torch import nn
 from zoo import image, settled
+
+pytestmark = PATIENT
 
 
 def inputs():

@@ -4,10 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_checks import Tally, answers_alike, loses_dead_rows, loses_units, many
+from random_checks import PATIENT, Tally, answers_alike, loses_dead_rows, loses_units, many
 from random_sequences import PIECES, Sequences, by_hand, networks
 from torch import nn
 from zoo import settled
+
+pytestmark = PATIENT
 
 
 def inputs():
