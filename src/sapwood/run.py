@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from sapwood import checkpoint, processes
 from sapwood import masks as mask
 from sapwood.errors import InputError
+from sapwood.gates import decided
 from sapwood.hold import Held, hold
 from sapwood.masks import Masks
 from sapwood.task import Loss, Task
@@ -72,10 +73,13 @@ class Run:
         self._set_masks({})
 
     def sparsity(self) -> float:
-        """The fraction of exact zeros among the weights (not biases) of all layers that have a weight matrix."""
+        """The fraction of exact zeros among the weights (not biases) of all layers that have a weight matrix.
+
+        As long as gates are in training, what they would remove now counts as 0.
+        """
         weights = {name: p for name, p in self.model.named_parameters() if p.dim() > 1}
-        total = sum(p.numel() for p in weights.values())
-        masked = {name: p * self.masks[name] if name in self.masks else p for name, p in weights.items()}
+        total, keep = sum(p.numel() for p in weights.values()), self.masks | decided(self.model)
+        masked = {name: p * keep[name] if name in keep else p for name, p in weights.items()}
         return mask.zeros(masked) / total if total else 0.0
 
     def rewind(self, weights: Mapping[str, Tensor]) -> None:

@@ -20,6 +20,8 @@ from sapwood.task import Batch, Data, Task
 
 OPTIONS = {
     "at_init": {"sparsity": 0.5, "samples": 48, "epochs": 10},
+    "deep_compression": {"sparsity": 0.6, "rounds": 2, "first_epochs": 4, "round_epochs": 2, "rate": 0.5, "bits": "2"}
+    | {"share_epochs": 3, "share_rate": 0.1},
     "dense": {"epochs": 10, "target": 0.75, "stop": "epochs"},
     "dynamic_surgery": {"c": "0", "band": 0.2, "gamma": 0.1, "dense_epochs": 2, "surgery": 6, "epochs": 8},
     "global_activation": {"criterion": "active_magnitude", "sparsity": 0.5, "cycles": 3, "first": 0.5, "target": 0.8}
@@ -52,6 +54,15 @@ GOLDEN = {
             "0.weight": "111111 001101 011010 101111 100110 100110 000110 100101",
             "2.weight": "10001111 10010101 10000000 11010110 01110000 01000010 00010000 10110111",
             "4.weight": "01110000 11110001 11010101",
+        },
+    ),
+    "deep_compression": Trajectory(
+        correct=[11, 17, 26, 32, 31, 30, 25, 25, 26, 26, 26],
+        pruned=[5, 7, 9],
+        masks={
+            "0.weight": "111000 010100 111001 111010 100000 011000 000010 000011",
+            "2.weight": "00101010 10110000 10001101 10000000 00010100 11100111 00111001 00010101",
+            "4.weight": "00101110 00100011 01001100",
         },
     ),
     "dense": Trajectory(correct=[11, 17, 26, 32, 32, 35, 38, 43, 43, 42], pruned=[], masks={}),

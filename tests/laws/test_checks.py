@@ -9,6 +9,7 @@ from sapwood import allocate, checks, schedule, select, statistics, stopping
 from sapwood.checks import broken, check_criterion, check_selector, criterion
 from sapwood.criteria import CRITERIA, magnitude
 from sapwood.criterion import Criterion
+from sapwood.gates import GATES
 from sapwood.methods import METHODS
 
 CHECKS = {  # each public check, on something sound
@@ -16,6 +17,7 @@ CHECKS = {  # each public check, on something sound
     "check_allocation": partial(checks.check_allocation, "erk", allocate.erk),
     "check_checkpoint": checks.check_checkpoint,
     "check_criterion": partial(checks.check_criterion, "magnitude", magnitude),
+    "check_gate": partial(checks.check_gate, "variational_dropout", GATES["variational_dropout"]),
     "check_holding": partial(checks.check_holding, "Adam", torch.optim.Adam),
     "check_method": partial(checks.check_method, "dense", METHODS["dense"], epochs=1),
     "check_pattern": partial(checks.check_pattern, "n_of_m", select.n_of_m),

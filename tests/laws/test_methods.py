@@ -25,6 +25,12 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "magnitude, other weights": {"sparsity": 0.5, "samples": 1, "epochs": 2, "criterion": "magnitude"}
         | {"scope": "per_layer", "control": "reinitialised"},
     },
+    "deep_compression": {
+        "pruned here": {"sparsity": 0.6, "rounds": 2, "first_epochs": 1, "round_epochs": 1, "bits": "3 2 2"}
+        | {"share_epochs": 2, "share_rate": 0.2, "reaches": 0.6},
+        "by deviations, everything at once": {"quality": "0.8", "rounds": 1, "first_epochs": 1, "round_epochs": 1}
+        | {"bits": "1", "share_epochs": 1, "share_rate": 0.1, "rate": 1.0},
+    },
     "dense": {
         "to the end": {"epochs": 4, "stop": "epochs"},
         "until a rule stops it": {"epochs": 5, "stop": "patience", "target": 1.0},

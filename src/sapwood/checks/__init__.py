@@ -7,6 +7,7 @@ files' functions `laws` give the same laws by name, not yet tried.
 from sapwood.checks.allocation import check_allocation as check_allocation
 from sapwood.checks.checkpoint import check_checkpoint as check_checkpoint
 from sapwood.checks.criterion import check_criterion as check_criterion
+from sapwood.checks.gate import check_gate as check_gate
 from sapwood.checks.holding import check_holding as check_holding
 from sapwood.checks.law import Laws as Laws
 from sapwood.checks.law import Result as Result
