@@ -154,12 +154,14 @@ def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[Att
 
 
 def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str, int | None]) -> Attributes:
-    """A guess about one module, made about all modules of its class that have the same numbers."""
+    """A guess about one module, made about all of its class with the same numbers; each takes a size of its own."""
     module = stage.model.get_submodule(name)
     values, every = {attribute: getattr(module, attribute) for attribute in guess}, dict(found)
     for other, like in stage.model.named_modules():
         if type(like) is type(module) and all(getattr(like, a, None) == value for a, value in values.items()):
-            every[other] = _without_none(guess)
+            own = stage.options[other]
+            told = {a: size for a, size in guess.items() if size is not None and a in own}
+            every[other] = _without_none({a: size if size in own[a] else own[a][0] for a, size in told.items()})
     return every
 
 

@@ -79,6 +79,6 @@ def narrowed_(module: Any) -> None:
         )
     rows, columns = module.in_proj_weight.shape
     module.num_heads = rows // 3 // module.head_dim
-    if rows != 3 * columns:
+    if (rows, columns) != (3 * module.embed_dim, module.embed_dim):
         module.__class__ = NarrowAttention
         module._qkv_same_embed_dim = False  # torch's short cuts for whole attentions would read the projection anew

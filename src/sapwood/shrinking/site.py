@@ -14,7 +14,7 @@ from sapwood.shrinking.rules.ids import thin
 Role = Literal["makes", "reads", "holds"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slot:
     """One dimension of one tensor on which a site's units sit.
 
@@ -30,7 +30,7 @@ class Slot:
     role: Role
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Site:
     """Units that can be removed one by one, and every place that must then change.
 
