@@ -4,11 +4,13 @@ import sys
 from textwrap import shorten
 
 import torch
-from planted import choosing, gating, holding, planning, seeing, shrinking, training
+from planted import choosing, coding, gating, holding, planning, seeing, shrinking, training
 from planted.mutant import Mutant, caught
 
 MUTANTS: tuple[Mutant, ...] = tuple(
-    mutant for family in (choosing, seeing, planning, holding, training, gating, shrinking) for mutant in family.MUTANTS
+    mutant
+    for family in (choosing, seeing, planning, holding, training, gating, shrinking, coding)
+    for mutant in family.MUTANTS
 )
 
 

@@ -9,7 +9,11 @@ from sapwood import criteria, methods, tasks
 from sapwood.cli.listing import KINDS
 from sapwood.statistics import ABOUT, STATISTICS
 
-NOT_MEMBERS = {"criteria": set(), "methods": {"presets"}, "tasks": {"split", "recipe"}}  # what a family's members are made with
+NOT_MEMBERS = {
+    "criteria": set(),
+    "methods": {"presets"},
+    "tasks": {"split", "recipe"},
+}  # what a family's members are made with
 FAMILIES = {
     "criteria": (criteria, [criteria.CRITERIA]),
     "methods": (methods, [methods.METHODS, methods.METHOD_VERSIONS]),

@@ -6,7 +6,19 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sapwood import allocate, checkpoint, export, losses, masks, measure, schedule, select, statistics, stopping
+    from sapwood import (
+        allocate,
+        checkpoint,
+        codec,
+        export,
+        losses,
+        masks,
+        measure,
+        schedule,
+        select,
+        statistics,
+        stopping,
+    )
     from sapwood.criteria import CRITERIA
     from sapwood.criterion import Criterion, score
     from sapwood.errors import InputError
@@ -48,6 +60,7 @@ __all__ = [
     "allocate",
     "bytes_of",
     "checkpoint",
+    "codec",
     "compact",
     "couplings",
     "evaluate",

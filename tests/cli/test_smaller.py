@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sapwood import codec
 from sapwood import masks as mask
 from sapwood.cli.trained import trained
 from sapwood.errors import InputError
@@ -117,6 +118,26 @@ def test_export_to_onnx(sapwood, folder):
     assert Path("n.onnx").stat().st_size < 0.8 * Path("m.onnx").stat().st_size
 
 
+@pytest.mark.parametrize("more", [(), ("--masked",)])
+def test_export_to_the_fewest_bytes(sapwood, folder, more):
+    status, out, err = sapwood("export", folder, "--to", "n.swz", *more)
+    assert (status, err) == (0, "")
+    before, again = trained(folder).masked(), codec.load("n.swz", make)
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), again.parameters(), strict=True))
+    assert torch.equal(answers(again), answers(before))
+    written, dense = Path("n.swz").stat().st_size, 4 * sum(p.numel() for p in before.parameters())
+    assert written < 0.4 * dense, "seven tenths of the weights are gone"
+    assert re.search(rf"^the file +{written:,} +{dense / written:.2f} times smaller than {dense:,}$", out, re.MULTILINE)
+    rows = re.findall(r"^(\S+\.\w+) +([\d,]+) +([\d,]+)  ", out, re.MULTILINE)
+    assert [name for name, *_ in rows] == list(before.state_dict())
+    others = re.search(r"^names and the like +([\d,]+)$", out, re.MULTILINE).group(1)
+    assert sum(int(size.replace(",", "")) for size in (others, *(size for *_, size in rows))) == written
+    assert re.search(r"^Huffman's codes take [\d,]+ of these bytes, [\d.]+% more than their", out, re.MULTILINE)
+    assert out.splitlines()[-1] == (
+        "written: n.swz (for sapwood.codec.load, whose make is TASKS['mlp_digits']().model)"
+    )
+
+
 def test_without_onnx_one_line_says_what_to_install(sapwood, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     status, out, err = sapwood("export", folder, "--to", "n.onnx")
@@ -194,10 +215,11 @@ def test_a_trial_that_cannot_be_used_is_refused(sapwood, folder, spoil, says):
          rf"results/mine is a folder of trials; give one of them: results/mine/{TRIAL.id} \(G7, seed 0\)$"),
         (["export", "note.txt", "--to", "s.onnx"], "note.txt is no whole checkpoint of a run: note.txt is not"),
         (["shrink", "HERE", "--to", "s.onnx"], "--to s.onnx ends in '.onnx'; give a name that ends in .safetensors$"),
-        (["export", "HERE", "--to", "s"], "--to s ends in 'nothing'; .* .safetensors or .onnx or .pt2$"),
+        (["export", "HERE", "--to", "s"], "--to s ends in 'nothing'; .* .safetensors or .onnx or .pt2 or .swz$"),
         (["export", "HERE", "--to", "not/there.pt2"], "--to not/there.pt2: there is no folder not; make it first"),
         (["export", "HERE", "--to", "folder.pt2"], "--to folder.pt2 is a folder; give the name of a file"),
         (["export", "HERE", "--to", "s.safetensors", "--batch", "2"], "--batch 2 is for .onnx and .pt2; s.safetensors"),
+        (["export", "HERE", "--to", "s.swz", "--batch", "2"], "--batch 2 is for .onnx and .pt2; s.swz takes any batch"),
     ],
 )  # fmt: skip
 def test_bad_words_end_in_one_line_and_nothing_is_written(sapwood, folder, words, says):

@@ -104,7 +104,9 @@ def _coded(sizes: Sizes) -> list[str]:
         rows.append((each.name, f"{each.entries:,}", f"{each.bytes:,}", values))
     rows.append(("names and the like", "", f"{sizes.bytes - sum(each.bytes for each in sizes.stored):,}", ""))
     rows.append(("the file", "", f"{sizes.bytes:,}", f"  {sizes.fold:.2f} times smaller than {sizes.dense:,}"))
-    return [*_aligned(rows), f"Huffman's codes are {sizes.over_entropy:.1%} longer than the entropy"]
+    coded = -(-sum(each.coded for each in sizes.stored) // 8)
+    more = f"Huffman's codes take {coded:,} of these bytes, {sizes.over_entropy:.1%} more than their symbols' entropy"
+    return [*_aligned(rows), more] if coded else _aligned(rows)
 
 
 def _aligned(rows: list[Row]) -> list[str]:

@@ -48,7 +48,7 @@ def gathered(gradients: Tensor, labels: Tensor, k: int) -> Tensor:
 
 def _moved(values: Tensor, k: int) -> Tensor:
     """The centroids of sorted values; sums over a stretch of them are differences of running sums."""
-    centroids = torch.linspace(float(values[0]), float(values[-1]), k, dtype=torch.float64)
+    centroids = torch.linspace(float(values[0]), float(values[-1]), k, dtype=torch.float64, device=values.device)
     running = torch.cat([values.new_zeros(1), values.cumsum(0)])
     before = None
     for _ in range(MOVES):

@@ -27,7 +27,7 @@ class Stored:
     entries: int
     layout: str
     values: int
-    """Different values in its codebook; 0 where values are written as they are."""
+    """Different values in its codebook, the 0 of fillers among them; 0 where values are written as they are."""
     bytes: int
     coded: int
     """Bits of Huffman's codes, without their tables."""

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sapwood.codec import stream
+from sapwood.codec import huffman, stream
 from sapwood.codec.places import LAYOUTS
 from sapwood.codec.stream import RAW, Stream, Written
 
@@ -94,7 +94,10 @@ def _streams(matrix: Bits, layout: str, entropy: bool) -> Iterator[Written]:
 def _values(values: Bits, entropy: bool) -> list[Written]:
     """As they are, or by a codebook if that takes fewer bytes."""
     plain = [_raw(values)]
-    if len(np.unique(values[: 2 * BOOK])) > BOOK or len(book := np.unique(values)) > BOOK:  # the first spares a sort
+    if len(np.unique(values[: 2 * BOOK])) > BOOK:  # spares sorting all of them
+        return plain
+    book, counts = np.unique(values, return_counts=True)
+    if len(book) > BOOK or book.nbytes + huffman.entropy(counts) / 8 >= values.nbytes:  # no code can make up for it
         return plain
     shared = [_raw(book), stream.write(np.searchsorted(book, values), len(book), entropy=entropy)]
     return min(plain, shared, key=lambda streams: sum(each.stream.size for each in streams))

@@ -4,7 +4,8 @@
 
 Paper: Han, Mao, Dally, "Deep compression", arXiv:1510.00149, ICLR 2016. Pruning is `iterative_magnitude` (its
 reference 2); Huffman coding is what `codec` does, and notes: `stored_bytes`, of the whole file, and `stored_fold`.
-Differs: gaps and values are coded by whichever of `codec`'s layouts is shortest for a layer; biases stay float32.
+Differs: where weights are is coded by whichever of `codec`'s layouts is shortest for a layer; the 0 of fillers is one
+value more; biases stay as they are.
 """
 
 from collections.abc import Iterator
