@@ -23,7 +23,7 @@ VISION = (
     "mobilenet_v2", "mobilenet_v3_large", "mnasnet1_0", "efficientnet_b0", "efficientnet_v2_s", "regnet_x_400mf",
     "regnet_y_400mf", "googlenet", "inception_v3", "shufflenet_v2_x1_0", "convnext_tiny", "vit_b_16", "swin_t",
 )  # fmt: skip
-SIZES = {"vit_b_16": 224, "inception_v3": 128}
+SIZES = {"vit_b_16": 224, "swin_t": 224, "inception_v3": 128}  # swin_t: windows of 7 need no padding then
 NO_INIT = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
 
 

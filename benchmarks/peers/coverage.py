@@ -28,10 +28,10 @@ What `shrink` removes of each architecture when half of the units of every site 
 known to the library by name: coverage follows from rules about operators. Written by
 `python benchmarks/peers/coverage.py --write`; tests compare it with what the architectures give.
 
-- *Removed*: the share of the parameters that went. Each of these networks was proven equal, in float64, to the whole one
-  with the same units gated to zero. Where every layer can lose half of its inputs and half of its outputs, three quarters
-  go; where norms hold the stream between the layers, as in transformers, half is the most. Below 40 % the notes say
-  what holds the most units.
+- *Removed*: the share of the parameters that went. Each of these networks was proven equal, in float64, to the whole
+  one with the same units gated to zero. Where every layer can lose half of its inputs and half of its outputs, three
+  quarters go; where norms hold the stream between the layers, as in transformers, half is the most. Below 40 % the
+  notes say what holds the most units.
 - *MACs removed*: the share of the multiply-adds that went. *Counted*: `macs_of` gives exactly half of the FLOPs that
   `torch.utils.flop_counter` counts, of the whole network and, before it is made, of the shrunk one; counted with
   gradients, in float64 and with plain attention, since on a CPU it does not see inside fused kernels.
@@ -44,18 +44,16 @@ known to the library by name: coverage follows from rules about operators. Writt
 | --- | ---: | ---: | ---: | ---: | --- | --- | --- |
 """
 NOTES = "\n## Notes\n\n"
-PLAIN = {  # what a reason says -> what it says to somebody who has not read the rules
+OP = r"(aten\.\w+)"
+PLAIN = {  # a reason that couplings gives -> the same for somebody who has not read the rules
     "nothing else sits where it does.*": "they could only go all together, and one unit must stay",
     "nothing uses it for this example.*": "evaluation does not run these layers, so nothing is known about them",
     "it is the network's answer": "they are the network's answer",
-    r"(aten\.\w+) normalises across units": r"\1 goes over all of them, and without one the others would change",
-    r"(aten\.\w+) goes over units": r"\1 goes over all of them (a norm is written so), and without one the others would "
-    "change",
-    r"(aten\.\w+) multiplies units with each other": r"\1 multiplies them with each other, as queries with keys; no "
-    "weight reads them",
-    r"(aten\.\w+) reads numbers that belong to no unit": r"\1 reads them and has no units on its other side",
-    r"(aten\.\w+) counts positions along units": r"\1 picks by position along them, as from a table",
-    r"a size may be written into (aten\.\w+)": r"the code has their number in \1, and no number on the module changes it",
+    OP + " normalises across units": r"\1 goes over all of them, and without one the others would change",
+    OP + " goes over units": r"\1 goes over all of them, as norms do, and without one the others would change",
+    OP + " multiplies units with each other": r"\1 multiplies them with each other, as queries with keys",
+    OP + " counts positions along units": r"\1 picks by position along them, as from a table",
+    "a size may be written into " + OP: r"their number may be written into the code, at \1",
 }
 
 
@@ -75,12 +73,10 @@ class Covered:
 
     def lines(self) -> list[str]:
         """A row of the table, and notes on it."""
-        row = (
-            f"| {self.name} | {self.parameters:,} | {self.sites} | {100 * self.removed:.0f} % "
-            f"| {100 * self.macs_removed:.0f} % | {_short(self.counted)} | {_short(self.loaded)} | {_short(self.onnx)} |"
-        )
-        said = {"removed": self.reasons if self.removed < WANTED else "yes"}
-        said |= {"counted": self.counted, "loaded": self.loaded, "ONNX": self.onnx}
+        said = {"counted": self.counted, "loaded": self.loaded, "ONNX": self.onnx}
+        cells = [f"{self.parameters:,}", f"{self.sites}", _percent(self.removed), _percent(self.macs_removed)]
+        row = f"| {' | '.join([self.name, *cells, *map(_short, said.values())])} |"
+        said = {"removed": self.reasons if self.removed < WANTED else "yes"} | said
         return [row, *(f"- {self.name}, {column}: {why}." for column, why in said.items() if _short(why) == "no")]
 
 
@@ -104,6 +100,10 @@ def _half(sites: tuple[Site, ...]) -> Keep:
         staying = torch.randperm(site.units, generator=luck)[: (site.units + 1) // 2]
         keep[site.name] = torch.zeros(site.units, dtype=torch.bool).index_fill(0, staying, True)
     return keep
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _short(said: str) -> str:

@@ -51,6 +51,25 @@ def test_onnx_runtime_gives_the_networks_answers(case, any_batch, tmp_path):
             run(more(case.x))
 
 
+class Biased(nn.Module):
+    """Attention whose scores get a trained number for each distance."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.bias = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Embedding(5, 2)
+
+    def forward(self, x):
+        q, k, v = (of(x).view(1, 5, 2, 4).transpose(1, 2) for of in (self.q, self.k, self.v))
+        far = (torch.arange(5)[:, None] - torch.arange(5)).abs()
+        y = nn.functional.scaled_dot_product_attention(q, k, v, self.bias(far).permute(2, 0, 1)[None])
+        return y.transpose(1, 2).reshape(1, 5, 8)
+
+
+@pytest.mark.usefixtures("with_onnx")
+def test_onnx_takes_attention_with_trained_biases(tmp_path):
+    assert to_onnx(Biased(), torch.randn(1, 5, 8), tmp_path / "n.onnx") <= 1e-5
+
+
 @pytest.mark.parametrize("any_batch", [False, True])
 def test_the_program_gives_the_networks_answers(case, any_batch, tmp_path):
     found = to_program(case.small, case.x, tmp_path / "n.pt2", any_batch=any_batch)

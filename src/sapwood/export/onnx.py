@@ -67,7 +67,7 @@ def running(content: bytes) -> Callable[..., list[Tensor]]:
 def _content(model: nn.Module, example: Example, any_batch: bool) -> bytes:
     program = exported(model, example, any_batch=any_batch)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():  # as it was exported: attention's layout depends on it
             warnings.simplefilter("ignore")  # torch's and onnxscript's own, of versions to come
             written = torch.onnx.export(program, dynamo=True, verbose=False)
             assert written is not None  # as always with dynamo=True
