@@ -1,13 +1,14 @@
 """Cut: which positions of which tensors stay, and slicing a network and its optimiser by them."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood.errors import InputError
-from sapwood.shrinking.computed import norms_of, rescale_
+from sapwood.shrinking.computed import computed, norms_of, rescale_
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.resize import resize_
 from sapwood.shrinking.site import Site, Slot
@@ -33,6 +34,20 @@ def leaving(slot: Slot, keep_U: Tensor) -> Tensor:
     return (slot.unit_of >= 0) & ~keep_U[slot.unit_of.clamp(min=0)]
 
 
+def sharing(model: nn.Module) -> dict[int, Any]:
+    """For `deepcopy`: parameters of the copy's own on the model's numbers; to be replaced, never changed in place."""
+    plain = (p for p in model.parameters() if type(p) is nn.Parameter)
+    return computed(model) | {id(p): nn.Parameter(p.data, p.requires_grad) for p in plain}
+
+
+def own_(copy: nn.Module, model: nn.Module) -> None:
+    """Give a copy made with `sharing` numbers of its own where they are the model's still."""
+    theirs = {p.data_ptr() for p in model.parameters()}
+    for p in copy.parameters():
+        if p.data_ptr() in theirs:
+            p.data = p.data.clone()
+
+
 @torch.no_grad()
 def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = None) -> None:
     """Slice a network's parameters and buffers, and what its optimiser remembers of them, in place."""
@@ -48,7 +63,7 @@ def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = Non
 
 
 def _sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
-    for dim, keep in dims.items():
+    for dim, keep in sorted(dims.items()):  # rows first: they lie in one piece, and less is left for the columns
         tensor = tensor.index_select(dim, keep.nonzero().flatten().to(tensor.device))
     return tensor
 

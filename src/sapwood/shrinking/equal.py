@@ -38,30 +38,33 @@ def random_like(x: Tensor, generator: torch.Generator) -> Tensor:
 @torch.no_grad()
 def stirred(model: nn.Module) -> nn.Module:
     """A copy in float64 with noise on every parameter: weights that start at 0 would hide what flows into them."""
-    copy, generator = copied(model).double(), torch.Generator().manual_seed(2)
+    copy, generator = copied(model), torch.Generator().manual_seed(2)
     for parameter in copy.parameters():
         if parameter.is_floating_point():
             spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter.device)
+            noise = torch.randn(parameter.shape, generator=generator).to(parameter)
             parameter.add_(noise, alpha=0.5 * spread if spread > 0 else 0.025)
-    return copy
+    return copy.double()
 
 
 @torch.no_grad()
-def gated(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
-    """A copy in float64 in which the removed units count as 0 wherever they are read.
+def gate_(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
+    """The model, in which from now on the removed units count as 0 wherever they are read.
 
     Weights that read them are 0. Whatever makes and holds them is noise: a slot in the wrong place lets it through.
     """
-    copy = copied(model).double()
-    made, generator = plain_(copy), torch.Generator().manual_seed(1)
-    tensors = dict(named_tensors(copy)) | made
+    made, generator = plain_(model), torch.Generator().manual_seed(1)
+    tensors = dict(named_tensors(model)) | made
     going = [(slot, leaving(slot, keep[site.name])) for site in sites if site.name in keep for slot in site.slots]
     for slot, gone in sorted(going, key=lambda pair: pair[0].role == "reads"):
         values = tensors[slot.tensor].data.movedim(slot.dim, 0)
-        noise = torch.rand(values.shape, generator=generator, dtype=torch.float64).to(values) + 0.5
-        values[gone] = 0.0 if slot.role == "reads" else noise[gone]
-    return copy
+        at = gone.nonzero().flatten().to(values.device)
+        if slot.role == "reads":
+            values.index_fill_(0, at, 0.0)
+        else:
+            noise = torch.rand((len(at), *values.shape[1:]), generator=generator) + 0.5
+            values.index_copy_(0, at, noise.to(values))
+    return model
 
 
 def difference(reference: nn.Module, small: nn.Module, examples: Sequence[tuple[Any, ...]]) -> float:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
-from sapwood.shrinking.computed import computed, copied
-from sapwood.shrinking.cut import Keep, Positions, cut_, positions
-from sapwood.shrinking.equal import MOST, difference, gated, inputs, stirred
+from sapwood.shrinking.computed import computed
+from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
+from sapwood.shrinking.equal import MOST, difference, gate_, inputs, stirred
 from sapwood.shrinking.graph import Example, as_tuple, named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
@@ -56,7 +56,7 @@ class _Stage:
 
     def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
-        model = copied(self.model) if self.real else ghost(self.model)
+        model = deepcopy(self.model, sharing(self.model)) if self.real else ghost(self.model)
         cut_(model, places)
         set_(model, attributes)
         done: list[None] = []
@@ -83,11 +83,11 @@ class _Stage:
         if not any(site.guessed for site in self.sites if site.name in self.keep):
             return True
         whole = stirred(self.model)
-        reference, small = gated(whole, self.sites, self.keep), whole
+        small = deepcopy(whole, sharing(whole))
         cut_(small, self.places)
         set_(small, attributes)
         try:
-            return difference(reference, small, inputs(self.example, 0)) <= MOST
+            return difference(gate_(whole, self.sites, self.keep), small, inputs(self.example, 0)) <= MOST
         except Exception:  # with numbers the model's own code may go where it did not without
             return False
 

@@ -8,7 +8,7 @@ is added to the biases of those that read it, or that nobody reads.
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from sapwood import masks as mask
 from sapwood.errors import InputError, refuse_unless, unknown
 from sapwood.shrinking.computed import computed, copied
-from sapwood.shrinking.cut import Keep, Positions, cut_, positions
-from sapwood.shrinking.equal import gated, inputs, prove, stirred
+from sapwood.shrinking.cut import Keep, Positions, cut_, own_, positions, sharing
+from sapwood.shrinking.equal import gate_, inputs, prove, stirred
 from sapwood.shrinking.fit import Attributes, fitted, set_
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
 from sapwood.shrinking.graph import Example, named_tensors
@@ -65,8 +65,9 @@ def shrink(
     plan = _Plan(positions(sites, keep), _attributes(model, sites, keep, example), shifts)
     lossy = any(site.lossy for site in sites if site.name in keep and not bool(keep[site.name].all()))
     proven = _proven(model, sites, keep, plan, example, removed) if check and not lossy else None
-    small, memory = deepcopy((model, optimizer), computed(model))
-    return Shrunk(plan.made(small, memory), memory, staying, proven)
+    small, memory = deepcopy((model, optimizer), sharing(model))
+    own_(plan.made(small, memory), model)
+    return Shrunk(small, memory, staying, proven)
 
 
 @dataclass(frozen=True)
@@ -90,20 +91,26 @@ def _proven(
 ) -> float:
     """The largest difference seen; an InputError if there is one."""
     if removed == "folded":
-        whole = copied(model).double()
-        return prove(model, whole, plan.made(copied(whole)), plan.places, example, inputs(example))
+        return _seen(model, copied(model), sites, None, plan, example, inputs(example))
     given, like_it = inputs(example, 1)
-    return max(
-        prove(
-            model,
-            gated(whole, sites, keep),
-            plan.made(copied(whole).double()),
-            plan.places,
-            example,
-            [x],
-        )
-        for whole, x in ((model, given), (stirred(model), like_it))
-    )
+    first = _seen(model, copied(model), sites, keep, plan, example, [given])
+    return max(first, _seen(model, stirred(model), sites, keep, plan, example, [like_it]))
+
+
+def _seen(
+    model: nn.Module,
+    whole: nn.Module,
+    sites: Sequence[Site],
+    keep: Keep | None,
+    plan: _Plan,
+    example: Example,
+    examples: Sequence[tuple[Any, ...]],
+) -> float:
+    """The difference between `whole`, a copy of the model that is spoilt here, gated if `keep` says how, and it cut."""
+    whole = whole.double()
+    small = plan.made(deepcopy(whole, sharing(whole)))  # before the gating: they share what is not cut
+    reference = whole if keep is None else gate_(whole, sites, keep)
+    return prove(model, reference, small, plan.places, example, examples)
 
 
 def compact(
