@@ -54,6 +54,16 @@ def test_half_of_the_units_go_and_the_rest_computes_the_same(make, unchanged):
         }
 
 
+def test_the_smaller_network_has_numbers_of_its_own():
+    model, example = built(plain)
+    first = sites(model, example)[0]
+    small = shrink(model, {first.name: torch.arange(first.units) > 0}, [first], example=example).model
+    mine, theirs = (
+        {t.untyped_storage().data_ptr() for _, t in named_tensors(net) if t.numel()} for net in (model, small)
+    )
+    assert mine.isdisjoint(theirs)
+
+
 def test_attributes_follow():
     model, example = built(next(make for make in ZOO if make.__name__ == "separable"))
     found = sites(model, example)
