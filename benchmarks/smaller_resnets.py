@@ -14,7 +14,6 @@ its file gives the same network back.
 
 import argparse
 import csv
-import math
 import time
 from copy import deepcopy
 from dataclasses import replace
@@ -25,7 +24,22 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from sapwood import Run, Task, export, fewest, macs_of, measure, per_unit, shrink, sites, start, train
+from sapwood import (
+    CRITERIA,
+    Run,
+    Task,
+    export,
+    fewest,
+    macs_of,
+    measure,
+    per_unit,
+    schedule,
+    score,
+    shrink,
+    sites,
+    start,
+    train,
+)
 from sapwood.models.resnet_cifar import load_trained, resnet_cifar
 from sapwood.shrinking.shrink import Shrunk
 from sapwood.study.provenance import commit
@@ -38,8 +52,7 @@ LR, BATCH, ROUNDS = 0.01, 16, 60
 def smaller(network: nn.Module, example: torch.Tensor, density: float) -> Shrunk:
     """The network with at most `density` of its multiply-adds, by L1 norms of filters."""
     units = sites(network, example)
-    weights = {name: p.detach().abs() for name, p in network.named_parameters() if p.dim() == 4}
-    norms = per_unit(weights, units, reduce=torch.mean)
+    norms = per_unit(score(network, CRITERIA["magnitude"]), units, reduce=torch.mean)
     macs = macs_of(network, units, example)
     relative = {name: scores / scores.mean() for name, scores in norms.items()}
     return shrink(network, fewest(relative, macs, density * float(macs({}))), units, example=example)
@@ -48,19 +61,11 @@ def smaller(network: nn.Module, example: torch.Tensor, density: float) -> Shrunk
 def recovered(task: Task, epochs: int, seed: int, kept: Path) -> Run:
     """Trains on, an epoch at a time; takes up again where `kept` was written."""
     run = start(task, seed=seed, saved=kept if kept.is_file() else None)
-    run.between = lambda run: _after_step(run, epochs, kept)
+    run.between = lambda run: run.save(kept) if run.step % task.steps_per_epoch == 0 else None
     for now in train(run, epochs=epochs):
         if now.ends_epoch:
             print(f"  epoch {now.epoch} of {epochs}: training loss {now.metrics['train_loss']:.3f}", flush=True)
     return run
-
-
-def _after_step(run: Run, epochs: int, kept: Path) -> None:
-    """The next step's learning rate; saves at an epoch's end."""
-    for group in run.optimizer.param_groups:
-        group["lr"] = LR / 2 * (1 + math.cos(math.pi * run.step / (epochs * run.task.steps_per_epoch)))
-    if run.step % run.task.steps_per_epoch == 0:
-        run.save(kept)
 
 
 def end_to_end(depth: int, density: float, epochs: int, seed: int, folder: Path) -> dict[str, object]:
@@ -72,7 +77,8 @@ def end_to_end(depth: int, density: float, epochs: int, seed: int, folder: Path)
     name = f"resnet{depth}_{density:g}_{epochs}_{seed}"
     began = time.perf_counter()
     recipe = partial(SGD, lr=LR, momentum=0.9, weight_decay=1e-4)
-    retrained = replace(task, name=name, model=partial(deepcopy, small.model), optimizer=recipe)
+    model = partial(deepcopy, small.model)
+    retrained = replace(task, name=name, model=model, optimizer=recipe, course=schedule.cosine)
     run = recovered(retrained, epochs, seed, folder / f"{name}.run")
     seconds, file = time.perf_counter() - began, folder / f"{name}.safetensors"
     export.save(run.model, file, of=whole)

@@ -27,6 +27,7 @@ from sapwood.shrinking.rules.ids import CONSTANT, DATA, Ties, Weight, nobody, we
 
 Example = Tensor | tuple[Any, ...]  # what the model is called with
 HELD = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+TORCH = str(Path(torch.__file__).parent)
 LINE = re.compile(r'File "([^"]+)", line (\d+)')
 
 
@@ -189,4 +190,4 @@ def line(node: fx.Node) -> str:
 
 def of_torch(file: str) -> bool:
     """Whether a file is part of torch."""
-    return file.startswith(str(Path(torch.__file__).parent))
+    return file.startswith(TORCH)

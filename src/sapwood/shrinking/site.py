@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sapwood.shrinking.computed import owner
 from sapwood.shrinking.graph import Traced
-from sapwood.shrinking.rules.ids import thin
+from sapwood.shrinking.rules.ids import Ties, thin
 
 Role = Literal["makes", "reads", "holds"]
 
@@ -100,7 +100,8 @@ def grouped(found: Traced) -> Couplings:
         if root in at:
             classes.setdefault(tuple(sorted(at[root])), []).append(root)
     several = {places: roots for places, roots in classes.items() if len(roots) > 1}
-    sites = [_site(found, [blocks[n] for n in places], roots) for places, roots in several.items()]
+    mixed, lost = ties.mixed(), ties.lost()
+    sites = [_site(ties, mixed, lost, [blocks[n] for n in places], roots) for places, roots in several.items()]
     alone = {root for roots in classes.values() if len(roots) == 1 for root in roots}
     return Couplings(tuple(sites), tuple(_pinned(found, makers, alone)))
 
@@ -118,8 +119,7 @@ def _in_order(ids: Iterator[Tensor]) -> list[int]:
     return list(dict.fromkeys(root for block in ids for root in block.tolist()))
 
 
-def _site(found: Traced, blocks: list[_Block], roots: list[int]) -> Site:
-    ties = found.ties
+def _site(ties: Ties, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots: list[int]) -> Site:
     unit = torch.full((int(max(roots)) + 1,), -1)
     unit[roots] = torch.arange(len(roots))
     slots = []
@@ -135,9 +135,9 @@ def _site(found: Traced, blocks: list[_Block], roots: list[int]) -> Site:
         module_of(first.tensor),
         len(roots),
         tuple(slots),
-        ~ties.mixed()[which],
+        ~mixed[which],
         asked=ties.asked(which),
-        lossy=bool(ties.lost()[which].any()),
+        lossy=bool(lost[which].any()),
         guessed=ties.guessed(which),
     )
 
