@@ -354,6 +354,21 @@ def test_the_threshold_stays_what_it_was_when_surgery_began():
                     assert torch.equal(run.masks[name], run.model.get_parameter(name).abs() >= t)
 
 
+@pytest.mark.parametrize("scope", thresholds.SCOPES)
+def test_a_sparsity_puts_the_threshold_where_that_share_lies_below_it(scope):
+    task, seen = watched(tiny_task())
+    run = start(task)
+    options = {"sparsity": 0.75, "scope": scope, "band": 0.0, "gamma": 0.0}
+    for now in METHODS["dynamic_surgery"](run, **options, dense_epochs=1, surgery=1, epochs=1):
+        if now.phase == 1:
+            sizes = {n: w.abs() for n, w in seen[6].items() if n.endswith("weight")}
+            kept = sorted(torch.cat([w.flatten() for w in sizes.values()]).tolist())
+            for name, w in sizes.items():
+                own = kept if scope == "everywhere" else sorted(w.flatten().tolist())
+                t = own[round(0.75 * len(own))]
+                assert torch.equal(run.masks[name], run.model.get_parameter(name).abs() >= t)
+
+
 @pytest.mark.parametrize("bad", [{"band": 1.0}, {"gamma": -1.0}, {"power": -1.0}, {"surgery": 4, "epochs": 3}])
 def test_bad_surgery_is_refused(bad):
     with pytest.raises(InputError, match=r"need band in \[0, 1\)"):

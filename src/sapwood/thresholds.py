@@ -8,6 +8,8 @@ from torch import Tensor
 from sapwood.errors import InputError
 from sapwood.masks import Masks
 
+SCOPES = ("per_layer", "everywhere")
+
 
 def numbers(option: str, text: str, names: Iterable[str]) -> dict[str, float]:
     """One number for each name from an option's words: "1.2" for all of them, or "1.2 1.2 0.8" one by one."""
@@ -63,3 +65,10 @@ def below(values: Tensor, share: float) -> float:
         raise InputError(f"sparsity is {share!r}; it is the fraction removed and must lie in [0, 1)")
     sizes = values.abs().flatten().sort().values
     return float(sizes[min(round(share * sizes.numel()), sizes.numel() - 1)])
+
+
+def below_in(values: Mapping[str, Tensor], share: float, scope: str) -> dict[str, float]:
+    """For each name the size that the share of its own numbers lies below ("per_layer"), or of all ("everywhere")."""
+    if scope == "everywhere":
+        return dict.fromkeys(values, below(torch.cat([each.flatten() for each in values.values()]), share))
+    return {name: below(each, share) for name, each in values.items()}

@@ -1,6 +1,7 @@
 """Recipes: another learning rate, and one that follows a course over each call of `train`."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -86,3 +87,20 @@ def test_an_interruption_changes_no_bit(task, tmp_path):
 def test_bad_recipes(task, recipe, says):
     with pytest.raises(InputError, match=says):
         with_recipe(task, **recipe)
+
+
+def test_another_width_is_a_network_of_that_width_and_nothing_else(task):
+    narrow = with_recipe(task, hidden="2")
+    assert [tuple(p.shape) for p in narrow.model().parameters()] == [(2, 6), (2,), (3, 2), (3,)]
+    assert (narrow.data, narrow.optimizer, narrow.course) == (task.data, task.optimizer, None)
+
+
+@pytest.mark.parametrize("hidden", ["2 2", "0", "two", "-1", "2.5"])
+def test_widths_that_the_network_cannot_have_are_refused(task, hidden):
+    with pytest.raises(InputError, match="give 1 whole numbers of 1 or more, as in '5'"):
+        with_recipe(task, hidden=hidden)
+
+
+def test_the_width_of_what_is_no_mlp_is_refused(task):
+    with pytest.raises(InputError, match="the network of task 'toy' is no mlp"):
+        with_recipe(replace(task, model=lambda: torch.nn.Linear(6, 3)), hidden="2")

@@ -49,5 +49,5 @@ METHOD_VERSIONS: dict[str, int] = {
     "low_rank": 1,
     "nuclear": 1,
     "sparse_training": 1,
-    "variational_dropout": 1,
+    "variational_dropout": 2,
 }

@@ -6,8 +6,8 @@
 
 Paper: Guo, Yao, Chen, "Dynamic network surgery for efficient DNNs", arXiv:1608.04493, NeurIPS 2016.
 Differs: t and band are from the authors' code; biases count, and are masked, only with `biases`. `sparsity`, not in the
-paper, puts t where that share of the layer lies below it; either way how much goes is found out. All layers take part
-at once, not convolutions and others in turn. After surgery masks stay, and training goes on as usual.
+paper, puts t where that share lies below it, of the layer or of all ("everywhere"); either way how much goes is found
+out. All layers take part at once, not convolutions and others in turn. After surgery masks stay; training goes on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from sapwood import thresholds
-from sapwood.errors import InputError
+from sapwood.errors import InputError, refuse_unless
 from sapwood.masks import Masks
 from sapwood.observe import chosen, hidden
 from sapwood.run import Run
@@ -29,6 +29,7 @@ def dynamic_surgery(
     *,
     c: str = "1.0",
     sparsity: float = 0.0,
+    scope: str = "per_layer",
     band: float = 0.1,
     gamma: float = 1e-4,
     power: float = 1.0,
@@ -40,16 +41,15 @@ def dynamic_surgery(
 ) -> Iterator[Moment]:
     """Trains, operates until epoch `surgery` of `epochs`, trains on. `c` is one number, or one for each layer."""
     if not 0 <= band < 1 or gamma < 0 or power < 0 or not 0 <= surgery <= epochs:
-        raise InputError(
-            f"band={band}, gamma={gamma}, power={power}, surgery={surgery}, epochs={epochs}: "
-            "need band in [0, 1), gamma and power of 0 or more, and 0 <= surgery <= epochs"
-        )
+        raise InputError(f"band={band}, gamma={gamma}, power={power}, surgery={surgery}, epochs={epochs}: need band in "
+                         "[0, 1), gamma and power of 0 or more, and 0 <= surgery <= epochs")  # fmt: skip
+    refuse_unless("scope", scope, thresholds.SCOPES)
     layers = chosen(run.model, None if output else hidden(run.model))
     factors = thresholds.numbers("c", c, layers)
-    kinds = ("weight", "bias") if biases else ("weight",)
+    kinds = ("weight", "bias")[: 1 + biases]
     parts = {n: [f"{n}.{kind}" for kind in kinds if getattr(m, kind) is not None] for n, m in layers.items()}
     yield from train(run, epochs=dense_epochs)
-    cuts = run.remember("cuts", lambda: _cuts(run, parts, factors, sparsity))
+    cuts = run.remember("cuts", lambda: _cuts(run, parts, factors, sparsity, scope))
     run.dense = True
     for now in train(run, epochs=surgery):
         luck = torch.Generator().manual_seed((run.seed * 8_191 + run.step) % 2**63)
@@ -61,14 +61,15 @@ def dynamic_surgery(
     yield from train(run, epochs=epochs - surgery)
 
 
-def _cuts(run: Run, parts: Parts, c: Mapping[str, float], sparsity: float) -> dict[str, float]:
+def _cuts(run: Run, parts: Parts, c: Mapping[str, float], sparsity: float, scope: str) -> dict[str, float]:
     """The threshold of each parameter."""
-    found: dict[str, float] = {}
-    for layer, names in parts.items():
-        values = torch.cat([run.model.get_parameter(name).detach().flatten() for name in names])
-        cut = thresholds.below(values, sparsity) if sparsity else thresholds.surgical(values, c[layer])
-        found |= dict.fromkeys(names, cut)
-    return found
+    weights = {name: p.detach().flatten() for name, p in run.model.named_parameters()}
+    values = {layer: torch.cat([weights[name] for name in names]) for layer, names in parts.items()}
+    if sparsity:
+        found = thresholds.below_in(values, sparsity, scope)
+    else:
+        found = {layer: thresholds.surgical(each, c[layer]) for layer, each in values.items()}
+    return {name: found[layer] for layer, names in parts.items() for name in names}
 
 
 def _operated(run: Run, cuts: Mapping[str, float], band: float) -> Masks:

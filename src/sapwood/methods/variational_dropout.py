@@ -59,7 +59,7 @@ def variational_dropout(
         weight = strength * _risen(run.step - run.begun, begin * per_epoch, end * per_epoch)
         return run.task.loss(model, batch, outputs) + (weight / samples * gated.penalty() if weight else 0)
 
-    run.become(gated, Adam(gated.parameters(), lr=lr))
+    run.become(gated, Adam(gated.parameters(), lr=lr, fused=True))
     run.loss = loss
     for now in train(run, epochs=epochs):
         for group in run.optimizer.param_groups:

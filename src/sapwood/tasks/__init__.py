@@ -39,7 +39,7 @@ TASKS: dict[str, Callable[[], Task]] = {
 TASK_VERSIONS: dict[str, int] = {
     "conv_fashion": 1,
     "conv_fashion_smoke": 1,
-    "lenet300_mnist": 1,
+    "lenet300_mnist": 2,
     "mlp_digits": 1,
     "mlp_fashion": 1,
     "mlp_fashion_narrow": 1,

@@ -23,7 +23,7 @@ def lenet300_mnist() -> Task:
         "lenet300_mnist",
         model=partial(mlp, 784, 300, 100, 10),
         data=split(mnist.load(), valid=5_000),
-        optimizer=partial(Adam, lr=1.2e-3),
+        optimizer=partial(Adam, lr=1.2e-3, fused=True),
         batch_size=60,
         classes=10,
     )

@@ -1,14 +1,16 @@
-"""Recipe: a task with another learning rate, or one that falls while it trains: methods may each need their own."""
+"""Recipe: a task with another learning rate, or one that falls while it trains, or another width of its network."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import nn
 from torch.optim import Optimizer
 
 from sapwood import schedule
 from sapwood.errors import InputError, refuse_unless
+from sapwood.models.mlp import mlp
 from sapwood.task import Task
 
 CONSTANT = "constant"
@@ -28,11 +30,33 @@ class _AtRate:
         return optimizer
 
 
-def with_recipe(task: Task, *, learning_rate: float | None = None, course: str = CONSTANT) -> Task:
-    """The task with this learning rate in all groups (None: its own); `course` is "constant" or one of COURSES."""
+def with_recipe(task: Task, *, learning_rate: float | None = None, course: str = CONSTANT, hidden: str = "") -> Task:
+    """The task with this learning rate in all groups (None: its own); `course` is "constant" or one of COURSES.
+
+    `hidden`: how wide the hidden layers are ("38 12"), for tasks whose network is an `mlp` with as many of them.
+    """
     if learning_rate is not None:
         if not 0 < learning_rate < math.inf:
             raise InputError(f"learning_rate is {learning_rate}; give a finite number above 0")
         task = replace(task, optimizer=_AtRate(task, learning_rate))
+    if hidden:
+        task = replace(task, model=_wide(task, hidden))
     refuse_unless("course", course, (CONSTANT, *schedule.COURSES))
     return task if course == CONSTANT else replace(task, course=schedule.COURSES[course])
+
+
+def _wide(task: Task, hidden: str) -> partial[nn.Sequential]:
+    """What makes the task's network with other hidden layers."""
+    made = task.model
+    if not isinstance(made, partial) or made.func is not mlp:
+        raise InputError(f"hidden is {hidden!r}, but the network of task {task.name!r} is no mlp; leave it out")
+    first, *inner, last = made.args
+    try:
+        widths = [int(word) for word in hidden.split()]
+    except ValueError:
+        widths = []
+    if len(widths) != len(inner) or min(widths, default=0) < 1:
+        raise InputError(
+            f"hidden is {hidden!r}; give {len(inner)} whole numbers of 1 or more, as in {' '.join(map(str, inner))!r}"
+        )
+    return partial(mlp, first, *widths, last, **made.keywords)

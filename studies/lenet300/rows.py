@@ -1,0 +1,215 @@
+"""The rows of the study: every method at every compression under one budget, tuning, controls, the originals' points.
+
+    METHOD, FOLD        one of METHODS or CONTROLS with 1 / FOLD of the 266,200 weights kept, EPOCHS epochs in all
+    dense               the same budget, nothing removed
+    tune METHOD, RATE   32-fold with a seed of its own; RATES below are what has the lowest validation error
+
+The budget: 20 epochs of 917 steps, the learning rate falling by a cosine in every phase of training. The rate itself is
+each method's own. A seed's rows are neighbours, so that a study cut short has fewer seeds, not fewer methods.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from sapwood.study.trial import Trial, Value
+
+TASK = "lenet300_mnist"
+INNER, OUTPUT = 784 * 300 + 300 * 100, 100 * 10  # weights of the hidden layers, and of the last
+WEIGHTS = INNER + OUTPUT
+FOLDS = (2, 4, 8, 16, 32, 64, 94, 128, 200)
+TUNED_AT = 32
+CANDIDATES = (6e-4, 1.2e-3, 2.4e-3, 4.8e-3)
+TUNING_SEEDS = (100,)  # not one of the rows: its data order and initial weights are not used again
+Options = dict[str, Value]
+
+
+class Plan(NamedTuple):
+    """A method and its options at one compression."""
+
+    method: str
+    options: Options
+    recipe: tuple[tuple[str, Value], ...] = ()
+
+
+class Length(NamedTuple):
+    """What a scale changes in the rows."""
+
+    epochs: int
+    folds: tuple[int, ...]
+    seeds: int
+    tuning: tuple[int, ...] = ()
+
+
+LENGTHS = {
+    "smoke": Length(4, (32,), 1),
+    "small": Length(8, (8, 32, 94), 2),
+    "paper": Length(20, FOLDS, 5, TUNING_SEEDS),
+}
+
+
+def sparsity(fold: float) -> float:
+    """Of all weights."""
+    return 1 - 1 / fold
+
+
+def hidden_sparsity(fold: float) -> float:
+    """Of the hidden layers, when the output layer keeps all it has."""
+    return 1 - (WEIGHTS / fold - OUTPUT) / INNER
+
+
+def each_round(fold: float, rounds: int) -> float:
+    """The e with (1 - e)^r of the hidden layers' weights and (1 - e / 2)^r of the last's being 1 / fold of all."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        left = INNER * (1 - middle) ** rounds + OUTPUT * (1 - middle / 2) ** rounds
+        low, high = (middle, high) if left > WEIGHTS / fold else (low, middle)
+    return (low + high) / 2
+
+
+def narrow(fold: float) -> str:
+    """The widest dense network of at most as many weights, its first hidden layer about three times its second."""
+    limit = WEIGHTS / fold
+    sizes = {
+        (first, second): first * 784 + first * second + second * 10
+        for first in range(1, 301)
+        for second in {max(1, first // 3), max(1, round(first / 3)), first // 3 + 1}
+    }
+    widths = max((pair for pair, size in sizes.items() if size <= limit), key=lambda pair: (sizes[pair], pair))
+    return " ".join(map(str, widths))
+
+
+def _gradual(epochs: int, fold: int, **options: Value) -> Plan:
+    """From 5 % to 70 % of the training."""
+    ramp: Options = {"begin": 0.05 * epochs, "end": 0.7 * epochs, "output": True, "epochs": epochs}
+    return Plan("gradual_magnitude", {"sparsity": sparsity(fold)} | ramp | options)
+
+
+def _once(epochs: int, fold: int) -> Plan:
+    """In one step, after half of the training."""
+    return _gradual(epochs, fold, begin=0.5 * epochs, end=0.5 * epochs, scope="everywhere")
+
+
+def _rounds(epochs: int, fold: int) -> Plan:
+    """Trained, then pruned three times."""
+    length = {"first_epochs": epochs // 4, "round_epochs": epochs // 4}
+    options: Options = {"sparsity": sparsity(fold), "rounds": 3, "scope": "everywhere", "rate": 0.5}
+    return Plan("iterative_magnitude", options | length)
+
+
+def _surgery(epochs: int, fold: int) -> Plan:
+    """A quarter dense, half surgery, a quarter under the masks."""
+    length = {"dense_epochs": epochs // 4, "surgery": epochs // 2, "epochs": epochs - epochs // 4}
+    return Plan("dynamic_surgery", {"sparsity": sparsity(fold), "scope": "everywhere"} | length)
+
+
+def _ticket(epochs: int, fold: int, control: str = "none") -> Plan:
+    """Five trainings, four prunes."""
+    rounds = 4 if epochs >= 5 else 1
+    options: Options = {"each": each_round(fold, rounds), "rounds": rounds, "control": control}
+    return Plan("lottery_ticket", options | {"round_epochs": epochs // (rounds + 1)})
+
+
+def _variational(epochs: int, fold: int) -> Plan:
+    """Four fifths with noise, its price rising until two fifths, then tuned under the masks."""
+    long = epochs * 4 // 5
+    ramp: Options = {"begin": 0.1 * epochs, "end": 0.4 * epochs}
+    return Plan("variational_dropout", {"sparsity": sparsity(fold), "epochs": long, "tune": epochs - long} | ramp)
+
+
+def _active(method: str, criterion: str) -> Callable[[int, int], Plan]:
+    more: Options = {"base_of": "prunable"} if method == "global_activation" else {"probe": 1024}
+
+    def plan(epochs: int, fold: int) -> Plan:
+        fixed: Options = {"stop": "epochs", "epochs": epochs, "plateau": 2, "criterion": criterion}
+        return Plan(method, {"sparsity": hidden_sparsity(fold)} | fixed | more)
+
+    return plan
+
+
+def _untrained(criterion: str, **options: Value) -> Callable[[int, int], Plan]:
+    return lambda epochs, fold: Plan(
+        "at_init", {"sparsity": sparsity(fold), "criterion": criterion, "epochs": epochs} | options
+    )
+
+
+def _sparse(grow: str) -> Callable[[int, int], Plan]:
+    return lambda epochs, fold: Plan("sparse_training", {"sparsity": sparsity(fold), "grow": grow, "epochs": epochs})
+
+
+METHODS: dict[str, Callable[[int, int], Plan]] = {
+    "gradual magnitude": lambda epochs, fold: _gradual(epochs, fold, scope="everywhere"),
+    "gradual magnitude, ERK": lambda epochs, fold: _gradual(epochs, fold, scope="erk"),
+    "gradual LAMP": lambda epochs, fold: _gradual(epochs, fold, scope="everywhere", criterion="lamp"),
+    "iterative magnitude": _rounds,
+    "dynamic surgery": _surgery,
+    "lottery ticket": _ticket,
+    "variational dropout": _variational,
+    "global activation, N": _active("global_activation", "activity"),
+    "global activation, N & W": _active("global_activation", "active_magnitude"),
+    "local activation, N": _active("local_activation", "activity"),
+    "local activation, N & W": _active("local_activation", "active_magnitude"),
+    "SNIP": _untrained("snip"),
+    "GraSP": _untrained("grasp"),
+    "SynFlow": _untrained("synflow", rounds=100),
+    "RigL": _sparse("gradient"),
+    "SET": _sparse("random"),
+}
+CONTROLS: dict[str, Callable[[int, int], Plan]] = {
+    "one-shot magnitude": _once,
+    "ticket, reinitialised": lambda epochs, fold: _ticket(epochs, fold, "reinitialised"),
+    "ticket, mask shuffled": lambda epochs, fold: _ticket(epochs, fold, "shuffled"),
+    "random mask": lambda epochs, fold: Plan(
+        "at_init", {"sparsity": sparsity(fold), "criterion": "random_", "scope": "per_layer", "epochs": epochs}
+    ),
+    "random mask, ERK": _sparse("none"),
+    "narrow dense": lambda epochs, fold: Plan(
+        "dense", {"stop": "epochs", "epochs": epochs}, (("hidden", narrow(fold)),)
+    ),
+}
+EVERY = METHODS | CONTROLS
+DENSE = "dense"
+RATES: dict[str, float] = {}
+
+
+def label(method: str, fold: int) -> str:
+    """A row's name."""
+    return f"{method}, {fold}"
+
+
+def parts(row: str) -> tuple[str, int] | None:
+    """The method and the fold of a row on the curve; None for all others."""
+    method, _, fold = row.rpartition(", ")
+    return (method, int(fold)) if method in EVERY and fold.isdigit() else None
+
+
+def trials(scale: str) -> Iterator[Trial]:
+    """Tuning first, then every row seed by seed."""
+    length = LENGTHS[scale]
+    for seed in length.tuning:
+        yield from _tuning(seed, length.epochs)
+    for seed in range(length.seeds):
+        yield _dense(seed, length.epochs, RATES.get(DENSE))
+        for fold in length.folds:
+            for method, plan in EVERY.items():
+                yield made(label(method, fold), plan(length.epochs, fold), seed, RATES.get(method))
+
+
+def made(row: str, plan: Plan, seed: int, rate: float | None) -> Trial:
+    """The trial of a plan; variational dropout has its own name for the rate of its first phase."""
+    options = plan.options
+    if plan.method == "variational_dropout" and rate is not None:
+        options = options | {"lr": rate}
+    trial = Trial.make(plan.method, TASK, seed, row, **options)
+    return trial.under(course="cosine", learning_rate=rate, **dict(plan.recipe))
+
+
+def _dense(seed: int, epochs: int, rate: float | None, row: str = DENSE) -> Trial:
+    return made(row, Plan("dense", {"stop": "epochs", "epochs": epochs}), seed, rate)
+
+
+def _tuning(seed: int, epochs: int) -> Iterator[Trial]:
+    for rate in CANDIDATES:
+        yield _dense(seed, epochs, rate, f"tune {DENSE}, {rate:g}")
+        for method, plan in EVERY.items():
+            yield made(f"tune {method}, {rate:g}", plan(epochs, TUNED_AT), seed, rate)
