@@ -4,7 +4,7 @@ Adam, batches of 60, the learning rate tuned for each method on 5,000 validation
 are looked at once, with the last weights. The rows are listed in `rows`.
 Expected: dense 1.4 to 1.8 % error; magnitude about dense until 12-fold; random masks far worse.
 
-Smoke: 32-fold, 4 epochs, one seed. Small: three compressions, 8 epochs, two seeds. Paper: nine compressions, 20 epochs,
+Smoke: 32-fold, 4 epochs, one seed. Small: three compressions, 8 epochs, two seeds. Paper: nine compressions, 15 epochs,
 five seeds, and the tuning.
 Run: sapwood run lenet300 --scale paper
 """
