@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.metadata import version
 from itertools import chain
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from sapwood import CRITERIA, InputError, export, masks, measure, score, select
-from sapwood.measure import Ratio
+from sapwood.measure import Ratio, Timing
 from sapwood.models.mlp import mlp
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
@@ -49,7 +49,7 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     DEEP: partial(resnet_cifar, 56),
     SHALLOW: partial(resnet_cifar, 20),
 }
-AT_ONCE = 0.02  # seconds that one case is called on end, so that it finds its weights where its last call left them
+AT_ONCE = 0.02  # seconds for which each case is called on end: it finds its weights where its last call left them
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def macs_gone(share: float, multiple: int = 1) -> Remove:
     return shrunk(lambda ranks, macs: fewest(ranks, macs, limit=(1 - share) * float(macs({})), multiple=multiple))
 
 
-CONVOLUTIONS = {16: {RUNTIME: 0.95, LAST: 0.90}}
+CONVOLUTIONS = {16: {RUNTIME: 0.95, LAST: 0.90, FOLDED: 0.90}}
 ROWS = (
     Row(MLP, "80 % of the neurons", silenced(0.8), (256, 32, 1)),
     Row(MLP, "90 % of the neurons", units_gone(0.9), (256, 32, 1), {256: {RUNTIME: 11}}),
@@ -191,16 +191,28 @@ def calls(networks: Mapping[str, nn.Module], x: Tensor) -> dict[str, Call]:
 def timed(cases: Mapping[str, Call], x: Tensor, budget: float) -> tuple[dict[str, float], dict[str, Ratio]]:
     """Seconds of a call, and speed-ups over the same engine's dense network, in rounds for `budget` CPU seconds."""
     with torch.inference_mode():
-        took = [min(seconds(call) for _ in range(3)) for call in cases.values()]
-    times = max(2, round(AT_ONCE / max(took)))
-    rounds = max(8, min(60, int(budget / (times * sum(took)))))
-    on_end = {name: partial(several, call, times) for name, call in cases.items()}
-    found = measure.latency(on_end, x, rounds=rounds, warmup=1, clock=time.process_time)
+        took = {name: min(seconds(call) for _ in range(3)) for name, call in cases.items()}
+    times = {name: max(2, round(AT_ONCE / each)) for name, each in took.items()}
+    rounds = max(8, min(60, int(budget / sum(times[name] * took[name] for name in cases))))
+    on_end = {name: partial(several, call, times[name]) for name, call in cases.items()}
+    found = per_call(measure.latency(on_end, x, rounds=rounds, warmup=1, clock=time.process_time), times)
     dense = {name: found[f"{name.split(': ')[0]}: {DENSE}"] for name in cases}
     return (
-        {name: each.median / times for name, each in found.items()},
+        {name: each.median for name, each in found.items()},
         {name: measure.ratio(dense[name], each) for name, each in found.items()},
     )
+
+
+def per_call(found: Mapping[str, Timing], times: Mapping[str, int]) -> dict[str, Timing]:
+    """Timings of one call each, where so many were timed on end."""
+    return {
+        name: replace(
+            each,
+            **{part: getattr(each, part) / times[name] for part in ("median", "lower", "upper", "fastest")},
+            rounds=tuple(round / times[name] for round in each.rounds),
+        )
+        for name, each in found.items()
+    }
 
 
 def several(call: Call, times: int, *inputs: Tensor) -> None:

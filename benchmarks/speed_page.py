@@ -126,12 +126,13 @@ def page(found: Sequence[Measured], made_by: Mapping[str, object]) -> str:
         faster=table(["network", "removed", "batch", *COLUMNS], (line(m) for m in found)),
         held="\n".join(f"- {words}" for _, words in held(found)),
         times=table(["network", "removed", "batch", *ENGINES], ([*m.name(), *map(m.took, ENGINES)] for m in found)),
-        fixed=table(FIXED, (fixed(m, engine) for m in smallest(found) for engine in COLUMNS[-3:] if m.took(engine))),
+        fixed=table(FIXED, (fixed(m, engine) for m in smallest(found) for engine in UNFOLDED if m.took(engine))),
     )
 
 
 ENGINES = (TORCH, LAST, FOLDED, RUNTIME)
-COLUMNS = ("MACs", "parameters", "bytes", "masked", TORCH, LAST, RUNTIME)
+UNFOLDED = (TORCH, LAST, RUNTIME)
+COLUMNS = ("MACs", "parameters", "bytes", "masked", *ENGINES)
 FIXED = ("network", "removed", "engine", "operators", "one unit, us", "us an operator", "share of dense",
          "share of smaller", "speed-up", "of the rest", "ideal")  # fmt: skip
 
@@ -144,7 +145,7 @@ def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def line(m: Measured) -> list[str]:
     """How many times smaller and faster."""
-    return [*m.name(), *m.sizes(), m.faster(TORCH, MASKED), *map(m.faster, (TORCH, LAST, RUNTIME))]
+    return [*m.name(), *m.sizes(), m.faster(TORCH, MASKED), *map(m.faster, ENGINES)]
 
 
 def smallest(found: Sequence[Measured]) -> Iterable[Measured]:
@@ -175,9 +176,7 @@ def held(found: Iterable[Measured]) -> Iterator[tuple[bool, str]]:
 
 def readme(found: Iterable[Measured]) -> str:
     """The lines of which something was wanted, for the README."""
-    names = ["network", "removed", "batch", "MACs", "parameters", "masked", TORCH, LAST, RUNTIME]
+    names = ["network", "removed", "batch", "MACs", "parameters", "masked", *ENGINES]
     chosen = (m for m in found if m.wanted)
-    rows = (
-        [*m.name(), *m.sizes()[:2], m.faster(TORCH, MASKED), *map(m.faster, (TORCH, LAST, RUNTIME))] for m in chosen
-    )
+    rows = ([*m.name(), *m.sizes()[:2], m.faster(TORCH, MASKED), *map(m.faster, ENGINES)] for m in chosen)
     return table(names, rows)
