@@ -2,6 +2,7 @@
 
     METHOD, FOLD        one of METHODS or CONTROLS with 1 / FOLD of the 266,200 weights kept, EPOCHS epochs in all
     dense               the same budget, nothing removed
+    as ...              the point that a method's own paper reports, with a length and a rate of its own
     tune METHOD, RATE   32-fold with a seed of its own; RATES below are what has the lowest validation error
 
 The budget: 15 epochs of 917 steps, the learning rate falling by a cosine in every phase of training. The rate itself is
@@ -38,12 +39,13 @@ class Length(NamedTuple):
     folds: tuple[int, ...]
     seeds: int
     tuning: tuple[int, ...] = ()
+    originals: bool = False
 
 
 LENGTHS = {
     "smoke": Length(4, (32,), 1),
     "small": Length(8, (8, 32, 94), 2),
-    "paper": Length(15, FOLDS, 5, TUNING_SEEDS),
+    "paper": Length(15, FOLDS, 5, TUNING_SEEDS, originals=True),
 }
 
 
@@ -168,6 +170,35 @@ CONTROLS: dict[str, Callable[[int, int], Plan]] = {
     ),
 }
 EVERY = METHODS | CONTROLS
+ORIGINALS: dict[str, Plan] = {  # steps: 917 an epoch; the papers' own lengths are in `claims`
+    "as Han 2015": Plan(
+        "iterative_magnitude",
+        {"sparsity": sparsity(12), "scope": "everywhere", "rounds": 5, "first_epochs": 20, "round_epochs": 10},
+    ),
+    "as deep compression": Plan(
+        "deep_compression",
+        {
+            "sparsity": 0.92,
+            "scope": "everywhere",
+            "rounds": 8,
+            "rate": 0.5,
+            "bits": "6",
+            "share_rate": 0.1,
+            "first_epochs": 15,
+            "round_epochs": 6,
+            "share_epochs": 8,
+        },
+        (("course", "cosine"),),
+    ),
+    "as Guo 2016": Plan(
+        "dynamic_surgery",
+        {"sparsity": sparsity(56), "scope": "everywhere", "dense_epochs": 11, "surgery": 27, "epochs": 32},
+    ),
+    "as Molchanov 2017": Plan("variational_dropout", {}),
+    "as Frankle 2019": Plan("lottery_ticket", {"each": 0.2, "rounds": 15, "round_epochs": 12}),
+    "as Lee 2019, 20-fold": Plan("at_init", {"sparsity": sparsity(20), "criterion": "snip", "epochs": 40}),
+    "as Lee 2019, 50-fold": Plan("at_init", {"sparsity": sparsity(50), "criterion": "snip", "epochs": 40}),
+}
 DENSE = "dense"
 RATES: dict[str, float] = {}
 
@@ -193,6 +224,8 @@ def trials(scale: str) -> Iterator[Trial]:
         for fold in length.folds:
             for method, plan in EVERY.items():
                 yield made(label(method, fold), plan(length.epochs, fold), seed, RATES.get(method))
+        for row, plan in ORIGINALS.items() if length.originals else ():
+            yield Trial.make(plan.method, TASK, seed, row, **plan.options).under(**dict(plan.recipe))
 
 
 def made(row: str, plan: Plan, seed: int, rate: float | None) -> Trial:

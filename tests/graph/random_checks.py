@@ -60,10 +60,9 @@ class Tally:
             self.refusals.append(str(refusal))
 
     def seen(self):
-        """Few are refused, and told by which operator, or weight used twice, or that all hangs together."""
+        """Few are refused, and told by which operator."""
         assert self.drawn > 0
-        told = ("aten.", "by the same dimension", "nothing else sits where it does")
-        assert all(any(words in said for words in told) for said in self.refusals), self.refusals
+        assert all("aten." in said for said in self.refusals), self.refusals
         assert len(self.refusals) < FEW * self.drawn, f"{len(self.refusals)} of {self.drawn} refused: {self.refusals}"
 
 

@@ -139,7 +139,7 @@ def two_uses():
 # the sites, and {module: word of the reason why it is pinned}
 NETWORKS = {
     convnext: ({"layers.up": 16}, {"layers.stem": "aten.layer_norm", "layers.lower": "aten.layer_norm"}),
-    shufflenet: ({"layers.a": 4}, {"layers.stem": "nothing else", "layers.c": "nothing else"}),
+    shufflenet: ({"layers.a": 4}, dict.fromkeys(("layers.stem", "layers.c"), "sits where it does after aten.")),
     mixer: ({"layers.t1": 7, "layers.c1": 9}, {"layers.stem": "keeps the dimension", "layers.t2": "aten.linear"}),
     padded_shortcut: ({"layers.a": 4, "layers.c": 5}, {"layers.b": "aten.add", "layers.d": "aten.add"}),
     encoder: ({"layers.block.self_attn": 2, "layers.block.linear1": 12}, {"layers.stem": "layer_norm"}),
@@ -150,7 +150,7 @@ NETWORKS = {
     weight_norm: ({"layers.a": 8, "layers.b": 6}, {}),
     maps: ({"layers.a": 6, "layers.b": 5}, {}),
     volumes: ({"layers.a": 3, "layers.up": 2}, {}),
-    two_uses: ({}, {"layers.a": "by the same dimension", "layers.b": "by the same dimension"}),
+    two_uses: ({}, dict.fromkeys(("layers.a", "layers.b"), "by the same dimension: aten.")),
 }  # fmt: skip
 
 

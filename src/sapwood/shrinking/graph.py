@@ -145,6 +145,7 @@ def _outcome(ties: Ties, values: Mapping[fx.Node, Any], node: fx.Node) -> Any:
         whole, at = node.args
         return values[whole][at]  # type: ignore[index]
     call = call_of(values, node)
+    ties.operator = call.name
     return rule_for(call)(ties, call)
 
 

@@ -1,5 +1,6 @@
 """Site: units of a network that live and die together, and every place that must change when they go."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -87,7 +88,9 @@ def grouped(found: Traced) -> Couplings:
     ties, blocks = found.ties, _blocks(found)
     for block in blocks:
         if block.made and block.read:
-            ties.pin(block.ids, f"{block.tensor} makes it and reads it by the same dimension")
+            ties.pin(
+                block.ids, f"{block.tensor} makes it and reads it by the same dimension: {ties.made_by(block.ids)}"
+            )
     why = ties.why()
     makers = sorted((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
     free = {int(root) for block in makers for root in ties.root(block.ids)[why[block.ids] == 0]}
@@ -165,9 +168,12 @@ def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pi
         ):
             if number:
                 yield Pinned(module_of(block.tensor), count, ties.reasons[number])
-        lone = sum(root in alone for root in ties.root(block.ids).tolist())
-        if lone:
-            yield Pinned(module_of(block.tensor), lone, "nothing else sits where it does, and one unit must stay")
+        lone = [root for root in ties.root(block.ids).tolist() if root in alone]
+        for operator, count in Counter(ties.tied_by(torch.tensor(lone, dtype=torch.int64))).items():
+            tied = f" after {operator}" if operator else ""
+            yield Pinned(
+                module_of(block.tensor), count, f"nothing else sits where it does{tied}, and one unit must stay"
+            )
     yield from _never_reached(found, why)
 
 

@@ -43,9 +43,9 @@ def _runs(graph: Graph, lossy: bool) -> Iterator[Traced]:
         yield first
         return
     known = first.ties.known()
-    yield traced(graph, Ties(known, lossy=lossy))
+    yield traced(graph, Ties(known, after=first.ties, lossy=lossy))
     if first.ties.heads:
-        yield traced(graph, Ties(first.ties.known_with_heads(), lossy=lossy))
+        yield traced(graph, Ties(first.ties.known_with_heads(), after=first.ties, lossy=lossy))
 
 
 def _distinct(sites: Sequence[Site]) -> list[Site]:

@@ -32,13 +32,19 @@ Value = Tensor | Weight
 class Ties:
     """Which ids live and die together, which of them cannot be removed and why, and what they are for.
 
-    `known`: ties found earlier, by a run over the same graph, that hold from the start. `heads=True`: look for heads
-    only; what a grid or a product of activations demands is not tied or pinned then. `lossy=True`: units may go from
-    under a norm that goes over all of them.
+    `known`: ties found by `after`, an earlier run over the same graph, that hold from the start. `heads=True`: look for
+    heads only; what a grid or a product of activations demands is not tied or pinned then. `lossy=True`: units may go
+    from under a norm that goes over all of them. `operator` is the one that ties now.
     """
 
-    def __init__(self, known: Tensor | None = None, *, heads: bool = False, lossy: bool = False) -> None:
-        self._known, self.lossy = known, lossy
+    def __init__(
+        self, known: Tensor | None = None, *, after: "Ties | None" = None, heads: bool = False, lossy: bool = False
+    ) -> None:
+        self._known, self._after, self.lossy = known, after, lossy
+        self._makers = [""]  # the operator of every number in `_made`
+        self.operator = ""
+        self._operators: list[str] = [""] if after is None else after._operators
+        self._tied = torch.zeros(2, dtype=torch.int64)  # number of the last operator that tied it to another; 0: none
         self._root = torch.arange(2)
         self._asks: list[tuple[Tensor, str]] = []
         self._guesses: list[Tensor] = []
@@ -57,6 +63,7 @@ class Ties:
         ids = torch.arange(start, start + count)
         self._root = torch.cat([self._root, ids if self._known is None else self._known[ids]])
         self._reason, self._made = torch.cat([self._reason, more]), torch.cat([self._made, more])
+        self._tied = torch.cat([self._tied, more if self._after is None else self._after._tied[ids]])
         self._read, self._mixed, self._lost = (
             torch.cat([marks, more.bool()]) for marks in (self._read, self._mixed, self._lost)
         )
@@ -75,8 +82,14 @@ class Ties:
             open_ = low != high
             if not bool(open_.any()):
                 return
+            self._tied[high[open_]] = self._number()
             self._root.scatter_reduce_(0, high[open_], low[open_], "amin")
             self._flatten()
+
+    def _number(self) -> int:
+        if self._operators[-1] != self.operator:
+            self._operators.append(self.operator)
+        return len(self._operators) - 1
 
     def _flatten(self) -> None:
         while not torch.equal(further := self._root[self._root], self._root):
@@ -108,7 +121,8 @@ class Ties:
     def mark(self, *, makes: Tensor, reads: Tensor) -> None:
         """A contraction makes the units of some ids and reads those of others."""
         fresh = makes[self._made[makes] == 0]
-        self._made[fresh] = int(self._made.max()) + 1
+        self._made[fresh] = len(self._makers)
+        self._makers.append(self.operator)
         self._read[reads] = True
 
     def mix(self, ids: Tensor) -> None:
@@ -185,6 +199,14 @@ class Ties:
     def guessed(self, roots: Tensor) -> bool:
         """Whether some operator's wrong size would go unnoticed without these units."""
         return any(bool(torch.isin(self._root[ids], roots).any()) for ids in self._guesses)
+
+    def tied_by(self, roots: Tensor) -> list[str]:
+        """For each unit the last operator that tied it to others, "" where none did."""
+        return [self._operators[number] for number in self._of_unit(self._tied)[roots].tolist()]
+
+    def made_by(self, ids: Tensor) -> str:
+        """The last operator that made some of these."""
+        return self._makers[self.made(ids)]
 
     def lost(self) -> Tensor:
         """For every id whether others change when its unit goes."""

@@ -1,0 +1,151 @@
+"""Tables: errors at every compression, what was reached, what the test images say about limits, and Table 10."""
+
+from collections.abc import Callable
+
+from sapwood.study.claim import verdict
+from sapwood.study.grid import NOTHING, Grid, number, sizes
+from sapwood.study.study import Tabled
+from sapwood.study.table import Summary, Table, summary
+
+from .claims import CLAIMS
+from .found import area, errors, folds, largest, minus, of_seeds, run
+from .printed import TABLE_10
+from .rows import CANDIDATES, DENSE, EVERY, FOLDS, ORIGINALS, RATES, label
+
+SIGN = {"reproduced": "✓", "not reproduced": "✗", "cannot be judged": "?"}
+CONTROL = {  # method: what it is compared with, seed by seed
+    "lottery ticket": ("ticket, reinitialised", "ticket, mask shuffled"),
+    "RigL": ("random mask, ERK",),
+    "SET": ("random mask, ERK",),
+    "SNIP": ("random mask",),
+    "GraSP": ("random mask",),
+    "SynFlow": ("random mask",),
+    "gradual magnitude": ("one-shot magnitude", "narrow dense", "random mask, ERK"),
+    "variational dropout": ("gradual magnitude",),
+    "gradual LAMP": ("gradual magnitude",),
+    "dynamic surgery": ("gradual magnitude",),
+    "global activation, N": ("narrow dense", "random mask"),
+    "global activation, N & W": ("gradual magnitude", "global activation, N"),
+    "local activation, N": ("narrow dense", "random mask"),
+    "local activation, N & W": ("gradual magnitude", "local activation, N"),
+}
+
+
+def _by_fold(rows: Table, cell: Callable[[str, int], str], first: tuple[str, ...] = ()) -> Grid:
+    lines = [(method, *(cell(method, fold) for fold in FOLDS)) for method in run(rows)]
+    return Grid(("method", *(f"{fold}-fold" for fold in FOLDS)), ((first,) if first else ()) + tuple(lines))
+
+
+def curve(rows: Table) -> Grid:
+    """Test error, percent."""
+    found = errors(rows)
+    dense = (f"dense: {number(of_seeds(found.get(DENSE)), 2)}", *[""] * len(FOLDS))
+    return _by_fold(rows, lambda method, fold: number(of_seeds(found.get(label(method, fold))), 2), dense)
+
+
+def reached(rows: Table) -> Grid:
+    """Weights before / weights not 0."""
+    found = folds(rows)
+    return _by_fold(rows, lambda method, fold: number(of_seeds(found.get(label(method, fold))), 1))
+
+
+def limits(rows: Table) -> Grid:
+    """How far each method goes until its mean error exceeds a limit, at the compressions measured."""
+    dense = errors(rows).get(DENSE, {})
+    mean = summary(dense.values()).mean if dense else float("nan")
+    lines = [
+        (method, *(_far(rows, method, limit) for limit in (mean, mean + 0.5, 2.0)), number(area(rows, method), 2))
+        for method in run(rows)
+    ]
+    titles = ("dense mean", "dense mean + 0.5 points", "2.0 %")
+    return Grid(("method", *(f"until {title}" for title in titles), "mean excess error (points)"), tuple(lines))
+
+
+def _far(rows: Table, method: str, limit: float) -> str:
+    found = largest(rows, method, limit)
+    return NOTHING if found is None else f"{found[0]}-fold ({found[1]:.2f} %)"
+
+
+def controls(rows: Table) -> Grid:
+    """Error of a method minus that of its control, seed by seed, points."""
+
+    def cell(one: str, other: str, fold: int) -> str:
+        found = errors(rows)
+        return number(of_seeds(minus(found.get(label(one, fold), {}), found.get(label(other, fold), {}))), 2)
+
+    there = run(rows)
+    pairs = [(one, other) for one, others in CONTROL.items() for other in others if {one, other} <= set(there)]
+    lines = [(f"{one} minus {other}", *(cell(one, other, fold) for fold in FOLDS)) for one, other in pairs]
+    return Grid(("difference", *(f"{fold}-fold" for fold in FOLDS)), tuple(lines))
+
+
+def originals(rows: Table) -> Grid:
+    """What the papers report, and what came out."""
+    lines = []
+    for claim in CLAIMS:
+        found = claim.found(rows)
+        band = _band(claim.value - claim.tolerance, claim.value + claim.tolerance)
+        lines.append((claim.where, claim.text, band, number(found, 2), SIGN[verdict(claim, found)]))
+    return Grid(("source", "what", "band", "here", ""), tuple(lines))
+
+
+def _band(low: float, high: float) -> str:
+    if high > 1e6:
+        return f"at least {low:g}"
+    return f"at most {high:g}" if low < -1e6 else f"{low:.4g} to {high:.4g}"
+
+
+def audit(rows: Table) -> Grid:
+    """Table 10 as printed, and as the papers have it."""
+    show = lambda value: NOTHING if value is None else f"{value:g}"  # noqa: E731
+    lines = [
+        (each.method, f"{each.fold:g}-fold, {each.left:g} %", show(each.own_fold), show(each.own_left),
+         f"{show(each.dense)} to {show(each.error)}", each.remark)
+        for each in TABLE_10
+    ]  # fmt: skip
+    columns = ("line", "printed", "own fold", "own weights left (%)", "own error (%)", "remark")
+    return Grid(columns, tuple(lines))
+
+
+def every_sense(rows: Table) -> Grid:
+    """All meanings of compression, at 94-fold."""
+    wanted = {label(method, 94) for method in EVERY} | set(ORIGINALS)
+    return sizes([row for row in rows if row["row"] in wanted])
+
+
+def tuning(rows: Table) -> Grid:
+    """Validation error at each candidate rate."""
+    found = errors(rows, "valid")
+    lines = []
+    for method in (DENSE, *EVERY):
+        seen: list[Summary | None] = [of_seeds(found.get(f"tune {method}, {rate:g}")) for rate in CANDIDATES]
+        lines.append(
+            (method, *(number(each, 2) for each in seen), f"{RATES[method]:g}" if method in RATES else NOTHING)
+        )
+    return Grid(("method", *(f"{rate:g}" for rate in CANDIDATES), "used"), tuple(lines))
+
+
+TABLES = (
+    Tabled("Test error (%)", "Mean over seeds [95 % interval], last weights. Columns: compression asked for.", curve),
+    Tabled(
+        "Compression reached",
+        "Weights of LeNet-300-100 / weights that are not 0. Surgery finds out what stays; neurons come in whole "
+        "numbers; activation-based pruning leaves the output layer's 1,000 weights alone.",
+        reached,
+    ),
+    Tabled(
+        "How far",
+        "The largest compression measured until which the mean test error stays within a limit. Mean excess: error "
+        "above the dense network's of the same seed, averaged over log2 of the compression asked for.",
+        limits,
+    ),
+    Tabled("Against controls", "Test error minus the control's, seed by seed, points; below 0: better.", controls),
+    Tabled("The originals' points", "✓ reproduced, ✗ not reproduced, ? cannot be judged.", originals),
+    Tabled("Table 10, audited", "As printed in 2024, and what the papers quoted there report themselves.", audit),
+    Tabled("Every sense of compression", "At 94-fold, and of the originals' points; before / after.", every_sense),
+    Tabled(
+        "Tuning",
+        "Validation error (%) at 32-fold for each learning rate, one seed that no row has; the lowest is used.",
+        tuning,
+    ),
+)  # fmt: skip

@@ -1,0 +1,166 @@
+"""LeNet-300-100: one budget for all, the compression that is asked for, and tables that say what made-up rows say."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from sapwood.study.claim import verdict
+from sapwood.study.grid import NOTHING
+from sapwood.study.study import find
+
+STUDY = find(str(Path(__file__).parents[2] / "studies" / "lenet300" / "__init__.py"))
+rows, found, tables, figures, verdicts, claims = (
+    importlib.import_module(f"sapwood_study_lenet300.{name}")
+    for name in ("rows", "found", "tables", "figures", "verdicts", "claims")
+)
+SEEDS = range(3)
+LENGTH = rows.LENGTHS["paper"].epochs
+
+
+def row(label, seed, split, metric, value):
+    return {
+        "trial": f"{label} {seed}", "row": label, "method": "", "task": rows.TASK, "seed": seed, "step": 10, "epoch": 1,
+        "phase": None, "split": split, "metric": metric, "value": value,
+    }  # fmt: skip
+
+
+def error(method, fold):
+    """Straight in log2 of the fold, and each method a tenth worse than the one before."""
+    return 1.4 + 0.1 * list(rows.EVERY).index(method) + 0.5 * rows.FOLDS.index(fold)
+
+
+def made():
+    """Every row of scale paper with three seeds, 0.1 points apart; the dense network at 1.6 %."""
+    table = []
+    for seed in SEEDS:
+        table += [row("dense", seed, "test", "accuracy", 1 - (1.6 + 0.1 * (seed - 1)) / 100)]
+        for method in rows.EVERY:
+            for fold in rows.FOLDS:
+                label = rows.label(method, fold)
+                table += [
+                    row(label, seed, "test", "accuracy", 1 - (error(method, fold) + 0.1 * (seed - 1)) / 100),
+                    row(label, seed, "network", "zeros", rows.WEIGHTS * (1 - 1 / fold)),
+                    row(label, seed, "network", "weights", rows.WEIGHTS),
+                ]
+    return table
+
+
+def epochs_of(plan):
+    """How long a plan trains in all."""
+    options = plan.options
+    return {
+        "iterative_magnitude": lambda o: o["first_epochs"] + o["rounds"] * o["round_epochs"],
+        "dynamic_surgery": lambda o: o["dense_epochs"] + o["epochs"],
+        "lottery_ticket": lambda o: (o["rounds"] + 1) * o["round_epochs"],
+        "variational_dropout": lambda o: o["epochs"] + o["tune"],
+    }.get(plan.method, lambda o: o["epochs"])(options)
+
+
+@pytest.mark.parametrize("method", rows.EVERY)
+def test_every_method_trains_as_long_as_every_other(method):
+    assert {epochs_of(rows.EVERY[method](LENGTH, fold)) for fold in rows.FOLDS} == {LENGTH}
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
+def test_every_scale_has_every_method_at_every_compression(scale):
+    length, labels = rows.LENGTHS[scale], {trial.row for trial in STUDY.at(scale)}
+    assert {"dense", *(rows.label(m, fold) for m in rows.EVERY for fold in length.folds)} <= labels
+    assert length.seeds == len({trial.seed for trial in STUDY.at(scale)} - set(length.tuning))
+
+
+def test_tuning_uses_no_seed_of_the_rows():
+    assert not set(rows.TUNING_SEEDS) & set(range(rows.LENGTHS["paper"].seeds))
+
+
+@pytest.mark.parametrize("fold", rows.FOLDS)
+def test_what_is_asked_for_is_the_fold(fold):
+    wanted = rows.WEIGHTS / fold
+    each = rows.each_round(fold, 4)
+    assert rows.INNER * (1 - each) ** 4 + rows.OUTPUT * (1 - each / 2) ** 4 == pytest.approx(wanted)
+    assert rows.INNER * (1 - rows.hidden_sparsity(fold)) + rows.OUTPUT == pytest.approx(wanted)
+    first, second = map(int, rows.narrow(fold).split())
+    assert 784 * first + first * second + 10 * second <= wanted
+    assert 784 * (first + 1) + (first + 1) * second + 10 * second > wanted or first == 300
+
+
+def test_a_rows_name_says_what_it_is():
+    assert rows.parts("gradual magnitude, ERK, 94") == ("gradual magnitude, ERK", 94)
+    assert rows.parts("tune SNIP, 0.0006") is None
+    assert rows.parts("dense") is None
+
+
+def test_the_curve_has_the_means():
+    grid = tables.curve(made())
+    assert grid.lines[0][0].startswith("dense: 1.60 [1.35,")
+    cells = {line[0]: line[1:] for line in grid.lines[1:]}
+    assert list(cells) == list(rows.EVERY)
+    assert all(cells[m][i].startswith(f"{error(m, f):.2f} [") for m in cells for i, f in enumerate(rows.FOLDS))
+
+
+def test_how_far_a_method_goes():
+    cells = {line[0]: line[1:] for line in tables.limits(made()).lines}
+    assert cells["gradual magnitude"][:3] == ("2-fold (1.40 %)", "4-fold (1.90 %)", "4-fold (1.90 %)")
+    assert cells["dynamic surgery"][0] == NOTHING
+    assert found.largest(made(), "gradual magnitude", 3.4) == (16, pytest.approx(2.9))
+
+
+def test_the_area_is_the_mean_height_over_octaves():
+    table = [r for r in made() if r["row"] == "dense"]
+    for fold in rows.FOLDS:
+        for seed in SEEDS:
+            table.append(row(rows.label("SNIP", fold), seed, "test", "accuracy", 1 - (2.6 + 0.1 * (seed - 1)) / 100))
+    assert found.area(table, "SNIP").mean == pytest.approx(1.0)
+    hole = [each for each in table if each["row"] != rows.label("SNIP", 64)]
+    assert found.area(hole, "SNIP") is None
+
+
+def test_controls_are_subtracted_seed_by_seed():
+    cells = {line[0]: line[1:] for line in tables.controls(made()).lines}
+    gap = error("lottery ticket", 2) - error("ticket, reinitialised", 2)
+    shown = f"{gap:.2f}".replace("-", "\N{MINUS SIGN}")
+    assert set(cells["lottery ticket minus ticket, reinitialised"]) == {shown}
+
+
+def test_bands_with_one_end():
+    shown = {(line[0], line[1]): line[2] for line in tables.originals(made()).lines}
+    assert shown["Frankle 2019, section 2", "28-fold, test error above dense, points"] == "at most 0.2"
+    assert "at least 35" in shown.values()
+    assert shown["harness, dense", "test error, %"] == "1.4 to 1.8"
+
+
+def test_the_harness_is_judged_by_its_rows():
+    dense, control = claims.CLAIMS[:2]
+    assert verdict(dense, dense.found(made())) == "reproduced"
+    gap = error("random mask, ERK", 94) - error("gradual magnitude", 94)
+    assert control.found(made()).mean == pytest.approx(gap)
+    assert verdict(control, control.found(made())) == "not reproduced"  # made up to be 2 points apart
+
+
+def test_words_follow_from_numbers():
+    said = [str(each) for each in verdicts.summary_of(made())]
+    assert said[0].startswith("The dense network's test error: 1.60 [")
+    assert "Farthest: gradual magnitude, 4-fold at 1.90 %." in said[3]
+    assert "Against reinitialised: better at 9 of 9 compressions, worse at 0." in said[4]
+
+
+def test_nothing_is_said_without_rows():
+    said = [str(each) for each in verdicts.summary_of([])]
+    assert sum("rows for it have not been run" in each for each in said) == 4
+    for each in STUDY.tables:
+        each.build([])
+
+
+@pytest.mark.parametrize("table", [made(), []], ids=["rows", "none"])
+def test_the_figure_is_drawn(table, tmp_path):
+    figure = figures.FIGURES[0].draw(table, tmp_path)
+    figure.canvas.draw()
+    lines = sum(len(axes.get_legend_handles_labels()[1]) for axes in figure.axes)
+    assert lines == (sum(map(len, figures.PANELS.values())) if table else 0)
+    assert {m for panel in figures.PANELS.values() for m in panel} == set(rows.EVERY)
+
+
+def test_every_table_of_the_rows_is_built():
+    for each in STUDY.tables:
+        grid = each.build(made())
+        assert all(len(line) == len(grid.columns) for line in grid.lines), each.title
