@@ -36,7 +36,7 @@ laws: .venv/test  ## the laws of every family, then bugs planted against them; m
 smoke: .venv/study  ## the smallest scale of the paper's study
 	$(BIN)/sapwood run activation_pruning --scale smoke
 
-bench: .venv/test  ## the benchmarks, one after another
+bench: .venv/bench  ## the benchmarks, one after another
 	@missed=0; for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || missed=1; done; exit $$missed
 
 size:  ## lines, room by room, against the budget
@@ -46,7 +46,8 @@ size:  ## lines, room by room, against the budget
 .venv/study: EXTRAS := study
 .venv/test: EXTRAS := study,test
 .venv/dev: EXTRAS := study,test,dev
-.venv/study .venv/test .venv/dev: pyproject.toml constraints.txt | $(BIN)/python
+.venv/bench: EXTRAS := study,test,onnx
+.venv/study .venv/test .venv/dev .venv/bench: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing sapwood[$(EXTRAS)] into .venv; the first time takes minutes, PyTorch is large"
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]" \
 	  | { grep --line-buffered -E '^(Collecting|Processing|Installing|Successfully)|^ +Downloading .* [MG]B' || true; }

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from sapwood import masks as mask
 from sapwood.errors import InputError, refuse_unless, unknown
 from sapwood.shrinking.computed import computed, copied
+from sapwood.shrinking.config import configured_
 from sapwood.shrinking.cut import Keep, Positions, cut_, own_, positions, sharing
 from sapwood.shrinking.equal import gate_, inputs, prove, stirred
 from sapwood.shrinking.fit import Attributes, fitted, set_
@@ -54,7 +55,8 @@ def shrink(
     of gated networks also with noise on every weight, since weights that are 0 would hide what flows into them. Nothing
     is claimed, and `difference` is None, where units of a lossy site go.
     The model and the optimiser are as they were, whatever happens. Sizes written into the model's own code cannot be
-    changed: InputError then names the operator and its line. In training mode a batch norm sees fewer channels, each
+    changed: InputError then names the operator and its line; a `config` that the model is built from changes with it
+    where numbers can say so. In training mode a batch norm sees fewer channels, each
     with its own statistics, so gated networks train alike; folded constants hold in evaluation mode only.
     """
     refuse_unless("removed", removed, ("gated", "folded"))
@@ -67,6 +69,7 @@ def shrink(
     proven = _proven(model, sites, keep, plan, example, removed) if check and not lossy else None
     small, memory = deepcopy((model, optimizer), sharing(model))
     own_(plan.made(small, memory), model)
+    configured_(small, model, plan.places, plan.attributes, example)
     return Shrunk(small, memory, staying, proven)
 
 
