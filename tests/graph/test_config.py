@@ -106,6 +106,23 @@ def test_shapes_alone_do_not_do():
     assert numbers(small.config) == (10, 12, 2, 2, "toy")
 
 
+def test_a_config_that_is_read_beside_a_modules_own_number_stays():
+    """Built anew both numbers are new; in what was cut out the module's is the old one, and the outputs would be 0."""
+
+    class Twice(Built):
+        def __init__(self, config):
+            super().__init__(config)
+            self.at_first = config.inner.middle
+
+        def forward(self, x):
+            return super().forward(x) * (self.config.inner.middle == self.at_first)
+
+    model = Twice(Config(width=10))
+    small, x = smaller(model, up0=7, up1=7)
+    assert (small.config.inner.middle, small.at_first) == (12, 12)
+    assert float(small(x).detach().abs().max()) > 0
+
+
 class Headed(nn.Module):
     """Heads of a size of its own: fewer, or narrower ones, give the same shapes."""
 

@@ -34,9 +34,12 @@ def configured_(
         return
     search = _Search(made, config, _options(config, _changes(of, places, attributes)), _shapes(small))
     for numbers in search.from_({}):
-        if _answers_alike(small, _with(config, numbers), example):
-            for (part, name), value in numbers.items():
-                vars(_parts(config)[part])[name] = value
+        built = _filled(small, _with(config, numbers))
+        if built is not None and _alike(small, built, example):
+            before = {(part, name): vars(_parts(config)[part])[name] for part, name in numbers}
+            _set(config, numbers)
+            if not _alike(small, built, example):  # it reads its config while it runs, beside numbers of its modules
+                _set(config, before)
             return
 
 
@@ -98,10 +101,15 @@ def _parts(config: Any) -> list[Any]:
 
 def _with(config: Any, numbers: Numbers) -> Any:
     changed = deepcopy(config)
-    parts = _parts(changed)
+    _set(changed, numbers)
+    return changed
+
+
+def _set(config: Any, numbers: Numbers) -> None:
+    """Past __setattr__, which may do more."""
+    parts = _parts(config)
     for (part, name), value in numbers.items():
         vars(parts[part])[name] = value
-    return changed
 
 
 def _built(made: type[nn.Module], config: Any, device: str) -> nn.Module | None:
@@ -117,13 +125,16 @@ def _shapes(model: nn.Module | None) -> Shapes:
     return {} if model is None else {name: tensor.shape for name, tensor in named_tensors(model)}
 
 
-def _answers_alike(small: nn.Module, config: Any, example: Example) -> bool:
+def _filled(small: nn.Module, config: Any) -> nn.Module | None:
+    """What the class makes of the config, with the small network's tensors."""
     here = dict(named_tensors(small))
     built = _built(type(small), config, str(next(iter(here.values())).device))
-    if built is None:
-        return False
-    for name, tensor in named_tensors(built):
+    for name, tensor in named_tensors(built) if built is not None else ():
         tensor.data = here[name].detach().clone()
+    return built
+
+
+def _alike(small: nn.Module, built: nn.Module, example: Example) -> bool:
     try:
         return difference(small, built, [as_tuple(example)]) <= MOST
     except Exception:  # it is built, but does not run
