@@ -90,6 +90,15 @@ def test_a_config_that_cannot_say_it_stays():
     assert [layer.out_features for layer in small.up] == [7, 8]
 
 
+def test_without_a_check_nothing_is_compared_and_a_config_stays():
+    model, x = settled(Built(Config())), flat(5)
+    found = sites(model, x)
+    keep = {site.name: torch.arange(site.units) < 7 for site in found if site.name.startswith("up")}
+    small = shrink(model, keep, found, example=x, check=False).model
+    assert numbers(small.config) == (12, 12, 2, 2, "toy")
+    assert small.up[0].out_features == 7
+
+
 def test_a_class_that_is_not_built_from_its_config_keeps_it():
     small, _ = smaller(BuiltFromWords("12"), up0=7, up1=7)
     assert numbers(small.config) == (12, 12, 2, 2, "toy")

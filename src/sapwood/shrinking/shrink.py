@@ -56,7 +56,7 @@ def shrink(
     is claimed, and `difference` is None, where units of a lossy site go.
     The model and the optimiser are as they were, whatever happens. Sizes written into the model's own code cannot be
     changed: InputError then names the operator and its line; a `config` that the model is built from changes with it
-    where numbers can say so. In training mode a batch norm sees fewer channels, each
+    where numbers can say so, unless `check` is False. In training mode a batch norm sees fewer channels, each
     with its own statistics, so gated networks train alike; folded constants hold in evaluation mode only.
     """
     refuse_unless("removed", removed, ("gated", "folded"))
@@ -69,7 +69,8 @@ def shrink(
     proven = _proven(model, sites, keep, plan, example, removed) if check and not lossy else None
     small, memory = deepcopy((model, optimizer), sharing(model))
     own_(plan.made(small, memory), model)
-    configured_(small, model, plan.places, plan.attributes, example)
+    if check:
+        configured_(small, model, plan.places, plan.attributes, example)
     return Shrunk(small, memory, staying, proven)
 
 
