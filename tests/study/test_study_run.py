@@ -19,6 +19,7 @@ from sapwood.study.rows import read_rows
 from sapwood.study.run import finished, over, run_into, run_trial, sums
 from sapwood.study.trial import Trial
 from sapwood.tasks import TASKS
+from sapwood.tasks.recipe import taught
 from sapwood.train import train
 
 STEPS = 73  # an epoch of mlp_digits
@@ -244,9 +245,38 @@ def test_a_trial_whose_start_is_not_there_says_so(tmp_path):
     assert not (tmp_path / trial.id / "failed").exists()
 
 
+@pytest.mark.parametrize("method", ["dense", "variational_dropout"])
+def test_a_taught_trial_learns_from_its_teachers_answers(family, method):
+    options = {"epochs": 1} | ({"stop": "epochs"} if method == "dense" else {"begin": 0.0, "end": 0.5})
+    trial = Trial.make(method, "mlp_digits", 3, "pupil", **options).after(teacher=small()).under(temperature=2.0)
+    run_into(family, trial)
+    teacher = TASKS["mlp_digits"]().model()
+    teacher.load_state_dict(checkpoint.read(family / small().id / "weights.safetensors")["model"])
+    run = start(taught(TASKS["mlp_digits"](), teacher, temperature=2.0, soft=0.9), seed=3)
+    for _ in METHODS[method](run, **options):
+        pass
+    left = checkpoint.read(family / trial.id / "weights.safetensors")["model"]
+    assert all(torch.equal(value, left[name]) for name, value in run.model.state_dict().items())
+    assert trial.id != trial.under(soft=0.5).id != trial.after(teacher=small(seed=1)).id
+
+
+def test_a_narrow_teacher_is_the_network_that_it_was(family):
+    narrow = going_on(epochs=1).under(hidden="9 8 7 6", learning_rate=0.01)
+    run_into(family, narrow)
+    pupil = Trial.make("dense", "mlp_digits", 1, "pupil", epochs=1, stop="epochs").after(teacher=narrow)
+    run_into(family, pupil)
+    assert finished(family / pupil.id)
+
+
+def test_teaching_without_a_teacher_is_refused(tmp_path):
+    trial = going_on().under(temperature=2.0)
+    with pytest.raises(InputError, match="row 'child' has temperature but no teacher; give one"):
+        run_into(tmp_path, trial)
+
+
 @pytest.mark.parametrize("moments", [2, STEPS, STEPS + 1, 2 * STEPS])
 def test_a_resumed_child_gives_the_same_bits_and_rows(family, tmp_path, monkeypatch, moments):
-    trial = going_on().after(start=small(), like=small())
+    trial = going_on().after(start=small(), like=small(), teacher=small())
     run_into(family, trial)
     (tmp_path / small().id).symlink_to(family / small().id)
     with monkeypatch.context() as patch:

@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 import torch
 
-from sapwood import METHODS, Batch, Data, Task, start, train
+from sapwood import METHODS, Batch, Data, Task, losses, start, train
 from sapwood.errors import InputError
 from sapwood.models.mlp import mlp
 from sapwood.schedule import COURSES
-from sapwood.tasks.recipe import with_recipe
+from sapwood.tasks.recipe import taught, with_recipe
 
 
 @pytest.fixture
@@ -104,3 +104,23 @@ def test_widths_that_the_network_cannot_have_are_refused(task, hidden):
 def test_the_width_of_what_is_no_mlp_is_refused(task):
     with pytest.raises(InputError, match="the network of task 'toy' is no mlp"):
         with_recipe(replace(task, model=lambda: torch.nn.Linear(6, 3)), hidden="2")
+
+
+def test_a_pupil_learns_from_its_teacher_and_the_teacher_does_not(task):
+    teacher = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.Dropout(0.5))
+    pupil = taught(task, teacher, temperature=2.0, soft=0.7)
+    run = start(pupil, seed=0)
+    batch = next(task.batches(0, 0))
+    outputs = run.model(batch.inputs)
+    wanted = losses.distil(outputs, teacher(batch.inputs), batch.targets, 2.0, 0.7)
+    assert torch.equal(pupil.loss(run.model, batch, outputs), wanted)
+    before = [p.detach().clone() for p in teacher.parameters()]
+    for _ in train(run, epochs=1):
+        pass
+    assert all(torch.equal(p, was) and p.grad is None for p, was in zip(teacher.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("bad", [{"temperature": 0.0}, {"temperature": math.nan}, {"soft": 1.1}, {"soft": -0.1}])
+def test_bad_teaching_is_refused(task, bad):
+    with pytest.raises(InputError, match="give a number above 0, and a share in"):
+        taught(task, torch.nn.Linear(6, 3), **bad)

@@ -10,12 +10,10 @@ import gc
 import json
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
 
 from sapwood import checkpoint
 from sapwood.errors import InputError
@@ -26,10 +24,10 @@ from sapwood.study.provenance import provenance, usable
 from sapwood.study.record import Final, Record, Save
 from sapwood.study.rows import RowFile, cut
 from sapwood.study.trace import TRACES
-from sapwood.study.trial import Trial
+from sapwood.study.trial import Trial, split_recipe
 from sapwood.task import Task
 from sapwood.tasks import TASKS
-from sapwood.tasks.recipe import with_recipe
+from sapwood.tasks.recipe import taught, with_recipe
 from sapwood.train import Moment
 
 try:
@@ -102,9 +100,12 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     """One life of a trial: from its start or its last save to its end."""
     state_file = folder / "state.safetensors"
     state = checkpoint.read(state_file) if state_file.exists() else None
-    task = with_recipe(TASKS[trial.task](), **dict(trial.recipe))  # type: ignore[arg-type]
+    given = {name: _left(trial, other, folder.parent / other.id, device) for name, other in trial.uses}
+    task = _task(trial, given)
     run = start(task, trial.seed, device=device, saved=state)
-    _give(run, trial, folder.parent)
+    run.given = given
+    if "start" in given:
+        run.rewind(given["start"].weights)
     for name in OVER:  # what was said of an earlier result whose weights are not there
         (folder / name).unlink(missing_ok=True)
     _introduce(trial, folder, device, task, resumed=state is not None)
@@ -124,14 +125,23 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     tell(_progress(trial, "done", done=1.0, finished=True))
 
 
-def _give(run: Run, trial: Trial, results: Path) -> None:
-    """Hand the run what the trials it uses have left; under "start", weights to begin with."""
-    run.given = {name: _left(trial, other, results / other.id, run.device) for name, other in trial.uses}
-    if "start" in run.given:
-        run.rewind(run.given["start"].weights)
+def _task(trial: Trial, given: Mapping[str, Given]) -> Task:
+    """The trial's task under its recipe, with the teacher that it may have."""
+    recipe, teaching = split_recipe(dict(trial.recipe))
+    task = with_recipe(TASKS[trial.task](), **recipe)
+    if "teacher" not in given:
+        if teaching:
+            raise InputError(
+                f"row {trial.row!r} has {', '.join(teaching)} but no teacher; give one: after(teacher=...)"
+            )
+        return task
+    other = dict(trial.uses)["teacher"]
+    teacher = with_recipe(TASKS[other.task](), **split_recipe(dict(other.recipe))[0]).model()
+    teacher.load_state_dict(given["teacher"].weights)
+    return taught(task, teacher, **teaching)
 
 
-def _left(trial: Trial, other: Trial, folder: Path, device: torch.device) -> Given:
+def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
     if not finished(folder):
         raise InputError(
             f"row {trial.row!r} goes on from row {other.row!r}, seed {other.seed}, which is not finished in {folder}; "

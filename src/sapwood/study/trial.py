@@ -16,13 +16,14 @@ from sapwood.errors import InputError, unknown
 from sapwood.methods import METHOD_VERSIONS, METHODS
 from sapwood.study.trace import TRACES
 from sapwood.tasks import TASK_VERSIONS, TASKS
-from sapwood.tasks.recipe import with_recipe
+from sapwood.tasks.recipe import taught, with_recipe
 
 Value = bool | int | float | str | None
 
 USES = {
     "start": "begin with its final weights, without its masks",
     "like": "be measured by it: its ranks, its length, whatever the method takes from `run.given`",
+    "teacher": "learn from its answers, see `tasks.recipe.taught`",
 }
 
 
@@ -37,7 +38,7 @@ class Trial:
     row: str = field(default="", compare=False)  # its label in a study; not part of what it is
     uses: tuple[tuple[str, "Trial"], ...] = ()  # finished trials that it needs, under the names in `USES`
     traces: tuple[str, ...] = ()  # what else is written down while it runs, from `study.trace.TRACES`
-    recipe: tuple[tuple[str, Value], ...] = ()  # what it changes of its task: options of `with_recipe`
+    recipe: tuple[tuple[str, Value], ...] = ()  # what it changes of its task: `recipe_options`
 
     @classmethod
     def make(cls, method: str, task: str, seed: int, row: str = "", **options: Value) -> "Trial":
@@ -54,7 +55,7 @@ class Trial:
         return cls(method, task, seed, tuple(sorted(different.items())), row or method)
 
     def after(self, **uses: "Trial") -> "Trial":
-        """The same trial, using others that must be finished first: `start`, `like`; see `USES`."""
+        """The same trial, using others that must be finished first: `start`, `like`, `teacher`; see `USES`."""
         for name, other in uses.items():
             if name not in USES:
                 raise unknown("use of another trial", name, USES)
@@ -63,9 +64,9 @@ class Trial:
         return replace(self, uses=tuple(sorted((dict(self.uses) | uses).items())))
 
     def under(self, **recipe: Value) -> "Trial":
-        """The same trial with another recipe: `learning_rate` and `course`, see `tasks.recipe.with_recipe`."""
+        """The same trial with another recipe: options of `tasks.recipe.with_recipe`, and of `taught` for a teacher."""
         changes = dict(self.recipe) | {name: _recipe_value(name, value) for name, value in recipe.items()}
-        usual = {name: parameter.default for name, parameter in _keywords(with_recipe).items()}
+        usual = {name: parameter.default for name, parameter in recipe_options().items()}
         different = {name: value for name, value in changes.items() if value != usual[name]}
         return replace(self, recipe=tuple(sorted(different.items())))
 
@@ -129,8 +130,19 @@ def checked_options(method: str, options: Mapping[str, Value]) -> dict[str, Valu
     return {name: _checked(f"method {method!r}", name, value, types[name]) for name, value in options.items()}
 
 
+def recipe_options() -> dict[str, inspect.Parameter]:
+    """What a trial may change of its task."""
+    return _keywords(with_recipe) | _keywords(taught)
+
+
+def split_recipe(recipe: Mapping[str, Value]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of it is for `with_recipe`, and what for `taught`."""
+    teaching = {name: value for name, value in recipe.items() if name in _keywords(taught)}
+    return {name: value for name, value in recipe.items() if name not in teaching}, teaching
+
+
 def _recipe_value(name: str, value: Value) -> Value:
-    known = _keywords(with_recipe)
+    known = recipe_options()
     if name not in known:
         raise unknown("option of a task's recipe:", name, known)
     return _checked("the recipe", name, value, known[name].annotation)

@@ -1,17 +1,18 @@
-"""Recipe: a task with another learning rate, or one that falls while it trains, or another width of its network."""
+"""Recipe: a task with another learning rate, a course of it, another width of its network, or a teacher."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sapwood import schedule
+from sapwood import losses, schedule
 from sapwood.errors import InputError, refuse_unless
 from sapwood.models.mlp import mlp
-from sapwood.task import Task
+from sapwood.task import Batch, Task
 
 CONSTANT = "constant"
 
@@ -43,6 +44,30 @@ def with_recipe(task: Task, *, learning_rate: float | None = None, course: str =
         task = replace(task, model=_wide(task, hidden))
     refuse_unless("course", course, (CONSTANT, *schedule.COURSES))
     return task if course == CONSTANT else replace(task, course=schedule.COURSES[course])
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """The loss of a network that learns from labels and from a teacher's answers."""
+
+    teacher: nn.Module
+    temperature: float
+    soft: float
+
+    def __call__(self, model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            said = self.teacher.to(batch.inputs.device)(batch.inputs)
+        return losses.distil(outputs, said, batch.targets, self.temperature, self.soft)
+
+
+def taught(task: Task, teacher: nn.Module, *, temperature: float = 4.0, soft: float = 0.9) -> Task:
+    """The task with `losses.distil` for its loss, `soft` of it by the teacher's answers; evaluations measure that too.
+
+    Every method then learns so. The teacher is put into evaluation mode and does not learn.
+    """
+    if not 0 < temperature < math.inf or not 0 <= soft <= 1:
+        raise InputError(f"temperature is {temperature}, soft {soft}; give a number above 0, and a share in [0, 1]")
+    return replace(task, loss=_Taught(teacher.eval(), temperature, soft))
 
 
 def _wide(task: Task, hidden: str) -> partial[nn.Sequential]:
