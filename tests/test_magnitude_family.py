@@ -354,6 +354,24 @@ def test_the_threshold_stays_what_it_was_when_surgery_began():
                     assert torch.equal(run.masks[name], run.model.get_parameter(name).abs() >= t)
 
 
+def test_a_ramp_from_the_beginning_starts_with_what_it_begins_with():
+    """Before the first step: what goes on from zeros of another run does not let them grow until the second prune."""
+    run = start(tiny_task())
+    options = {
+        "sparsity": 0.8,
+        "initial": 0.5,
+        "begin": 0.0,
+        "end": 2.0,
+        "every": 4,
+        "epochs": 2,
+        "scope": "everywhere",
+    }
+    found = [run.sparsity() for _ in METHODS["gradual_magnitude"](run, **options, output=True)]
+    assert found[0] == pytest.approx(0.5, abs=0.01)
+    assert found == sorted(found)
+    assert found[-1] == pytest.approx(0.8, abs=0.01)
+
+
 @pytest.mark.parametrize("scope", thresholds.SCOPES)
 def test_a_sparsity_puts_the_threshold_where_that_share_lies_below_it(scope):
     task, seen = watched(tiny_task())

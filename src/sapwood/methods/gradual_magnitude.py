@@ -54,6 +54,8 @@ def gradual_magnitude(
     )
     if dense_epochs:
         yield from phases.fit(run, epochs=dense_epochs, target=target, stop=stop)
+    if begin == 0 and initial > 0:  # before the first step, after which the schedule is asked for the first time
+        run.prune(selected(score(run.model, judge, only=layers), initial, scope, among=run.masks))
     for now in train(run, epochs=epochs):
         due = wanted(run.step - run.begun)
         if due is not None:
