@@ -1,0 +1,64 @@
+"""The record: each compression goes on from the one before it, and the words follow from the rows."""
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from sapwood.study.study import find
+
+STUDY = find(str(Path(__file__).parents[2] / "studies" / "lenet300_record.py"))
+record = sys.modules["sapwood_study_lenet300_record"]
+
+
+def made(errors, seeds=range(3)):
+    """Final rows of these test errors, in percent."""
+    about = {"method": "", "task": record.TASK, "step": 1, "epoch": 1, "phase": None}
+    return [
+        about | {"trial": f"{row} {seed}", "row": row, "seed": seed, "split": split, "metric": metric, "value": value}
+        for row, error in errors.items()
+        for seed in seeds
+        for split, metric, value in (
+            ("test", "accuracy", 1 - error / 100), ("network", "zeros", 263_368), ("network", "weights", 266_200),
+        )
+    ]  # fmt: skip
+
+
+GOOD = {"dense": 1.6, "94-fold": 1.8, "128-fold": 1.95, "160-fold": 2.2, "200-fold": 1.9}
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
+def test_each_compression_goes_on_from_the_one_before_it(scale):
+    by_row = {trial.row: trial for trial in STUDY.at(scale) if trial.seed == 0}
+    chain = [record.NOISE, *map(record.label, record.FOLDS)]
+    for before, row in pairwise(chain):
+        uses, options = dict(by_row[row].uses), by_row[row].all_options()
+        assert uses["start"] == by_row[before]
+        assert uses["teacher"] == by_row[record.TEACHER]
+        assert options["initial"] == dict(by_row[before].options)["sparsity"]  # nothing comes back in between
+    assert [by_row[row].all_options()["sparsity"] for row in chain[1:]] == [1 - 1 / fold for fold in record.FOLDS]
+
+
+def test_how_far_is_until_the_first_that_misses():
+    assert record.largest(made(GOOD), 2.0) == (128, pytest.approx(1.95))
+    assert record.largest(made(GOOD), 1.7) is None
+    assert record.largest([], 2.0) is None
+
+
+def test_words_and_tables_follow_from_the_rows():
+    said = [str(each) for each in record.record(made(GOOD))]
+    assert "94-fold: 1.80 % (n = 3)" in said[0]
+    assert "128-fold, 1.95 %" in said[1]
+    assert [line[2] for line in record.limits(made(GOOD)).lines] == [
+        "\N{EN DASH}", "128-fold at 1.95 %", "128-fold at 1.95 %",
+    ]  # fmt: skip
+    assert record.reached(made(GOOD)).lines[1] == ("94-fold", "3", "2,832", "1.80")
+
+
+@pytest.mark.parametrize("table", [[], made(GOOD)], ids=["none", "rows"])
+def test_a_report_can_be_made(table, tmp_path):
+    assert len(record.record(table)) == 2
+    record.drawn(table, tmp_path).canvas.draw()
+    for each in STUDY.tables:
+        each.build(table)
