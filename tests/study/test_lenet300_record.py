@@ -25,7 +25,7 @@ def made(errors, seeds=range(3)):
     ]  # fmt: skip
 
 
-GOOD = {"dense": 1.6, "94-fold": 1.8, "128-fold": 1.95, "160-fold": 2.2, "200-fold": 1.9}
+GOOD = {"dense": 1.6, "94-fold": 1.8, "128-fold": 1.95, "160-fold": 2.2}
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
