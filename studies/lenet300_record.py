@@ -11,13 +11,16 @@ Run: sapwood run lenet300_record --scale paper
 """
 
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from sapwood.study import seeds
 from sapwood.study.grid import NOTHING, Grid, number, sizes
-from sapwood.study.plots import dots
+from sapwood.study.plots import GREY, dots
+from sapwood.study.seeds import errors, summed_up
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.study import Finding, Study, Tabled
 from sapwood.study.table import Table, by_seed, labels, summary
@@ -83,21 +86,11 @@ def _smaller(seed: int, fold: int, before: int, epochs: int) -> Trial:
     return trial.under(course="cosine", learning_rate=RATE, **TEACHING)
 
 
-def errors(rows: Table) -> dict[str, dict[int, float]]:
-    """Row -> seed -> test error in percent."""
-    found = by_seed(rows, "accuracy", "test")
-    return {row: {seed: 100 * (1 - value) for seed, value in seeds.items()} for row, seeds in found.items()}
-
-
 def largest(rows: Table, limit: float) -> tuple[int, float] | None:
     """The largest compression until which every mean error is at most `limit`, and the error there."""
-    found, best = errors(rows), None
-    for fold in FOLDS:
-        seeds = found.get(label(fold))
-        if not seeds or (mean := summary(seeds.values()).mean) > limit:
-            break
-        best = fold, mean
-    return best
+    found = errors(rows)
+    run = takewhile(lambda fold: label(fold) in found, FOLDS)
+    return seeds.largest({fold: found[label(fold)] for fold in run}, limit)
 
 
 def limits(rows: Table) -> Grid:
@@ -117,10 +110,9 @@ def reached(rows: Table) -> Grid:
     found, zeros, weights = errors(rows), by_seed(rows, "zeros", "network"), by_seed(rows, "weights", "network")
     lines = []
     for row in labels(rows):
-        left = [weights[row][seed] - gone for seed, gone in zeros.get(row, {}).items()]
-        seen = list(found.get(row, {}).values())
-        cells = (number(summary(left) if left else None, 0), number(summary(seen) if seen else None, 2))
-        lines.append((row, str(len(seen)), *cells))
+        left = {seed: weights[row][seed] - gone for seed, gone in zeros.get(row, {}).items()}
+        seen = found.get(row, {})
+        lines.append((row, str(len(seen)), number(summed_up(left), 0), number(summed_up(seen), 2)))
     return Grid(("row", "seeds (n)", "weights not 0", "test error (%)"), tuple(lines))
 
 
@@ -142,8 +134,8 @@ def drawn(rows: Table, folder: Path) -> Figure:
     figure = Figure(figsize=(7, 3.4), layout="constrained")
     axes = figure.subplots()
     names = [DENSE, *map(label, FOLDS)]
-    dots(axes, names, {row: seeds.values() for row, seeds in errors(rows).items()})
-    axes.axvline(2.0, lw=0.8, color="#8a8a8a")
+    dots(axes, names, {row: found.values() for row, found in errors(rows).items()})
+    axes.axvline(2.0, lw=0.8, color=GREY)
     axes.set_xlabel("test error (%)")
     return figure
 

@@ -1,29 +1,16 @@
 """Found: the numbers of the study's rows, one a seed, and the paper's columns among them."""
 
-from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from sapwood.study.seeds import Seeds, minus, once, summed_up, together
 from sapwood.study.table import Summary, Table, final, summary, while_training
 
 from .printed import AVERAGED, COMPLETED
 
 T = TypeVar("T")
 Key = tuple[str, str, str]  # row, split, metric
-Seeds = dict[int, float]  # seed -> number
 Course = dict[int, dict[int, float]]  # seed -> epoch -> number
 LAYERS = (1, 2, 3, 4)
-
-
-def once(make: Callable[[Table], T]) -> Callable[[Table], T]:
-    """Remembers what was made of the last table: hundreds of claims ask for it. A table once read does not change."""
-    last: list[tuple[Table, int, T]] = []
-
-    def remembered(rows: Table) -> T:
-        if not last or last[0][0] is not rows or last[0][1] != len(rows):
-            last[:] = [(rows, len(rows), make(rows))]
-        return last[0][2]
-
-    return remembered
 
 
 @once
@@ -72,26 +59,9 @@ def total_rank(rows: Table, label: str, metric: str = "rank") -> Seeds:
     return together((at_end(rows, label, f"{metric}_{layer}") for layer in LAYERS), sum)
 
 
-def together(parts: Iterable[Seeds], what: Callable[[list[float]], float]) -> Seeds:
-    """One number from several, for every seed that all have."""
-    every = list(parts)
-    common = set(every[0]).intersection(*every[1:]) if every else set()
-    return {seed: what([part[seed] for part in every]) for seed in sorted(common)}
-
-
-def minus(one: Seeds, other: Seeds) -> Seeds:
-    """The difference, seed by seed."""
-    return together((one, other), lambda pair: pair[0] - pair[1])
-
-
 def over(one: Seeds, other: Seeds) -> Seeds:
     """The ratio, seed by seed; not where it would be divided by 0."""
     return together((one, {seed: value for seed, value in other.items() if value}), lambda pair: pair[0] / pair[1])
-
-
-def summed_up(values: Mapping[int, float]) -> Summary | None:
-    """Mean and 95 % interval over the seeds; None without any."""
-    return summary(values.values()) if values else None
 
 
 def as_pruned(rows: Table, label: str, values: Seeds) -> Seeds:

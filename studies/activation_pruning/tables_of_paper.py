@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sapwood.errors import InputError
-from sapwood.study.claim import VERDICTS, Claim, Verdict, by_group, verdict
+from sapwood.study.claim import MARKS, VERDICTS, Claim, Verdict, by_group, verdict
 from sapwood.study.cost import Cost, Exponent, exponent
 from sapwood.study.grid import NOTHING, Grid, number
 from sapwood.study.table import Summary, Table
@@ -18,7 +18,6 @@ from .found import as_pruned, at_end, summed_up
 from .printed import AVERAGED, COMPLETED, PRINTED, TABLE_1
 from .rows import PAPER
 
-MARKS: dict[Verdict, str] = {"reproduced": "✓", "not reproduced": "✗", "cannot be judged": "?"}
 UNJUDGED = "not judged"
 
 

@@ -14,33 +14,34 @@ Lengths, in epochs of theirs and of ours: Han not said, 70; Guo 38 (35,000 steps
 from collections.abc import Callable, Mapping
 
 from sapwood.study.claim import Claim
+from sapwood.study.seeds import errors, minus, summed_up
 from sapwood.study.table import Summary, Table, by_seed
 
-from .found import errors, folds, minus, of_seeds
+from .found import folds
 from .rows import DENSE, label
 
 
 def _error(row: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: of_seeds(errors(rows).get(row))
+    return lambda rows: summed_up(errors(rows).get(row))
 
 
 def _above(row: str, other: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: of_seeds(minus(errors(rows).get(row, {}), errors(rows).get(other, {})))
+    return lambda rows: summed_up(minus(errors(rows).get(row, {}), errors(rows).get(other, {})))
 
 
 def _note(row: str, metric: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: of_seeds(by_seed(rows, metric, "note").get(row))
+    return lambda rows: summed_up(by_seed(rows, metric, "note").get(row))
 
 
 def _fold(row: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: of_seeds(folds(rows).get(row))
+    return lambda rows: summed_up(folds(rows).get(row))
 
 
 def _coded(rows: Table) -> Summary | None:
     """Validation error of the network that the file gives, minus that before weights were shared, in points."""
     before: Mapping[int, float] = by_seed(rows, "pruned_valid_accuracy", "note").get("as deep compression", {})
     after = by_seed(rows, "accuracy", "valid").get("as deep compression", {})
-    return of_seeds({seed: 100 * (before[seed] - after[seed]) for seed in before if seed in after})
+    return summed_up({seed: 100 * (before[seed] - after[seed]) for seed in before if seed in after})
 
 
 RANDOM = label("random mask, ERK", 94)

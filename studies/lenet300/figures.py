@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from sapwood.study.plots import BLACK, BLUE, DASHED, DOTTED, GREY, ORANGE, WIDTH, nothing
+from sapwood.study.seeds import errors
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.table import Table, summary
 
-from .found import at_folds, errors, run
+from .found import at_folds, run
 from .rows import DENSE, FOLDS
 
 PANELS = {

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 
-from sapwood.study.claim import verdict
+from sapwood.study.claim import MARKS, verdict
 from sapwood.study.grid import NOTHING, Grid, number, sizes
+from sapwood.study.seeds import errors, minus, summed_up
 from sapwood.study.study import Tabled
 from sapwood.study.table import Summary, Table, summary
 
 from .claims import CLAIMS
-from .found import area, errors, folds, largest, minus, of_seeds, run
+from .found import area, folds, largest, run
 from .printed import TABLE_10
 from .rows import CANDIDATES, DENSE, EVERY, FOLDS, ORIGINALS, RATES, label
 
-SIGN = {"reproduced": "✓", "not reproduced": "✗", "cannot be judged": "?"}
 CONTROL = {  # method: what it is compared with, seed by seed
     "lottery ticket": ("ticket, reinitialised", "ticket, mask shuffled"),
     "RigL": ("random mask, ERK",),
@@ -39,14 +39,14 @@ def _by_fold(rows: Table, cell: Callable[[str, int], str], first: tuple[str, ...
 def curve(rows: Table) -> Grid:
     """Test error, percent."""
     found = errors(rows)
-    dense = (f"dense: {number(of_seeds(found.get(DENSE)), 2)}", *[""] * len(FOLDS))
-    return _by_fold(rows, lambda method, fold: number(of_seeds(found.get(label(method, fold))), 2), dense)
+    dense = (f"dense: {number(summed_up(found.get(DENSE)), 2)}", *[""] * len(FOLDS))
+    return _by_fold(rows, lambda method, fold: number(summed_up(found.get(label(method, fold))), 2), dense)
 
 
 def reached(rows: Table) -> Grid:
     """Weights before / weights not 0."""
     found = folds(rows)
-    return _by_fold(rows, lambda method, fold: number(of_seeds(found.get(label(method, fold))), 1))
+    return _by_fold(rows, lambda method, fold: number(summed_up(found.get(label(method, fold))), 1))
 
 
 def limits(rows: Table) -> Grid:
@@ -71,7 +71,7 @@ def controls(rows: Table) -> Grid:
 
     def cell(one: str, other: str, fold: int) -> str:
         found = errors(rows)
-        return number(of_seeds(minus(found.get(label(one, fold), {}), found.get(label(other, fold), {}))), 2)
+        return number(summed_up(minus(found.get(label(one, fold), {}), found.get(label(other, fold), {}))), 2)
 
     there = run(rows)
     pairs = [(one, other) for one, others in CONTROL.items() for other in others if {one, other} <= set(there)]
@@ -85,7 +85,7 @@ def originals(rows: Table) -> Grid:
     for claim in CLAIMS:
         found = claim.found(rows)
         band = _band(claim.value - claim.tolerance, claim.value + claim.tolerance)
-        lines.append((claim.where, claim.text, band, number(found, 2), SIGN[verdict(claim, found)]))
+        lines.append((claim.where, claim.text, band, number(found, 2), MARKS[verdict(claim, found)]))
     return Grid(("source", "what", "band", "here", ""), tuple(lines))
 
 
@@ -118,7 +118,7 @@ def tuning(rows: Table) -> Grid:
     found = errors(rows, "valid")
     lines = []
     for method in (DENSE, *EVERY):
-        seen: list[Summary | None] = [of_seeds(found.get(f"tune {method}, {rate:g}")) for rate in CANDIDATES]
+        seen: list[Summary | None] = [summed_up(found.get(f"tune {method}, {rate:g}")) for rate in CANDIDATES]
         lines.append(
             (method, *(number(each, 2) for each in seen), f"{RATES[method]:g}" if method in RATES else NOTHING)
         )

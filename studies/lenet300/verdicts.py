@@ -4,11 +4,12 @@ from collections import Counter
 
 from sapwood.study.claim import VERDICTS, verdict
 from sapwood.study.grid import number
+from sapwood.study.seeds import errors, minus, summed_up
 from sapwood.study.study import Finding
 from sapwood.study.table import Table, summary
 
 from .claims import CLAIMS
-from .found import at_folds, errors, largest, minus, of_seeds, run
+from .found import at_folds, largest, run
 from .rows import CONTROLS, DENSE, label
 
 PRINTED = 94  # what Table 10 gives as activation-based pruning's compression, without an accuracy
@@ -22,7 +23,7 @@ def summary_of(rows: Table) -> list[str | Finding]:
 
 def dense(rows: Table) -> str:
     """The reference."""
-    found = of_seeds(errors(rows).get(DENSE))
+    found = summed_up(errors(rows).get(DENSE))
     return f"The dense network's test error: {number(found, 2)} % (n = {found.n})." if found else MISSING
 
 
@@ -38,11 +39,11 @@ def headline(rows: Table) -> Finding:
     claim = f"Activation-based pruning compresses LeNet-300-100 {PRINTED}-fold (Table 10), printed without an accuracy"
     found = errors(rows)
     names = [f"{scope} activation, {score}" for scope in ("global", "local") for score in ("N", "N & W")]
-    said = {name: of_seeds(found.get(label(name, PRINTED))) for name in names}
+    said = {name: summed_up(found.get(label(name, PRINTED))) for name in names}
     if not all(said.values()):
         return Finding(claim, MISSING)
     parts = ", ".join(f"{name} {number(each, 2)} %" for name, each in said.items())
-    magnitude = of_seeds(found.get(label("gradual magnitude", PRINTED)))
+    magnitude = summed_up(found.get(label("gradual magnitude", PRINTED)))
     return Finding(
         claim, f"At that compression its test error is: {parts}.", f"Gradual magnitude: {number(magnitude, 2)} %."
     )
@@ -77,7 +78,7 @@ def tickets(rows: Table) -> Finding:
 
 def _told(rows: Table, one: str, other: str) -> str:
     first, second = at_folds(rows, one), at_folds(rows, other)
-    gaps = [of_seeds(minus(first[fold], second[fold])) for fold in first if fold in second]
+    gaps = [summed_up(minus(first[fold], second[fold])) for fold in first if fold in second]
     known = [gap for gap in gaps if gap is not None and gap.low is not None and gap.high is not None]
     better = sum(gap.high < 0 for gap in known if gap.high is not None)
     worse = sum(gap.low > 0 for gap in known if gap.low is not None)

@@ -44,6 +44,9 @@ def test_how_far_is_until_the_first_that_misses():
     assert record.largest(made(GOOD), 2.0) == (128, pytest.approx(1.95))
     assert record.largest(made(GOOD), 1.7) is None
     assert record.largest([], 2.0) is None
+    assert record.largest(made(GOOD | {"128-fold": 2.3, "160-fold": 1.9}), 2.0) == (94, pytest.approx(1.8))
+    hole = {row: error for row, error in GOOD.items() if row != "128-fold"}
+    assert record.largest(made(hole), 3.0) == (94, pytest.approx(1.8))
 
 
 def test_words_and_tables_follow_from_the_rows():

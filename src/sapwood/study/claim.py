@@ -9,6 +9,7 @@ from sapwood.study.table import Summary, Table
 
 Verdict = Literal["reproduced", "not reproduced", "cannot be judged"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+MARKS: dict[Verdict, str] = {"reproduced": "✓", "not reproduced": "✗", "cannot be judged": "?"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,63 @@
+"""Seeds: one number a seed of a study's rows, and what is made of several of them; what tables and words share."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from sapwood.study.table import Summary, Table, final, summary
+
+T = TypeVar("T")
+Seeds = dict[int, float]  # seed -> number
+
+
+def once(make: Callable[[Table], T]) -> Callable[[Table], T]:
+    """Remembers what was made of the last table: hundreds of claims ask for it. A table once read does not change."""
+    last: list[tuple[Table, int, T]] = []
+
+    def remembered(rows: Table) -> T:
+        if not last or last[0][0] is not rows or last[0][1] != len(rows):
+            last[:] = [(rows, len(rows), make(rows))]
+        return last[0][2]
+
+    return remembered
+
+
+@once
+def _errors(rows: Table) -> dict[str, dict[str, Seeds]]:
+    found: dict[str, dict[str, Seeds]] = {}
+    for row in final(rows):
+        if row["metric"] == "accuracy" and row["value"] is not None:
+            found.setdefault(row["split"], {}).setdefault(row["row"], {})[row["seed"]] = 100 * (1 - row["value"])
+    return found
+
+
+def errors(rows: Table, split: str = "test") -> dict[str, Seeds]:
+    """Of each row that is over: the share of wrong answers in percent, with the last weights."""
+    return _errors(rows).get(split, {})
+
+
+def summed_up(values: Mapping[int, float] | None) -> Summary | None:
+    """Mean and 95 % interval over the seeds; None without any."""
+    return summary(values.values()) if values else None
+
+
+def together(parts: Iterable[Seeds], what: Callable[[list[float]], float]) -> Seeds:
+    """One number from several, for every seed that all have."""
+    every = list(parts)
+    common = set(every[0]).intersection(*every[1:]) if every else set()
+    return {seed: what([part[seed] for part in every]) for seed in sorted(common)}
+
+
+def minus(one: Seeds, other: Seeds) -> Seeds:
+    """The difference, seed by seed."""
+    return together((one, other), lambda pair: pair[0] - pair[1])
+
+
+def largest(curve: Mapping[int, Mapping[int, float]], limit: float) -> tuple[int, float] | None:
+    """Of {size: numbers of its seeds} the last size until which every mean is at most `limit`, and its mean."""
+    best = None
+    for size, seeds in curve.items():
+        mean = summary(seeds.values()).mean
+        if mean > limit:
+            break
+        best = size, mean
+    return best
