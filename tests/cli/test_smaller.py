@@ -180,6 +180,14 @@ def damaged(folder):
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def test_a_trial_under_a_recipe_of_its_own_is_read_as_it_was_run(tmp_path):
+    trial = Trial.make("dense", "mlp_digits", 0, stop="epochs", epochs=1).under(batch_size=64, learning_rate=0.01)
+    run_into(tmp_path, trial)
+    found = trained(tmp_path / trial.id)
+    assert found.task.batch_size == 64
+    assert torch.isfinite(answers(found.masked())).all()
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [

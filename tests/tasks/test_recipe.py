@@ -82,11 +82,18 @@ def test_an_interruption_changes_no_bit(task, tmp_path):
         ({"learning_rate": 0.0}, "learning_rate is 0.0; give a finite number above 0"),
         ({"learning_rate": math.nan}, "learning_rate is nan"),
         ({"course": "cosin"}, "cosine"),
+        ({"batch_size": 0}, "batch_size is 0; give a whole number, at least 1"),
     ],
 )
 def test_bad_recipes(task, recipe, says):
     with pytest.raises(InputError, match=says):
         with_recipe(task, **recipe)
+
+
+def test_other_batches_are_of_that_size_and_nothing_else(task):
+    large = with_recipe(task, batch_size=8)
+    assert [len(batch.targets) for batch in large.batches(0, 0)] == [8, 8, 4]
+    assert (large.data, large.optimizer, large.model) == (task.data, task.optimizer, task.model)
 
 
 def test_another_width_is_a_network_of_that_width_and_nothing_else(task):

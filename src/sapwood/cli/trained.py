@@ -1,7 +1,9 @@
 """Trained: the network that a trial's folder or a run's checkpoint holds, with its task and masks."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -13,8 +15,10 @@ from sapwood.errors import InputError
 from sapwood.run import fingerprint
 from sapwood.shrinking.shrink import Shrunk, compact
 from sapwood.study.run import finished, over, read_trial
+from sapwood.study.trial import Value, split_recipe
 from sapwood.task import Task
 from sapwood.tasks import TASKS
+from sapwood.tasks.recipe import with_recipe
 
 
 class Trained(NamedTuple):
@@ -57,7 +61,8 @@ def _of_trial(folder: Path) -> Trained:
         why = "only its rows were kept, not its weights" if over(folder) else "it is not finished"
         now = f", or give {state} for the network as it is now" if state.exists() else ""
         raise InputError(f"the trial in {folder} has no final network: {why}; run it (see: sapwood run --help){now}")
-    return _put_together(str(folder), about["task"], about["data"], checkpoint.read(folder / "weights.safetensors"))
+    saved, recipe = checkpoint.read(folder / "weights.safetensors"), about.get("identity", {}).get("recipe", {})
+    return _put_together(str(folder), about["task"], about["data"], saved, recipe)
 
 
 def _of_checkpoint(file: Path) -> Trained:
@@ -73,11 +78,13 @@ def _of_checkpoint(file: Path) -> Trained:
     return _put_together(str(file), name.partition(":")[0], name, parts)
 
 
-def _put_together(origin: str, name: str, data: str, saved: dict[str, Any]) -> Trained:
+def _put_together(
+    origin: str, name: str, data: str, saved: dict[str, Any], recipe: Mapping[str, Value] = MappingProxyType({})
+) -> Trained:
     if name not in TASKS:
         raise InputError(f"{origin} is of task {name!r}, which is not in sapwood's table: use sapwood.export.save and "
                          f"its like in Python, where the task is known; known: {', '.join(TASKS)}")  # fmt: skip
-    task = TASKS[name]()
+    task = with_recipe(TASKS[name](), **split_recipe(recipe)[0])
     if fingerprint(task) != data:
         raise InputError(f"the data or the recipe of task {name!r} is not what {origin} was made with; run it again")
     model = task.model()

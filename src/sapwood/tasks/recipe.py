@@ -1,4 +1,4 @@
-"""Recipe: a task with another learning rate, a course of it, another width of its network, or a teacher."""
+"""Recipe: a task with another learning rate, a course of it, other batches, another width, or a teacher."""
 
 import math
 from collections.abc import Iterable
@@ -31,15 +31,25 @@ class _AtRate:
         return optimizer
 
 
-def with_recipe(task: Task, *, learning_rate: float | None = None, course: str = CONSTANT, hidden: str = "") -> Task:
-    """The task with this learning rate in all groups (None: its own); `course` is "constant" or one of COURSES.
+def with_recipe(
+    task: Task,
+    *,
+    learning_rate: float | None = None,
+    course: str = CONSTANT,
+    batch_size: int | None = None,
+    hidden: str = "",
+) -> Task:
+    """The task with this learning rate in all groups, and batches of so many samples (None: its own).
 
+    `course` is "constant" or one of COURSES.
     `hidden`: how wide the hidden layers are ("38 12"), for tasks whose network is an `mlp` with as many of them.
     """
     if learning_rate is not None:
         if not 0 < learning_rate < math.inf:
             raise InputError(f"learning_rate is {learning_rate}; give a finite number above 0")
         task = replace(task, optimizer=_AtRate(task, learning_rate))
+    if batch_size is not None:
+        task = replace(task, batch_size=batch_size)
     if hidden:
         task = replace(task, model=_wide(task, hidden))
     refuse_unless("course", course, (CONSTANT, *schedule.COURSES))
