@@ -7,8 +7,8 @@
     deep compression        at least 35-fold in bytes of a file, at most 0.1 points above dense
     random masks            at 94-fold at least 3 points worse than gradual magnitude
 
-Lengths, in epochs of theirs and of ours: Han not said, 70; Guo 38 (35,000 steps of 64), 43; Molchanov 200, 200; Frankle
-15 times 55 with early stopping, 15 times 12; Lee 273 (250,000 steps), 40. Ours are Adam's throughout.
+Lengths, in epochs of theirs and of ours: Han not said, 70; Guo 38 (35,000 steps of 64), 43; Molchanov 200, 100; Frankle
+15 times 55 with early stopping, 15 times 8; Lee 273 (250,000 steps), 40. Ours are Adam's throughout.
 """
 
 from collections.abc import Callable, Mapping

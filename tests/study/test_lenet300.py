@@ -65,7 +65,9 @@ def test_every_method_trains_as_long_as_every_other(method):
 @pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
 def test_every_scale_has_every_method_at_every_compression(scale):
     length, labels = rows.LENGTHS[scale], {trial.row for trial in STUDY.at(scale)}
-    assert {"dense", *(rows.label(m, fold) for m in rows.EVERY for fold in length.folds)} <= labels
+    assert {"dense", *(rows.label(m, fold) for m in rows.METHODS for fold in length.folds)} <= labels
+    assert {rows.label(m, fold) for m in rows.CONTROLS for fold in set(length.folds) & set(rows.CONTROLLED)} <= labels
+    assert not {rows.label(m, fold) for m in rows.CONTROLS for fold in set(rows.FOLDS) - set(rows.CONTROLLED)} & labels
     assert length.seeds == len({trial.seed for trial in STUDY.at(scale)} - set(length.tuning))
 
 
