@@ -2,7 +2,7 @@
 
 import torch
 
-from sapwood.data.augment import crop_and_flip
+from sapwood.data.augment import blanked, crop_and_flip
 from sapwood.task import Batch
 
 
@@ -68,3 +68,14 @@ def test_the_same_luck_gives_the_same_images_and_nothing_else_matters():
     assert torch.equal(state, torch.get_rng_state())
     assert not torch.equal(one, crop_and_flip(batch, luck(4)).inputs)
     assert torch.equal(before, batch.inputs)
+
+
+def test_blanks_are_as_many_as_asked_for_and_leave_means_as_they_are():
+    batch = Batch(torch.ones(400, 50), torch.arange(400))
+    out = blanked(batch, luck(), share=0.2)
+    assert torch.equal(out.targets, batch.targets)
+    assert set(out.inputs.unique().tolist()) == {0.0, 1.25}
+    spread = (0.2 * 0.8 / 20_000) ** 0.5
+    assert abs(float((out.inputs == 0).double().mean()) - 0.2) < 5 * spread
+    assert torch.equal(blanked(batch, luck(3), share=0.2).inputs, blanked(batch, luck(3), share=0.2).inputs)
+    assert not torch.equal(blanked(batch, luck(3), share=0.2).inputs, blanked(batch, luck(4), share=0.2).inputs)

@@ -82,6 +82,9 @@ def test_an_interruption_changes_no_bit(task, tmp_path):
         ({"learning_rate": 0.0}, "learning_rate is 0.0; give a finite number above 0"),
         ({"learning_rate": math.nan}, "learning_rate is nan"),
         ({"course": "cosin"}, "cosine"),
+        ({"blank": 1.0}, r"blank is 1.0; give a share in \[0, 1\)"),
+        ({"blank": -0.1}, "blank is -0.1"),
+        ({"blank": math.nan}, "blank is nan"),
         ({"batch_size": 0}, "batch_size is 0; give a whole number, at least 1"),
     ],
 )
@@ -94,6 +97,15 @@ def test_other_batches_are_of_that_size_and_nothing_else(task):
     large = with_recipe(task, batch_size=8)
     assert [len(batch.targets) for batch in large.batches(0, 0)] == [8, 8, 4]
     assert (large.data, large.optimizer, large.model) == (task.data, task.optimizer, task.model)
+
+
+def test_blanks_come_after_the_tasks_own_augmentation_and_not_into_what_is_evaluated(task):
+    half = with_recipe(replace(task, augment=lambda batch, luck: Batch(batch.inputs / 2, batch.targets)), blank=0.5)
+    batch, plain = next(half.batches(0, 0)), next(task.batches(0, 0))
+    kept = batch.inputs != 0
+    assert 0 < kept.count_nonzero() < kept.numel()
+    assert torch.equal(batch.inputs[kept], plain.inputs[kept])  # halved, then divided by the half that is kept
+    assert torch.equal(half.data.valid.inputs, task.data.valid.inputs)
 
 
 def test_another_width_is_a_network_of_that_width_and_nothing_else(task):

@@ -29,3 +29,14 @@ def crop_and_flip(batch: Batch, generator: torch.Generator, *, border: int = 4) 
     )
     bordered = F.pad(inputs, (border,) * 4)
     return Batch(bordered[tuple(place.to(inputs.device) for place in places)], batch.targets)
+
+
+def blanked(batch: Batch, generator: torch.Generator, *, share: float) -> Batch:
+    """Each input 0 with probability `share`, else divided by 1 - share, so that means stay.
+
+    *Paper:* Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, "Dropout: a simple way to prevent neural
+    networks from overfitting", JMLR 15, on the inputs alone.
+    *Differs:* inputs are divided while training; the paper multiplies weights afterwards.
+    """
+    kept = torch.rand(batch.inputs.shape, generator=generator) >= share
+    return Batch(batch.inputs * kept.to(batch.inputs.device) / (1 - share), batch.targets)

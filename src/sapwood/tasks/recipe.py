@@ -1,4 +1,4 @@
-"""Recipe: a task with another learning rate, a course of it, other batches, another width, or a teacher."""
+"""Recipe: a task with another learning rate, a course of it, other batches, blanks, another width, or a teacher."""
 
 import math
 from collections.abc import Iterable
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import losses, schedule
+from sapwood.data.augment import blanked
 from sapwood.errors import InputError, refuse_unless
 from sapwood.models.mlp import mlp
-from sapwood.task import Batch, Task
+from sapwood.task import Augment, Batch, Task
 
 CONSTANT = "constant"
 
@@ -37,11 +38,13 @@ def with_recipe(
     learning_rate: float | None = None,
     course: str = CONSTANT,
     batch_size: int | None = None,
+    blank: float = 0.0,
     hidden: str = "",
 ) -> Task:
     """The task with this learning rate in all groups, and batches of so many samples (None: its own).
 
-    `course` is "constant" or one of COURSES.
+    `course` is "constant" or one of COURSES. `blank`: the share of all inputs that are 0 in a training batch, others
+    each time (`data.augment.blanked`, after the task's own augmentation).
     `hidden`: how wide the hidden layers are ("38 12"), for tasks whose network is an `mlp` with as many of them.
     """
     if learning_rate is not None:
@@ -50,10 +53,26 @@ def with_recipe(
         task = replace(task, optimizer=_AtRate(task, learning_rate))
     if batch_size is not None:
         task = replace(task, batch_size=batch_size)
+    if blank:
+        if not 0 < blank < 1:
+            raise InputError(f"blank is {blank}; give a share in [0, 1)")
+        task = replace(task, augment=_Blanking(task.augment, blank))
     if hidden:
         task = replace(task, model=_wide(task, hidden))
     refuse_unless("course", course, (CONSTANT, *schedule.COURSES))
     return task if course == CONSTANT else replace(task, course=schedule.COURSES[course])
+
+
+@dataclass(frozen=True)
+class _Blanking:
+    """What a task does to its training batches, and then inputs of 0."""
+
+    before: Augment | None
+    share: float
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
+        changed = batch if self.before is None else self.before(batch, generator)
+        return blanked(changed, generator, share=self.share)
 
 
 @dataclass(frozen=True)
