@@ -18,7 +18,8 @@ from sapwood.study.seeds import errors, minus, summed_up
 from sapwood.study.table import Summary, Table, by_seed
 
 from .found import folds
-from .rows import DENSE, label
+from .rates import DENSE
+from .rows import label
 
 
 def _error(row: str) -> Callable[[Table], Summary | None]:

@@ -14,7 +14,8 @@ from sapwood.study.study import Figure as Drawing
 from sapwood.study.table import Table, summary
 
 from .found import at_folds, run
-from .rows import DENSE, FOLDS
+from .rates import DENSE
+from .rows import FOLDS
 
 PANELS = {
     "(a) while training": (

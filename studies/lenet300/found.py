@@ -8,7 +8,8 @@ from sapwood.study import seeds
 from sapwood.study.seeds import Seeds, errors, once, summed_up
 from sapwood.study.table import Summary, Table, by_seed
 
-from .rows import DENSE, EVERY, FOLDS, WEIGHTS, label
+from .rates import CANDIDATES, DENSE, tuned_at, tuning
+from .rows import EVERY, FOLDS, WEIGHTS, label
 
 
 @once
@@ -51,3 +52,23 @@ def run(rows: Table) -> list[str]:
     """The methods of which there are rows."""
     there = {row["row"] for row in rows}
     return [method for method in EVERY if any(label(method, fold) in there for fold in FOLDS)]
+
+
+def tuned(rows: Table) -> dict[str, dict[int, float]]:
+    """Of what has been tuned: the candidate with the lowest validation error at each compression, of equals the first.
+
+    Methods of which a candidate is missing are left out.
+    """
+    best = {method: {fold: _lowest(rows, method, fold) for fold in tuned_at(method)} for method in (DENSE, *EVERY)}
+    return {
+        method: {fold: at for fold, at in each.items() if at is not None}
+        for method, each in best.items()
+        if None not in each.values()
+    }
+
+
+def _lowest(rows: Table, method: str, fold: int) -> float | None:
+    found = errors(rows, "valid")
+    means = {each: summed_up(found.get(tuning(method, fold, each))) for each in CANDIDATES}
+    seen = {each: summary.mean for each, summary in means.items() if summary is not None}
+    return min(seen, key=lambda each: seen[each]) if len(seen) == len(CANDIDATES) else None

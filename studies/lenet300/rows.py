@@ -3,7 +3,7 @@
     METHOD, FOLD        one of METHODS with 1 / FOLD of the 266,200 weights kept; of CONTROLS, at CONTROLLED folds
     dense               the same budget, nothing removed
     as ...              the point that a method's own paper reports, with a length of its own
-    tune METHOD, RATE   32-fold with a seed of its own; RATES below are what has the lowest validation error
+    tune METHOD, FOLD, RATE   with a seed of its own; what has the lowest validation error is in `rates`
 
 The budget: 10 epochs of 459 steps, the learning rate falling by a cosine in every phase of training. The rate itself is
 each method's own. A seed's rows are neighbours, so that a study cut short has fewer seeds, not fewer methods.
@@ -14,15 +14,14 @@ from typing import NamedTuple
 
 from sapwood.study.trial import Trial, Value
 
+from .rates import CANDIDATES, DENSE, TUNING_SEEDS, rate, tuned_at, tuning
+
 TASK = "lenet300_mnist"
 INNER, OUTPUT = 784 * 300 + 300 * 100, 100 * 10  # weights of the hidden layers, and of the last
 WEIGHTS = INNER + OUTPUT
 FOLDS = (2, 4, 8, 16, 32, 64, 94, 128, 200)
 CONTROLLED = (8, 32, 94, 200)
-TUNED_AT = 32
-CANDIDATES = (1.2e-3, 3e-3, 8e-3, 2e-2)
 BATCH = 120
-TUNING_SEEDS = (100,)  # not one of the rows: its data order and initial weights are not used again
 Options = dict[str, Value]
 
 
@@ -32,7 +31,7 @@ class Plan(NamedTuple):
     method: str
     options: Options
     recipe: tuple[tuple[str, Value], ...] = ()
-    tuned: str = ""  # whose rate in RATES it has, when it is not on the curve itself
+    tuned: str = ""  # whose rate it has, when it is not on the curve itself
 
 
 class Length(NamedTuple):
@@ -208,8 +207,6 @@ ORIGINALS: dict[str, Plan] = {  # the papers' own lengths are in `claims`
         "at_init", {"sparsity": sparsity(50), "criterion": "snip", "epochs": 40}, tuned="SNIP"
     ),
 }
-DENSE = "dense"
-RATES: dict[str, float] = {}
 
 
 def label(method: str, fold: int) -> str:
@@ -229,30 +226,31 @@ def trials(scale: str) -> Iterator[Trial]:
     for seed in length.tuning:
         yield from _tuning(seed, length.epochs)
     for seed in range(length.seeds):
-        yield _dense(seed, length.epochs, RATES.get(DENSE))
+        yield _dense(seed, length.epochs, rate(DENSE))
         for fold in length.folds:
             for method in METHODS | CONTROLS if fold in CONTROLLED else METHODS:
-                yield made(label(method, fold), EVERY[method](length.epochs, fold), seed, RATES.get(method))
+                yield made(label(method, fold), EVERY[method](length.epochs, fold), seed, rate(method, fold))
         for row, plan in ORIGINALS.items() if length.originals else ():
-            yield made(row, plan, seed, RATES.get(plan.tuned))
+            yield made(row, plan, seed, rate(plan.tuned))
 
 
-def made(row: str, plan: Plan, seed: int, rate: float | None) -> Trial:
+def made(row: str, plan: Plan, seed: int, at: float | None) -> Trial:
     """The trial of a plan; variational dropout has its own name for the rate of its first phase."""
     options = plan.options
-    if plan.method == "variational_dropout" and rate is not None:
-        options = options | {"lr": rate}
+    if plan.method == "variational_dropout" and at is not None:
+        options = options | {"lr": at}
     trial = Trial.make(plan.method, TASK, seed, row, **options)
-    usual: Options = {"course": "cosine", "batch_size": BATCH, "learning_rate": rate}
+    usual: Options = {"course": "cosine", "batch_size": BATCH, "learning_rate": at}
     return trial.under(**usual | dict(plan.recipe))
 
 
-def _dense(seed: int, epochs: int, rate: float | None, row: str = DENSE) -> Trial:
-    return made(row, Plan("dense", {"stop": "epochs", "epochs": epochs}), seed, rate)
+def _dense(seed: int, epochs: int, at: float | None, row: str = DENSE) -> Trial:
+    return made(row, Plan("dense", {"stop": "epochs", "epochs": epochs}), seed, at)
 
 
 def _tuning(seed: int, epochs: int) -> Iterator[Trial]:
-    for rate in CANDIDATES:
-        yield _dense(seed, epochs, rate, f"tune {DENSE}, {rate:g}")
+    for candidate in CANDIDATES:
+        yield _dense(seed, epochs, candidate, tuning(DENSE, 1, candidate))
         for method, plan in EVERY.items():
-            yield made(f"tune {method}, {rate:g}", plan(epochs, TUNED_AT), seed, rate)
+            for fold in tuned_at(method):
+                yield made(tuning(method, fold, candidate), plan(epochs, fold), seed, candidate)

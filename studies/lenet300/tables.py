@@ -6,12 +6,14 @@ from sapwood.study.claim import MARKS, verdict
 from sapwood.study.grid import NOTHING, Grid, number, sizes
 from sapwood.study.seeds import errors, minus, summed_up
 from sapwood.study.study import Tabled
-from sapwood.study.table import Summary, Table, summary
+from sapwood.study.table import Table, summary
 
+from . import rates
 from .claims import CLAIMS
 from .found import area, folds, largest, run
 from .printed import TABLE_10
-from .rows import CANDIDATES, DENSE, EVERY, FOLDS, ORIGINALS, RATES, label
+from .rates import DENSE
+from .rows import EVERY, FOLDS, ORIGINALS, label
 
 CONTROL = {  # method: what it is compared with, seed by seed
     "lottery ticket": ("ticket, reinitialised", "ticket, mask shuffled"),
@@ -118,11 +120,12 @@ def tuning(rows: Table) -> Grid:
     found = errors(rows, "valid")
     lines = []
     for method in (DENSE, *EVERY):
-        seen: list[Summary | None] = [summed_up(found.get(f"tune {method}, {rate:g}")) for rate in CANDIDATES]
-        lines.append(
-            (method, *(number(each, 2) for each in seen), f"{RATES[method]:g}" if method in RATES else NOTHING)
-        )
-    return Grid(("method", *(f"{rate:g}" for rate in CANDIDATES), "used"), tuple(lines))
+        for fold in rates.tuned_at(method):
+            seen = [summed_up(found.get(rates.tuning(method, fold, each))) for each in rates.CANDIDATES]
+            used = rates.rate(method, fold)
+            title = method if method == DENSE else label(method, fold)
+            lines.append((title, *(number(each, 2) for each in seen), NOTHING if used is None else f"{used:g}"))
+    return Grid(("method, fold", *(f"{each:g}" for each in rates.CANDIDATES), "used"), tuple(lines))
 
 
 TABLES = (
@@ -145,7 +148,8 @@ TABLES = (
     Tabled("Every sense of compression", "At 94-fold, and of the originals' points; before / after.", every_sense),
     Tabled(
         "Tuning",
-        "Validation error (%) at 32-fold for each learning rate, one seed that no row has; the lowest is used.",
+        "Validation error (%) for each learning rate, one seed that no row has; the lowest is used, at each compression "
+        "that of the nearer one.",
         tuning,
     ),
 )  # fmt: skip

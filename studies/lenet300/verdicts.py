@@ -10,7 +10,8 @@ from sapwood.study.table import Table, summary
 
 from .claims import CLAIMS
 from .found import at_folds, largest, run
-from .rows import CONTROLS, DENSE, label
+from .rates import DENSE
+from .rows import CONTROLS, label
 
 PRINTED = 94  # what Table 10 gives as activation-based pruning's compression, without an accuracy
 MISSING = "It cannot be said: the rows for it have not been run."

@@ -10,9 +10,9 @@ from sapwood.study.grid import NOTHING
 from sapwood.study.study import find
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "lenet300" / "__init__.py"))
-rows, found, tables, figures, verdicts, claims = (
+rows, rates, found, tables, figures, verdicts, claims = (
     importlib.import_module(f"sapwood_study_lenet300.{name}")
-    for name in ("rows", "found", "tables", "figures", "verdicts", "claims")
+    for name in ("rows", "rates", "found", "tables", "figures", "verdicts", "claims")
 )
 SEEDS = range(3)
 LENGTH = rows.LENGTHS["paper"].epochs
@@ -72,7 +72,29 @@ def test_every_scale_has_every_method_at_every_compression(scale):
 
 
 def test_tuning_uses_no_seed_of_the_rows():
-    assert not set(rows.TUNING_SEEDS) & set(range(rows.LENGTHS["paper"].seeds))
+    assert not set(rates.TUNING_SEEDS) & set(range(rows.LENGTHS["paper"].seeds))
+
+
+def tuning(errors, fold=32):
+    """Rows of the tuning with these errors, one for each candidate."""
+    return [
+        row(rates.tuning(method, fold, candidate), 100, "valid", "accuracy", 1 - value / 100)
+        for method, values in errors.items()
+        for candidate, value in zip(rates.CANDIDATES, values, strict=False)
+    ]
+
+
+def test_the_lowest_validation_error_decides_and_of_equals_the_first():
+    small = tuning({"SNIP": (5.0, 4.0, 4.5, 6.0), "SET": (3.0, 3.0, 3.5, 3.1), "RigL": (2.0, 1.0)})
+    large = tuning({"SNIP": (9.0, 8.0, 7.5, 7.0), "SET": (9.0, 9.0, 9.5, 8.0), "RigL": (5.0, 4.0, 4.0, 4.0)}, 128)
+    second, last = rates.CANDIDATES[1], rates.CANDIDATES[-1]
+    assert found.tuned(small + large) == {"SNIP": {32: second, 128: last}, "SET": {32: rates.CANDIDATES[0], 128: last}}
+
+
+def test_a_compression_has_the_rate_of_the_nearer_one(monkeypatch):
+    monkeypatch.setitem(rates.RATES, "SNIP", {32: 0.1, 128: 0.2})
+    assert [rates.rate("SNIP", fold) for fold in (2, 32, 64, 94, 200)] == [0.1, 0.1, 0.1, 0.2, 0.2]
+    assert rates.rate("no method") is None
 
 
 @pytest.mark.parametrize("fold", rows.FOLDS)
@@ -88,7 +110,7 @@ def test_what_is_asked_for_is_the_fold(fold):
 
 def test_a_rows_name_says_what_it_is():
     assert rows.parts("gradual magnitude, ERK, 94") == ("gradual magnitude, ERK", 94)
-    assert rows.parts("tune SNIP, 0.0006") is None
+    assert rows.parts("tune SNIP, 32, 0.003") is None
     assert rows.parts("dense") is None
 
 
