@@ -148,8 +148,8 @@ TABLES = (
     Tabled("Every sense of compression", "At 94-fold, and of the originals' points; before / after.", every_sense),
     Tabled(
         "Tuning",
-        "Validation error (%) for each learning rate, one seed that no row has; the lowest is used, at each compression "
-        "that of the nearer one.",
+        "Validation error (%) for each learning rate, one seed that no row has; the lowest is used, "
+        "at every compression that of the nearer one.",
         tuning,
     ),
 )  # fmt: skip
