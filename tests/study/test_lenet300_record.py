@@ -61,7 +61,7 @@ def test_words_and_tables_follow_from_the_rows():
 
 @pytest.mark.parametrize("table", [[], made(GOOD)], ids=["none", "rows"])
 def test_a_report_can_be_made(table, tmp_path):
-    assert len(record.record(table)) == 2
+    assert len(record.record(table)) == 3
     record.drawn(table, tmp_path).canvas.draw()
     for each in STUDY.tables:
         each.build(table)
