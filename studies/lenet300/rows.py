@@ -72,12 +72,15 @@ def each_round(fold: float, rounds: int) -> float:
 
 
 def narrow(fold: float) -> str:
-    """The widest dense network of at most as many weights, its first hidden layer about three times its second."""
+    """The widest dense network of at most as many weights, its first hidden layer about three times its second.
+
+    The second has 10 neurons at least: 1 or 2 would be a bottleneck that nobody builds, for a handful of weights.
+    """
     limit = WEIGHTS / fold
     sizes = {
         (first, second): first * 784 + first * second + second * 10
         for first in range(1, 301)
-        for second in {max(1, first // 3), max(1, round(first / 3)), first // 3 + 1}
+        for second in {max(10, first // 3), max(10, first // 3 + 1)}
     }
     widths = max((pair for pair, size in sizes.items() if size <= limit), key=lambda pair: (sizes[pair], pair))
     return " ".join(map(str, widths))
