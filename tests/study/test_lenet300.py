@@ -7,6 +7,7 @@ import pytest
 
 from sapwood.study.claim import verdict
 from sapwood.study.grid import NOTHING
+from sapwood.study.kept import read_kept
 from sapwood.study.study import find
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "lenet300" / "__init__.py"))
@@ -89,6 +90,19 @@ def test_the_lowest_validation_error_decides_and_of_equals_the_first():
     large = tuning({"SNIP": (9.0, 8.0, 7.5, 7.0), "SET": (9.0, 9.0, 9.5, 8.0), "RigL": (5.0, 4.0, 4.0, 4.0)}, 128)
     second, last = rates.CANDIDATES[1], rates.CANDIDATES[-1]
     assert found.tuned(small + large) == {"SNIP": {32: second, 128: last}, "SET": {32: rates.CANDIDATES[0], 128: last}}
+
+
+def test_the_rates_in_use_are_those_that_the_kept_rows_of_the_tuning_say():
+    kept = read_kept(Path(__file__).parents[2] / "studies" / "results" / "lenet300")
+    table = [
+        row(each.about["row"], each.about["seed"], line.split, line.metric, line.value)
+        for each in kept
+        if each.about["seed"] in rates.TUNING_SEEDS
+        for line in each.rows
+        if (line.split, line.metric) == ("valid", "accuracy") and line.phase is None
+    ]
+    assert found.tuned(table) == rates.RATES
+    assert rates.RATES.keys() == {rates.DENSE, *rows.EVERY}
 
 
 def test_a_compression_has_the_rate_of_the_nearer_one(monkeypatch):
