@@ -217,12 +217,6 @@ def label(method: str, fold: int) -> str:
     return f"{method}, {fold}"
 
 
-def parts(row: str) -> tuple[str, int] | None:
-    """The method and the fold of a row on the curve; None for all others."""
-    method, _, fold = row.rpartition(", ")
-    return (method, int(fold)) if method in EVERY and fold.isdigit() else None
-
-
 def trials(scale: str) -> Iterator[Trial]:
     """Tuning first, then every row seed by seed."""
     length = LENGTHS[scale]

@@ -122,12 +122,6 @@ def test_what_is_asked_for_is_the_fold(fold):
     assert 784 * (first + 1) + (first + 1) * second + 10 * second > wanted or first == 300
 
 
-def test_a_rows_name_says_what_it_is():
-    assert rows.parts("gradual magnitude, ERK, 94") == ("gradual magnitude, ERK", 94)
-    assert rows.parts("tune SNIP, 32, 0.003") is None
-    assert rows.parts("dense") is None
-
-
 def test_the_curve_has_the_means():
     grid = tables.curve(made())
     assert grid.lines[0][0].startswith("dense: 1.60 [1.35,")
