@@ -40,6 +40,26 @@ def test_each_compression_goes_on_from_the_one_before_it(scale):
     assert [by_row[row].all_options()["sparsity"] for row in chain[1:]] == [1 - 1 / fold for fold in record.FOLDS]
 
 
+def test_what_is_coded_is_what_was_pruned_before_it_from_the_control():
+    by_row = {trial.row: trial for trial in STUDY.at("paper") if trial.seed == 0}
+    for fold in record.CODED:
+        pruned, coded = by_row[record.label(fold)], by_row[record.coded_label(fold)]
+        assert dict(coded.uses)["start"] == pruned
+        assert dict(pruned.uses)["start"] == by_row[record.TAUGHT]
+        assert {dict(each.uses)["teacher"] for each in (pruned, coded)} == {by_row[record.TEACHER]}
+
+
+def test_the_bytes_of_a_file_are_compared_seed_by_seed():
+    row = record.coded_label(16)
+    rows = made({"dense": 1.5, "dense, taught": 1.3, row: 1.6})
+    rows += [each | {"split": "note", "metric": "stored_fold", "value": 48.0} for each in rows if each["row"] == row]
+    said = str(record.coded(rows, 16))
+    assert "48.0" in said
+    assert "the dense network's 0.10" in said
+    assert "the same teacher 0.30" in said
+    assert "Not run" in str(record.coded(rows, 12))
+
+
 def test_how_far_is_until_the_first_that_misses():
     assert record.largest(made(GOOD), 2.0) == (128, pytest.approx(1.95))
     assert record.largest(made(GOOD), 1.7) is None
@@ -61,7 +81,7 @@ def test_words_and_tables_follow_from_the_rows():
 
 @pytest.mark.parametrize("table", [[], made(GOOD)], ids=["none", "rows"])
 def test_a_report_can_be_made(table, tmp_path):
-    assert len(record.record(table)) == 3
+    assert len(record.record(table)) == 4
     record.drawn(table, tmp_path).canvas.draw()
     for each in STUDY.tables:
         each.build(table)
