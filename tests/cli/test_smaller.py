@@ -202,6 +202,14 @@ def test_a_trial_under_a_recipe_of_its_own_is_read_as_it_was_run(tmp_path):
             lambda folder: changed(folder, data="mlp_digits:0"),
             "the data or the recipe of task 'mlp_digits' is not what",
         ),
+        (
+            lambda folder: changed(folder, identity={"recipe": {"speed": 1}}),
+            "unknown option of a task's recipe: 'speed'",
+        ),
+        (
+            lambda folder: changed(folder, identity={"recipe": {"batch_size": "many"}}),
+            "option 'batch_size' of the recipe is 'many'; it must be",
+        ),
         (damaged, "weights.safetensors is not a readable checkpoint"),
     ],
 )

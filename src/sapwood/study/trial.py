@@ -136,9 +136,10 @@ def recipe_options() -> dict[str, inspect.Parameter]:
 
 
 def split_recipe(recipe: Mapping[str, Value]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What of it is for `with_recipe`, and what for `taught`."""
-    teaching = {name: value for name, value in recipe.items() if name in _keywords(taught)}
-    return {name: value for name, value in recipe.items() if name not in teaching}, teaching
+    """What of it is for `with_recipe`, and what for `taught`; checked, since it may be from a file."""
+    checked = {name: _recipe_value(name, value) for name, value in recipe.items()}
+    teaching = {name: value for name, value in checked.items() if name in _keywords(taught)}
+    return {name: value for name, value in checked.items() if name not in teaching}, teaching
 
 
 def _recipe_value(name: str, value: Value) -> Value:
