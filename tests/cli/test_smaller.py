@@ -19,6 +19,7 @@ from sapwood.run import start
 from sapwood.study.run import run_into
 from sapwood.study.trial import Trial
 from sapwood.tasks import TASKS
+from sapwood.tasks.recipe import with_recipe
 
 OPTIONS = {"epochs": 4, "cycles": 2, "first": 0.01, "target": 0.02, "stop": "epochs", "plateau": 1, "sparsity": 0.7}
 TRIAL = Trial.make("global_activation", "mlp_digits", 0, "G7", **OPTIONS)
@@ -156,6 +157,18 @@ def test_a_runs_checkpoint_will_do(sapwood, folder):
     assert Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes()
 
 
+def test_a_network_of_another_width_says_what_makes_it(sapwood, tmp_path, monkeypatch):
+    trial = Trial.make("dense", "mlp_digits", 0, stop="epochs", epochs=1).under(hidden="9 8 7 6")
+    run_into(tmp_path, trial)
+    monkeypatch.chdir(tmp_path)
+    status, out, err = sapwood("export", tmp_path / trial.id, "--to", "n.swz")
+    assert (status, err) == (0, "")
+    make = re.search(r"whose make is (.*)\)$", out).group(1)
+    assert make == "sapwood.tasks.recipe.with_recipe(TASKS['mlp_digits'](), hidden='9 8 7 6').model"
+    again = codec.load("n.swz", with_recipe(TASKS["mlp_digits"](), hidden="9 8 7 6").model)
+    assert torch.equal(answers(again), answers(trained(tmp_path / trial.id).masked()))
+
+
 def unfinished(folder):
     (folder / "done").unlink()
 
@@ -186,6 +199,9 @@ def test_a_trial_under_a_recipe_of_its_own_is_read_as_it_was_run(tmp_path):
     found = trained(tmp_path / trial.id)
     assert found.task.batch_size == 64
     assert torch.isfinite(answers(found.masked())).all()
+    run = start(found.task, 0)  # the same folder while the trial runs, with what it would go on from
+    run.save(tmp_path / trial.id / "state.safetensors")
+    assert trained(tmp_path / trial.id / "state.safetensors").task.batch_size == 64
 
 
 @pytest.mark.parametrize(
@@ -202,6 +218,7 @@ def test_a_trial_under_a_recipe_of_its_own_is_read_as_it_was_run(tmp_path):
             lambda folder: changed(folder, data="mlp_digits:0"),
             "the data or the recipe of task 'mlp_digits' is not what",
         ),
+        (lambda folder: changed(folder, identity={"recipe": 3}), "trial.json is damaged"),
         (
             lambda folder: changed(folder, identity={"recipe": {"speed": 1}}),
             "unknown option of a task's recipe: 'speed'",

@@ -32,7 +32,7 @@ def shrink_to(source: Path, file: Path) -> None:
     for line in _staying(small):
         print(line)
     save(small.model, file, of=found.model)
-    print(f"written: {file} (for sapwood.export.load, whose make is TASKS[{found.task.name!r}]().model)")
+    print(f"written: {file} (for sapwood.export.load, whose make is {found.make})")
 
 
 def export_to(source: Path, file: Path, *, masked: bool, batch: int | None) -> None:
@@ -47,7 +47,7 @@ def export_to(source: Path, file: Path, *, masked: bool, batch: int | None) -> N
     found = trained(source)
     if file.suffix == ".swz":
         print("\n".join(_coded(codec.save(found.model, file, masks=found.masks))))
-        print(f"written: {file} (for sapwood.codec.load, whose make is TASKS[{found.task.name!r}]().model)")
+        print(f"written: {file} (for sapwood.codec.load, whose make is {found.make})")
         return
     network = found.masked() if masked else found.compacted().model
     if file.suffix == ".safetensors":

@@ -1,9 +1,7 @@
 """Trained: the network that a trial's folder or a run's checkpoint holds, with its task and masks."""
 
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +25,17 @@ class Trained(NamedTuple):
     task: Task
     model: nn.Module
     masks: dict[str, Tensor]
+    hidden: str = ""  # the width of its own that the trial's recipe gave it
+
+    @property
+    def make(self) -> str:
+        """The code of what makes such a network, for who loads it."""
+        task = f"TASKS[{self.task.name!r}]()"
+        return (
+            f"sapwood.tasks.recipe.with_recipe({task}, hidden={self.hidden!r}).model"
+            if self.hidden
+            else f"{task}.model"
+        )
 
     def example(self, samples: int) -> Tensor:
         """As many samples of the test split, or of copies of it."""
@@ -61,8 +70,8 @@ def _of_trial(folder: Path) -> Trained:
         why = "only its rows were kept, not its weights" if over(folder) else "it is not finished"
         now = f", or give {state} for the network as it is now" if state.exists() else ""
         raise InputError(f"the trial in {folder} has no final network: {why}; run it (see: sapwood run --help){now}")
-    saved, recipe = checkpoint.read(folder / "weights.safetensors"), about.get("identity", {}).get("recipe", {})
-    return _put_together(str(folder), about["task"], about["data"], saved, recipe)
+    saved = checkpoint.read(folder / "weights.safetensors")
+    return _put_together(str(folder), about["task"], about["data"], saved, _recipe(folder))
 
 
 def _of_checkpoint(file: Path) -> Trained:
@@ -75,12 +84,15 @@ def _of_checkpoint(file: Path) -> Trained:
             f"{file} is no whole checkpoint of a run: {why}; "  # what else it says is to delete it
             "give the folder of a finished trial, results/STUDY/ID, or a file that Run.save wrote"
         ) from error
-    return _put_together(str(file), name.partition(":")[0], name, parts)
+    return _put_together(str(file), name.partition(":")[0], name, parts, _recipe(file.parent))
 
 
-def _put_together(
-    origin: str, name: str, data: str, saved: dict[str, Any], recipe: Mapping[str, Value] = MappingProxyType({})
-) -> Trained:
+def _recipe(folder: Path) -> dict[str, Value]:
+    """What the trial in this folder changes of its task; nothing where there is none."""
+    return dict(read_trial(folder)["identity"].get("recipe", {})) if (folder / "trial.json").is_file() else {}
+
+
+def _put_together(origin: str, name: str, data: str, saved: dict[str, Any], recipe: dict[str, Value]) -> Trained:
     if name not in TASKS:
         raise InputError(f"{origin} is of task {name!r}, which is not in sapwood's table: use sapwood.export.save and "
                          f"its like in Python, where the task is known; known: {', '.join(TASKS)}")  # fmt: skip
@@ -96,7 +108,7 @@ def _put_together(
             f"({str(error).strip().splitlines()[-1].strip()}); such a network is shrunk and exported in Python"
         ) from error
     mask.validate(saved["masks"], dict(model.named_parameters()))
-    return Trained(task, model, saved["masks"])
+    return Trained(task, model, saved["masks"], str(recipe.get("hidden", "")))
 
 
 def _no_source(source: Path) -> str:

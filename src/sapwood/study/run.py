@@ -221,8 +221,8 @@ def read_trial(folder: Path) -> dict[str, Any]:
     path = folder / "trial.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found["identity"], found["row"], found["options"], found["provenance"]
-    except (ValueError, KeyError, TypeError) as error:
+        found["identity"].get("recipe", {}).items(), found["row"], found["options"], found["provenance"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error!r}); delete {folder} and run the trial again") from error
     return found
 
