@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from sapwood.study import seeds
 from sapwood.study.grid import NOTHING, Grid, number, sizes
 from sapwood.study.plots import GREY, dots
-from sapwood.study.seeds import errors, minus, summed_up
+from sapwood.study.seeds import errors, excess, summed_up
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.study import Finding, Study, Tabled
 from sapwood.study.table import Table, by_seed, labels, summary
@@ -81,7 +81,7 @@ def _coded(seed: int, teacher: Trial, length: Length) -> Iterator[Trial]:
     taught = _dense(TAUGHT, seed, length.each).under(**TEACHING).after(teacher=teacher)
     yield taught
     for fold in CODED:
-        pruned = _smaller(label(fold), seed, fold, 1, length.each).after(start=taught, teacher=teacher)
+        pruned = _smaller(seed, fold, 1, length.each).after(start=taught, teacher=teacher)
         coded = Trial.make(
             "deep_compression", TASK, seed, coded_label(fold), sparsity=1 - 1 / fold, rounds=0, first_epochs=0,
             bits="5", share_epochs=length.shared, share_rate=0.1,
@@ -96,7 +96,7 @@ def _chain(seed: int, teacher: Trial, length: Length) -> Iterator[Trial]:
     ).under(batch_size=RECIPE["batch_size"])  # fmt: skip
     yield last
     for fold, before in zip(FOLDS, (FIRST, *FOLDS), strict=False):
-        last = _smaller(label(fold), seed, fold, before, length.each).after(start=last, teacher=teacher)
+        last = _smaller(seed, fold, before, length.each).after(start=last, teacher=teacher)
         yield last
 
 
@@ -104,10 +104,10 @@ def _dense(row: str, seed: int, epochs: int) -> Trial:
     return Trial.make("dense", TASK, seed, row, stop="epochs", epochs=epochs).under(**RECIPE)
 
 
-def _smaller(row: str, seed: int, fold: int, before: int, epochs: int) -> Trial:
+def _smaller(seed: int, fold: int, before: int, epochs: int) -> Trial:
     """From one compression to the next."""
     trial = Trial.make(
-        "gradual_magnitude", TASK, seed, row, sparsity=1 - 1 / fold, initial=1 - 1 / before, begin=0.0,
+        "gradual_magnitude", TASK, seed, label(fold), sparsity=1 - 1 / fold, initial=1 - 1 / before, begin=0.0,
         end=epochs / 2, epochs=epochs, every=50, scope="everywhere", output=True,
     )  # fmt: skip
     return trial.under(**RECIPE | TEACHING)
@@ -159,18 +159,16 @@ def record(rows: Table) -> list[str | Finding]:
 
 def coded(rows: Table, fold: int) -> Finding:
     """The bytes of a file, and what they cost."""
-    found, row = errors(rows), coded_label(fold)
+    row = coded_label(fold)
     times = summed_up(by_seed(rows, "stored_fold", "note").get(row))
-    gaps = [summed_up(minus(found.get(row, {}), found.get(other, {}))) for other in (DENSE, TAUGHT)]
+    above, taught = (number(excess(rows, row, other), 2) for other in (DENSE, TAUGHT))
     said = "Not run."
     if times:
-        above, taught = (number(gap, 2) for gap in gaps)
         said = (
             f"{number(times, 1)}-fold (n = {times.n}), test error above the dense network's {above} points, above that "
             f"of the dense network with the same teacher {taught}."
         )
-    claim = "At least 35-fold in bytes, at most 0.1 points above the dense network?"
-    return Finding(f"{claim} A {fold}th of the weights", said)
+    return Finding(f"1 / {fold} of the weights: 35-fold in bytes, at most 0.1 points above the dense network?", said)
 
 
 def drawn(rows: Table, folder: Path) -> Figure:

@@ -1,13 +1,10 @@
 """Found: the numbers of the study's rows, one a seed, and the paper's columns among them."""
 
-from typing import TypeVar
-
 from sapwood.study.seeds import Seeds, minus, once, summed_up, together
 from sapwood.study.table import Summary, Table, final, summary, while_training
 
 from .printed import AVERAGED, COMPLETED
 
-T = TypeVar("T")
 Key = tuple[str, str, str]  # row, split, metric
 Course = dict[int, dict[int, float]]  # seed -> epoch -> number
 LAYERS = (1, 2, 3, 4)

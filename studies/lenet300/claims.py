@@ -11,10 +11,10 @@ Lengths, in epochs of theirs and of ours: Han not said, 70; Guo 38 (35,000 steps
 15 times 55 with early stopping, 15 times 8; Lee 273 (250,000 steps), 40. Ours are Adam's throughout.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sapwood.study.claim import Claim
-from sapwood.study.seeds import errors, minus, summed_up
+from sapwood.study.seeds import Seeds, errors, excess, minus, summed_up
 from sapwood.study.table import Summary, Table, by_seed
 
 from .found import folds
@@ -27,7 +27,7 @@ def _error(row: str) -> Callable[[Table], Summary | None]:
 
 
 def _above(row: str, other: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: summed_up(minus(errors(rows).get(row, {}), errors(rows).get(other, {})))
+    return lambda rows: excess(rows, row, other)
 
 
 def _note(row: str, metric: str) -> Callable[[Table], Summary | None]:
@@ -40,9 +40,9 @@ def _fold(row: str) -> Callable[[Table], Summary | None]:
 
 def _coded(rows: Table) -> Summary | None:
     """Validation error of the network that the file gives, minus that before weights were shared, in points."""
-    before: Mapping[int, float] = by_seed(rows, "pruned_valid_accuracy", "note").get("as deep compression", {})
+    before: Seeds = by_seed(rows, "pruned_valid_accuracy", "note").get("as deep compression", {})
     after = by_seed(rows, "accuracy", "valid").get("as deep compression", {})
-    return summed_up({seed: 100 * (before[seed] - after[seed]) for seed in before if seed in after})
+    return summed_up({seed: 100 * lost for seed, lost in minus(before, after).items()})
 
 
 RANDOM = label("random mask, ERK", 94)

@@ -1,12 +1,11 @@
 """Found: errors and sizes of the study's rows, one number a seed."""
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
 
 from sapwood.study import seeds
-from sapwood.study.seeds import Seeds, errors, once, summed_up
-from sapwood.study.table import Summary, Table, by_seed
+from sapwood.study.seeds import Seeds, errors, minus, once, summed_up, together
+from sapwood.study.table import Summary, Table, by_seed, summary
 
 from .rates import CANDIDATES, DENSE, tuned_at, tuning
 from .rows import EVERY, FOLDS, WEIGHTS, label
@@ -38,12 +37,11 @@ def area(rows: Table, method: str) -> Summary | None:
     dense, curve = errors(rows).get(DENSE, {}), at_folds(rows, method)
     if len(curve) < len(FOLDS):
         return None
-    common = set(dense).intersection(*curve.values())
-    return summed_up({seed: _trapezoids({fold: curve[fold][seed] - dense[seed] for fold in curve}) for seed in common})
+    return summed_up(together([minus(curve[fold], dense) for fold in FOLDS], _trapezoids))
 
 
-def _trapezoids(heights: Mapping[int, float]) -> float:
-    places = [(math.log2(fold), height) for fold, height in heights.items()]
+def _trapezoids(heights: list[float]) -> float:
+    places = [(math.log2(fold), height) for fold, height in zip(FOLDS, heights, strict=True)]
     parts = [(b - a) * (y + z) / 2 for (a, y), (b, z) in pairwise(places)]
     return sum(parts) / (places[-1][0] - places[0][0])
 
@@ -59,16 +57,15 @@ def tuned(rows: Table) -> dict[str, dict[int, float]]:
 
     Methods of which a candidate is missing are left out.
     """
-    best = {method: {fold: _lowest(rows, method, fold) for fold in tuned_at(method)} for method in (DENSE, *EVERY)}
-    return {
-        method: {fold: at for fold, at in each.items() if at is not None}
-        for method, each in best.items()
-        if None not in each.values()
-    }
+    best = {}
+    for method in (DENSE, *EVERY):
+        means = {fold: _means(rows, method, fold) for fold in tuned_at(method)}
+        if all(len(each) == len(CANDIDATES) for each in means.values()):
+            best[method] = {fold: min(each, key=each.__getitem__) for fold, each in means.items()}
+    return best
 
 
-def _lowest(rows: Table, method: str, fold: int) -> float | None:
+def _means(rows: Table, method: str, fold: int) -> dict[float, float]:
+    """The validation error of each candidate that has been tried."""
     found = errors(rows, "valid")
-    means = {each: summed_up(found.get(tuning(method, fold, each))) for each in CANDIDATES}
-    seen = {each: summary.mean for each, summary in means.items() if summary is not None}
-    return min(seen, key=lambda each: seen[each]) if len(seen) == len(CANDIDATES) else None
+    return {each: summary(s.values()).mean for each in CANDIDATES if (s := found.get(tuning(method, fold, each)))}

@@ -86,6 +86,11 @@ def narrow(fold: float) -> str:
     return " ".join(map(str, widths))
 
 
+def _dense(epochs: int, fold: int) -> Plan:
+    """Nothing removed."""
+    return Plan("dense", {"stop": "epochs", "epochs": epochs})
+
+
 def _gradual(epochs: int, fold: int, **options: Value) -> Plan:
     """From 5 % to 70 % of the training."""
     ramp: Options = {"begin": 0.05 * epochs, "end": 0.7 * epochs, "output": True, "epochs": epochs}
@@ -170,9 +175,7 @@ CONTROLS: dict[str, Callable[[int, int], Plan]] = {
         "at_init", {"sparsity": sparsity(fold), "criterion": "random_", "scope": "per_layer", "epochs": epochs}
     ),
     "random mask, ERK": _sparse("none"),
-    "narrow dense": lambda epochs, fold: Plan(
-        "dense", {"stop": "epochs", "epochs": epochs}, (("hidden", narrow(fold)),)
-    ),
+    "narrow dense": lambda epochs, fold: _dense(epochs, fold)._replace(recipe=(("hidden", narrow(fold)),)),
 }
 EVERY = METHODS | CONTROLS
 ORIGINALS: dict[str, Plan] = {  # the papers' own lengths are in `claims`
@@ -223,7 +226,7 @@ def trials(scale: str) -> Iterator[Trial]:
     for seed in length.tuning:
         yield from _tuning(seed, length.epochs)
     for seed in range(length.seeds):
-        yield _dense(seed, length.epochs, rate(DENSE))
+        yield made(DENSE, _dense(length.epochs, 1), seed, rate(DENSE))
         for fold in length.folds:
             for method in METHODS | CONTROLS if fold in CONTROLLED else METHODS:
                 yield made(label(method, fold), EVERY[method](length.epochs, fold), seed, rate(method, fold))
@@ -241,13 +244,8 @@ def made(row: str, plan: Plan, seed: int, at: float | None) -> Trial:
     return trial.under(**usual | dict(plan.recipe))
 
 
-def _dense(seed: int, epochs: int, at: float | None, row: str = DENSE) -> Trial:
-    return made(row, Plan("dense", {"stop": "epochs", "epochs": epochs}), seed, at)
-
-
 def _tuning(seed: int, epochs: int) -> Iterator[Trial]:
     for candidate in CANDIDATES:
-        yield _dense(seed, epochs, candidate, tuning(DENSE, 1, candidate))
-        for method, plan in EVERY.items():
+        for method, plan in ({DENSE: _dense} | EVERY).items():
             for fold in tuned_at(method):
                 yield made(tuning(method, fold, candidate), plan(epochs, fold), seed, candidate)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sapwood.study.claim import MARKS, verdict
 from sapwood.study.grid import NOTHING, Grid, number, sizes
-from sapwood.study.seeds import errors, minus, summed_up
+from sapwood.study.seeds import errors, excess, summed_up
 from sapwood.study.study import Tabled
 from sapwood.study.table import Table, summary
 
@@ -72,8 +72,7 @@ def controls(rows: Table) -> Grid:
     """Error of a method minus that of its control, seed by seed, points."""
 
     def cell(one: str, other: str, fold: int) -> str:
-        found = errors(rows)
-        return number(summed_up(minus(found.get(label(one, fold), {}), found.get(label(other, fold), {}))), 2)
+        return number(excess(rows, label(one, fold), label(other, fold)), 2)
 
     there = run(rows)
     pairs = [(one, other) for one, others in CONTROL.items() for other in others if {one, other} <= set(there)]

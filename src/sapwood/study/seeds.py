@@ -52,6 +52,12 @@ def minus(one: Seeds, other: Seeds) -> Seeds:
     return together((one, other), lambda pair: pair[0] - pair[1])
 
 
+def excess(rows: Table, row: str, other: str) -> Summary | None:
+    """The test error of a row minus another's, seed by seed, in points; None without a seed that both have."""
+    found = errors(rows)
+    return summed_up(minus(found.get(row, {}), found.get(other, {})))
+
+
 def largest(curve: Mapping[int, Mapping[int, float]], limit: float) -> tuple[int, float] | None:
     """Of {size: numbers of its seeds} the last size until which every mean is at most `limit`, and its mean."""
     best = None
