@@ -326,6 +326,7 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "no probe in a method": (lambda s: s.method("local_activation", probe=0), r"probe is 0; give the number of training samples"),
     "no probe in the other method": (lambda s: s.method("global_activation", probe=0), r"probe is 0; give the number"),
     "negative plateau": (lambda s: s.method("local_activation", plateau=-1), r"plateau is -1; give the epochs to wait"),
+    "negative wait": (lambda s: s.method("global_activation", wait=-1), r"wait is -1; give the epochs after which a"),
     "target 0": (lambda s: s.method("dense", target=0.0), r"target is 0.0; .* \(0, 1\]"),
     "target 98": (lambda s: s.method("global_activation", target=98.0), r"target is 98.0; .* \(0, 1\]"),
     "no cycles": (lambda s: s.method("global_activation", cycles=0), r"cycles is 0; give at least 1"),

@@ -373,18 +373,37 @@ def test_a_ramp_from_the_beginning_starts_with_what_it_begins_with():
 
 
 @pytest.mark.parametrize("scope", thresholds.SCOPES)
-def test_a_sparsity_puts_the_threshold_where_that_share_lies_below_it(scope):
-    task, seen = watched(tiny_task())
-    run = start(task)
+def test_with_a_sparsity_the_threshold_moves_with_the_weights(scope):
+    run, moved = start(tiny_task()), set()
     options = {"sparsity": 0.75, "scope": scope, "band": 0.0, "gamma": 0.0}
-    for now in METHODS["dynamic_surgery"](run, **options, dense_epochs=1, surgery=1, epochs=1):
+    for now in METHODS["dynamic_surgery"](run, **options, dense_epochs=1, surgery=2, epochs=2):
         if now.phase == 1:
-            sizes = {n: w.abs() for n, w in seen[6].items() if n.endswith("weight")}
-            kept = sorted(torch.cat([w.flatten() for w in sizes.values()]).tolist())
-            for name, w in sizes.items():
-                own = kept if scope == "everywhere" else sorted(w.flatten().tolist())
+            sizes = {f"{n}.weight": run.model.get_parameter(f"{n}.weight").detach().abs() for n in ("0", "2", "5")}
+            ranked = torch.cat([size.flatten() for size in sizes.values()]).sort().values
+            for name, size in sizes.items():
+                own = ranked if scope == "everywhere" else size.flatten().sort().values
                 t = own[round(0.75 * len(own))]
-                assert torch.equal(run.masks[name], run.model.get_parameter(name).abs() >= t)
+                moved.add(float(t))
+                assert torch.equal(run.masks[name], size >= t)
+    assert len(moved) >= 12  # steps
+
+
+@pytest.mark.parametrize("options", [{"scope": "everywhere"}, {"scope": "per_layer"}, {"biases": True}], ids=str)
+def test_with_a_sparsity_exactly_that_share_is_gone_after_surgery(options):
+    """Though a band of 0.5 keeps far more of them while operating."""
+    run = start(tiny_task())
+    surgery = {"sparsity": 0.75, "band": 0.5, "dense_epochs": 1, "surgery": 2, "epochs": 3}
+    kept = [
+        sum(int(m.sum()) for m in run.masks.values()) for _ in METHODS["dynamic_surgery"](run, **surgery, **options)
+    ]
+    total = sum(m.numel() for m in run.masks.values())
+    assert kept[-7] > 0.3 * total
+    parts = [dict(run.masks)] if "scope" in options and options["scope"] == "everywhere" else [
+        {n: m for n, m in run.masks.items() if n.startswith(f"{layer}.")} for layer in ("0", "2", "5")
+    ]  # fmt: skip
+    for part in parts:
+        numbers = sum(m.numel() for m in part.values())
+        assert sum(int(m.sum()) for m in part.values()) == numbers - round(0.75 * numbers)
 
 
 @pytest.mark.parametrize("bad", [{"band": 1.0}, {"gamma": -1.0}, {"power": -1.0}, {"surgery": 4, "epochs": 3}])

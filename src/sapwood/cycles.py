@@ -31,13 +31,17 @@ def counts(
     return schedule.counts_of(parts, size)
 
 
-def due(run: Run, now: Moment, mark: float, *, plateau: int = 0) -> bool:
-    """Whether the running training accuracy has reached `mark`, or not risen for `plateau` epochs (0: never mind)."""
+def due(run: Run, now: Moment, mark: float, *, plateau: int = 0, wait: int = 0) -> bool:
+    """Whether the running training accuracy has reached `mark`, or not risen for `plateau` epochs (0: never mind).
+
+    With `wait` above 0 also when this has been asked for so many epochs since the last cycle.
+    """
     accuracy = now.metrics["train_accuracy"]
+    waited = run.memory["waited"] = run.memory.get("waited", 0) + 1
     stuck = plateau > 0 and stopping.stale(
         run.memory.setdefault("plateau", {}), accuracy, patience=plateau, higher_is_better=True
     )
-    return accuracy >= mark or stuck
+    return accuracy >= mark or stuck or 0 < wait <= waited
 
 
 def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -> Evidence:
@@ -49,12 +53,14 @@ def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -
     return observe(run.model, [training.rows(rows)], *criterion.needs, only=layers)
 
 
-def refuse_bad(*, probe: int, plateau: int = 0) -> None:
+def refuse_bad(*, probe: int, plateau: int = 0, wait: int = 0) -> None:
     """Raise for options that would otherwise be found out when the first cycle is due."""
     if probe < 1:
         raise InputError(f"probe is {probe}; give the number of training samples to look at, at least 1")
     if plateau < 0:
         raise InputError(f"plateau is {plateau}; give the epochs to wait for a rise, or 0 to wait for ever")
+    if wait < 0:
+        raise InputError(f"wait is {wait}; give the epochs after which a cycle falls in any case, or 0 for never")
 
 
 def gather(seen: Evidence, more: Evidence) -> None:
@@ -90,6 +96,7 @@ def prune_lowest(
     keep = select.drop(scores, min(count, room), among=run.masks, least=least, ties="first goes")
     run.prune(run.masks | (_whole(keep) if whole_neurons else keep))
     run.memory.pop("plateau", None)
+    run.memory.pop("waited", None)
 
 
 def _kept(run: Run, name: str, scores: Tensor) -> int:

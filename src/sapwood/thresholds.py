@@ -1,6 +1,6 @@
 """Thresholds: what is large enough stays, so how much stays is found out, not asked for; `select` counts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -63,12 +63,11 @@ def below(values: Tensor, share: float) -> float:
     """The size that the share, rounded to a whole number of them, lies below."""
     if not 0 <= share < 1:
         raise InputError(f"sparsity is {share!r}; it is the fraction removed and must lie in [0, 1)")
-    sizes = values.abs().flatten().sort().values
-    return float(sizes[min(round(share * sizes.numel()), sizes.numel() - 1)])
+    sizes = values.abs().flatten()
+    return float(sizes.kthvalue(min(round(share * sizes.numel()) + 1, sizes.numel())).values)
 
 
-def below_in(values: Mapping[str, Tensor], share: float, scope: str) -> dict[str, float]:
-    """For each name the size that the share of its own numbers lies below ("per_layer"), or of all ("everywhere")."""
-    if scope == "everywhere":
-        return dict.fromkeys(values, below(torch.cat([each.flatten() for each in values.values()]), share))
-    return {name: below(each, share) for name, each in values.items()}
+def shared(groups: Mapping[str, Mapping[str, Tensor]], of: Callable[[str, Tensor], float]) -> dict[str, float]:
+    """For each weight the threshold `of` its group: of the group's name and all of the group's numbers."""
+    found = {name: of(name, torch.cat([w.flatten() for w in group.values()])) for name, group in groups.items()}
+    return {weight: found[name] for name, group in groups.items() for weight in group}

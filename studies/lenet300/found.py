@@ -10,6 +10,8 @@ from sapwood.study.table import Summary, Table, by_seed, summary
 from .rates import CANDIDATES, DENSE, tuned_at, tuning
 from .rows import EVERY, FOLDS, WEIGHTS, label
 
+NEARLY = 0.95  # of what is asked for counts as reached
+
 
 @once
 def folds(rows: Table) -> dict[str, Seeds]:
@@ -21,10 +23,17 @@ def folds(rows: Table) -> dict[str, Seeds]:
     }
 
 
+def short(rows: Table, method: str, fold: int) -> float | None:
+    """The compression reached, mean over seeds, where that is less than NEARLY of what was asked for."""
+    reached = summed_up(folds(rows).get(label(method, fold)))
+    return reached.mean if reached and reached.mean < NEARLY * fold else None
+
+
 def at_folds(rows: Table, method: str) -> dict[int, Seeds]:
-    """The test errors of a method by the compression asked for."""
+    """The test errors of a method by the compression asked for, where it was reached."""
     found = errors(rows)
-    return {fold: found[label(method, fold)] for fold in FOLDS if label(method, fold) in found}
+    there = [fold for fold in FOLDS if label(method, fold) in found and short(rows, method, fold) is None]
+    return {fold: found[label(method, fold)] for fold in there}
 
 
 def largest(rows: Table, method: str, limit: float) -> tuple[int, float] | None:

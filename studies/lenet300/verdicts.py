@@ -9,7 +9,7 @@ from sapwood.study.study import Finding
 from sapwood.study.table import Table, summary
 
 from .claims import CLAIMS
-from .found import at_folds, largest, run
+from .found import at_folds, largest, run, short
 from .rates import DENSE
 from .rows import CONTROLS, label
 
@@ -43,7 +43,9 @@ def headline(rows: Table) -> Finding:
     said = {name: summed_up(found.get(label(name, PRINTED))) for name in names}
     if not all(said.values()):
         return Finding(claim, MISSING)
-    parts = ", ".join(f"{name} {number(each, 2)} %" for name, each in said.items())
+    reached = {name: short(rows, name, PRINTED) for name in names}
+    less = {name: f" (at {fold:.1f}-fold only)" for name, fold in reached.items() if fold}
+    parts = ", ".join(f"{name} {number(each, 2)} %{less.get(name, '')}" for name, each in said.items())
     magnitude = summed_up(found.get(label("gradual magnitude", PRINTED)))
     return Finding(
         claim, f"At that compression its test error is: {parts}.", f"Gradual magnitude: {number(magnitude, 2)} %."

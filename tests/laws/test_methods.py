@@ -50,12 +50,17 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"epochs": 3, "cycles": 2, "sparsity": 0.5, "criterion": "random_", "per_neuron": True}
         | {"granularity": "neuron", "shares": "uniform"},
         "when the accuracy has stopped rising": STUCK | {"epochs": 5, "cycles": 2, "sparsity": 0.5, "stop": "spikes"},
+        "after so many epochs": STUCK
+        | {"plateau": 0, "wait": 2, "epochs": 5, "cycles": 2, "sparsity": 0.5}
+        | {"stop": "epochs", "base_of": "prunable", "reaches": 0.5},
     },
     "dynamic_surgery": {
         "by deviations, biases too": {"c": "0.2 0.3 -0.5", "dense_epochs": 1, "surgery": 2, "epochs": 3, "gamma": 0.3}
         | {"biases": True, "nested": False},
         "by a share, hidden layers": {"sparsity": 0.5, "dense_epochs": 0, "surgery": 3, "epochs": 3, "output": False}
-        | {"nested": False},
+        | {"nested": False, "reaches": 0.5},
+        "by a share of all": {"sparsity": 0.5, "scope": "everywhere", "dense_epochs": 1, "surgery": 1, "epochs": 2}
+        | {"nested": False, "reaches": 0.5},
     },
     "iterative_magnitude": {
         "shares of each layer, smaller dropout": {"sparsity": 0.8, "rounds": 3, "first_epochs": 1, "round_epochs": 1}
@@ -68,6 +73,8 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "neurons": EASY | {"epochs": 4, "sparsity": 0.5, "probe": 30, "reaches": 0.5},
         "neurons and weights, retraining": EASY
         | {"epochs": 3, "sparsity": 0.75, "criterion": "active_magnitude", "retrain": 2, "reaches": 0.75},
+        "neurons, after so many epochs": STUCK
+        | {"plateau": 0, "wait": 2, "epochs": 5, "stop": "epochs", "sparsity": 0.5, "probe": 30, "reaches": 0.5},
         "column norm, when the accuracy has stopped rising": STUCK
         | {"epochs": 4, "criterion": "magnitude", "per_neuron": True, "sparsity": 0.5, "stop": "consecutive"},
     },

@@ -71,10 +71,20 @@ def hysteresis_laws():
     return method.laws("dynamic_surgery", METHODS["dynamic_surgery"], **options)
 
 
+def moving_laws():
+    """The threshold moves, and in the end the share asked for goes."""
+    options = {"sparsity": 0.75, "band": 0.5, "dense_epochs": 0, "surgery": 2, "epochs": 3}
+    return method.laws("dynamic_surgery by a share", METHODS["dynamic_surgery"], nested=False, reaches=0.75, **options)
+
+
 def regrowing_laws():
     """Weights move by the last step's gradients."""
     options = {"sparsity": 0.6, "every": 2, "epochs": 2, "nested": False, "reaches": 0.6}
     return method.laws("sparse_training", METHODS["sparse_training"], **options)
+
+
+def halved(scores, sparsity):
+    return {name: each > each.median() for name, each in scores.items()}
 
 
 def steps_of_this_life(run, every):
@@ -258,6 +268,15 @@ MUTANTS = (
         "method dynamic_surgery",
         hysteresis_laws,
         {SAME_BITS: {"thresholds of untrained weights": instead(Run, "remember", computed_anew)}},
+    ),
+    *bugs(
+        "method dynamic_surgery by a share",
+        moving_laws,
+        {
+            "the sparsity asked for is reached": {
+                "half goes whatever is asked for": instead(select, "everywhere", halved)
+            }
+        },
     ),
     *bugs(
         "method sparse_training",

@@ -137,6 +137,36 @@ def test_how_far_a_method_goes():
     assert found.largest(made(), "gradual magnitude", 3.4) == (16, pytest.approx(2.9))
 
 
+def test_what_falls_short_of_its_compression_is_said_and_counts_nowhere():
+    """SNIP is better than all others, and where 64-fold was asked for at 12-fold; 62-fold is near enough."""
+    falls = {rows.label("SNIP", 64): rows.WEIGHTS * (1 - 1 / 12), rows.label("SET", 64): rows.WEIGHTS * (1 - 1 / 62)}
+    better = {rows.label("SNIP", fold): 0.99 for fold in rows.FOLDS}
+    table = [
+        each | {"value": falls.get(each["row"], each["value"]) if each["metric"] == "zeros"
+                else better.get(each["row"], each["value"]) if each["metric"] == "accuracy" else each["value"]}
+        for each in made()
+    ]  # fmt: skip
+    at = rows.FOLDS.index(64)
+    cells = {line[0]: line[1:] for line in tables.curve(table).lines}
+    assert cells["SNIP"][at] == "1.00 at 12.0-fold"
+    assert "at" not in cells["SET"][at] + cells["SNIP"][at - 1]
+    assert found.at_folds(table, "SNIP").keys() == set(rows.FOLDS) - {64}
+    assert found.area(table, "SNIP") is None
+    assert found.area(table, "SET") is not None
+    assert {line[0]: line[1:] for line in tables.controls(table).lines}["SNIP minus random mask"][at] == NOTHING
+
+
+def test_the_headline_says_what_fell_short():
+    printed = rows.label("local activation, N", 94)
+    table = [
+        each | ({"value": rows.WEIGHTS * 0.9} if (each["row"], each["metric"]) == (printed, "zeros") else {})
+        for each in made()
+    ]
+    said = str(verdicts.headline(table))
+    assert said.count("-fold only") == 1
+    assert "% (at 10.0-fold only)" in said
+
+
 def test_the_area_is_the_mean_height_over_octaves():
     table = [r for r in made() if r["row"] == "dense"]
     for fold in rows.FOLDS:

@@ -40,7 +40,7 @@ METHOD_VERSIONS: dict[str, int] = {
     "at_init": 1,
     "deep_compression": 1,
     "dense": 2,
-    "dynamic_surgery": 1,
+    "dynamic_surgery": 2,
     "global_activation": 1,
     "gradual_magnitude": 1,
     "iterative_magnitude": 1,

@@ -8,7 +8,8 @@ Paper: Ganguli & Chong, "Activation-based pruning of neural networks", Algorithm
 `criterion` "activity" is the paper's *Neurons*, "active_magnitude" its *Neurons & Weights*; any other criterion under
 the same shares and marks is a control ("random_neuron"; "magnitude" with per_neuron=True: column norm).
 Differs: a stop cancels the prune that would fall on the same epoch; one neuron of each layer always stays;
-`plateau`, off by default, fires a cycle when the accuracy has stopped rising, so that the sparsity asked for is met.
+`plateau` and `wait`, off by default, fire a cycle when the accuracy has stopped rising, or so many epochs after the
+last one, so that the sparsity asked for is met.
 """
 
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ def global_activation(
     base_of: str = "all",
     granularity: str = "weight",
     plateau: int = 0,
+    wait: int = 0,
     stop: str = "spikes",
     epochs: int = 500,
     retrain: int = 0,
@@ -45,7 +47,7 @@ def global_activation(
     """Prunes in `cycles` while training. What is counted is `source`: every training sample of every step ("stream"),
     or `probe` samples at each epoch's end ("probe"); counts start anew "after_cycle" or "never".
     """  # fmt: skip
-    cycle.refuse_bad(probe=probe, plateau=plateau)
+    cycle.refuse_bad(probe=probe, plateau=plateau, wait=wait)
     refuse_unless("source", source, ("stream", "probe"))
     refuse_unless("reset", reset, ("never", "after_cycle"))
     refuse_unless("granularity", granularity, ("weight", "neuron"))
@@ -62,7 +64,7 @@ def global_activation(
             if now.ends_epoch and not over and run.round < cycles:
                 if source == "probe":
                     cycle.gather(seen, cycle.probe(run, judge, layers, probe))
-                if cycle.due(run, now, marks[run.round], plateau=plateau):
+                if cycle.due(run, now, marks[run.round], plateau=plateau, wait=wait):
                     total = processes.add_up(seen) if source == "stream" else seen
                     cycle.prune_lowest(
                         run, judge, total, layers, counts[run.round], per_neuron=per_neuron, whole_neurons=whole

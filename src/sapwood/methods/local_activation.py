@@ -7,7 +7,8 @@ Paper: Ganguli & Chong, "Activation-based pruning of neural networks", Algorithm
 `criterion` "activity" is the paper's *Neurons* (floor(n x) neurons of a layer of n go), "active_magnitude" its
 *Neurons & Weights* (floor(weights x) weights go); any other criterion is a control.
 Differs: when a later layer is due is from the authors' code, the paper does not say; the probe is 1,024 samples unless
-told otherwise, because the code's 32 cannot rank 300 neurons; a stop cancels the prune of the same epoch.
+told otherwise, because the code's 32 cannot rank 300 neurons; a stop cancels the prune of the same epoch; `plateau` and
+`wait`, off by default, as in `global_activation`.
 """
 
 from collections.abc import Iterator
@@ -30,12 +31,13 @@ def local_activation(
     target: float = 0.98,
     probe: int = 1024,
     plateau: int = 0,
+    wait: int = 0,
     stop: str = "spikes",
     epochs: int = 500,
     retrain: int = 0,
 ) -> Iterator[Moment]:
     """Prunes the hidden layers one after another while training, each to `sparsity`."""
-    cycle.refuse_bad(probe=probe, plateau=plateau)
+    cycle.refuse_bad(probe=probe, plateau=plateau, wait=wait)
     judge, layers = criteria.named(criterion), chosen(run.model, hidden(run.model))
     names = list(layers)
     counts = [_count(layer, sparsity, per_neuron or judge.per == "output") for layer in layers.values()]
@@ -45,7 +47,7 @@ def local_activation(
     for now in train(run, epochs=epochs):
         over = ended(run, now)
         waiting = now.ends_epoch and not over and run.round < len(names)
-        if waiting and cycle.due(run, now, run.memory["mark"], plateau=plateau):
+        if waiting and cycle.due(run, now, run.memory["mark"], plateau=plateau, wait=wait):
             layer = names[run.round]
             seen = cycle.probe(run, judge, [layer], probe)
             cycle.prune_lowest(run, judge, seen, [layer], counts[run.round], per_neuron=per_neuron)
