@@ -1,8 +1,9 @@
-"""Learning rates: of each method the one with the lowest validation error, at a small and at a large compression."""
+"""Learning rates: of each method the one with the lowest validation error, at three compressions."""
 
 import math
 
-TUNED_AT = (32, 128)
+MIDDLE = 32
+TUNED_AT = (4, MIDDLE, 128)
 CANDIDATES = (1.2e-3, 3e-3, 8e-3, 2e-2)
 TUNING_SEEDS = (100,)  # not one of the rows: its data order and initial weights are not used again
 DENSE = "dense"
@@ -33,7 +34,7 @@ RATES: dict[str, dict[int, float]] = {  # `found.tuned` of the kept rows, as a t
 }
 
 
-def rate(method: str, fold: int = TUNED_AT[0]) -> float | None:
+def rate(method: str, fold: int = MIDDLE) -> float | None:
     """What was tuned at the nearest compression, in octaves; the smaller one of two; None: the task's own."""
     return RATES[method][min(RATES[method], key=lambda at: abs(math.log2(fold / at)))] if method in RATES else None
 
