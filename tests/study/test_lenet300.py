@@ -88,8 +88,12 @@ def tuning(errors, fold=32):
 def test_the_lowest_validation_error_decides_and_of_equals_the_first():
     small = tuning({"SNIP": (5.0, 4.0, 4.5, 6.0), "SET": (3.0, 3.0, 3.5, 3.1), "RigL": (2.0, 1.0)})
     large = tuning({"SNIP": (9.0, 8.0, 7.5, 7.0), "SET": (9.0, 9.0, 9.5, 8.0), "RigL": (5.0, 4.0, 4.0, 4.0)}, 128)
-    second, last = rates.CANDIDATES[1], rates.CANDIDATES[-1]
-    assert found.tuned(small + large) == {"SNIP": {32: second, 128: last}, "SET": {32: rates.CANDIDATES[0], 128: last}}
+    first, second, third, last = rates.CANDIDATES
+    least = tuning({method: (2.0, 2.0, 1.0, 3.0) for method in ("SNIP", "SET", "RigL")}, 4)
+    assert found.tuned(least + small + large) == {
+        "SNIP": {4: third, 32: second, 128: last},
+        "SET": {4: third, 32: first, 128: last},
+    }
 
 
 def test_the_rates_in_use_are_those_that_the_kept_rows_of_the_tuning_say():
@@ -106,8 +110,9 @@ def test_the_rates_in_use_are_those_that_the_kept_rows_of_the_tuning_say():
 
 
 def test_a_compression_has_the_rate_of_the_nearer_one(monkeypatch):
-    monkeypatch.setitem(rates.RATES, "SNIP", {32: 0.1, 128: 0.2})
-    assert [rates.rate("SNIP", fold) for fold in (2, 32, 64, 94, 200)] == [0.1, 0.1, 0.1, 0.2, 0.2]
+    monkeypatch.setitem(rates.RATES, "SNIP", {4: 0.3, 32: 0.1, 128: 0.2})
+    assert [rates.rate("SNIP", fold) for fold in rows.FOLDS] == [0.3] * 3 + [0.1] * 3 + [0.2] * 3
+    assert rates.rate("SNIP") == 0.1
     assert rates.rate("no method") is None
 
 
