@@ -7,7 +7,7 @@ from sapwood.study import seeds
 from sapwood.study.seeds import Seeds, errors, minus, once, summed_up, together
 from sapwood.study.table import Summary, Table, by_seed, summary
 
-from .rates import CANDIDATES, DENSE, tuned_at, tuning
+from .rates import CANDIDATES, DECAY_CANDIDATES, DECAYS, DENSE, decay_tuning, tuned_at, tuning
 from .rows import EVERY, FOLDS, WEIGHTS, label
 
 NEARLY = 0.95  # of what is asked for counts as reached
@@ -71,6 +71,16 @@ def tuned(rows: Table) -> dict[str, dict[int, float]]:
         means = {fold: _means(rows, method, fold) for fold in tuned_at(method)}
         if all(len(each) == len(CANDIDATES) for each in means.values()):
             best[method] = {fold: min(each, key=each.__getitem__) for fold, each in means.items()}
+    return best
+
+
+def decays(rows: Table) -> dict[str, float]:
+    """Of what has been tuned: the weight decay with the lowest validation error, of equals the first."""
+    found, best = errors(rows, "valid"), {}
+    for row in DECAYS:
+        seen = {each: found[name] for each in DECAY_CANDIDATES if (name := decay_tuning(row, each)) in found}
+        if len(seen) == len(DECAY_CANDIDATES):
+            best[row] = min(seen, key=lambda each: summary(seen[each].values()).mean)
     return best
 
 

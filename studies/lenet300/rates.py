@@ -1,4 +1,4 @@
-"""Learning rates: of each method the one with the lowest validation error, at three compressions."""
+"""Learning rates, and weight decay of the originals that have one: what has the lowest validation error."""
 
 import math
 
@@ -7,6 +7,12 @@ TUNED_AT = (4, MIDDLE, 128)
 CANDIDATES = (1.2e-3, 3e-3, 8e-3, 2e-2)
 TUNING_SEEDS = (100,)  # not one of the rows: its data order and initial weights are not used again
 DENSE = "dense"
+DECAY_CANDIDATES = (0.0, 1e-5, 1e-4, 5e-4)
+DECAYS: dict[str, float] = {  # `found.decays` of the kept rows, as a test asserts
+    "as Han 2015": 1e-4,
+    "as Guo 2016": 1e-4,
+    "as Lee 2019, 20-fold": 1e-4,
+}
 RATES: dict[str, dict[int, float]] = {  # `found.tuned` of the kept rows, as a test asserts
     "dense": {1: 0.003},
     "gradual magnitude": {4: 0.003, 32: 0.003, 128: 0.003},
@@ -42,6 +48,11 @@ def rate(method: str, fold: int = MIDDLE) -> float | None:
 def tuning(method: str, fold: int, candidate: float) -> str:
     """A row's name."""
     return f"tune {method}, {candidate:g}" if method == DENSE else f"tune {method}, {fold}, {candidate:g}"
+
+
+def decay_tuning(row: str, candidate: float) -> str:
+    """A row's name."""
+    return f"tune {row}, decay {candidate:g}"
 
 
 def tuned_at(method: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sapwood.study.trial import Trial, Value
 
-from .rates import CANDIDATES, DENSE, TUNING_SEEDS, rate, tuned_at, tuning
+from .rates import CANDIDATES, DECAY_CANDIDATES, DECAYS, DENSE, TUNING_SEEDS, decay_tuning, rate, tuned_at, tuning
 
 TASK = "lenet300_mnist"
 INNER, OUTPUT = 784 * 300 + 300 * 100, 100 * 10  # weights of the hidden layers, and of the last
@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     options: Options
     recipe: tuple[tuple[str, Value], ...] = ()
     tuned: str = ""  # whose rate it has, when it is not on the curve itself
+    decayed: str = ""  # whose weight decay it has
 
 
 class Length(NamedTuple):
@@ -184,6 +185,7 @@ ORIGINALS: dict[str, Plan] = {  # the papers' own lengths are in `claims`
         "iterative_magnitude",
         {"sparsity": sparsity(12), "scope": "everywhere", "rounds": 5, "first_epochs": 20, "round_epochs": 10},
         tuned="iterative magnitude",
+        decayed="as Han 2015",
     ),
     "as deep compression": Plan(
         "deep_compression",
@@ -199,19 +201,27 @@ ORIGINALS: dict[str, Plan] = {  # the papers' own lengths are in `claims`
             "share_epochs": 8,
         },
         tuned="iterative magnitude",
+        decayed="as Han 2015",
     ),
     "as Guo 2016": Plan(
         "dynamic_surgery",
         {"sparsity": sparsity(56), "scope": "everywhere", "dense_epochs": 11, "surgery": 27, "epochs": 32},
         tuned="dynamic surgery",
+        decayed="as Guo 2016",
     ),
     "as Molchanov 2017": Plan("variational_dropout", {"epochs": 100}, (("course", "constant"),)),
     "as Frankle 2019": Plan("lottery_ticket", {"each": 0.2, "rounds": 15, "round_epochs": 8}, tuned="lottery ticket"),
     "as Lee 2019, 20-fold": Plan(
-        "at_init", {"sparsity": sparsity(20), "criterion": "snip", "epochs": 40}, tuned="SNIP"
+        "at_init",
+        {"sparsity": sparsity(20), "criterion": "snip", "epochs": 40},
+        tuned="SNIP",
+        decayed="as Lee 2019, 20-fold",
     ),
     "as Lee 2019, 50-fold": Plan(
-        "at_init", {"sparsity": sparsity(50), "criterion": "snip", "epochs": 40}, tuned="SNIP"
+        "at_init",
+        {"sparsity": sparsity(50), "criterion": "snip", "epochs": 40},
+        tuned="SNIP",
+        decayed="as Lee 2019, 20-fold",
     ),
 }
 
@@ -232,7 +242,12 @@ def trials(scale: str) -> Iterator[Trial]:
             for method in METHODS | CONTROLS if fold in CONTROLLED else METHODS:
                 yield made(label(method, fold), EVERY[method](length.epochs, fold), seed, rate(method, fold))
         for row, plan in ORIGINALS.items() if length.originals else ():
-            yield made(row, plan, seed, rate(plan.tuned))
+            yield original(row, plan, seed, DECAYS.get(plan.decayed))
+
+
+def original(row: str, plan: Plan, seed: int, decay: float | None) -> Trial:
+    """The trial of a paper's own point."""
+    return made(row, plan._replace(recipe=(*plan.recipe, ("weight_decay", decay))), seed, rate(plan.tuned))
 
 
 def made(row: str, plan: Plan, seed: int, at: float | None) -> Trial:
@@ -250,3 +265,6 @@ def _tuning(seed: int, epochs: int) -> Iterator[Trial]:
         for method, plan in ({DENSE: _dense} | EVERY).items():
             for fold in tuned_at(method):
                 yield made(tuning(method, fold, candidate), plan(epochs, fold), seed, candidate)
+    for row in DECAYS:
+        for decay in DECAY_CANDIDATES:
+            yield original(decay_tuning(row, decay), ORIGINALS[row], seed, decay)

@@ -134,6 +134,14 @@ def tuning(rows: Table) -> Grid:
     return Grid(("method, fold", *(f"{each:g}" for each in rates.CANDIDATES), "used"), tuple(lines))
 
 
+def decay(rows: Table) -> Grid:
+    """Validation error at each candidate decay."""
+    found = errors(rows, "valid")
+    seen = {row: [found.get(rates.decay_tuning(row, each)) for each in rates.DECAY_CANDIDATES] for row in rates.DECAYS}
+    lines = [(row, *(number(summed_up(each), 2) for each in seen[row]), f"{rates.DECAYS[row]:g}") for row in seen]
+    return Grid(("row", *(f"{each:g}" for each in rates.DECAY_CANDIDATES), "used"), tuple(lines))
+
+
 TABLES = (
     Tabled(
         "Test error (%)",
@@ -162,5 +170,11 @@ TABLES = (
         "Validation error (%) for each learning rate, one seed that no row has; the lowest is used, "
         "at every compression that of the nearer one.",
         tuning,
+    ),
+    Tabled(
+        "Tuning of weight decay",
+        "Validation error (%) of the originals that were trained with it, the same seed; a paper's other row has the "
+        "same. No other row has any.",
+        decay,
     ),
 )  # fmt: skip

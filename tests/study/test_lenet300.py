@@ -105,8 +105,26 @@ def test_the_rates_in_use_are_those_that_the_kept_rows_of_the_tuning_say():
         for line in each.rows
         if (line.split, line.metric) == ("valid", "accuracy") and line.phase is None
     ]
+    assert found.decays(table) == rates.DECAYS
     assert found.tuned(table) == rates.RATES
     assert rates.RATES.keys() == {rates.DENSE, *rows.EVERY}
+
+
+def test_of_equal_weight_decays_the_first_is_used_and_none_before_all_have_been_tried():
+    values = dict(zip(rates.DECAY_CANDIDATES, (2.0, 1.5, 1.5, 3.0), strict=True))
+    table = [
+        row(rates.decay_tuning("as Han 2015", decay), 100, "valid", "accuracy", 1 - value / 100)
+        for decay, value in values.items()
+    ]
+    assert found.decays(table) == {"as Han 2015": rates.DECAY_CANDIDATES[1]}
+    assert found.decays(table[1:]) == {}
+
+
+def test_originals_have_the_weight_decay_of_their_papers():
+    decays = {t.row: dict(t.recipe).get("weight_decay") for t in STUDY.at("paper") if t.seed == 0}
+    borrowed = {"as deep compression": "as Han 2015", "as Lee 2019, 50-fold": "as Lee 2019, 20-fold"}
+    wanted = rates.DECAYS | {row: rates.DECAYS[other] for row, other in borrowed.items()}
+    assert {label: decay for label, decay in decays.items() if decay is not None} == wanted
 
 
 def test_a_compression_has_the_rate_of_the_nearer_one(monkeypatch):

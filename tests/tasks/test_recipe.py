@@ -37,6 +37,24 @@ def test_another_rate_is_every_optimisers(task):
     assert rates(run, steps=3) == [0.02] * 3
 
 
+def test_weight_decay_is_the_optimisers_own(task):
+    """One step of SGD from w along g: w - lr (g + decay w), biases too."""
+    task = replace(task, optimizer=partial(torch.optim.SGD, lr=0.3))
+    plain, decayed = (start(with_recipe(task, weight_decay=decay), seed=0) for decay in (0.0, 0.25))
+    before = {name: p.detach().clone() for name, p in plain.model.named_parameters()}
+    for run in (plain, decayed):
+        list(train(run, steps=1))
+    for name, p in decayed.model.named_parameters():
+        other = plain.model.get_parameter(name)
+        assert torch.allclose(p, other - 0.3 * 0.25 * before[name], rtol=0, atol=1e-6), name
+
+
+def test_an_optimiser_without_weight_decay_is_refused(task):
+    without = replace(task, optimizer=torch.optim.Rprop)
+    with pytest.raises(InputError, match=r"weight_decay is 0\.1, but task '\w+' trains by Rprop, which has none"):
+        start(with_recipe(without, weight_decay=0.1), seed=0)
+
+
 def test_a_cosine_falls_over_a_call_of_train_and_begins_anew_in_the_next(task):
     run = start(with_recipe(task, learning_rate=0.5, course="cosine"), seed=0)
     for length in (8, 4):
@@ -81,6 +99,8 @@ def test_an_interruption_changes_no_bit(task, tmp_path):
     [
         ({"learning_rate": 0.0}, "learning_rate is 0.0; give a finite number above 0"),
         ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1; give a finite number of 0 or more"),
+        ({"weight_decay": math.nan}, "weight_decay is nan"),
         ({"course": "cosin"}, "cosine"),
         ({"blank": 1.0}, r"blank is 1.0; give a share in \[0, 1\)"),
         ({"blank": -0.1}, "blank is -0.1"),

@@ -1,4 +1,4 @@
-"""Recipe: a task with another learning rate, a course of it, other batches, blanks, another width, or a teacher."""
+"""Recipe: a task with another learning rate, a course of it, weight decay, other batches, blanks, widths, a teacher."""
 
 import math
 from collections.abc import Iterable
@@ -19,16 +19,20 @@ CONSTANT = "constant"
 
 
 @dataclass(frozen=True)
-class _AtRate:
-    """A task's optimiser at another learning rate; a value, so that a task with it is one."""
+class _With:
+    """A task's optimiser with another number in all groups; a value, so that a task with it is one."""
 
     task: Task
-    rate: float
+    name: str
+    number: float
 
     def __call__(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         optimizer = self.task.optimizer(parameters)
         for group in optimizer.param_groups:
-            group["lr"] = self.rate
+            if self.name not in group:
+                raise InputError(f"{self.name} is {self.number}, but task {self.task.name!r} trains by "
+                                 f"{type(optimizer).__name__}, which has none; leave it out")  # fmt: skip
+            group[self.name] = self.number
         return optimizer
 
 
@@ -37,12 +41,14 @@ def with_recipe(
     *,
     learning_rate: float | None = None,
     course: str = CONSTANT,
+    weight_decay: float | None = None,
     batch_size: int | None = None,
     blank: float = 0.0,
     hidden: str = "",
 ) -> Task:
-    """The task with this learning rate in all groups, and batches of so many samples (None: its own).
+    """The task with this learning rate and weight decay in all groups, and batches of so many samples (None: its own).
 
+    The decay is what the task's optimiser makes of it: of Adam and SGD a penalty decay / 2 |w|^2, also on biases.
     `course` is "constant" or one of COURSES. `blank`: the share of all inputs that are 0 in a training batch, others
     each time (`data.augment.blanked`, after the task's own augmentation).
     `hidden`: how wide the hidden layers are ("38 12"), for tasks whose network is an `mlp` with as many of them.
@@ -50,7 +56,11 @@ def with_recipe(
     if learning_rate is not None:
         if not 0 < learning_rate < math.inf:
             raise InputError(f"learning_rate is {learning_rate}; give a finite number above 0")
-        task = replace(task, optimizer=_AtRate(task, learning_rate))
+        task = replace(task, optimizer=_With(task, "lr", learning_rate))
+    if weight_decay is not None:
+        if not 0 <= weight_decay < math.inf:
+            raise InputError(f"weight_decay is {weight_decay}; give a finite number of 0 or more")
+        task = replace(task, optimizer=_With(task, "weight_decay", weight_decay))
     if batch_size is not None:
         task = replace(task, batch_size=batch_size)
     if blank:
