@@ -398,7 +398,7 @@ def test_with_a_sparsity_exactly_that_share_is_gone_after_surgery(options):
     ]
     total = sum(m.numel() for m in run.masks.values())
     assert kept[-7] > 0.3 * total
-    parts = [dict(run.masks)] if "scope" in options and options["scope"] == "everywhere" else [
+    parts = [dict(run.masks)] if options.get("scope") == "everywhere" else [
         {n: m for n, m in run.masks.items() if n.startswith(f"{layer}.")} for layer in ("0", "2", "5")
     ]  # fmt: skip
     for part in parts:

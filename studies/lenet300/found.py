@@ -1,6 +1,7 @@
 """Found: errors and sizes of the study's rows, one number a seed."""
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 
 from sapwood.study import seeds
@@ -66,25 +67,28 @@ def tuned(rows: Table) -> dict[str, dict[int, float]]:
 
     Methods of which a candidate is missing are left out.
     """
-    best = {}
-    for method in (DENSE, *EVERY):
-        means = {fold: _means(rows, method, fold) for fold in tuned_at(method)}
-        if all(len(each) == len(CANDIDATES) for each in means.values()):
-            best[method] = {fold: min(each, key=each.__getitem__) for fold, each in means.items()}
-    return best
+    best = {
+        method: {
+            fold: _lowest(rows, {each: tuning(method, fold, each) for each in CANDIDATES}) for fold in tuned_at(method)
+        }
+        for method in (DENSE, *EVERY)
+    }
+    return {
+        method: {fold: at for fold, at in each.items() if at is not None}
+        for method, each in best.items()
+        if None not in each.values()
+    }
 
 
 def decays(rows: Table) -> dict[str, float]:
     """Of what has been tuned: the weight decay with the lowest validation error, of equals the first."""
-    found, best = errors(rows, "valid"), {}
-    for row in DECAYS:
-        seen = {each: found[name] for each in DECAY_CANDIDATES if (name := decay_tuning(row, each)) in found}
-        if len(seen) == len(DECAY_CANDIDATES):
-            best[row] = min(seen, key=lambda each: summary(seen[each].values()).mean)
-    return best
+    best = {row: _lowest(rows, {each: decay_tuning(row, each) for each in DECAY_CANDIDATES}) for row in DECAYS}
+    return {row: decay for row, decay in best.items() if decay is not None}
 
 
-def _means(rows: Table, method: str, fold: int) -> dict[float, float]:
-    """The validation error of each candidate that has been tried."""
+def _lowest(rows: Table, names: Mapping[float, str]) -> float | None:
+    """Of {candidate: row} that with the lowest validation error, of equals the first; None while one is missing."""
     found = errors(rows, "valid")
-    return {each: summary(s.values()).mean for each in CANDIDATES if (s := found.get(tuning(method, fold, each)))}
+    if not found.keys() >= set(names.values()):
+        return None
+    return min(names, key=lambda each: summary(found[names[each]].values()).mean)

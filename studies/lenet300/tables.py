@@ -1,6 +1,6 @@
 """Tables: errors at every compression, what was reached, what the test images say about limits, and Table 10."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sapwood.study.claim import MARKS, verdict
 from sapwood.study.grid import NOTHING, Grid, number, sizes
@@ -123,23 +123,33 @@ def every_sense(rows: Table) -> Grid:
 
 def tuning(rows: Table) -> Grid:
     """Validation error at each candidate rate."""
-    found = errors(rows, "valid")
-    lines = []
-    for method in (DENSE, *EVERY):
-        for fold in rates.tuned_at(method):
-            seen = [summed_up(found.get(rates.tuning(method, fold, each))) for each in rates.CANDIDATES]
-            used = rates.rate(method, fold)
-            title = method if method == DENSE else label(method, fold)
-            lines.append((title, *(number(each, 2) for each in seen), NOTHING if used is None else f"{used:g}"))
+    tried = [(method, fold) for method in (DENSE, *EVERY) for fold in rates.tuned_at(method)]
+    lines = [
+        _tried(
+            rows,
+            method if method == DENSE else label(method, fold),
+            [rates.tuning(method, fold, each) for each in rates.CANDIDATES],
+            rates.rate(method, fold),
+        )
+        for method, fold in tried
+    ]
     return Grid(("method, fold", *(f"{each:g}" for each in rates.CANDIDATES), "used"), tuple(lines))
 
 
 def decay(rows: Table) -> Grid:
     """Validation error at each candidate decay."""
-    found = errors(rows, "valid")
-    seen = {row: [found.get(rates.decay_tuning(row, each)) for each in rates.DECAY_CANDIDATES] for row in rates.DECAYS}
-    lines = [(row, *(number(summed_up(each), 2) for each in seen[row]), f"{rates.DECAYS[row]:g}") for row in seen]
+    lines = [
+        _tried(rows, row, [rates.decay_tuning(row, each) for each in rates.DECAY_CANDIDATES], used)
+        for row, used in rates.DECAYS.items()
+    ]
     return Grid(("row", *(f"{each:g}" for each in rates.DECAY_CANDIDATES), "used"), tuple(lines))
+
+
+def _tried(rows: Table, title: str, names: Sequence[str], used: float | None) -> tuple[str, ...]:
+    """The validation errors of rows that differ in one number, and the number in use."""
+    found = errors(rows, "valid")
+    seen = [number(summed_up(found.get(name)), 2) for name in names]
+    return (title, *seen, NOTHING if used is None else f"{used:g}")
 
 
 TABLES = (

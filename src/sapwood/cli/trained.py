@@ -1,5 +1,6 @@
 """Trained: the network that a trial's folder or a run's checkpoint holds, with its task and masks."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +72,7 @@ def _of_trial(folder: Path) -> Trained:
         now = f", or give {state} for the network as it is now" if state.exists() else ""
         raise InputError(f"the trial in {folder} has no final network: {why}; run it (see: sapwood run --help){now}")
     saved = checkpoint.read(folder / "weights.safetensors")
-    return _put_together(str(folder), about["task"], about["data"], saved, _recipe(folder))
+    return _put_together(str(folder), about["task"], about["data"], saved, _recipe(about))
 
 
 def _of_checkpoint(file: Path) -> Trained:
@@ -84,12 +85,13 @@ def _of_checkpoint(file: Path) -> Trained:
             f"{file} is no whole checkpoint of a run: {why}; "  # what else it says is to delete it
             "give the folder of a finished trial, results/STUDY/ID, or a file that Run.save wrote"
         ) from error
-    return _put_together(str(file), name.partition(":")[0], name, parts, _recipe(file.parent))
+    recipe = _recipe(read_trial(file.parent)) if (file.parent / "trial.json").is_file() else {}
+    return _put_together(str(file), name.partition(":")[0], name, parts, recipe)
 
 
-def _recipe(folder: Path) -> dict[str, Value]:
-    """What the trial in this folder changes of its task; nothing where there is none."""
-    return dict(read_trial(folder)["identity"].get("recipe", {})) if (folder / "trial.json").is_file() else {}
+def _recipe(about: Mapping[str, Any]) -> dict[str, Value]:
+    """What a trial changes of its task."""
+    return dict(about["identity"].get("recipe", {}))
 
 
 def _put_together(origin: str, name: str, data: str, saved: dict[str, Any], recipe: dict[str, Value]) -> Trained:

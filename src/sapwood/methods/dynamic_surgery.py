@@ -76,5 +76,5 @@ def _cuts(run: Run, groups: Groups, c: Mapping[str, float], sparsity: float) -> 
 
 
 def _operated(run: Run, cuts: Mapping[str, float], band: float) -> Masks:
-    sizes = _sizes(run, cuts)
-    return {n: thresholds.spliced(size, run.masks.get(n, size >= 0), cuts[n], band) for n, size in sizes.items()}
+    every, sizes = torch.tensor(True), _sizes(run, cuts)
+    return {n: thresholds.spliced(size, run.masks.get(n, every), cuts[n], band) for n, size in sizes.items()}
