@@ -62,11 +62,11 @@ def farthest(rows: Table) -> Finding:
     reach = {method: found for method in run(rows) if (found := largest(rows, method, limit)) is not None}
     if not reach:
         return Finding(claim, "No method stays within it at the compressions that have been run.")
-    best = max(reach, key=lambda method: reach[method][0])
-    order = sorted(reach, key=lambda method: -reach[method][0])
+    order = sorted(reach, key=lambda method: (-reach[method][0], reach[method][1]))  # of equals the lower error first
+    fold, error = reach[order[0]]
     return Finding(
         claim,
-        f"Farthest: {best}, {reach[best][0]}-fold at {reach[best][1]:.2f} %.",
+        f"Farthest: {order[0]}, {fold}-fold at {error:.2f} %.",
         f"Of those measured: {', '.join(f'{method} {reach[method][0]}-fold' for method in order)}.",
     )
 

@@ -229,6 +229,15 @@ def test_words_follow_from_numbers():
     assert "Against reinitialised: better at 9 of 9 compressions, worse at 0." in said[4]
 
 
+def test_of_those_that_go_equally_far_the_most_accurate_is_named():
+    table = [each for each in made() if each["row"] == rates.DENSE]
+    for method, wrong in (("gradual magnitude", 0.019), ("SET", 0.017), ("SNIP", 0.018)):
+        table += [row(rows.label(method, fold), 1, "test", "accuracy", 1 - wrong) for fold in rows.FOLDS]
+    said = str(verdicts.farthest(table))
+    assert "Farthest: SET, 200-fold at 1.70 %." in said
+    assert "SET 200-fold, SNIP 200-fold, gradual magnitude 200-fold." in said
+
+
 def test_nothing_is_said_without_rows():
     said = [str(each) for each in verdicts.summary_of([])]
     assert sum("rows for it have not been run" in each for each in said) == 4
