@@ -8,7 +8,7 @@
     random masks            at 94-fold at least 3 points worse than gradual magnitude
 
 Lengths, in epochs of theirs and of ours: Han not said, 70; Guo 38 (35,000 steps of 64), 43; Molchanov 200, 100; Frankle
-15 times 55 with early stopping, 15 times 8; Lee 273 (250,000 steps), 40. Ours are Adam's throughout, with weight decay
+16 times 55 with early stopping, 16 times 8; Lee 273 (250,000 steps), 40. Ours are Adam's throughout, with weight decay
 for Han, Guo and Lee.
 """
 

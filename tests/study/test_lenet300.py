@@ -254,6 +254,11 @@ def test_the_figure_is_drawn(table, tmp_path):
     assert {m for panel in figures.PANELS.values() for m in panel} == set(rows.EVERY)
 
 
+def test_a_narrow_network_has_no_zeros_to_count():
+    counted = {line[0] for line in tables.every_sense(made()).lines}
+    assert counted == {rows.label(method, 94) for method in rows.EVERY} - {rows.label("narrow dense", 94)}
+
+
 def test_every_table_of_the_rows_is_built():
     for each in STUDY.tables:
         grid = each.build(made())
