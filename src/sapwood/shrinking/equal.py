@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import copied, plain_
 from sapwood.shrinking.cut import Keep, Positions, leaving
-from sapwood.shrinking.graph import Example, as_tuple, exported, line, named_tensors, of_torch, op_of, traced
+from sapwood.shrinking.graph import exported, line, named_tensors, of_torch, op_of, traced
 from sapwood.shrinking.rules.ids import Weight, thin
 from sapwood.shrinking.site import Site
 
@@ -70,7 +71,7 @@ def gate_(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
 def difference(reference: nn.Module, small: nn.Module, examples: Sequence[tuple[Any, ...]]) -> float:
     """The largest relative difference of the outputs; infinite where their shapes differ."""
     with untouched(reference, small):
-        return max(apart(reference(*deepcopy(x)), small(*deepcopy(x))) for x in examples)
+        return max(apart(call(reference, deepcopy(x)), call(small, deepcopy(x))) for x in examples)
 
 
 def apart(a: Any, b: Any) -> float:

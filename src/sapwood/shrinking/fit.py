@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.measure.example import Example, as_tuple, call
 from sapwood.shrinking.computed import computed
 from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
 from sapwood.shrinking.equal import MOST, difference, gate_, inputs, stirred
-from sapwood.shrinking.graph import Example, as_tuple, named_tensors, of_torch
+from sapwood.shrinking.graph import named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
 
@@ -65,7 +66,7 @@ class _Stage:
         x = self.example if self.real else pytree.tree_map_only(Tensor, lambda t: t.to("meta"), self.example)
         try:
             with torch.no_grad():
-                return _shapes(model.eval()(*deepcopy(x)))
+                return _shapes(call(model.eval(), deepcopy(x)))
         except Exception as error:  # the model's own code, on sizes that it may not expect
             return _failure(model, error, len(done))
 

@@ -113,6 +113,7 @@ def _blocks(found: Traced) -> list[_Block]:
     return [
         _Block(name, dim, ids, found.ties.made(ids), found.ties.read(ids))
         for name, weight in found.weights.items()
+        if weight.shape.numel() > 0
         for dim, layer in enumerate(weight.layers)
         for ids in [layer[tuple(slice(None) if d == dim else 0 for d in range(layer.dim()))]]
     ]
@@ -178,14 +179,16 @@ def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pi
 
 
 def _never_reached(found: Traced, why: Tensor) -> Iterator[Pinned]:
-    """Weights that no rule knows as such, and those that nothing reads, as heads for training only."""
+    """Weights that no rule knows as such, those that nothing reads, and those of one unit."""
     made = {block.tensor for block in _blocks(found) if block.made}
-    together = torch.bincount(found.ties.known())  # depthwise filters and norms' scales make nothing, but are tied
     for name, weight in found.weights.items():
-        if name not in made and len(weight.shape) > 1:
+        if name not in made and len(weight.shape) > 1 and weight.shape.numel() > 0:
             ids = thin(weight.layers[0]).flatten()
             numbers = why[ids]
             if bool(numbers.all()):
                 yield Pinned(module_of(name), len(numbers), found.ties.reasons[int(numbers[0])])
-            elif all(bool((together[found.ties.root(thin(ids))] == 1).all()) for ids in weight.layers):
-                yield Pinned(module_of(name), len(numbers), "nothing uses it for this example in evaluation mode")
+            elif name not in found.used:
+                when = "in training or evaluation" if found.ties.training else "in evaluation mode"
+                yield Pinned(module_of(name), len(ids), f"nothing uses it for this example {when}")
+            elif weight.shape[0] == 1 and module_of(name) != name:
+                yield Pinned(module_of(name), 1, "it makes one unit, and one unit must stay")

@@ -47,4 +47,6 @@ def rule_for(call: Call) -> Rule:
 
 
 def _unknown(ties: Ties, call: Call) -> Any:
+    if call.run is None:
+        return pinned(ties, call, "runs code of its own, once, several times or not at all")
     return pinned(ties, call, "has no rule; one goes into src/sapwood/shrinking/rules/")

@@ -29,6 +29,10 @@ class Weight:
 Value = Tensor | Weight
 
 
+class Anew(Exception):
+    """A rule has failed in the middle of a run. The next run pins its operator from the start, so that ids agree."""
+
+
 class Ties:
     """Which ids live and die together, which of them cannot be removed and why, and what they are for.
 
@@ -54,8 +58,15 @@ class Ties:
         self._lost = torch.zeros(2, dtype=torch.bool)  # a norm over all of them changes when they go
         self._mixed = torch.zeros(2, dtype=torch.bool)  # met other data without being tied to it
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
+        self.training = False  # from now on operators run in training mode only
         self.reasons: list[str] = [""]
         self.pin(torch.tensor([CONSTANT, DATA]), "it belongs to no unit")
+
+    def anew(self) -> "Ties":
+        """For the same run from the start."""
+        if self._after is not None:
+            raise Anew("an earlier run has to be made again, too")
+        return Ties(heads=self.looking, lossy=self.lossy)
 
     def fresh(self, count: int) -> Tensor:
         """`count` new ids, tied to nothing."""
@@ -106,7 +117,7 @@ class Ties:
         free = few[self._reason[few] == 0]
         if len(free):
             self._reason[free] = len(self.reasons)
-            self.reasons.append(because)
+            self.reasons.append(f"{because}; only training runs this" if self.training else because)
 
     def meet(self, a: Tensor, b: Tensor, because: str) -> Tensor:
         """Tie aligned ids; what meets numbers that belong to no unit is pinned instead. The ids of the result."""
@@ -126,8 +137,8 @@ class Ties:
         self._read[reads] = True
 
     def mix(self, ids: Tensor) -> None:
-        """These numbers depend on other data than their unit's."""
-        self._mixed[torch.unique(thin(ids))] = True
+        """These numbers depend on other data than their unit's; in training mode no constant is claimed of any."""
+        self._mixed[torch.unique(thin(ids))] |= not self.training
 
     def lose(self, ids: Tensor) -> None:
         """Without these, those that stay compute something else."""
@@ -258,7 +269,9 @@ def nobody(shape: torch.Size | tuple[int, ...], which: int = DATA) -> Tensor:
 
 
 def weight_of(ties: Ties, name: str, shape: torch.Size) -> Weight:
-    """A parameter with new ids for each of its dimensions."""
+    """A parameter with new ids for each of its dimensions; one without numbers has no units."""
+    if shape.numel() == 0:
+        return Weight(name, tuple(nobody(shape) for _ in shape))
     places = [(dim, [-1 if d == dim else 1 for d in range(len(shape))]) for dim in range(len(shape))]
     return Weight(name, tuple(ties.fresh(shape[dim]).view(view).expand(shape) for dim, view in places))
 
