@@ -56,10 +56,10 @@ def latency(
     """Seconds that each case takes on `inputs`, by name; a case is a module or anything callable.
 
     Every round calls every case once; the order moves on by one case per round, so that none is always first.
-    The first dimension of the first tensor counts samples. Modules run in evaluation mode, everything inside inference mode (a case that cannot, such as torch's CSR
-    products, opens `torch.inference_mode(False)` and `torch.no_grad()` itself). Modes, thread count and random
-    numbers are as before afterwards. On a crowded machine with one thread, `clock=time.process_time` counts the time
-    worked, not the time waited.
+    The first dimension of the first tensor counts samples. Modules run in evaluation mode, everything inside inference
+    mode (a case that cannot, such as torch's CSR products, opens `torch.inference_mode(False)` and `torch.no_grad()`
+    itself). Modes, thread count and random numbers are as before afterwards. On a crowded machine with one thread,
+    `clock=time.process_time` counts the time worked, not the time waited.
     """
     given = as_tuple(inputs)
     tensors = [x for x in pytree.tree_leaves(given) if isinstance(x, Tensor)]

@@ -5,7 +5,6 @@ w = g v / ‖v‖. A smaller v has smaller norms, so g takes up the difference: 
 
 import re
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.weight_norm import WeightNorm
+
+from sapwood.shrinking.duplicate import duplicate
 
 PARAMETRIZED = re.compile(r"(^|\.)parametrizations\.\w+\.original\d*$")
 Norms = Mapping["Normed", Tensor]
@@ -56,7 +57,7 @@ def computed(model: nn.Module) -> dict[int, Any]:
 
 def copied(model: nn.Module) -> nn.Module:
     """A copy; of a model that has just been trained too."""
-    return deepcopy(model, computed(model))
+    return duplicate(model, computed(model))
 
 
 def normed(model: nn.Module) -> Iterator[Normed]:

@@ -20,6 +20,7 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.shrinking.computed import computed
 from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
+from sapwood.shrinking.duplicate import duplicate
 from sapwood.shrinking.equal import MOST, difference, gate_, inputs, stirred
 from sapwood.shrinking.graph import named_tensors, of_torch
 from sapwood.shrinking.resize import knows
@@ -57,7 +58,7 @@ class _Stage:
 
     def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
-        model = deepcopy(self.model, sharing(self.model)) if self.real else ghost(self.model)
+        model = duplicate(self.model, sharing(self.model)) if self.real else ghost(self.model)
         cut_(model, places)
         set_(model, attributes)
         done: list[None] = []
@@ -84,7 +85,7 @@ class _Stage:
         if not any(site.guessed for site in self.sites if site.name in self.keep):
             return True
         whole = stirred(self.model)
-        small = deepcopy(whole, sharing(whole))
+        small = duplicate(whole, sharing(whole))
         cut_(small, self.places)
         set_(small, attributes)
         try:
@@ -206,7 +207,7 @@ def ghost(model: nn.Module) -> nn.Module:
     for _, tensor in named_tensors(model):
         empty = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return deepcopy(model, memo)
+    return duplicate(model, memo)
 
 
 def _shapes(outputs: Any) -> list[torch.Size]:

@@ -5,15 +5,10 @@ are still what the model's author wrote, and every operator knows its line in th
 """
 
 import operator
-import os
-import re
-import sysconfig
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,8 +18,14 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
-from sapwood.measure.example import Example, arguments, as_tuple
+from sapwood.measure.example import Example as Example
+from sapwood.measure.example import arguments
+from sapwood.measure.example import as_tuple as as_tuple
 from sapwood.measure.untouched import untouched
+from sapwood.shrinking.lines import culprit, first_line
+from sapwood.shrinking.lines import line as line
+from sapwood.shrinking.lines import of_torch as of_torch
+from sapwood.shrinking.mode import seeing_the_mode_read
 from sapwood.shrinking.plain import with_sizes, without_regions
 from sapwood.shrinking.rules import rule_for
 from sapwood.shrinking.rules.call import Call, pinned
@@ -32,11 +33,7 @@ from sapwood.shrinking.rules.ids import CONSTANT, DATA, Anew, Ties, Weight, nobo
 from sapwood.shrinking.suited import refuse_unsuited
 
 HELD = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
-TORCH = str(Path(torch.__file__).parent) + os.sep
-PYTHON, INSTALLED = sysconfig.get_path("stdlib") + os.sep, "-packages" + os.sep
-OWN = str(Path(__file__).parents[1]) + os.sep
 TORCHS = ("", "aten", "torchvision")  # libraries whose operators' names mean what rules take them to mean
-LINE = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,7 @@ class Graph:
     held: Mapping[str, Tensor]  # placeholder -> its tensor: parameters, buffers, constants
     inputs: tuple[str, ...]  # placeholders of the model's inputs, in order
     refused: dict[fx.Node, str] = field(default_factory=dict)  # operators whose rules have failed, and how
+    by_mode: bool = False  # the model's own code looks at its mode
     training: "Graph | None" = None  # what training mode runs, where that is something else
 
     def nodes(self) -> Iterator[fx.Node]:
@@ -79,7 +77,12 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
     refuse_unsuited(model, example)
     args, kwargs = arguments(model, as_tuple(example))
     try:
-        with untouched(model, training=training), warnings.catch_warnings(), _written_out():
+        with (
+            untouched(model, training=training),
+            warnings.catch_warnings(),
+            _written_out(),
+            seeing_the_mode_read() as read,
+        ):
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
             program = torch.export.export(model, args, kwargs, strict=False)
     except Exception as error:  # whatever stops it, the remedy is the same
@@ -87,7 +90,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
             f"{type(model).__name__} cannot be exported for this example: {first_line(error)}{culprit(error)}; "
             "torch.export.export(model, example, strict=False) says more"
         ) from error
-    graph = _graph(model, program)
+    graph = replace(_graph(model, program), by_mode=bool(read))
     with_sizes(graph.module, lambda interpreter: _run(interpreter, graph, model, example))
     return graph
 
@@ -99,23 +102,6 @@ def _run(interpreter: fx.Interpreter, graph: Graph, model: nn.Module, example: E
 
 def _own(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def culprit(error: BaseException) -> str:
-    """ " (net.py:12)": the line of the model's own code at which an error arose; "" if there is none."""
-    each: BaseException | None = error
-    while each is not None:
-        frames = [f for f in traceback.extract_tb(each.__traceback__) if not of_torch(f.filename)]
-        frames = [frame for frame in frames if not frame.filename.startswith(OWN)]
-        if frames:
-            return f" ({frames[-1].filename}:{frames[-1].lineno})"
-        each = each.__cause__ or each.__context__
-    return ""
 
 
 @contextmanager
@@ -261,29 +247,3 @@ def _pin_all(ties: Ties, values: list[Any], because: str) -> None:
     for value in pytree.tree_leaves(values, is_leaf=leaf):
         for ids in value.layers if isinstance(value, Weight) else (value,):
             ties.pin(ids, because)
-
-
-def line(node: fx.Node) -> str:
-    """Where in the model's code an operator stands: "net.py:12", or the module where all code there is torch's.
-
-    Where nothing says so, what comes nearest: the tensor that the operator reads, its output's name in the graph.
-    """
-    found = [f"{file}:{at}" for file, at in LINE.findall(node.meta.get("stack_trace") or "") if not of_torch(file)]
-    stack = [(name, getattr(kind, "__name__", str(kind))) for name, kind in _modules(node)]
-    if found:
-        return found[-1]
-    if stack:
-        name, kind = stack[-1]
-        return f"in module {name!r}" if name else f"in {kind.rpartition('.')[2]}.forward"
-    held = [str(part.target) for part in node.all_input_nodes if part.op == "placeholder"]
-    return f"reads {held[0]!r}" if held else f"{node.name!r} in the exported graph"
-
-
-def _modules(node: fx.Node) -> list[tuple[str, Any]]:
-    """(name, class) of the modules in whose code an operator stands, the outermost first."""
-    return list((node.meta.get("nn_module_stack") or {}).values())
-
-
-def of_torch(file: str) -> bool:
-    """Whether a file is part of torch or of Python itself."""
-    return file.startswith((TORCH, "<frozen", "<eval_with_key")) or (file.startswith(PYTHON) and INSTALLED not in file)

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sapwood.shrinking.rules.strides import steady as steady
+from sapwood.shrinking.rules.strides import thin as thin
+from sapwood.shrinking.rules.strides import together as together
+from sapwood.shrinking.rules.strides import varied as varied
+
 CONSTANT, DATA = 0, 1  # ids of numbers that belong to no unit: written in the code, or made from the network's inputs
 
 
@@ -230,37 +235,6 @@ class Ties:
     def _of_unit(self, values: Tensor) -> Tensor:
         most = torch.zeros_like(values).scatter_reduce_(0, self._root, values, "amax")
         return most[self._root]
-
-
-def thin(ids: Tensor) -> Tensor:
-    """One of each along dimensions of stride 0."""
-    for dim in range(ids.dim()):
-        if ids.shape[dim] > 1 and ids.stride(dim) == 0:
-            ids = ids.narrow(dim, 0, 1)
-    return ids
-
-
-def steady(ids: Tensor) -> Tensor:
-    """The same ids, with stride 0 along every dimension where nothing changes."""
-    few = thin(ids)
-    for dim in range(few.dim()):
-        if few.shape[dim] > 1 and bool((few == few.narrow(dim, 0, 1)).all()):
-            few = few.narrow(dim, 0, 1)
-    return few.expand(ids.shape)
-
-
-def together(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both broadcast to one shape, one of each along dimensions where neither changes."""
-    a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]
-    for dim in range(a.dim()):
-        if a.shape[dim] > 1 and a.stride(dim) == 0 and b.stride(dim) == 0:
-            a, b = a.narrow(dim, 0, 1), b.narrow(dim, 0, 1)
-    return a, b
-
-
-def varied(ids: Tensor) -> list[int]:
-    """The dimensions along which thin ids change."""
-    return [dim for dim in range(ids.dim()) if ids.shape[dim] > 1 and ids.stride(dim) != 0]
 
 
 def nobody(shape: torch.Size | tuple[int, ...], which: int = DATA) -> Tensor:
