@@ -220,14 +220,15 @@ def call_of(values: Mapping[fx.Node, Any], node: fx.Node) -> Call:
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda part: values[part])
     if not isinstance(node.target, torch._ops.OpOverload):
         parts = pytree.tree_leaves((args, kwargs), is_leaf=lambda part: isinstance(part, Weight))
-        return Call(f"torch.{node.target}", line(node), None, {"arguments": parts}, _shapes(node.meta.get("val")))
+        return Call(f"torch.{op_of(node)}", line(node), None, {"arguments": parts}, _shapes(node.meta.get("val")))
     return Call(op_of(node), line(node), node.target, named(node, args, kwargs), _shapes(node.meta.get("val")))
 
 
 def op_of(node: fx.Node) -> str:
     """The operator's name: conv2d, add (also for add_); of one that is not torch's own "library.name"."""
     schema = getattr(node.target, "_schema", None)
-    library, _, name = ("", "", str(node.target)) if schema is None else schema.name.rpartition("::")
+    plain = "", "", getattr(node.target, "__name__", str(node.target))
+    library, _, name = plain if schema is None else schema.name.rpartition("::")
     return name.rstrip("_") if library in TORCHS else f"{library}.{name}"
 
 
