@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from types import ModuleType
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -69,7 +70,8 @@ def _inmost(value: Any, memo: dict[int, Any], seen: set[int]) -> list[Any]:
     """What in a value is to blame: itself, or parts of it."""
     seen.add(id(value))
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
-    inside = [*parts, *(() if isinstance(value, type) else vars(value).values() if hasattr(value, "__dict__") else ())]
+    whole = isinstance(value, type | ModuleType) or not hasattr(value, "__dict__")
+    inside = [*parts, *(() if whole else vars(value).values())]
     stuck = [part for part in inside if id(part) not in seen and _is_stuck(part, memo)]
     return [found for part in stuck for found in _inmost(part, memo, seen)] or [value]
 

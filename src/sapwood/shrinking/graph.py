@@ -81,6 +81,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
             untouched(model, training=training),
             warnings.catch_warnings(),
             _written_out(),
+            _holding_the_same(model),
             seeing_the_mode_read() as read,
         ):
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
@@ -102,6 +103,22 @@ def _run(interpreter: fx.Interpreter, graph: Graph, model: nn.Module, example: E
 
 def _own(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
+
+
+@contextmanager
+def _holding_the_same(model: nn.Module) -> Iterator[None]:
+    """Afterwards modules have the attributes they had: forward may set some, and torch puts copies in their place."""
+    held = [(module, dict(vars(module))) for module in model.modules()]
+    kept = [(value, value.copy()) for _, own in held for value in own.values() if type(value) in (list, dict)]
+    try:
+        yield
+    finally:
+        for module, own in held:
+            vars(module).clear()
+            vars(module).update(own)
+        for value, content in kept:
+            value.clear()
+            (value.extend if isinstance(value, list) else value.update)(content)
 
 
 @contextmanager
