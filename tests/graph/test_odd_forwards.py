@@ -24,9 +24,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),
 ]
 LIBRARY = torch.library.Library("capture_tests", "FRAGMENT")
-LIBRARY.define("relu(Tensor x) -> Tensor")
+LIBRARY.define("hardswish(Tensor x) -> Tensor")
 LIBRARY.define("parts(Tensor x) -> Tensor[]")
-for name, kernel in {"relu": lambda x: x.flip(-1), "parts": lambda x: [x * 2]}.items():
+for name, kernel in {"hardswish": lambda x: x.flip(-1), "parts": lambda x: [x * 2]}.items():
     LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
 
 
@@ -138,7 +138,7 @@ BETWEEN = {  # how: the sites, {} where everything on the way stays
     (lambda of, x, h: checkpoint(of["c"], h, use_reentrant=False)): {**BOTH, "c": 6},
     (lambda of, x, h: checkpoint(of["c"], h, use_reentrant=True)): {**BOTH, "c": 6},
     (lambda of, x, h: Doubled.apply(h)): BOTH,
-    (lambda of, x, h: torch.ops.capture_tests.relu(h)): LATER,
+    (lambda of, x, h: torch.ops.capture_tests.hardswish(h)): LATER,
     (lambda of, x, h: torch.ops.capture_tests.parts(h)[0]): LATER,
     (lambda of, x, h: torch.unbind(h[None])[0]): BOTH,
     (lambda of, x, h: h.split(6, 1)[0]): BOTH,
@@ -304,9 +304,9 @@ def test_a_rule_that_fails_pins_what_its_operator_touches_and_nothing_else(rule,
 
 
 def test_an_operator_of_another_library_does_not_get_the_rule_of_one_called_alike():
-    model, example = network(lambda of, x, h: torch.ops.capture_tests.relu(h))
+    model, example = network(lambda of, x, h: torch.ops.capture_tests.hardswish(h))
     (pin,) = (pin for pin in couplings(model, example).pinned if pin.name == "layers.a")
-    assert pin.because.startswith("capture_tests.relu has no rule")
+    assert pin.because.startswith("capture_tests.hardswish has no rule")
 
 
 # ---- lines ----

@@ -230,12 +230,19 @@ def test_dropout_and_norms_need_no_second_analysis():
     assert run is None
 
 
-def test_branches_left_out_by_chance_do_not_take_steadiness_away():
+def test_branches_left_out_by_chance_are_looked_at_and_change_nothing():
     (site,) = sites(settled(Paths()), flat(5))
     assert site.units == 6
     assert with_training(settled(Paths()), flat(5))[0].training is not None
-    plain = next(site for site in sites(settled(Base()), flat(5)) if site.name == "a")
-    assert bool(plain.steady.all())
+
+
+def test_gates_that_only_training_has_do_not_take_steadiness_away():
+    class Gated(Base):
+        def training_too(self, x, h, y):
+            return self.out(torch.relu(self.b(h)) * torch.sigmoid(x[:, :1]))
+
+    found = sites(settled(Gated()), flat(5))
+    assert {site.name: bool(site.steady.all()) for site in found} == {"a": True, "b": True}
 
 
 def test_a_model_that_does_not_train_on_the_example_is_shrunk_for_evaluation():
