@@ -68,7 +68,7 @@ def as_tuple(example: Example) -> tuple[Any, ...]:
 def exported(model: nn.Module, example: Example) -> Graph:
     """The model's graph for inputs of the example's shapes. Nothing about the model changes."""
     try:
-        with untouched(model), warnings.catch_warnings(), _written_out():
+        with untouched(model), warnings.catch_warnings(), written_out():
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
             program = torch.export.export(model, as_tuple(example), strict=False)
     except Exception as error:  # whatever stops it, the remedy is the same
@@ -81,7 +81,7 @@ def exported(model: nn.Module, example: Example) -> Graph:
 
 
 @contextmanager
-def _written_out() -> Iterator[None]:
+def written_out() -> Iterator[None]:
     """Attention as the operators it consists of, not as torch's one operator for whole layers in evaluation."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sapwood.shrinking.graph import of_torch
+from sapwood.shrinking.graph import TORCH, of_torch, written_out
 
 CAST: dict[torch.dtype, Callable[[nn.Module], nn.Module]] = {
     torch.float64: nn.Module.double,
@@ -130,19 +130,27 @@ def running_in(mode: Wide) -> Iterator[Wide]:
         torch.set_default_dtype(max(default, mode.dtype, key=lambda dtype: dtype.itemsize))
         torch.manual_seed(0)
         random.seed(0)
-        with mode:
+        with mode, written_out():
             yield mode
     finally:
         torch.set_default_dtype(default)
         random.setstate(state)
 
 
-def where() -> str:
-    """The line outside of torch and of this room that is being run."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and (of_torch(frame.f_code.co_filename) or frame.f_code.co_filename.startswith(ROOM)):
-        frame = frame.f_back
+def where(function: str = "") -> str:
+    """The line outside of torch and of this room that is being run, the innermost, or that of a `function`."""
+    frame = outside(function)
     return "its line is not known" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def outside(function: str = "") -> FrameType | None:
+    """The innermost call, of functions of this name, outside of torch and of this room."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (
+        frame.f_code.co_filename.startswith((ROOM, TORCH)) or function not in ("", frame.f_code.co_name)
+    ):
+        frame = frame.f_back
+    return frame
 
 
 def said(error: Exception) -> str:
