@@ -80,7 +80,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
         with (
             untouched(model, training=training),
             warnings.catch_warnings(),
-            _written_out(),
+            written_out(),
             seeing_the_mode_read() as read,
         ):
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
@@ -105,7 +105,7 @@ def _own(value: Any) -> Any:
 
 
 @contextmanager
-def _written_out() -> Iterator[None]:
+def written_out() -> Iterator[None]:
     """Attention as the operators it consists of, not as torch's one operator for whole layers in evaluation."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -84,7 +84,7 @@ def _of_weights(ties: Ties, call: Call, weights: list[Weight]) -> Any:
 
 
 def passed(ties: Ties, call: Call) -> Any:
-    """The first argument as it is: dropout, change of type."""
+    """The first argument as it is: dropout, change of type; also other numbers of its shape, as zeros, one for each."""
     value = next(iter(call.given.values()))
     return ties.now(value) if isinstance(value, Tensor) else value
 
@@ -107,6 +107,7 @@ def glu(ties: Ties, call: Call) -> Tensor:
 NUMBER_BY_NUMBER = ("hardswish", "log_sigmoid", "masked_fill", "rsub", "fill", "where")
 RULES = dict.fromkeys(NUMBER_BY_NUMBER, elementwise) | dict.fromkeys(
     ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "contiguous", "to", "_to_copy", "type_as",
-     "detach", "alias", "lift_fresh_copy", "_assert_tensor_metadata", "clone"),
+     "detach", "alias", "lift_fresh_copy", "_assert_tensor_metadata", "clone", "zeros_like", "ones_like", "full_like",
+     "rand_like", "randn_like"),
     passed,
 ) | {"prelu": prelu, "glu": glu}  # fmt: skip

@@ -4,6 +4,7 @@ Each position of each parameter dimension has an id of its own; ties say which i
 is kept thin: a dimension along which nothing changes has stride 0, so an activation costs as much as its channels.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -57,6 +58,8 @@ class Ties:
         self._root = torch.arange(2)
         self._asks: list[tuple[Tensor, str]] = []
         self._guesses: list[Tensor] = []
+        self.calls = Counter[str]()  # views seen so far, by operator and line
+        self.views: list[tuple[str, int, Tensor]] = []  # operator, which of its calls, ids of what it gave
         self._reason = torch.zeros(2, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
         self._made = torch.zeros(2, dtype=torch.int64)  # 0: not made by a contraction; else how early
         self._read = torch.zeros(2, dtype=torch.bool)
@@ -156,6 +159,12 @@ class Ties:
     def guess(self, ids: Tensor) -> None:
         """An operator works out a size by itself, and could get another one than that of these units wrong."""
         self._guesses.append(torch.unique(thin(ids)))
+
+    def view(self, operator: str, ids: Tensor | None = None) -> None:
+        """A view was met; where units lie in what it gives, their number there is known."""
+        if ids is not None and varied(ids):
+            self.views.append((operator, self.calls[operator], ids))
+        self.calls[operator] += 1
 
     def grid(self, ids: Tensor) -> Tensor:
         """What is left of this tensor must be a block again: along its last dimension whole columns go."""
