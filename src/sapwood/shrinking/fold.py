@@ -183,4 +183,7 @@ def _readers(model: nn.Module, examples: Sequence[tuple[Any, ...]]) -> dict[str,
     found: dict[str, list[_Reader]] = {}
     for weight, reader in seen.values():
         found.setdefault(weight, []).append(reader)
+    for node in (node for node in graph.module.graph.nodes if node.name in graph.tensors):
+        if any(user not in seen and op_of(user) != "embedding" for user in node.users):
+            found.pop(graph.tensors[node.name], None)  # it is read in another way as well, which takes no constants
     return found
