@@ -159,13 +159,13 @@ def plain_(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _without_spectral(model: nn.Module) -> dict[str, Tensor]:
-    tensors, found = dict(model.named_buffers(remove_duplicate=False)), dict[str, Tensor]()
+    tensors, found = {**dict(model.named_parameters()), **dict(model.named_buffers())}, dict[str, Tensor]()
     for weight in list(spectral(model)):
         steps: Any = dict(getattr(weight.module, "parametrizations", {})).get(weight.name)
         if steps is None:
             remove_spectral_norm(weight.module, weight.name)
         else:
-            steps.original.data = steps[0](steps.original).detach()
+            steps.original.data = steps.original.data / weight.of(tensors)
             steps[0] = _AsItIs()
         found[weight.weight] = getattr(weight.module, weight.name) if steps is None else steps.original
         found |= {name: tensors[name] for name in (weight.u, weight.v)}
