@@ -50,12 +50,15 @@ class _Reader:
 def silent(model: nn.Module, site: Site) -> Tensor:
     """Which units have no incoming weights other than 0, and so send a constant, [units]."""
     tensors, makers = dict(named_tensors(model)), list(site.at("makes"))
+    if site.weightless:  # who reads it has no bias to take a constant, and needs none where it is 0
+        makers += site.at("holds")
     return site.steady & _all_zero(site, tensors, makers)
 
 
 def unread(model: nn.Module, site: Site) -> Tensor:
     """Which units are multiplied by 0 wherever they are read, [units]."""
-    return _all_zero(site, dict(named_tensors(model)), list(site.at("reads")))
+    found = _all_zero(site, dict(named_tensors(model)), list(site.at("reads")))
+    return found & (not site.weightless)
 
 
 def _all_zero(site: Site, tensors: Mapping[str, Tensor], slots: Sequence[Slot]) -> Tensor:
@@ -185,4 +188,7 @@ def _readers(model: nn.Module, graph: Graph, examples: Sequence[tuple[Any, ...]]
     found: dict[str, list[_Reader]] = {}
     for weight, reader in seen.values():
         found.setdefault(weight, []).append(reader)
+    for node in (node for node in graph.module.graph.nodes if node.name in graph.tensors):
+        if any(user not in seen and op_of(user) != "embedding" for user in node.users):
+            found.pop(graph.tensors[node.name], None)  # it is read in another way as well, which takes no constants
     return found

@@ -12,7 +12,7 @@ from sapwood.shrinking.computed import owner
 from sapwood.shrinking.graph import Traced
 from sapwood.shrinking.rules.ids import Ties, thin, varied
 
-Role = Literal["makes", "reads", "holds"]
+Role = Literal["makes", "reads", "holds", "both"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Slot:
     unit_of[p] is the unit at position p along `dim`, or -1 where another site (or nothing removable) sits. A flattened
     16x5x5 feature map gives a Linear a slot of 400 positions over 16 units. `role`: a contraction *makes* units here
     (rows of a Linear, columns of a transposed convolution) or *reads* them; biases, normalisations, depthwise filters
-    *hold* numbers for each unit.
+    *hold* numbers for each unit. *both*: it makes them and reads them, as where one matrix leads there and back.
     """
 
     tensor: str  # the parameter's or buffer's name; of several names of one tensor, its first
@@ -59,12 +59,14 @@ class Site:
     steady: Tensor  # bool [units]: nothing but the unit's own incoming weights feeds it; without them it is constant
     asked: tuple[str, ...] = ()  # operators by whose sizes they pass: written into the code, or following the tensors?
     lossy: bool = False  # a norm goes over its units: those that stay compute something else without the others
+    weightless: bool = False  # an operator reads them without a weight, so they are gated where they are made
     guessed: bool = False  # one of them works out a size by itself, so that a wrong one would run as well
     uses: tuple[Use, ...] = ()  # where views give their number
 
     def at(self, role: Role) -> Iterator[Slot]:
-        """The slots of one role."""
-        return (slot for slot in self.slots if slot.role == role)
+        """The slots of one role; what makes and reads has both."""
+        roles = (role, "both") if role in ("makes", "reads") else (role,)
+        return (slot for slot in self.slots if slot.role in roles)
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,14 @@ class _Block:
 
     @property
     def role(self) -> Role:
+        if self.made and self.read:
+            return "both"
         return "makes" if self.made else "reads" if self.read else "holds"
 
 
 def grouped(found: Traced) -> Couplings:
     """Units with the same places form a site; what has a reason to stay is told apart."""
     ties, blocks = found.ties, _blocks(found)
-    for block in blocks:
-        if block.made and block.read:
-            ties.pin(
-                block.ids, f"{block.tensor} makes it and reads it by the same dimension: {ties.made_by(block.ids)}"
-            )
     why = ties.why()
     makers = sorted((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
     free = {int(root) for block in makers for root in ties.root(block.ids)[why[block.ids] == 0]}
@@ -180,6 +179,7 @@ def _site(seen: _Seen, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots:
         ~mixed[which],
         asked=ties.asked(which),
         lossy=bool(lost[which].any()),
+        weightless=ties.gated_where_made(which),
         guessed=ties.guessed(which),
         uses=tuple(seen.uses(unit, roots)),
     )

@@ -13,12 +13,14 @@ from sapwood.shrinking.rules import (
     attention,
     contraction,
     convolution,
+    einsum,
     elementwise,
     movement,
     normalisation,
     pooling,
     recurrent,
     weight_norm,
+    weights,
 )
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.ids import Ties
@@ -28,6 +30,7 @@ RULES: dict[str, Rule] = {
     **elementwise.RULES,
     **movement.RULES,
     **contraction.RULES,
+    **einsum.RULES,
     **attention.RULES,
     **convolution.RULES,
     **normalisation.RULES,
@@ -39,8 +42,11 @@ RULES: dict[str, Rule] = {
 
 def rule_for(call: Call) -> Rule:
     """The operator's rule: by name, by torch's own word that it works number by number, or none: pinned."""
-    if call.op in RULES:
-        return RULES[call.op]
+    rule = RULES.get(call.op)
+    if rule is not elementwise.passed and (computed := weights.of_weights(call)) is not None:
+        return computed  # type: ignore[no-any-return]
+    if rule is not None:
+        return rule
     if call.run is not None and torch.Tag.pointwise in getattr(call.run, "tags", ()):
         return elementwise.elementwise
     return movement.created if not call.parts() and call.shapes else _unknown

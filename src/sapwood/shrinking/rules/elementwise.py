@@ -23,7 +23,7 @@ def elementwise(ties: Ties, call: Call) -> Any:
         out = join(ties, call, out, other)
     out = out.expand(call.shape)
     for weight in weights:
-        out = _held(ties, call, out, weight)
+        out = held(ties, call, out, weight)
     return ties.now(out)
 
 
@@ -60,7 +60,7 @@ def _beside(few: Tensor, many: Tensor) -> bool:
     return any(dim >= missing and few.shape[dim - missing] > 1 for dim in varied(many))
 
 
-def _held(ties: Ties, call: Call, out: Tensor, weight: Weight) -> Tensor:
+def held(ties: Ties, call: Call, out: Tensor, weight: Weight) -> Tensor:
     """A parameter beside an activation: its dimensions where the activation has units hold one number for each."""
     if weight.shape.numel() == 1:
         return out

@@ -18,10 +18,15 @@ from sapwood.shrinking.rules.strides import varied as varied
 
 CONSTANT, DATA = 0, 1  # ids of numbers that belong to no unit: written in the code, or made from the network's inputs
 
+SUMMED = "a weight is computed by a sum over it: those that stay would be others"
+
 
 @dataclass(frozen=True)
 class Weight:
-    """A parameter or buffer: its numbers belong to a unit of each dimension, so it has an id tensor for each."""
+    """A parameter or buffer: its numbers belong to a unit of each dimension, so it has an id tensor for each.
+
+    What is computed from parameters alone is one as well, without a name of its own.
+    """
 
     name: str
     layers: tuple[Tensor, ...]
@@ -60,9 +65,14 @@ class Ties:
         self._guesses: list[Tensor] = []
         self.calls = Counter[str]()  # views seen so far, by operator and line
         self.views: list[tuple[str, int, Tensor]] = []  # operator, which of its calls, ids of what it gave
+        self._flows: list[tuple[Tensor, Tensor, bool]] = []
+        self._weightless: list[tuple[Tensor, str]] = []
+        self._unreadable = dict[int, str]()  # ids that must not be read as 0, and why
         self._reason = torch.zeros(2, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
         self._made = torch.zeros(2, dtype=torch.int64)  # 0: not made by a contraction; else how early
         self._read = torch.zeros(2, dtype=torch.bool)
+        self._inner = torch.zeros(2, dtype=torch.bool)  # made and read within the computation of a weight
+        self._outer = torch.zeros(2, dtype=torch.bool)  # made or read by activations
         self._lost = torch.zeros(2, dtype=torch.bool)  # a norm over all of them changes when they go
         self._mixed = torch.zeros(2, dtype=torch.bool)  # met other data without being tied to it
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
@@ -83,8 +93,9 @@ class Ties:
         self._root = torch.cat([self._root, ids if self._known is None else self._known[ids]])
         self._reason, self._made = torch.cat([self._reason, more]), torch.cat([self._made, more])
         self._tied = torch.cat([self._tied, more if self._after is None else self._after._tied[ids]])
-        self._read, self._mixed, self._lost = (
-            torch.cat([marks, more.bool()]) for marks in (self._read, self._mixed, self._lost)
+        self._read, self._mixed, self._lost, self._inner, self._outer = (
+            torch.cat([marks, more.bool()])
+            for marks in (self._read, self._mixed, self._lost, self._inner, self._outer)
         )
         return ids
 
@@ -137,12 +148,44 @@ class Ties:
         self.tie(a[both], b[both])
         return self.now(torch.where(nobody_a & ~nobody_b, b, torch.where(nobody_b, torch.maximum(a, b), a)))
 
-    def mark(self, *, makes: Tensor, reads: Tensor) -> None:
-        """A contraction makes the units of some ids and reads those of others."""
+    def mark(self, *, makes: Tensor, reads: Tensor, inner: bool = False) -> None:
+        """A contraction makes the units of some ids and reads those of others; `inner`: one of weights alone."""
+        marks = self._inner if inner else self._outer
+        marks[makes], marks[reads] = True, True
         fresh = makes[self._made[makes] == 0]
         self._made[fresh] = len(self._makers)
         self._makers.append(self.operator)
         self._read[reads] = True
+        for number in self._unreadable.keys() & set(reads.tolist()) if self._unreadable else ():
+            self.pin(torch.tensor([number]), self._unreadable[number])
+
+    def flow(self, whole: Tensor, part: Tensor, because: str, *, reads: bool = True) -> None:
+        """Positions of a computed weight are those of a weight that it is computed from.
+
+        What makes or reads the one makes or reads the other; `reads=False`: a 0 there would not make the whole 0.
+        """
+        self.meet(whole, part, because)
+        known = part > DATA
+        self._flows.append((whole[known], part[known], reads))
+
+    def unreadable(self, ids: Tensor, because: str) -> None:
+        """These positions of a computed weight are not 0 where those of its parts are: who is read by them stays."""
+        self._unreadable |= dict.fromkeys(ids.flatten().tolist(), because)
+
+    def _settle(self) -> None:
+        """Pass on to its parts what a computed weight makes and reads: the last was computed from those before."""
+        while self._flows:
+            whole, part, reads = self._flows.pop()
+            made = (self._made[whole] > 0) & (self._made[part] == 0)
+            self._made[part[made]] = self._made[whole[made]]
+            self._read[part[self._read[whole] & reads]] = True
+            self._outer[part[self._outer[whole]]] = True
+
+    def weightless(self, ids: Tensor, operator: str) -> None:
+        """An operator reads these without a weight that could be 0: they are gated where they are made."""
+        self._weightless.append((torch.unique(thin(ids)), operator))
+        self.ask(ids, operator)
+        self.guess(ids)  # what is in between may not leave a 0 as it is
 
     def mix(self, ids: Tensor) -> None:
         """These numbers depend on other data than their unit's; in training mode no constant is claimed of any."""
@@ -206,14 +249,19 @@ class Ties:
 
     def made(self, ids: Tensor) -> int:
         """How early these were made by a contraction; 0: never."""
+        self._settle()
         return int(self._made[ids].max()) if len(ids) else 0
 
     def read(self, ids: Tensor) -> bool:
         """Whether a contraction reads these."""
+        self._settle()
         return bool(self._read[ids].any())
 
     def why(self) -> Tensor:
         """For every id the number of a reason why its unit must stay, 0 where it may go."""
+        self._settle()
+        inside, outside = (self._of_unit(marks.long()).bool() for marks in (self._inner, self._outer))
+        self.pin((inside & outside).nonzero().flatten(), SUMMED)
         return self._of_unit(self._reason)
 
     def asked(self, roots: Tensor) -> tuple[str, ...]:
@@ -224,6 +272,10 @@ class Ties:
     def guessed(self, roots: Tensor) -> bool:
         """Whether some operator's wrong size would go unnoticed without these units."""
         return any(bool(torch.isin(self._root[ids], roots).any()) for ids in self._guesses)
+
+    def gated_where_made(self, roots: Tensor) -> bool:
+        """Whether some operator reads these units without a weight."""
+        return any(bool(torch.isin(self._root[ids], roots).any()) for ids, _ in self._weightless)
 
     def tied_by(self, roots: Tensor) -> list[str]:
         """For each unit the last operator that tied it to others, "" where none did."""
