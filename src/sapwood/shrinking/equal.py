@@ -52,14 +52,20 @@ def gate_(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
     """The model, in which from now on the removed units count as 0 wherever they are read.
 
     Weights that read them are 0. Whatever makes and holds them is noise: a slot in the wrong place lets it through.
+    What is added up without a weight is 0 where it is made.
     """
     made, generator = plain_(model), torch.Generator().manual_seed(1)
     tensors = dict(named_tensors(model)) | made
-    going = [(slot, leaving(slot, keep[site.name])) for site in sites if site.name in keep for slot in site.slots]
-    for slot, gone in sorted(going, key=lambda pair: pair[0].role == "reads"):
+    going = [
+        (slot, leaving(slot, keep[site.name]), bool(site.summed) or slot.role == "reads")
+        for site in sites
+        if site.name in keep
+        for slot in site.slots
+    ]
+    for slot, gone, zero in sorted(going, key=lambda each: each[2]):
         values = tensors[slot.tensor].data.movedim(slot.dim, 0)
         at = gone.nonzero().flatten().to(values.device)
-        if slot.role == "reads":
+        if zero:
             values.index_fill_(0, at, 0.0)
         else:
             noise = torch.rand((len(at), *values.shape[1:]), generator=generator) + 0.5

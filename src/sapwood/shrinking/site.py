@@ -44,6 +44,7 @@ class Site:
     steady: Tensor  # bool [units]: nothing but the unit's own incoming weights feeds it; without them it is constant
     asked: tuple[str, ...] = ()  # operators by whose sizes they pass: written into the code, or following the tensors?
     lossy: bool = False  # a norm goes over its units: those that stay compute something else without the others
+    summed: tuple[str, ...] = ()  # operators that add them up, so that they count there without a weight
     guessed: bool = False  # one of them works out a size by itself, so that a wrong one would run as well
 
     def at(self, role: Role) -> Iterator[Slot]:
@@ -140,6 +141,7 @@ def _site(ties: Ties, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots: 
         tuple(slots),
         ~mixed[which],
         asked=ties.asked(which),
+        summed=ties.by(ties.quiet.sums, which),
         lossy=bool(lost[which].any()),
         guessed=ties.guessed(which),
     )

@@ -14,11 +14,14 @@ from sapwood.shrinking.rules import (
     contraction,
     convolution,
     elementwise,
+    indexing,
     movement,
     normalisation,
     pooling,
     recurrent,
+    reduction,
     weight_norm,
+    zero,
 )
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.ids import Ties
@@ -27,6 +30,8 @@ Rule = Callable[[Ties, Call], Any]
 RULES: dict[str, Rule] = {
     **elementwise.RULES,
     **movement.RULES,
+    **indexing.RULES,
+    **reduction.RULES,
     **contraction.RULES,
     **attention.RULES,
     **convolution.RULES,
@@ -38,7 +43,13 @@ RULES: dict[str, Rule] = {
 
 
 def rule_for(call: Call) -> Rule:
-    """The operator's rule: by name, by torch's own word that it works number by number, or none: pinned."""
+    """The operator's rule, with a note of what stays 0 behind it."""
+    rule = _rule(call)
+    return lambda ties, call: zero.noted(ties, call, rule(ties, call))
+
+
+def _rule(call: Call) -> Rule:
+    """By name, by torch's own word that it works number by number, or none: pinned."""
     if call.op in RULES:
         return RULES[call.op]
     if call.run is not None and torch.Tag.pointwise in getattr(call.run, "tags", ()):

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CONSTANT, DATA = 0, 1  # ids of numbers that belong to no unit: written in the code, or made from the network's inputs
+from sapwood.shrinking.rules.quiet import Quiet
+
+# ids of numbers that belong to no unit: the same everywhere, written in the code, or made from the network's inputs
+BLANK, CONSTANT, DATA = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,21 @@ class Ties:
         self._makers = [""]  # the operator of every number in `_made`
         self.operator = ""
         self._operators: list[str] = [""] if after is None else after._operators
-        self._tied = torch.zeros(2, dtype=torch.int64)  # number of the last operator that tied it to another; 0: none
-        self._root = torch.arange(2)
+        self._tied = torch.zeros(
+            DATA + 1, dtype=torch.int64
+        )  # number of the last operator that tied it to another; 0: none
+        self._root = torch.arange(DATA + 1)
         self._asks: list[tuple[Tensor, str]] = []
+        self.quiet = Quiet()
         self._guesses: list[Tensor] = []
-        self._reason = torch.zeros(2, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
-        self._made = torch.zeros(2, dtype=torch.int64)  # 0: not made by a contraction; else how early
-        self._read = torch.zeros(2, dtype=torch.bool)
-        self._lost = torch.zeros(2, dtype=torch.bool)  # a norm over all of them changes when they go
-        self._mixed = torch.zeros(2, dtype=torch.bool)  # met other data without being tied to it
+        self._reason = torch.zeros(DATA + 1, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
+        self._made = torch.zeros(DATA + 1, dtype=torch.int64)  # 0: not made by a contraction; else how early
+        self._read = torch.zeros(DATA + 1, dtype=torch.bool)
+        self._lost = torch.zeros(DATA + 1, dtype=torch.bool)  # a norm over all of them changes when they go
+        self._mixed = torch.zeros(DATA + 1, dtype=torch.bool)  # met other data without being tied to it
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
         self.reasons: list[str] = [""]
-        self.pin(torch.tensor([CONSTANT, DATA]), "it belongs to no unit")
+        self.pin(torch.arange(DATA + 1), "it belongs to no unit")
 
     def fresh(self, count: int) -> Tensor:
         """`count` new ids, tied to nothing."""
@@ -109,11 +115,15 @@ class Ties:
             self.reasons.append(because)
 
     def meet(self, a: Tensor, b: Tensor, because: str) -> Tensor:
-        """Tie aligned ids; what meets numbers that belong to no unit is pinned instead. The ids of the result."""
+        """Tie aligned ids; what meets numbers that belong to no unit is pinned instead. The ids of the result.
+
+        A tensor with the same number everywhere may follow in size; whether it does is tried.
+        """
         a, b = together(a, b)
         nobody_a, nobody_b = a <= DATA, b <= DATA
-        self.pin(a[nobody_b], because)
-        self.pin(b[nobody_a], because)
+        for one, other in ((a, b), (b, a)):
+            self.pin(one[(other > BLANK) & (other <= DATA)], because)
+            self.ask(one[(other == BLANK) & (one > DATA)], self.operator)
         both = ~(nobody_a | nobody_b)
         self.tie(a[both], b[both])
         return self.now(torch.where(nobody_a & ~nobody_b, b, torch.where(nobody_b, torch.maximum(a, b), a)))
@@ -135,7 +145,8 @@ class Ties:
 
     def ask(self, ids: Tensor, operator: str) -> None:
         """Whether these can go depends on sizes that may be written into the code at this operator."""
-        self._asks.append((torch.unique(thin(ids)), operator))
+        if ids.numel():
+            self._asks.append((torch.unique(thin(ids)), operator))
 
     def guess(self, ids: Tensor) -> None:
         """An operator works out a size by itself, and could get another one than that of these units wrong."""
@@ -193,7 +204,11 @@ class Ties:
 
     def asked(self, roots: Tensor) -> tuple[str, ...]:
         """The operators whose sizes decide whether these units can go."""
-        found = (operator for ids, operator in self._asks if bool(torch.isin(self._root[ids], roots).any()))
+        return self.by(self._asks, roots)
+
+    def by(self, noted: list[tuple[Tensor, str]], roots: Tensor) -> tuple[str, ...]:
+        """The operators that were noted beside ids of these units."""
+        found = (operator for ids, operator in noted if bool(torch.isin(self._root[ids], roots).any()))
         return tuple(dict.fromkeys(found))
 
     def guessed(self, roots: Tensor) -> bool:
