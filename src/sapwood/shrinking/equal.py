@@ -76,18 +76,18 @@ def _ordinary(parameter: Tensor, size: float) -> float:
 def gate_(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
     """The model, in which from now on the removed units count as 0 wherever they are read.
 
-    Weights that read them are 0. Whatever makes and holds them is noise: a slot in the wrong place lets it through. Only
-    where an operator reads them without a weight they are 0 themselves.
+    Weights that read them are 0. Whatever makes and holds them is noise: a slot in the wrong place lets it through.
+    What is added up without a weight is 0 where it is made.
     """
     made, generator = plain_(model), torch.Generator().manual_seed(1)
     tensors = dict(named_tensors(model)) | made
     going = [
-        (slot, leaving(slot, keep[site.name]), site.weightless or slot.role in ("reads", "both"))
+        (slot, leaving(slot, keep[site.name]), bool(site.summed) or slot.role in ("reads", "both"))
         for site in sites
         if site.name in keep
         for slot in site.slots
     ]
-    for slot, gone, zero in sorted(going, key=lambda part: part[2]):
+    for slot, gone, zero in sorted(going, key=lambda each: each[2]):
         values = tensors[slot.tensor].data.movedim(slot.dim, 0)
         at = gone.nonzero().flatten().to(values.device)
         if zero:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sapwood.measure.untouched import untouched
-from sapwood.shrinking.computed import copied
+from sapwood.shrinking.computed import copied, owner
 from sapwood.shrinking.cut import Keep, leaving
 from sapwood.shrinking.equal import inputs
 from sapwood.shrinking.graph import Example, Graph, exported, line, named, named_tensors, op_of
@@ -50,15 +50,23 @@ class _Reader:
 def silent(model: nn.Module, site: Site) -> Tensor:
     """Which units have no incoming weights other than 0, and so send a constant, [units]."""
     tensors, makers = dict(named_tensors(model)), list(site.at("makes"))
-    if site.weightless:  # who reads it has no bias to take a constant, and needs none where it is 0
+    if site.summed:  # who reads it has no bias to take a constant, and needs none where it is 0
         makers += site.at("holds")
     return site.steady & _all_zero(site, tensors, makers)
 
 
 def unread(model: nn.Module, site: Site) -> Tensor:
-    """Which units are multiplied by 0 wherever they are read, [units]."""
-    found = _all_zero(site, dict(named_tensors(model)), list(site.at("reads")))
-    return found & (not site.weightless)
+    """Which units are multiplied by 0 wherever they are read, [units]; under a sum, those that are 0 themselves."""
+    tensors = dict(named_tensors(model))
+    nobody_reads = _all_zero(site, tensors, list(site.at("reads")))
+    return nobody_reads & _all_zero(site, tensors, _sources(site)) if site.summed else nobody_reads
+
+
+def _sources(site: Site) -> list[Slot]:
+    """Where all must be 0 for a unit to be 0: not the statistics that a norm's scale of 0 makes irrelevant."""
+    scaled = {owner(slot.tensor) for slot in site.slots if slot.tensor.endswith("weight") and slot.role == "holds"}
+    statistics = [slot for slot in site.slots if "running_" in slot.tensor and owner(slot.tensor) in scaled]
+    return [slot for slot in site.slots if slot.role != "reads" and slot not in statistics]
 
 
 def _all_zero(site: Site, tensors: Mapping[str, Tensor], slots: Sequence[Slot]) -> Tensor:
@@ -103,6 +111,8 @@ def _reasons(
 ) -> dict[int, str]:
     """{unit: why it cannot be folded}."""
     free, quiet = unread(model, site), silent(model, site)
+    if site.summed:
+        return {u: f"{site.summed[0]} adds it to others" for u in (~free).nonzero().flatten().tolist()}
     reasons = {u: "it has incoming weights and is read" for u in (~quiet & ~free).nonzero().flatten().tolist()}
     for slot in site.at("reads"):
         for mask, because in _obstacles(slot, tensors[slot.tensor], readers.get(slot.tensor, [])):

@@ -59,7 +59,7 @@ class Site:
     steady: Tensor  # bool [units]: nothing but the unit's own incoming weights feeds it; without them it is constant
     asked: tuple[str, ...] = ()  # operators by whose sizes they pass: written into the code, or following the tensors?
     lossy: bool = False  # a norm goes over its units: those that stay compute something else without the others
-    weightless: bool = False  # an operator reads them without a weight, so they are gated where they are made
+    summed: tuple[str, ...] = ()  # operators that add them up, so that they count there without a weight
     guessed: bool = False  # one of them works out a size by itself, so that a wrong one would run as well
     uses: tuple[Use, ...] = ()  # where views give their number
 
@@ -178,8 +178,8 @@ def _site(seen: _Seen, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots:
         tuple(slots),
         ~mixed[which],
         asked=ties.asked(which),
+        summed=ties.by(ties.quiet.sums, which),
         lossy=bool(lost[which].any()),
-        weightless=ties.gated_where_made(which),
         guessed=ties.guessed(which),
         uses=tuple(seen.uses(unit, roots)),
     )
