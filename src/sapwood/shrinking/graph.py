@@ -80,7 +80,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
         with (
             untouched(model, training=training),
             warnings.catch_warnings(),
-            _written_out(),
+            written_out(),
             _holding_the_same(model),
             seeing_the_mode_read() as read,
         ):
@@ -122,7 +122,7 @@ def _holding_the_same(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _written_out() -> Iterator[None]:
+def written_out() -> Iterator[None]:
     """Attention as the operators it consists of, not as torch's one operator for whole layers in evaluation."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -1,23 +1,32 @@
 """Sites: finding them in a network, by running its exported graph on ids instead of numbers, and by trying."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.shrinking.cut import cut_, positions, sharing
 from sapwood.shrinking.duplicate import duplicate
 from sapwood.shrinking.fit import fitted, set_
-from sapwood.shrinking.graph import Graph, Traced, traced
+from sapwood.shrinking.graph import Graph, Traced, line, op_of, traced
 from sapwood.shrinking.rules.ids import Anew, Ties
 from sapwood.shrinking.site import Couplings, Pinned, Site, grouped, module_of, told_apart
 from sapwood.shrinking.training import Trained, refuse_untrainable, with_training
 
 Misfit = Callable[[Sequence[Site]], str | None]  # why the network would not run without every other unit of these
+
+END = 2**63 - 1  # where slices end that take all
+WRITTEN = {
+    "view", "reshape", "unflatten", "expand", "repeat", "tile", "split", "split_with_sizes", "slice", "narrow", "pad",
+    "zeros", "ones", "full", "empty", "rand", "randn", "arange", "linspace", "eye", "new_zeros", "new_ones", "new_full",
+    "new_empty", "mul", "div", "add", "sub", "rsub", "pow", "roll",
+}  # fmt: skip
 
 
 def sites(model: nn.Module, example: Example, *, lossy: bool = False) -> tuple[Site, ...]:
@@ -42,7 +51,7 @@ def couplings(model: nn.Module, example: Example, *, lossy: bool = False) -> Cou
     found = [grouped(run) for run in _runs(graph, lossy)]
     wanted = _distinct([site for run in found for site in run.sites])
     all_of_them = training is not None and graph.training is None
-    able, unable = _tried(partial(_misfit, model, example, training), wanted, all_of_them)
+    able, unable = _tried(partial(_misfit, model, example, training), asked(graph, wanted), all_of_them)
     heads = {module_of(slot.tensor) for site in able if site not in found[0].sites for slot in site.at("makes")}
     return Couplings(told_apart(able), (*(pin for pin in found[0].pinned if pin.name not in heads), *unable))
 
@@ -74,6 +83,27 @@ def _distinct(sites: Sequence[Site]) -> list[Site]:
     for site in sites:
         first.setdefault(frozenset((s.tensor, s.dim, s.unit_of.numpy().tobytes()) for s in site.slots), site)
     return list(first.values())
+
+
+def asked(graph: Graph, found: Sequence[Site]) -> list[Site]:
+    """Sites that also name the operators with numbers which may have been read from their size, at other tensors."""
+    numbers = {f"aten.{op_of(node)} ({line(node)})": _numbers(node) for node in graph.nodes() if op_of(node) in WRITTEN}
+    return [replace(site, asked=(*site.asked, *_reading(site, numbers))) for site in found]
+
+
+def _numbers(node: fx.Node) -> set[float]:
+    parts = pytree.tree_leaves((node.args, node.kwargs))
+    return {abs(part) for part in parts if type(part) in (int, float)} - {0, 1, END}
+
+
+def _reading(site: Site, numbers: Mapping[str, set[float]]) -> list[str]:
+    sizes = {site.units, *(len(slot.unit_of) for slot in site.slots)}
+    return [
+        operator
+        for operator, found in numbers.items()
+        if operator not in site.asked
+        and any(type(n) is float or any(n % size == 0 or size % n == 0 for size in sizes) for n in found)
+    ]
 
 
 def _tried(misfit: Misfit, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:
@@ -114,7 +144,9 @@ def _kinds(asked: Sequence[Site]) -> list[list[Site]]:
 
 
 def _misfit(model: nn.Module, example: Example, training: Trained | None, sites: Sequence[Site]) -> str | None:
-    keep = {site.name: torch.arange(site.units) % 2 == 0 for site in sites}
+    keep = dict[str, Tensor]()
+    for number, alike in enumerate(_kinds(sites)):  # of other kinds other shares stay, so that no two agree by chance
+        keep |= {site.name: torch.arange(site.units) % (2 + number % 3) != 1 for site in alike}
     try:
         attributes = fitted(model, sites, keep, example)
         if training is not None and sites:
