@@ -149,7 +149,9 @@ BETWEEN = {  # how: the sites, {} where everything on the way stays
     (lambda of, x, h: h * x.abs().max().item()): BOTH,
     (lambda of, x, h: h.sort(-1)[0]): LATER,
     (lambda of, x, h: torch.fft.fft(h, dim=-1).abs()): LATER,
-    (lambda of, x, h: F.pad(h[:, :0], (0, 6))): LATER,
+    (lambda of, x, h: torch.cat([F.relu(h[:, :6]), h[:, 6:]], 1)): BOTH,
+    (lambda of, x, h: torch.cat([h[:, :0], h], 1)): BOTH,
+    (lambda of, x, h: F.pad(h[:, :0], (0, 6))): BOTH,
     (lambda of, x, h: torch.func.functional_call(of["c"], dict(of["c"].named_parameters()), (h,))): {**BOTH, "c": 6},
     (lambda of, x, h: torch.func.jvp(of["c"], (h,), (h,))[1]): LATER,
 }  # fmt: skip

@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sapwood.shrinking.graph import written_out
-from sapwood.shrinking.lines import TORCH, of_torch
+from sapwood.shrinking.lines import OWN, TORCH, of_torch
 
 CAST: dict[torch.dtype, Callable[[nn.Module], nn.Module]] = {
     torch.float64: nn.Module.double,
@@ -149,14 +148,14 @@ def running_in(mode: Wide) -> Iterator[Wide]:
 def where(function: str = "") -> str:
     """The line outside of torch and of this room that is being run, the innermost, or that of a `function`."""
     frame = outside(function)
-    return "its line is not known" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return "in code of torch's" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def outside(function: str = "") -> FrameType | None:
     """The innermost call, of functions of this name, outside of torch and of this room."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and (
-        frame.f_code.co_filename.startswith((ROOM, TORCH)) or function not in ("", frame.f_code.co_name)
+        frame.f_code.co_filename.startswith((*ROOM, TORCH)) or function not in ("", frame.f_code.co_name)
     ):
         frame = frame.f_back
     return frame
@@ -173,4 +172,4 @@ def said(error: Exception) -> str:
     return f"{first} ({frames[-1].filename}:{frames[-1].lineno})" if frames else first
 
 
-ROOM = str(Path(__file__).parent)
+ROOM = OWN

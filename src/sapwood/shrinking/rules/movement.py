@@ -63,6 +63,8 @@ def _equal_parts(ties: Ties, call: Call, ids: Tensor, dim: int) -> bool:
     if length == {whole}:
         return True
     size, step = max(length), call.given.get("step") or 1
+    if size == 0:  # of no unit
+        return True
     if 1 < step == whole // size and whole % step == 0 and (call.given.get("end") or whole) >= whole:
         ties.tie_over(in_parts(ids, dim, size), dim + 1)  # every second one, of pairs
         return True
