@@ -230,6 +230,30 @@ def test_dropout_and_norms_need_no_second_analysis():
     assert run is None
 
 
+OTHERS = [lambda h: h * h, lambda h: h.flip(0), lambda h: h + 1, lambda h: h[:, torch.arange(6)], lambda h: h[:, :6]]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_every_other_step_in_training_is_seen(other):
+    class Differs(Base):
+        def forward(self, x):
+            h = torch.relu(self.a(x))
+            return self.out(torch.relu(self.b(other(h) if self.training else h.sin())))
+
+    graph, run = with_training(settled(Differs()), flat(5))
+    assert graph.training is not None
+    assert run is not None
+
+
+def test_the_same_functions_on_other_tensors_are_other_steps():
+    class Crossed(Base):
+        def forward(self, x):
+            one, two = torch.relu(self.a(x)), torch.tanh(self.a(x))
+            return self.out(torch.relu(self.b(one if self.training else two)))
+
+    assert with_training(settled(Crossed()), flat(5))[0].training is not None
+
+
 def test_branches_left_out_by_chance_are_looked_at_and_change_nothing():
     (site,) = sites(settled(Paths()), flat(5))
     assert site.units == 6
