@@ -195,6 +195,7 @@ class Noisy(Base):
 
     def forward(self, x):
         h = F.dropout(torch.relu(self.norm(self.a(x))), 0.5, training=self.training)
+        h = h + F.scaled_dot_product_attention(h[:, None], h[:, None], h[:, None], dropout_p=0.1 * self.training)[:, 0]
         return self.out(F.dropout(torch.relu(self.b(h)), p=0.1 if self.training else 0.0, training=self.training))
 
 

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 from sapwood.shrinking.graph import named_tensors
 
 PASSED = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "clone", "detach")
+BY_MODE = ("p", "dropout_p", "dropout", "training")  # what the mode alone may change about a function
 WRITING = ("add_", "__iadd__", "copy_", "mul_", "lerp_")
 
 
@@ -29,7 +30,8 @@ class Steps(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The function as it is."""
         kwargs = kwargs or {}
-        name, given = getattr(func, "__name__", ""), pytree.tree_map(self._told, (args, kwargs))
+        counts = {key: value for key, value in kwargs.items() if key not in BY_MODE}
+        name, given = getattr(func, "__name__", ""), pytree.tree_map(self._told, (args, counts))
         out = func(*args, **kwargs)
         self._kept.append((args, kwargs, out))
         parts = [part for part in pytree.tree_leaves(out) if isinstance(part, Tensor)]
