@@ -164,7 +164,10 @@ def _made(ids: Sequence[str], folder: Path) -> list[tuple[str, int]]:
 
 def _in_words(life: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {life[name]}" for name in ("sapwood", "python", "torch", "numpy"))
-    return f"{versions}; commit {life['commit'] or 'unknown'}; {life['device']}, threads: {life['threads']}"
+    device = life["device"]
+    if device.startswith("cpu") and "," not in device:  # kept before they were written down
+        device += ", vector instructions not recorded"
+    return f"{versions}; commit {life['commit'] or 'unknown'}; {device}, threads: {life['threads']}"
 
 
 def _seconds(ids: Sequence[str], folder: Path) -> float:
