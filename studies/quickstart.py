@@ -102,7 +102,7 @@ def _collapsed(rows: Table) -> Iterator[str]:
         if value < CHANCE
     ]
     if said:
-        yield f"Collapsed, at less than half of the test images right: {', '.join(said)}. Which seeds do depends on rounding."
+        yield f"Collapsed, with less than half of the test images right: {', '.join(said)}; rounding decides which do."
 
 
 def _sort(gap: Summary) -> str:
