@@ -71,7 +71,7 @@ def test_other_numbers_say_otherwise():
     assert "not to be told from random" not in words
     assert "Collapsed" not in said(ROWS)
     low = said(ROWS | {"local random neurons": 0.11})
-    assert "Collapsed, with less than half of the test images right: local random neurons, seed 0 (0.1" in low
+    assert "Collapsed, with less than half of the test images right: local random neurons, seed 0 (0.098)" in low
     assert "Not comparable with the rest" in said(ROWS, sparsity=0.7)
     assert "over 1 seed:" in said(ROWS, seeds=1)
     assert said({"dense": 0.9}) == "Too few rows have finished to compare any."
