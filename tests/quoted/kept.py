@@ -52,8 +52,13 @@ def _row(trial: dict[str, str], line: dict[str, str]) -> dict[str, object]:
 @cache
 def part(study: str, module: str):
     """A file of a study that is a folder."""
-    find(str(ROOT / "studies" / STUDIES[study]))
+    _load(study)
     return sys.modules[f"sapwood_study_{study}" + (f".{module}" if module else "")]
+
+
+@cache
+def _load(study: str) -> None:
+    find(str(ROOT / "studies" / STUDIES[study]))
 
 
 def told(found: Summary | None, decimals: int) -> str:
