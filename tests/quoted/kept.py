@@ -28,6 +28,7 @@ COURSES = ("nuclear_", "effective_rank_", "stable_rank_")  # of rows V, at the e
 def kept(name: str) -> Table:
     """The rows of a study that README needs: those of the end, training accuracies, courses of singular values."""
     folder = KEPT / name
+    assert digests.there(folder), f"{folder} has no digests; write them with report --keep"
     digests.check(folder, ("trials.csv", "rows.csv"))
     with (folder / "trials.csv").open(newline="") as file:
         trials = {line["trial"]: line for line in csv.DictReader(file)}
