@@ -1,9 +1,10 @@
 """README's numbers: each is what the kept rows give, or stands in a list of what is not from rows, with its reason."""
 
+import html
 import re
 
 import pytest
-from quoted.kept import ROOT
+from quoted.kept import KEPT, ROOT, kept, part
 from quoted.page import ELSEWHERE, faults, flat, quotes
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -35,3 +36,16 @@ def test_a_number_that_is_changed_or_new_is_noticed(old, new):
     page = flat(README)
     assert old in page
     assert len(faults(page.replace(old, new, 1))) >= 1
+
+
+@pytest.mark.parametrize("study", ["activation_pruning", "lenet300"])
+def test_kept_reports_open_with_what_the_kept_rows_say(study):
+    """The page in git is that of today's code and rows, as far as the rows that are read here tell."""
+    page, rows = html.unescape((KEPT / study / "report.html").read_text("utf-8")), kept(study)
+    if study == "activation_pruning":
+        said = [part(study, "verdicts_of_text").in_short(rows), part(study, "verdicts").numbers(rows)]
+    else:
+        said = [part(study, "verdicts").dense(rows), part(study, "verdicts").headline(rows).answer]
+    for words in (*said, *part(study, "assumptions").assumptions(rows)):
+        assert words in page, f"make the page again: sapwood report {study} --from studies/results; it lacks {words!r}"
+    assert page.index(said[0]) < page.index("What these numbers assume") < page.index("Figures</h2>")
