@@ -62,6 +62,7 @@ def test_a_trial_leaves_its_files(whole):
         "threads",
         "started",
     }
+    assert about["provenance"][0]["device"].endswith(f", {torch.backends.cpu.get_cpu_capability()})")
     done = json.loads((folder / "done").read_text())
     assert done.pop("seconds") > 0
     assert done == {"steps": 2 * STEPS, "epochs": 2}
