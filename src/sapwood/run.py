@@ -22,6 +22,7 @@ from sapwood.errors import InputError
 from sapwood.gates import decided
 from sapwood.hold import Held, hold
 from sapwood.masks import Masks
+from sapwood.state import refuse_other_optimizer, refuse_other_words
 from sapwood.task import Loss, Task
 
 T = TypeVar("T")
@@ -154,7 +155,7 @@ class Run:
 
     def _load(self, saved: Mapping[str, Any]) -> None:
         _refuse_other_weights(self.model, saved["model"])
-        _refuse_other_optimizer(self.optimizer, saved["optimizer"])
+        refuse_other_optimizer(self.optimizer, saved["optimizer"])
         self.dense = saved["dense"]
         self._set_masks(saved["masks"])
         self.model.load_state_dict(saved["model"])  # after the masks, which would turn -0.0 into 0.0
@@ -195,6 +196,7 @@ def start(
     here = replace(task, data=task.data.to(where)) if task.data.train.inputs.device != where else task
     run = Run(here, seed, task.model().to(where), where)
     if state is not None:
+        refuse_other_words(state, str(saved) if isinstance(saved, (str, Path)) else "the checkpoint")
         _refuse_other_run(state, task, seed)
         run.phase, run._saved = state["phase"], state
         _refill(run.memory, _moved(state["memory"], where))
@@ -231,17 +233,6 @@ def _refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> No
                 f"the weights are of another network: {name!r} has shape {theirs.get(name)}, this network's has "
                 f"{mine.get(name)}; give the network they were saved from"
             )
-
-
-def _refuse_other_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Another kind has options that this one has not, and lacks some; another version of it does not do both."""
-    mine, theirs = optimizer.state_dict()["param_groups"], saved["param_groups"]
-    same = [len(group["params"]) for group in mine] == [len(group["params"]) for group in theirs]
-    if not same or any(set(a) - set(b) and set(b) - set(a) for a, b in zip(mine, theirs, strict=True)):
-        raise InputError(
-            f"the checkpoint is not of this optimiser, {type(optimizer).__name__} with {len(mine)} parameter groups; "
-            "give the task the optimiser it was saved with, or delete the checkpoint"
-        )
 
 
 def _refill(target: dict[str, Any], source: Mapping[str, Any]) -> None:
