@@ -69,7 +69,9 @@ def decode(content: bytes, origin: str = "the checkpoint") -> dict[str, Any]:
     try:
         return _tree(header["tree"], tensors)
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{origin} does not hold what its format says ({error}); delete it to start afresh") from error
+        raise InputError(
+            f"{origin} does not hold what its format says ({schema.brief(error)}); delete it to start afresh"
+        ) from error
 
 
 def opened(content: bytes) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ Check = Callable[[Any, str], None]
 
 DEPTH = 200  # lists in lists, and the like: what reads them calls itself
 MOST = 2**63 - 1
+LINE = 300  # characters of a file that an error shows, at most
 NOTHING: Mapping[str, Check] = {}
 
 
@@ -79,6 +80,12 @@ def _shown(value: Any) -> str:
     return reprlib.repr(value).encode("ascii", "backslashreplace").decode()
 
 
+def brief(error: object) -> str:
+    """What an error says, in one line that can be read: words from a file may be long, and hold whatever they like."""
+    said = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()
+    return said if len(said) <= LINE else f"{said[:LINE]}..."
+
+
 def text(value: Any, where: str) -> None:
     """A word."""
     demand(isinstance(value, str), where, value, "a word")
@@ -129,7 +136,7 @@ def plain(value: Any, where: str) -> None:
         number(value, where)
 
 
-def items(inner: Check, kind: type = list, least: int = 0) -> Check:
+def items(inner: Check, kind: type[list[Any]] | type[tuple[Any, ...]] = list, least: int = 0) -> Check:
     """A list, or a tuple, of what fits `inner`."""
 
     def check(value: Any, where: str) -> None:
@@ -175,8 +182,8 @@ def alike(before: Any, now: Any) -> bool:
         return True
     if isinstance(before, (list, tuple)):
         return type(before) is type(now)
-    return _kind(before) == _kind(now)
+    return _kind(before) is _kind(now)
 
 
-def _kind(value: Any) -> Any:
+def _kind(value: Any) -> type:
     return float if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value)

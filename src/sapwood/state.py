@@ -1,10 +1,11 @@
 """State: what a run's checkpoint must say, asked before any of it is loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import schema
@@ -67,6 +68,30 @@ def refuse_other_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> No
     wrong = [*_other_options(mine, theirs), *_other_shapes(optimizer, saved)]
     if wrong:
         raise InputError(f"the checkpoint's optimiser has {wrong[0]}; delete the checkpoint to start afresh")
+
+
+def refuse_useless_optimizer(
+    make: Callable[[Iterator[nn.Parameter]], Optimizer], parameters: Iterator[nn.Parameter], saved: Mapping[str, Any]
+) -> None:
+    """InputError if the optimiser could not make a step from there: it is tried with another, on copies.
+
+    What an optimiser keeps is its own business, so nothing else can tell. One that a method has made is not tried.
+    """
+    copies = [nn.Parameter(p.detach().clone(), p.requires_grad) for p in parameters]
+    try:
+        probe = make(iter(copies))
+        if [len(g["params"]) for g in probe.param_groups] != [len(g["params"]) for g in saved["param_groups"]]:
+            return
+        probe.load_state_dict(deepcopy(dict(saved)))
+        for copy in copies:
+            copy.grad = torch.zeros_like(copy) if copy.requires_grad else None
+        probe.step(lambda: 0.0)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
+        why = str(error).partition("\n")[0]
+        raise InputError(
+            f"the optimiser cannot go on from what the checkpoint has of it ({type(error).__name__}: {why}); "
+            "delete the checkpoint to start afresh"
+        ) from error
 
 
 def _other_options(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[str]:

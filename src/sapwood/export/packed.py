@@ -69,8 +69,7 @@ def unpack(content: bytes, origin: str) -> tuple[dict[str, Tensor], dict[str, An
 
 def not_as_said(origin: str, error: Exception) -> InputError:
     """The error for a file whose digest is right and whose words are not."""
-    why = str(error).partition("\n")[0]
-    return InputError(f"{origin} does not hold what its format says ({why}); save it again")
+    return InputError(f"{origin} does not hold what its format says ({schema.brief(error)}); save it again")
 
 
 def _sound(entry: str, flat: Mapping[str, Tensor], origin: str) -> str:

@@ -26,6 +26,7 @@ from sapwood.criteria import CRITERIA
 from sapwood.criterion import score
 from sapwood.errors import InputError, refuse_unless
 from sapwood.observe import Evidence
+from sapwood.schema import brief
 from sapwood.study.table import Table
 
 SIZES = tuple(round(10 ** (4 + i / 2)) for i in range(9))
@@ -221,7 +222,7 @@ def read(path: Path) -> list[Cost]:
         if not all(math.isfinite(cost.value) for cost in costs):
             raise ValueError("not all values are finite")
     except (ValueError, csv.Error) as error:
-        message = f"{path} has no costs that can be read ({error}); measure them again with prune_cost"
+        message = f"{path} has no costs that can be read ({brief(error)}); measure them again with prune_cost"
         raise InputError(message) from error
     return costs
 

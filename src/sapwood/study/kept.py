@@ -25,7 +25,8 @@ from sapwood.study.rows import Row, in_lines
 from sapwood.study.run import Busy, alone, make_folder, over, read_trial, sums
 from sapwood.study.trial import Trial
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 Line = Mapping[str, str]
 
 LIFE = ("sapwood", "commit", "python", "torch", "numpy", "device", "threads", "started")  # of several lives: a | b
@@ -236,7 +237,7 @@ def _checked(path: Path, number: int, parse: Callable[[S], T], line: S) -> T:
 
 
 def _damaged(path: Path, number: int, why: str) -> InputError:
-    return InputError(f"line {number} of {path} cannot be used ({why}); take the file from git again")
+    return InputError(f"line {number} of {path} cannot be used ({schema.brief(why)}); take the file from git again")
 
 
 def _trial(line: Line) -> Kept:

@@ -101,7 +101,7 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     given = {name: _left(trial, other, folder.parent / other.id, device) for name, other in trial.uses}
     task = _task(trial, given)
     run = start(task, trial.seed, device=device, saved=state)
-    run.given = given
+    run.given, run.origin = given, str(state_file)
     if "start" in given:
         run.rewind(given["start"].weights)
     forget(folder / name for name in OVER)  # what was said of an earlier result whose weights are not there
