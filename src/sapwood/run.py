@@ -160,7 +160,7 @@ class Run:
     def _load(self, saved: Mapping[str, Any]) -> None:
         _refuse_other_weights(self.model, saved["model"])
         refuse_other_optimizer(self.optimizer, saved["optimizer"])
-        refuse_useless_optimizer(self.task.optimizer, self.model.parameters(), saved["optimizer"])
+        refuse_useless_optimizer(self.optimizer, self.task.optimizer, self.model, saved["optimizer"])
         self.dense = saved["dense"]
         self._set_masks(saved["masks"])
         self.model.load_state_dict(saved["model"])  # after the masks, which would turn -0.0 into 0.0

@@ -11,6 +11,8 @@ from torch.optim import Optimizer
 from sapwood import schema
 from sapwood.errors import InputError
 
+Make = Callable[[Iterator[nn.Parameter]], Optimizer]
+
 
 def _tensor(value: Any, where: str) -> None:
     schema.demand(isinstance(value, Tensor), where, value, "a tensor")
@@ -70,22 +72,22 @@ def refuse_other_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> No
         raise InputError(f"the checkpoint's optimiser has {wrong[0]}; delete the checkpoint to start afresh")
 
 
-def refuse_useless_optimizer(
-    make: Callable[[Iterator[nn.Parameter]], Optimizer], parameters: Iterator[nn.Parameter], saved: Mapping[str, Any]
-) -> None:
-    """InputError if the optimiser could not make a step from there: it is tried with another, on copies.
+def refuse_useless_optimizer(optimizer: Optimizer, probe: Make, model: nn.Module, saved: Mapping[str, Any]) -> None:
+    """InputError if the optimiser could not make a step from there: it is tried with one made by `probe`, on copies.
 
-    What an optimiser keeps is its own business, so nothing else can tell. One that a method has made is not tried.
+    What an optimiser keeps is its own business, so nothing else can tell. One of another kind, which a method has made,
+    is not tried.
     """
-    copies = [nn.Parameter(p.detach().clone(), p.requires_grad) for p in parameters]
+    copies = [nn.Parameter(p.detach().clone(), p.requires_grad) for p in model.parameters()]
+    other = probe(iter(copies))
+    sizes = ([len(group["params"]) for group in each["param_groups"]] for each in (other.state_dict(), saved))
+    if type(other) is not type(optimizer) or len(set(map(tuple, sizes))) > 1:
+        return
     try:
-        probe = make(iter(copies))
-        if [len(g["params"]) for g in probe.param_groups] != [len(g["params"]) for g in saved["param_groups"]]:
-            return
-        probe.load_state_dict(deepcopy(dict(saved)))
+        other.load_state_dict(deepcopy(dict(saved)))
         for copy in copies:
             copy.grad = torch.zeros_like(copy) if copy.requires_grad else None
-        probe.step(lambda: 0.0)
+        other.step(lambda: 0.0)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
         why = str(error).partition("\n")[0]
         raise InputError(
