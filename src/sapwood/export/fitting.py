@@ -62,5 +62,6 @@ def _heads_fit(module: nn.MultiheadAttention) -> bool:
     weight = module.in_proj_weight
     rows = weight.shape[0] // 3 if weight is not None else module.q_proj_weight.shape[0]
     fits = module.num_heads > 0 and module.num_heads * module.head_dim == rows == module.out_proj.weight.shape[1]
-    narrow = rows != module.embed_dim
-    return fits and (not narrow or isinstance(module, NarrowAttention))
+    if weight is None:
+        return fits
+    return fits and (rows != module.embed_dim) is isinstance(module, NarrowAttention)
