@@ -5,6 +5,7 @@ import json
 import pytest
 from toy import small
 
+from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.study.folder import read_trial, rows_of, sums, weights_of
 from sapwood.study.kept import _found
@@ -147,8 +148,6 @@ def test_an_end_that_says_what_none_would_is_refused(folder, spoil, says):
 
 @pytest.mark.parametrize("tree", [{}, {"model": {}}, {"model": {"w": 3}, "masks": {}}, {"model": [], "masks": {}}])
 def test_weights_that_are_none_are_refused(folder, tree):
-    from sapwood import checkpoint
-
     checkpoint.write(folder / "weights.safetensors", tree)
     with pytest.raises(InputError, match=r"weights\.safetensors holds no finished network .*; delete"):
         weights_of(folder)
