@@ -4,12 +4,24 @@ import sys
 from textwrap import shorten
 
 import torch
-from planted import choosing, coding, gating, holding, planning, seeing, shrinking, studying, telling, training
+from planted import (
+    choosing,
+    coding,
+    gating,
+    holding,
+    planning,
+    reading,
+    seeing,
+    shrinking,
+    studying,
+    telling,
+    training,
+)
 from planted.mutant import Mutant, caught
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     mutant
-    for family in (choosing, seeing, planning, holding, training, gating, shrinking, coding, studying, telling)
+    for family in (choosing, seeing, planning, holding, training, gating, shrinking, coding, reading, studying, telling)
     for mutant in family.MUTANTS
 )
 

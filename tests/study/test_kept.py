@@ -10,6 +10,7 @@ from toy import Interrupted, dying_after, small
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
 from sapwood.study import digests
+from sapwood.study.folder import sealed
 from sapwood.study.kept import keep, read_kept, restore
 from sapwood.study.rows import Row, RowFile, read_rows
 from sapwood.study.run import alone, finished, over, read_trial, run_into, run_trial, sums
@@ -52,7 +53,10 @@ def test_restored_trials_have_the_same_rows_and_say_the_same(results, target, tm
         assert {each.name for each in new.iterdir()} == {"trial.json", "rows.jsonl", "kept"}
         assert over(new)
         assert not finished(new)
-        assert sums(new) == json.loads((old / "done").read_text())
+        assert (
+            sums(new) == sums(old) == {k: v for k, v in json.loads((old / "done").read_text()).items() if k != "rows"}
+        )
+        assert sealed(new)
         assert read_trial(new) == read_trial(old)
         was = read_rows(old / "rows.jsonl")
         if trial.seed:
@@ -212,13 +216,13 @@ def test_a_kept_trial_is_run_from_scratch_when_its_weights_are_wanted(results, t
     ("file", "old", "new", "says"),
     [
         ("trials.csv", "trial,row", "id,row", "the columns should be trial,row,"),
-        ("trials.csv", '""seed"":1', '""seed"":2', "is not the id of its identity"),
-        ("trials.csv", "mlp_digits,1,", "mlp_digits,2,", "the identity says"),
+        ("trials.csv", '""seed"":1', '""seed"":2', ", the digest of its identity"),
+        ("trials.csv", "mlp_digits,1,", "mlp_digits,2,", "seed is 2, not 1 as in its identity"),
         ("trials.csv", "before,", "", "it has 19 cells, not 20"),
-        ("rows.csv", ",0,", ",x,", "invalid literal"),
+        ("rows.csv", ",0,", ",x,", "'x' is no whole number"),
         ("rows.csv", BEFORE.id, "0123456789ab", "trial '0123456789ab' is not in trials.csv"),
-        ("rows.csv", "valid,accuracy,0.", "valid,accuracy,O.", "could not convert string to float: 'O."),
-        ("rows.csv", "valid,accuracy,0.", "valid,accuracy,1e999", "value is inf"),
+        ("rows.csv", "valid,accuracy,0.", "valid,accuracy,O.", "is no finite number"),
+        ("rows.csv", "valid,accuracy,0.", "valid,accuracy,1e999", "'1e999' is no finite number"),
         ("rows.csv", "valid,accuracy", 'valid,"acc"uracy', "expected after"),
         ("rows.csv", "valid,accuracy", "valid,\udcffaccuracy", "it is not UTF-8"),
     ],

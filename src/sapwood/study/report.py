@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import jinja2
 import matplotlib
 
-from sapwood import checkpoint
+from sapwood import checkpoint, disk
 from sapwood.errors import InputError
 from sapwood.study.claim import verdict
+from sapwood.study.folder import last_words
 from sapwood.study.grid import MINUS, Grid, number, overview, ranks, sizes
 from sapwood.study.plots import STYLE
 from sapwood.study.run import over, read_trial, sums
@@ -153,8 +154,8 @@ def svg(figure: Any, prefix: str, title: str) -> str:
 
 def _failed(trials: Sequence[Trial], folder: Path) -> list[tuple[str, int, str]]:
     """Which trials failed, and the last line of each traceback."""
-    found = [(trial, folder / trial.id / "failed") for trial in trials]
-    return [(t.row, t.seed, f.read_text(encoding="utf-8").strip().splitlines()[-1]) for t, f in found if f.exists()]
+    found = [(trial, last_words(folder / trial.id)) for trial in trials]
+    return [(trial.row, trial.seed, said) for trial, said in found if said]
 
 
 def _unfinished(trials: Sequence[Trial], folder: Path) -> int:
@@ -169,7 +170,7 @@ def _made(ids: Sequence[str], folder: Path) -> list[tuple[str, int]]:
     """With what the trials were made, and how many with each; a resumed trial counts once per life that differs."""
     lives: Counter[str] = Counter()
     for trial in ids:
-        if (folder / trial / "trial.json").exists():
+        if disk.there(folder / trial / "trial.json"):
             lives.update({_in_words(life) for life in read_trial(folder / trial)["provenance"]})
     return lives.most_common()
 

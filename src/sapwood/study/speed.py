@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from sapwood import checkpoint
+from sapwood import checkpoint, disk
 from sapwood.errors import InputError
 from sapwood.measure import latency, verdict
+from sapwood.study.folder import weights_of
 from sapwood.study.table import Table, final
 from sapwood.tasks import TASKS
 
@@ -46,10 +47,12 @@ def _once_timed(row: Mapping[str, Any], folder: Path, samples: int) -> str | Non
 
 
 def _timed(task_name: str, trial: Path, samples: int) -> str | None:
+    if task_name not in TASKS or not disk.there(trial / "weights.safetensors"):
+        return None
+    saved = weights_of(trial)["model"]
     try:
         task = TASKS[task_name]()
-        saved = checkpoint.read(trial / "weights.safetensors")["model"]
-    except InputError:  # the data or the weights are not on this machine
+    except InputError:  # the data are not on this machine
         return None
     dense, pruned = task.model(), task.model()
     if not _load(pruned, saved):
@@ -58,9 +61,9 @@ def _timed(task_name: str, trial: Path, samples: int) -> str | None:
     return verdict(times["pruned"], times["dense"])
 
 
-def _load(network: nn.Module, saved: dict[str, object]) -> bool:
+def _load(network: nn.Module, saved: Mapping[str, Tensor]) -> bool:
     """Whether the weights fit the task's own network: a method may have made another one."""
-    shapes = {name: getattr(value, "shape", None) for name, value in saved.items()}
+    shapes = {name: value.shape for name, value in saved.items()}
     if shapes != {name: value.shape for name, value in network.state_dict().items()}:
         return False
     network.load_state_dict(saved)
