@@ -101,7 +101,9 @@ def spectral(model: nn.Module) -> Iterator[Spectral]:
         start = f"{inside}." if inside else ""
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, SpectralNorm):
-                yield Spectral(module, hook.name, *(f"{start}{hook.name}_{end}" for end in ("orig", "u", "v")), hook.dim)
+                yield Spectral(
+                    module, hook.name, *(f"{start}{hook.name}_{end}" for end in ("orig", "u", "v")), hook.dim
+                )
         for name, steps in getattr(module, "parametrizations", {}).items():
             if isinstance(steps[0], _SpectralNorm) and hasattr(steps[0], "_u"):
                 at = f"{start}parametrizations.{name}"

@@ -196,7 +196,9 @@ def _columns(ties: Ties, call: Call, x: Tensor, w: Factor, summed: Sequence[str]
             ties.unsure = True
             return nobody((0,))
         x = ties.grid(x) if len(varied(x)) > 1 else x
-        which = next((n for n, at in enumerate(placed) if varied(at) and varied(at)[-1] + 1 in varied(x)), len(placed) - 1)
+        which = next(
+            (n for n, at in enumerate(placed) if varied(at) and varied(at)[-1] + 1 in varied(x)), len(placed) - 1
+        )
         for layer in (layer for n, layer in enumerate(layers) if n != which):
             ties.pin(layer, call.because("reads units by their other dimension"))
         layers, placed = [layers[which]], [placed[which]]
@@ -237,7 +239,11 @@ def _of_weights(ties: Ties, call: Call, a: Factor, b: Factor, later: set[str]) -
     assert isinstance(b.value, Weight)
     sizes = a.sizes() | b.sizes()
     both = [name for name in a.axes if name in b.axes]
-    answer = (*(n for n in both if n in later), *(n for n in a.axes if n not in both), *(n for n in b.axes if n not in both))
+    answer = (
+        *(n for n in both if n in later),
+        *(n for n in a.axes if n not in both),
+        *(n for n in b.axes if n not in both),
+    )
     shape = [sizes[name] for name in answer]
     summed = [name for name in both if name not in later]
     first, second = _within(ties, call, a, summed), _within(ties, call, b, summed)

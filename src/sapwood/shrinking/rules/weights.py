@@ -53,7 +53,11 @@ def combined(ties: Ties, call: Call, parts: Sequence[Value], kind: Kind) -> Weig
         missing = [_met(ties, call, new, dims, of_part, kind, n) for n, of_part in enumerate(spread)]
         for part in (part for part, gone in zip(parts, missing, strict=True) if gone):
             _beside(ties, call, new, dims, part)
-        if kind == "other" or kind == "sum" and any(missing) or kind == "quotient" and (missing[0] or not all(missing[1:])):
+        if (
+            kind == "other"
+            or (kind == "sum" and any(missing))
+            or (kind == "quotient" and (missing[0] or not all(missing[1:])))
+        ):
             ties.unreadable(thin(new), call.because("makes of a 0 in a weight something else"))
         layers.append(new)
     return Weight("", (*layers, nobody(shape, CONSTANT)))
@@ -201,7 +205,9 @@ def viewed(ties: Ties, call: Call) -> Any:
     for layer in (layer for layer in value.layers if varied(layer)):
         ties.ask(layer, call.name)
     grow = call.op == "expand_as"
-    return Weight(value.name, tuple(steady(x.expand(call.shape) if grow else x.reshape(call.shape)) for x in value.layers))
+    return Weight(
+        value.name, tuple(steady(x.expand(call.shape) if grow else x.reshape(call.shape)) for x in value.layers)
+    )
 
 
 def like(ties: Ties, call: Call) -> Any:
@@ -242,4 +248,4 @@ def of_weights(call: Call) -> Any:
 
 def _still(part: Value) -> bool:
     """Whether this is a weight or was written in the code."""
-    return isinstance(part, Weight) or part.numel() > 0 and not varied(part) and int(part.flatten()[0]) == CONSTANT
+    return isinstance(part, Weight) or (part.numel() > 0 and not varied(part) and int(part.flatten()[0]) == CONSTANT)
