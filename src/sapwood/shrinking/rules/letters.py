@@ -98,7 +98,7 @@ def linear(call: Call) -> Product:
 
 def grouped(call: Call) -> Product:
     """Rows of an activation times the matrix of the expert they were sent to."""
-    left, right = call["self"], call["mat2"]
+    left, right = (call.given[name] for name in operands(call))
     if len(left.shape) == 2 and len(right.shape) == 3:
         return [Factor(left, ("m", "k")), Factor(right, ("e", "k", "n"))], ["m", "n"]
     return matmul(call)
@@ -124,5 +124,6 @@ LETTERS: dict[str, Callable[[Call], Any]] = (
     dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv", "linalg_matmul"), matmul)
     | dict.fromkeys(("outer", "ger", "addr"), outer)
     | dict.fromkeys(("chain_matmul", "linalg_multi_dot"), chain)
-    | {"einsum": einsum, "inner": inner, "tensordot": tensordot, "linear": linear, "_grouped_mm": grouped}
+    | {"einsum": einsum, "inner": inner, "tensordot": tensordot, "linear": linear}
+    | dict.fromkeys(("_grouped_mm", "grouped_mm_fallback"), grouped)  # torch's own, and that of transformers
 )
