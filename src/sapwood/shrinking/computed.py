@@ -6,7 +6,6 @@ w / uᵀ w v, the spectral norm: u takes up the difference, until training works
 
 import re
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,8 @@ from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
+
+from sapwood.shrinking.duplicate import duplicate
 
 PARAMETRIZED = re.compile(r"(^|\.)parametrizations\.\w+\.(original\d*|\d+\..+)$")
 Norms = Mapping["Normed | Spectral", Tensor]
@@ -78,7 +79,7 @@ def computed(model: nn.Module) -> dict[int, Any]:
 
 def copied(model: nn.Module) -> nn.Module:
     """A copy; of a model that has just been trained too."""
-    return deepcopy(model, computed(model))
+    return duplicate(model, computed(model))
 
 
 def normed(model: nn.Module) -> Iterator[Normed]:

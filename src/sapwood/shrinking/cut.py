@@ -12,7 +12,7 @@ from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import computed, norms_of, rescale_
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.resize import resize_
-from sapwood.shrinking.site import Site, Slot
+from sapwood.shrinking.site import Site, Slot, Use
 
 Keep = Mapping[str, Tensor]  # {site name: bool [units]}
 Positions = dict[str, dict[int, Tensor]]  # {tensor name: {dimension: bool [size], True stays}}
@@ -30,8 +30,8 @@ def positions(sites: Iterable[Site], keep: Keep) -> Positions:
     return found
 
 
-def leaving(slot: Slot, keep_U: Tensor) -> Tensor:
-    """The positions of a slot whose units go."""
+def leaving(slot: Slot | Use, keep_U: Tensor) -> Tensor:
+    """The positions of a slot, or of a view's dimension, whose units go."""
     return (slot.unit_of >= 0) & ~keep_U[slot.unit_of.clamp(min=0)]
 
 

@@ -5,16 +5,19 @@ normalisation. It may go where all its readers can take the constant exactly.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from sapwood.measure.untouched import untouched
+from sapwood.shrinking.computed import copied, owner
 from sapwood.shrinking.cut import Keep, leaving
-from sapwood.shrinking.graph import Graph, exported, line, named, named_tensors, op_of
+from sapwood.shrinking.equal import inputs
+from sapwood.shrinking.graph import Example, Graph, exported, line, named, named_tensors, op_of
 from sapwood.shrinking.site import Site, Slot
+from sapwood.shrinking.wide import Wide, running_in, widened_
 
 LAST = "one unit of a site must stay"
 
@@ -47,15 +50,23 @@ class _Reader:
 def silent(model: nn.Module, site: Site) -> Tensor:
     """Which units have no incoming weights other than 0, and so send a constant, [units]."""
     tensors, makers = dict(named_tensors(model)), list(site.at("makes"))
-    if site.weightless:  # who reads it has no bias to take a constant, and needs none where it is 0
+    if site.summed:  # who reads it has no bias to take a constant, and needs none where it is 0
         makers += site.at("holds")
     return site.steady & _all_zero(site, tensors, makers)
 
 
 def unread(model: nn.Module, site: Site) -> Tensor:
-    """Which units are multiplied by 0 wherever they are read, [units]."""
-    found = _all_zero(site, dict(named_tensors(model)), list(site.at("reads")))
-    return found & (not site.weightless)
+    """Which units are multiplied by 0 wherever they are read, [units]; under a sum, those that are 0 themselves."""
+    tensors = dict(named_tensors(model))
+    nobody_reads = _all_zero(site, tensors, list(site.at("reads")))
+    return nobody_reads & _all_zero(site, tensors, _sources(site)) if site.summed else nobody_reads
+
+
+def _sources(site: Site) -> list[Slot]:
+    """Where all must be 0 for a unit to be 0: not the statistics that a norm's scale of 0 makes irrelevant."""
+    scaled = {owner(slot.tensor) for slot in site.slots if slot.tensor.endswith("weight") and slot.role == "holds"}
+    statistics = [slot for slot in site.slots if "running_" in slot.tensor and owner(slot.tensor) in scaled]
+    return [slot for slot in site.slots if slot.role != "reads" and slot not in statistics]
 
 
 def _all_zero(site: Site, tensors: Mapping[str, Tensor], slots: Sequence[Slot]) -> Tensor:
@@ -72,13 +83,16 @@ def _used(weight: Tensor, dim: int) -> Tensor:
 
 
 def folding(
-    model: nn.Module, sites: Sequence[Site], keep: Keep, examples: Sequence[tuple[Any, ...]]
+    given: nn.Module, sites: Sequence[Site], keep: Keep, example: Example
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[Staying, ...]]:
     """What can be kept out exactly: the units kept, {bias: what is added to it}, and who stays though unwanted.
 
-    `model` is in float64 and is not changed.
+    Constants are measured in float64. The model is not changed.
     """
-    readers, tensors = _readers(model, examples), dict(named_tensors(model))
+    model, graph = widened_(copied(given), torch.float64), exported(given, example)
+    tensors = dict(named_tensors(model))
+    held = {at: tensors[graph.tensors[at]] if at in graph.tensors else tensor for at, tensor in graph.held.items()}
+    readers = _readers(model, replace(graph, held=held), inputs(example))
     kept, staying = {}, []
     for site in (site for site in sites if site.name in keep):
         reasons = _reasons(model, site, tensors, readers)
@@ -97,6 +111,8 @@ def _reasons(
 ) -> dict[int, str]:
     """{unit: why it cannot be folded}."""
     free, quiet = unread(model, site), silent(model, site)
+    if site.summed:
+        return {u: f"{site.summed[0]} adds it to others" for u in (~free).nonzero().flatten().tolist()}
     reasons = {u: "it has incoming weights and is read" for u in (~quiet & ~free).nonzero().flatten().tolist()}
     for slot in site.at("reads"):
         for mask, because in _obstacles(slot, tensors[slot.tensor], readers.get(slot.tensor, [])):
@@ -170,13 +186,12 @@ def _blocked(op: str, arguments: Mapping[str, Any]) -> str:
     return "meets zero padding" if any(side not in (0, "valid") for side in sides) else ""
 
 
-def _readers(model: nn.Module, examples: Sequence[tuple[Any, ...]]) -> dict[str, list[_Reader]]:
+def _readers(model: nn.Module, graph: Graph, examples: Sequence[tuple[Any, ...]]) -> dict[str, list[_Reader]]:
     """{weight: the operators that multiply with it}; constant is what was the same in all examples."""
-    graph = exported(model, examples[0])
     seen: dict[fx.Node, tuple[str, _Reader]] = {}
     for example in examples:
         watching = _Watching(graph)
-        with untouched(model):
+        with untouched(model), running_in(Wide(torch.float64)):
             watching.run(*graph.placeholders(example))
         for node, (weight, reader) in watching.found.items():
             seen[node] = weight, seen[node][1].agreeing(reader) if node in seen else reader

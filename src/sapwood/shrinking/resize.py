@@ -85,7 +85,7 @@ RESIZE: dict[type | tuple[type, ...], Callable[[Any], None]] = {
     (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d): _norm,
     nn.GroupNorm: _group_norm,
     (nn.LayerNorm, nn.RMSNorm): _over_last,
-    nn.Embedding: _embedding,
+    (nn.Embedding, nn.EmbeddingBag): _embedding,
     nn.PReLU: _prelu,
     nn.MultiheadAttention: narrowed_,
     (nn.ParameterList, nn.ParameterDict): lambda module: None,

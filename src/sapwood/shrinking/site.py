@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sapwood.shrinking.computed import owner
 from sapwood.shrinking.graph import Traced
-from sapwood.shrinking.rules.ids import Ties, thin
+from sapwood.shrinking.rules.ids import Ties, thin, varied
 
 Role = Literal["makes", "reads", "holds", "both"]
 
@@ -32,6 +32,21 @@ class Slot:
 
 
 @dataclass(frozen=True, eq=False)
+class Use:
+    """One dimension of what a view gives, with units on it: their number must be right there in a smaller network too.
+
+    A wrong one, as of heads, may run as well, and nothing behind it may show it.
+    """
+
+    operator: str  # "aten.view (net.py:12)"
+    call: int  # which of its calls, of `calls`
+    calls: int
+    shape: torch.Size
+    dim: int
+    unit_of: Tensor  # int64 [size of dim], as for `Slot`
+
+
+@dataclass(frozen=True, eq=False)
 class Site:
     """Units that can be removed one by one, and every place that must then change.
 
@@ -44,8 +59,9 @@ class Site:
     steady: Tensor  # bool [units]: nothing but the unit's own incoming weights feeds it; without them it is constant
     asked: tuple[str, ...] = ()  # operators by whose sizes they pass: written into the code, or following the tensors?
     lossy: bool = False  # a norm goes over its units: those that stay compute something else without the others
-    weightless: bool = False  # an operator reads them without a weight, so they are gated where they are made
+    summed: tuple[str, ...] = ()  # operators that add them up, so that they count there without a weight
     guessed: bool = False  # one of them works out a size by itself, so that a wrong one would run as well
+    uses: tuple[Use, ...] = ()  # where views give their number
 
     def at(self, role: Role) -> Iterator[Slot]:
         """The slots of one role; what makes and reads has both."""
@@ -103,7 +119,8 @@ def grouped(found: Traced) -> Couplings:
             classes.setdefault(tuple(sorted(at[root])), []).append(root)
     several = {places: roots for places, roots in classes.items() if len(roots) > 1}
     mixed, lost = ties.mixed(), ties.lost()
-    sites = [_site(ties, mixed, lost, [blocks[n] for n in places], roots) for places, roots in several.items()]
+    seen = _Seen(ties)
+    sites = [_site(seen, mixed, lost, [blocks[n] for n in places], roots) for places, roots in several.items()]
     alone = {root for roots in classes.values() if len(roots) == 1 for root in roots}
     return Couplings(tuple(sites), tuple(_pinned(found, makers, alone)))
 
@@ -112,6 +129,7 @@ def _blocks(found: Traced) -> list[_Block]:
     return [
         _Block(name, dim, ids, found.ties.made(ids), found.ties.read(ids))
         for name, weight in found.weights.items()
+        if weight.shape.numel() > 0
         for dim, layer in enumerate(weight.layers)
         for ids in [layer[tuple(slice(None) if d == dim else 0 for d in range(layer.dim()))]]
     ]
@@ -121,16 +139,37 @@ def _in_order(ids: Iterator[Tensor]) -> list[int]:
     return list(dict.fromkeys(root for block in ids for root in block.tolist()))
 
 
-def _site(ties: Ties, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots: list[int]) -> Site:
+class _Seen:
+    """Units in what views give."""
+
+    def __init__(self, ties: Ties) -> None:
+        self.ties, self.places = ties, list[tuple[str, int, torch.Size, int, Tensor]]()
+        self.at: dict[int, set[int]] = {}  # root -> numbers of places
+        for operator, call, ids in ties.views:
+            for dim in varied(ids):
+                roots = ties.root(ids[tuple(slice(None) if d == dim else 0 for d in range(ids.dim()))])
+                for root in set(roots.tolist()):
+                    self.at.setdefault(root, set()).add(len(self.places))
+                self.places.append((operator, call, ids.shape, dim, roots))
+
+    def uses(self, unit: Tensor, roots: list[int]) -> Iterator[Use]:
+        """Of one site, whose `unit` each root is."""
+        for number in sorted(set[int]().union(*(self.at.get(root, ()) for root in roots))):
+            operator, call, shape, dim, at = self.places[number]
+            yield Use(operator, call, self.ties.calls[operator], shape, dim, _unit_of(unit, at))
+
+
+def _unit_of(unit: Tensor, roots: Tensor) -> Tensor:
+    return torch.where(roots < len(unit), unit[roots.clamp(max=len(unit) - 1)], -1)
+
+
+def _site(seen: _Seen, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots: list[int]) -> Site:
+    ties = seen.ties
     unit = torch.full((int(max(roots)) + 1,), -1)
     unit[roots] = torch.arange(len(roots))
     slots = []
     for block in blocks:
-        root = ties.root(block.ids)
-        known = root < len(unit)
-        slots.append(
-            Slot(block.tensor, block.dim, torch.where(known, unit[root.clamp(max=len(unit) - 1)], -1), block.role)
-        )
+        slots.append(Slot(block.tensor, block.dim, _unit_of(unit, ties.root(block.ids)), block.role))
     first = min((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
     which = torch.tensor(roots)
     return Site(
@@ -139,9 +178,10 @@ def _site(ties: Ties, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots: 
         tuple(slots),
         ~mixed[which],
         asked=ties.asked(which),
+        summed=ties.by(ties.quiet.sums, which),
         lossy=bool(lost[which].any()),
-        weightless=ties.gated_where_made(which),
         guessed=ties.guessed(which),
+        uses=tuple(seen.uses(unit, roots)),
     )
 
 
@@ -178,14 +218,16 @@ def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pi
 
 
 def _never_reached(found: Traced, why: Tensor) -> Iterator[Pinned]:
-    """Weights that no rule knows as such, and those that nothing reads, as heads for training only."""
+    """Weights that no rule knows as such, those that nothing reads, and those of one unit."""
     made = {block.tensor for block in _blocks(found) if block.made}
-    together = torch.bincount(found.ties.known())  # depthwise filters and norms' scales make nothing, but are tied
     for name, weight in found.weights.items():
-        if name not in made and len(weight.shape) > 1:
+        if name not in made and len(weight.shape) > 1 and weight.shape.numel() > 0:
             ids = thin(weight.layers[0]).flatten()
             numbers = why[ids]
             if bool(numbers.all()):
                 yield Pinned(module_of(name), len(numbers), found.ties.reasons[int(numbers[0])])
-            elif all(bool((together[found.ties.root(thin(ids))] == 1).all()) for ids in weight.layers):
-                yield Pinned(module_of(name), len(numbers), "nothing uses it for this example in evaluation mode")
+            elif name not in found.used:
+                when = "in training or evaluation" if found.ties.training else "in evaluation mode"
+                yield Pinned(module_of(name), len(ids), f"nothing uses it for this example {when}")
+            elif weight.shape[0] == 1 and module_of(name) != name:
+                yield Pinned(module_of(name), 1, "it makes one unit, and one unit must stay")

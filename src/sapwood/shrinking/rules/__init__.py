@@ -15,12 +15,15 @@ from sapwood.shrinking.rules import (
     convolution,
     einsum,
     elementwise,
+    indexing,
     movement,
     normalisation,
     pooling,
     recurrent,
+    reduction,
     weight_norm,
     weights,
+    zero,
 )
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.ids import Ties
@@ -29,6 +32,8 @@ Rule = Callable[[Ties, Call], Any]
 RULES: dict[str, Rule] = {
     **elementwise.RULES,
     **movement.RULES,
+    **indexing.RULES,
+    **reduction.RULES,
     **contraction.RULES,
     **einsum.RULES,
     **attention.RULES,
@@ -41,7 +46,13 @@ RULES: dict[str, Rule] = {
 
 
 def rule_for(call: Call) -> Rule:
-    """The operator's rule: by name, by torch's own word that it works number by number, or none: pinned."""
+    """The operator's rule, with a note of what stays 0 behind it."""
+    rule = _rule(call)
+    return lambda ties, call: zero.noted(ties, call, rule(ties, call))
+
+
+def _rule(call: Call) -> Rule:
+    """By name, by torch's own word that it works number by number, or none: pinned."""
     rule = RULES.get(call.op)
     if rule is not elementwise.passed and (computed := weights.of_weights(call)) is not None:
         return computed  # type: ignore[no-any-return]
@@ -53,4 +64,6 @@ def rule_for(call: Call) -> Rule:
 
 
 def _unknown(ties: Ties, call: Call) -> Any:
+    if call.run is None:
+        return pinned(ties, call, "runs code of its own, once, several times or not at all")
     return pinned(ties, call, "has no rule; one goes into src/sapwood/shrinking/rules/")

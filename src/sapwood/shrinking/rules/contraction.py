@@ -60,8 +60,8 @@ def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor) -> Tensor:
     """
     places = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])  # type: ignore[no-untyped-call]
     new = ties.placed(left, right, torch.Size((*places, left.shape[-2], right.shape[-1])))
-    if not ties.looking and (left.dim() - 1 in varied(left) or right.dim() - 2 in varied(right)):
-        for ids in (left, right):
+    for ids, along_K in ((left, left.dim() - 1), (right, right.dim() - 2)):
+        if not ties.looking and along_K in varied(ids):  # units of the other along its own dimension may go
             ties.pin(ids, call.because("multiplies units with each other"))
     ties.mix(left)
     ties.mix(right)

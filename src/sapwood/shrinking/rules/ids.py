@@ -4,13 +4,21 @@ Each position of each parameter dimension has an id of its own; ties say which i
 is kept thin: a dimension along which nothing changes has stride 0, so an activation costs as much as its channels.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-CONSTANT, DATA = 0, 1  # ids of numbers that belong to no unit: written in the code, or made from the network's inputs
+from sapwood.shrinking.rules.quiet import Quiet
+from sapwood.shrinking.rules.strides import steady as steady
+from sapwood.shrinking.rules.strides import thin as thin
+from sapwood.shrinking.rules.strides import together as together
+from sapwood.shrinking.rules.strides import varied as varied
+
+# ids of numbers that belong to no unit: the same everywhere, written in the code, or made from the network's inputs
+BLANK, CONSTANT, DATA = 0, 1, 2
 
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
 
@@ -34,6 +42,10 @@ class Weight:
 Value = Tensor | Weight
 
 
+class Anew(Exception):
+    """A rule has failed in the middle of a run. The next run pins its operator from the start, so that ids agree."""
+
+
 class Ties:
     """Which ids live and die together, which of them cannot be removed and why, and what they are for.
 
@@ -49,23 +61,30 @@ class Ties:
         self._makers = [""]  # the operator of every number in `_made`
         self.operator = ""
         self._operators: list[str] = [""] if after is None else after._operators
-        self._tied = torch.zeros(2, dtype=torch.int64)  # number of the last operator that tied it to another; 0: none
-        self._root = torch.arange(2)
+        self._tied = torch.zeros(
+            DATA + 1, dtype=torch.int64
+        )  # number of the last operator that tied it to another; 0: none
+        self._root = torch.arange(DATA + 1)
         self._asks: list[tuple[Tensor, str]] = []
+        self.quiet = Quiet()
         self._guesses: list[Tensor] = []
+        self.calls = Counter[str]()  # views seen so far, by operator and line
+        self.views: list[tuple[str, int, Tensor]] = []  # operator, which of its calls, ids of what it gave
         self._flows: list[tuple[Tensor, Tensor, bool]] = []
-        self._weightless: list[tuple[Tensor, str]] = []
         self._unreadable = dict[int, str]()  # ids that must not be read as 0, and why
-        self._reason = torch.zeros(2, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
-        self._made = torch.zeros(2, dtype=torch.int64)  # 0: not made by a contraction; else how early
-        self._read = torch.zeros(2, dtype=torch.bool)
-        self._inner = torch.zeros(2, dtype=torch.bool)  # made and read within the computation of a weight
-        self._outer = torch.zeros(2, dtype=torch.bool)  # made or read by activations
-        self._lost = torch.zeros(2, dtype=torch.bool)  # a norm over all of them changes when they go
-        self._mixed = torch.zeros(2, dtype=torch.bool)  # met other data without being tied to it
+        self._reason = torch.zeros(DATA + 1, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
+        self._made = torch.zeros(DATA + 1, dtype=torch.int64)  # 0: not made by a contraction; else how early
+        self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, DATA + 1, dtype=torch.bool)
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
+        self.training = False  # from now on operators run in training mode only
         self.reasons: list[str] = [""]
-        self.pin(torch.tensor([CONSTANT, DATA]), "it belongs to no unit")
+        self.pin(torch.arange(DATA + 1), "it belongs to no unit")
+
+    def anew(self) -> "Ties":
+        """For the same run from the start."""
+        if self._after is not None:
+            raise Anew("an earlier run has to be made again, too")
+        return Ties(heads=self.looking, lossy=self.lossy)
 
     def fresh(self, count: int) -> Tensor:
         """`count` new ids, tied to nothing."""
@@ -117,14 +136,18 @@ class Ties:
         free = few[self._reason[few] == 0]
         if len(free):
             self._reason[free] = len(self.reasons)
-            self.reasons.append(because)
+            self.reasons.append(f"{because}; only training runs this" if self.training else because)
 
     def meet(self, a: Tensor, b: Tensor, because: str) -> Tensor:
-        """Tie aligned ids; what meets numbers that belong to no unit is pinned instead. The ids of the result."""
+        """Tie aligned ids; what meets numbers that belong to no unit is pinned instead. The ids of the result.
+
+        A tensor with the same number everywhere may follow in size; whether it does is tried.
+        """
         a, b = together(a, b)
         nobody_a, nobody_b = a <= DATA, b <= DATA
-        self.pin(a[nobody_b], because)
-        self.pin(b[nobody_a], because)
+        for one, other in ((a, b), (b, a)):
+            self.pin(one[(other > BLANK) & (other <= DATA)], because)
+            self.ask(one[(other == BLANK) & (one > DATA)], self.operator)
         both = ~(nobody_a | nobody_b)
         self.tie(a[both], b[both])
         return self.now(torch.where(nobody_a & ~nobody_b, b, torch.where(nobody_b, torch.maximum(a, b), a)))
@@ -162,15 +185,9 @@ class Ties:
             self._read[part[self._read[whole] & reads]] = True
             self._outer[part[self._outer[whole]]] = True
 
-    def weightless(self, ids: Tensor, operator: str) -> None:
-        """An operator reads these without a weight that could be 0: they are gated where they are made."""
-        self._weightless.append((torch.unique(thin(ids)), operator))
-        self.ask(ids, operator)
-        self.guess(ids)  # what is in between may not leave a 0 as it is
-
     def mix(self, ids: Tensor) -> None:
-        """These numbers depend on other data than their unit's."""
-        self._mixed[torch.unique(thin(ids))] = True
+        """These numbers depend on other data than their unit's; in training mode no constant is claimed of any."""
+        self._mixed[torch.unique(thin(ids))] |= not self.training
 
     def lose(self, ids: Tensor) -> None:
         """Without these, those that stay compute something else."""
@@ -178,11 +195,18 @@ class Ties:
 
     def ask(self, ids: Tensor, operator: str) -> None:
         """Whether these can go depends on sizes that may be written into the code at this operator."""
-        self._asks.append((torch.unique(thin(ids)), operator))
+        if ids.numel():
+            self._asks.append((torch.unique(thin(ids)), operator))
 
     def guess(self, ids: Tensor) -> None:
         """An operator works out a size by itself, and could get another one than that of these units wrong."""
         self._guesses.append(torch.unique(thin(ids)))
+
+    def view(self, operator: str, ids: Tensor | None = None) -> None:
+        """A view was met; where units lie in what it gives, their number there is known."""
+        if ids is not None and varied(ids):
+            self.views.append((operator, self.calls[operator], ids))
+        self.calls[operator] += 1
 
     def grid(self, ids: Tensor) -> Tensor:
         """What is left of this tensor must be a block again: along its last dimension whole columns go."""
@@ -241,16 +265,16 @@ class Ties:
 
     def asked(self, roots: Tensor) -> tuple[str, ...]:
         """The operators whose sizes decide whether these units can go."""
-        found = (operator for ids, operator in self._asks if bool(torch.isin(self._root[ids], roots).any()))
+        return self.by(self._asks, roots)
+
+    def by(self, noted: list[tuple[Tensor, str]], roots: Tensor) -> tuple[str, ...]:
+        """The operators that were noted beside ids of these units."""
+        found = (operator for ids, operator in noted if bool(torch.isin(self._root[ids], roots).any()))
         return tuple(dict.fromkeys(found))
 
     def guessed(self, roots: Tensor) -> bool:
         """Whether some operator's wrong size would go unnoticed without these units."""
         return any(bool(torch.isin(self._root[ids], roots).any()) for ids in self._guesses)
-
-    def gated_where_made(self, roots: Tensor) -> bool:
-        """Whether some operator reads these units without a weight."""
-        return any(bool(torch.isin(self._root[ids], roots).any()) for ids, _ in self._weightless)
 
     def tied_by(self, roots: Tensor) -> list[str]:
         """For each unit the last operator that tied it to others, "" where none did."""
@@ -273,44 +297,15 @@ class Ties:
         return most[self._root]
 
 
-def thin(ids: Tensor) -> Tensor:
-    """One of each along dimensions of stride 0."""
-    for dim in range(ids.dim()):
-        if ids.shape[dim] > 1 and ids.stride(dim) == 0:
-            ids = ids.narrow(dim, 0, 1)
-    return ids
-
-
-def steady(ids: Tensor) -> Tensor:
-    """The same ids, with stride 0 along every dimension where nothing changes."""
-    few = thin(ids)
-    for dim in range(few.dim()):
-        if few.shape[dim] > 1 and bool((few == few.narrow(dim, 0, 1)).all()):
-            few = few.narrow(dim, 0, 1)
-    return few.expand(ids.shape)
-
-
-def together(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both broadcast to one shape, one of each along dimensions where neither changes."""
-    a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]
-    for dim in range(a.dim()):
-        if a.shape[dim] > 1 and a.stride(dim) == 0 and b.stride(dim) == 0:
-            a, b = a.narrow(dim, 0, 1), b.narrow(dim, 0, 1)
-    return a, b
-
-
-def varied(ids: Tensor) -> list[int]:
-    """The dimensions along which thin ids change."""
-    return [dim for dim in range(ids.dim()) if ids.shape[dim] > 1 and ids.stride(dim) != 0]
-
-
 def nobody(shape: torch.Size | tuple[int, ...], which: int = DATA) -> Tensor:
     """Ids of numbers that belong to no unit."""
     return torch.full((), which).expand(shape)
 
 
 def weight_of(ties: Ties, name: str, shape: torch.Size) -> Weight:
-    """A parameter with new ids for each of its dimensions."""
+    """A parameter with new ids for each of its dimensions; one without numbers has no units."""
+    if shape.numel() == 0:
+        return Weight(name, tuple(nobody(shape) for _ in shape))
     places = [(dim, [-1 if d == dim else 1 for d in range(len(shape))]) for dim in range(len(shape))]
     return Weight(name, tuple(ties.fresh(shape[dim]).view(view).expand(shape) for dim, view in places))
 

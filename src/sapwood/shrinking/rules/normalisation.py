@@ -46,8 +46,7 @@ def across(ties: Ties, call: Call) -> Tensor:
     """Softmax, cumulative sums, norms over several dimensions: every number depends on the others along `dims`."""
     x = call.ids(ties)
     if set(_dims(call, x)) & set(varied(x)):
-        ties.pin(x, call.because("normalises across units; a rule for fewer units would go into "
-                                 "src/sapwood/shrinking/rules/normalisation.py"))  # fmt: skip
+        ties.pin(x, call.because("normalises across units"))
     for name in ("weight", "bias"):
         value = call.given.get(name)
         for layer in getattr(value, "layers", ()):

@@ -102,7 +102,7 @@ def _started(ties: Ties, call: Call, state: Value, units: Tensor) -> None:
         ties.pin(units, call.because("starts from a state whose units lie along layers or samples"))
         return
     ids_HN = channels(ids, ids.dim() - 1)
-    written = ids_HN == CONSTANT
+    written = ids_HN <= CONSTANT
     if bool(written.any()):
         ties.ask(units, call.name)
         ties.guess(units)
