@@ -111,7 +111,7 @@ def heads_as_letters(w):
         return of["b"](torch.einsum("bhtd,hdo->bto", y, of["o"]))
 
     each = {name: par(HEADS, 4, w) for name in "qkv"}
-    return Written(forward, b=nn.Linear(w, w), o=par(HEADS, 4, w), s=Scale(HEADS, 1, 1), **each)
+    return Written(forward, b=nn.Linear(w, w), o=par(HEADS, 4, w), s=Scale(HEADS, 1, 4), **each)
 
 
 def values_only(w):
@@ -312,7 +312,9 @@ def masked_units(model, found, keep):
             if isinstance(one, nn.Linear):
                 hooks.callback(one.register_forward_pre_hook(_mask(found, keep, name, 1)).remove)
             if isinstance(one, Scale):
-                hooks.callback(one.register_forward_hook(_mask(found, keep, name, 0, one.scale.dim())).remove)
+                for dim in range(one.scale.dim()):
+                    hook = _mask(found, keep, name, dim, one.scale.dim() - dim)
+                    hooks.callback(one.register_forward_hook(hook).remove)
         yield
 
 

@@ -242,4 +242,4 @@ def of_weights(call: Call) -> Any:
 
 def _still(part: Value) -> bool:
     """Whether this is a weight or was written in the code."""
-    return isinstance(part, Weight) or part.numel() > 0 and not varied(part) and int(part.flatten()[0]) == CONSTANT
+    return isinstance(part, Weight) or part.numel() > 0 and not varied(part) and int(part.flatten()[0]) <= CONSTANT
