@@ -106,12 +106,12 @@ def heads_as_letters(w):
 
     def forward(of, x):
         q, k, v = (torch.einsum("bti,hdi->bhtd", x, of[name]) for name in "qkv")
-        scores = torch.einsum("bhtd,bhsd->bhts", q, k).softmax(-1)
+        scores = torch.einsum("bhtd,bhsd->bhts", of["t"](q), of["t"](k)).softmax(-1)
         y = of["s"](torch.einsum("bhts,bhsd->bhtd", scores, v))
         return of["b"](torch.einsum("bhtd,hdo->bto", y, of["o"]))
 
     each = {name: par(HEADS, 4, w) for name in "qkv"}
-    return Written(forward, b=nn.Linear(w, w), o=par(HEADS, 4, w), s=Scale(HEADS, 1, 4), **each)
+    return Written(forward, b=nn.Linear(w, w), o=par(HEADS, 4, w), s=Scale(HEADS, 1, 4), t=Scale(HEADS, 1, 4), **each)
 
 
 def values_only(w):
@@ -122,6 +122,20 @@ def values_only(w):
         return of["o"](torch.einsum("b i j, b j d -> b i d", scores, of["v"](x)))
 
     return Written(forward, o=nn.Linear(8, w), **{name: nn.Linear(w, 8) for name in "qkv"})
+
+
+def scaled_by_hand(how):
+    """Queries and keys of one head may become narrower where the scale is written down."""
+
+    def made(w):
+        def forward(of, x):
+            q, k = of["s"](of["q"](x)), of["s"](of["k"](x))
+            return of["o"](how(q, k, of["v"](x)))
+
+        layers = {name: nn.Linear(w, 8) for name in "qkv"}
+        return Written(forward, o=nn.Linear(8, w), s=Scale(8), **layers)
+
+    return made
 
 
 def torchs(of_keys, of_values, **options):
@@ -200,38 +214,82 @@ PIECES = {
     "transposed": by_letters("bti,oi->bto", OUT, IN),
     "any before": by_letters("...i,oi->...o", OUT, IN),
     "no arrow": by_letters("bti,iz", IN, OUT),
-    "answer turned": between(lambda of, x: torch.einsum("bti,oi->obt", x, of["w"]).permute(1, 2, 0), w=lambda: par(OUT, IN)),
+    "answer turned": between(
+        lambda of, x: torch.einsum("bti,oi->obt", x, of["w"]).permute(1, 2, 0), w=lambda: par(OUT, IN)
+    ),
     "weight first": between(lambda of, x: torch.einsum("oi,bti->bto", of["w"], x), w=lambda: par(OUT, IN)),
-    "three": between(lambda of, x: torch.einsum("bti,ij,jo->bto", x, of["s"](of["u"]), of["w"]), s=lambda: Scale(6), u=lambda: par(IN, 6), w=lambda: par(6, OUT)),
+    "three": between(
+        lambda of, x: torch.einsum("bti,ij,jo->bto", x, of["s"](of["u"]), of["w"]),
+        s=lambda: Scale(6),
+        u=lambda: par(IN, 6),
+        w=lambda: par(6, OUT),
+    ),
     "a letter summed": between(lambda of, x: torch.einsum("bti,ios->bto", x, of["w"]), w=lambda: par(IN, OUT, 3)),
     "scaled by letters": between(lambda of, x: torch.einsum("bti,i->bti", x, of["w"]), IN, w=lambda: par(IN)),
-    "heads made": between(lambda of, x: torch.einsum("bti,ihd->bthd", x, of["w"]).flatten(2), w=lambda: par(IN, HEADS, 4)),
+    "heads made": between(
+        lambda of, x: torch.einsum("bti,ihd->bthd", x, of["w"]).flatten(2), w=lambda: par(IN, HEADS, 4)
+    ),
     "matrix for each": between(
-        lambda of, x: torch.einsum("bthd,hdo->btho", of["c"](x).unflatten(-1, (HEADS, -1)), of["w"]).flatten(2), 15,
-        c=lambda: nn.Linear(IN, 12), w=lambda: par(HEADS, 4, 5),
+        lambda of, x: torch.einsum("bthd,hdo->btho", of["c"](x).unflatten(-1, (HEADS, -1)), of["w"]).flatten(2),
+        15,
+        c=lambda: nn.Linear(IN, 12),
+        w=lambda: par(HEADS, 4, 5),
     ),
     "tensordot": between(lambda of, x: torch.tensordot(x, of["w"], dims=([2], [1])), w=lambda: par(OUT, IN)),
     "inner": between(lambda of, x: torch.inner(x, of["w"]), w=lambda: par(OUT, IN)),
     "matmul": between(lambda of, x: x @ of["w"].mT, w=lambda: par(OUT, IN)),
     "weight at the left": between(lambda of, x: (of["w"] @ x.mT).mT, w=lambda: par(OUT, IN)),
     "a vector": between(lambda of, x: x @ of["v"][:, None] * of["w"], v=lambda: par(IN), w=lambda: par(OUT)),
-    "mv": between(lambda of, x: torch.mv(x.flatten(0, 1), of["v"]).view(*x.shape[:2], 1) * of["w"], v=lambda: par(IN), w=lambda: par(OUT)),
-    "outer": between(lambda of, x: torch.outer(x[..., 0].flatten(), of["w"]).view(*x.shape[:2], -1), w=lambda: par(OUT)),
-    "addmm": between(lambda of, x: torch.addmm(of["v"], x.flatten(0, 1), of["w"]).view(*x.shape[:2], -1), v=lambda: par(OUT), w=lambda: par(IN, OUT)),
-    "chain": weighted(lambda of: torch.linalg.multi_dot([of["s"](of["w"]), of["u"], of["t"](of["v"].mT).mT]), s=lambda: Scale(4), t=lambda: Scale(6), w=lambda: par(OUT, 4), u=lambda: par(4, 6), v=lambda: par(6, IN)),
+    "mv": between(
+        lambda of, x: torch.mv(x.flatten(0, 1), of["v"]).view(*x.shape[:2], 1) * of["w"],
+        v=lambda: par(IN),
+        w=lambda: par(OUT),
+    ),
+    "outer": between(
+        lambda of, x: torch.outer(x[..., 0].flatten(), of["w"]).view(*x.shape[:2], -1), w=lambda: par(OUT)
+    ),
+    "addmm": between(
+        lambda of, x: torch.addmm(of["v"], x.flatten(0, 1), of["w"]).view(*x.shape[:2], -1),
+        v=lambda: par(OUT),
+        w=lambda: par(IN, OUT),
+    ),
+    "chain": weighted(
+        lambda of: torch.linalg.multi_dot([of["s"](of["w"]), of["u"], of["t"](of["v"].mT).mT]),
+        s=lambda: Scale(4),
+        t=lambda: Scale(6),
+        w=lambda: par(OUT, 4),
+        u=lambda: par(4, 6),
+        v=lambda: par(6, IN),
+    ),
     "bilinear": bilinear,
     "scaled rows": weighted(lambda of: of["w"] * of["g"], g=lambda: par(OUT, 1)),
     "scaled columns": weighted(lambda of: of["w"] * of["g"], g=lambda: par(IN)),
     "divided": weighted(lambda of: of["w"] / (of["g"].abs() + 1), g=lambda: par(OUT, 1)),
     "standardised": weighted(standardised, g=lambda: par(OUT, 1)),
     "own norm": weighted(lambda of: F.normalize(of["w"], dim=1)),
-    "adapter": weighted(lambda of: of["w"] + 0.5 * of["s"](of["B"]) @ of["A"], s=lambda: Scale(4), A=lambda: par(4, IN), B=lambda: par(OUT, 4)),
-    "adapter by letters": weighted(lambda of: torch.einsum("or,ri->oi", of["s"](of["B"]), of["A"]), s=lambda: Scale(6), A=lambda: par(6, IN), B=lambda: par(OUT, 6)),
-    "behind one another": weighted(lambda of: torch.cat([of["w"], of["u"]]), w=lambda: par(OUT - 4, IN), u=lambda: par(4, IN)),
-    "side by side": weighted(lambda of: torch.cat([of["w"], of["u"]], 1), w=lambda: par(OUT, IN - 4), u=lambda: par(OUT, 4)),
+    "adapter": weighted(
+        lambda of: of["w"] + 0.5 * of["s"](of["B"]) @ of["A"],
+        s=lambda: Scale(4),
+        A=lambda: par(4, IN),
+        B=lambda: par(OUT, 4),
+    ),
+    "adapter by letters": weighted(
+        lambda of: torch.einsum("or,ri->oi", of["s"](of["B"]), of["A"]),
+        s=lambda: Scale(6),
+        A=lambda: par(6, IN),
+        B=lambda: par(OUT, 6),
+    ),
+    "behind one another": weighted(
+        lambda of: torch.cat([of["w"], of["u"]]), w=lambda: par(OUT - 4, IN), u=lambda: par(4, IN)
+    ),
+    "side by side": weighted(
+        lambda of: torch.cat([of["w"], of["u"]], 1), w=lambda: par(OUT, IN - 4), u=lambda: par(OUT, 4)
+    ),
     "stacked": weighted(lambda of: torch.stack([of["w"], of["u"]]).mean(0), u=lambda: par(OUT, IN)),
     "a half": weighted(lambda of: of["w"].chunk(2)[1], w=lambda: par(2 * OUT, IN)),
-    "halves": between(lambda of, x: torch.cat([F.linear(x, w) for w in of["w"].split(OUT // 2)], -1), w=lambda: par(OUT, IN)),
+    "halves": between(
+        lambda of, x: torch.cat([F.linear(x, w) for w in of["w"].split(OUT // 2)], -1), w=lambda: par(OUT, IN)
+    ),
     "turned": weighted(lambda of: of["w"].t(), w=lambda: par(IN, OUT)),
     "reshaped": weighted(lambda of: of["w"].permute(1, 2, 0).flatten(0, 1), w=lambda: par(IN, HEADS, 4)),
     "sigmoid": weighted(lambda of: torch.sigmoid(of["w"])),
@@ -239,13 +297,29 @@ PIECES = {
     "bias scaled": biased(lambda of: of["p"] * of["q"] * 3, p=lambda: par(OUT), q=lambda: par(1)),
     "bias a sum": biased(lambda of: of["p"] + of["q"], p=lambda: par(OUT), q=lambda: par(OUT)),
     "bias of a weight": biased(lambda of: of["w"] @ of["p"], p=lambda: par(IN)),
-    "spectral": layer(spectral_norm), "older spectral": layer(older_spectral_norm), "norm": layer(weight_norm),
-    "older norm": layer(older_weight_norm), "parametrised": layer(adapted), "masked": layer(masked),
-    "heads as letters": heads_as_letters, "values only": values_only, "fused bias": fused_bias,
-    "to another": torchs(0, 0), "to others": torchs(6, 5), "with places": torchs(0, 0, add_bias_kv=True, weights=True),
-    "weights told": torchs(6, 0, weights=True, bias=False), "experts": experts, "by bmm": experts_by_bmm,
-    "by choice": experts_by_choice, "there and back": there_and_back,
-}  # fmt: skip
+    "spectral": layer(spectral_norm),
+    "older spectral": layer(older_spectral_norm),
+    "norm": layer(weight_norm),
+    "older norm": layer(older_weight_norm),
+    "parametrised": layer(adapted),
+    "masked": layer(masked),
+    "heads as letters": heads_as_letters,
+    "values only": values_only,
+    "fused bias": fused_bias,
+    "given scale": scaled_by_hand(
+        lambda q, k, v: F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=0.3)[:, 0]
+    ),
+    "written scale": scaled_by_hand(lambda q, k, v: (q @ k.mT * 0.3).softmax(-1) @ v),
+    "scale by size": scaled_by_hand(lambda q, k, v: (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1) @ v),
+    "to another": torchs(0, 0),
+    "to others": torchs(6, 5),
+    "with places": torchs(0, 0, add_bias_kv=True, weights=True),
+    "weights told": torchs(6, 0, weights=True, bias=False),
+    "experts": experts,
+    "by bmm": experts_by_bmm,
+    "by choice": experts_by_choice,
+    "there and back": there_and_back,
+}
 
 
 class Products(nn.Module):
@@ -296,8 +370,9 @@ def by_hand(model):
     """A network that computes the same with the very same tensors."""
     spelt = deepcopy(model, computed(model) | {id(tensor): tensor for _, tensor in named_tensors(model)})
     for piece in spelt.pieces:
-        if isinstance(piece.layers["m"] if "m" in piece.layers else None, nn.MultiheadAttention):
-            piece.layers["m"] = Attention(piece.layers["m"])
+        for name, one in list(piece.layers.items()):
+            if isinstance(one, nn.MultiheadAttention):
+                piece.layers[name] = Attention(one)
     return spelt
 
 
