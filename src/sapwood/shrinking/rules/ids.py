@@ -5,8 +5,6 @@ is kept thin: a dimension along which nothing changes has stride 0, so an activa
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,31 +14,16 @@ from sapwood.shrinking.rules.strides import steady as steady
 from sapwood.shrinking.rules.strides import thin as thin
 from sapwood.shrinking.rules.strides import together as together
 from sapwood.shrinking.rules.strides import varied as varied
-
-# ids of numbers that belong to no unit: the same everywhere, written in the code, or made from the network's inputs
-BLANK, CONSTANT, DATA = 0, 1, 2
+from sapwood.shrinking.rules.values import BLANK as BLANK
+from sapwood.shrinking.rules.values import CONSTANT as CONSTANT
+from sapwood.shrinking.rules.values import DATA as DATA
+from sapwood.shrinking.rules.values import Value as Value
+from sapwood.shrinking.rules.values import Weight as Weight
+from sapwood.shrinking.rules.values import nobody as nobody
+from sapwood.shrinking.rules.values import walk as walk
 
 START = 4096  # ids that there is room for at first
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A parameter or buffer: its numbers belong to a unit of each dimension, so it has an id tensor for each.
-
-    What is computed from parameters alone is one as well, without a name of its own.
-    """
-
-    name: str
-    layers: tuple[Tensor, ...]
-
-    @property
-    def shape(self) -> torch.Size:
-        """The tensor's shape."""
-        return self.layers[0].shape if self.layers else torch.Size()
-
-
-Value = Tensor | Weight
 
 
 class Anew(Exception):
@@ -308,11 +291,6 @@ class Ties:
         return most[self._root]
 
 
-def nobody(shape: torch.Size | tuple[int, ...], which: int = DATA) -> Tensor:
-    """Ids of numbers that belong to no unit."""
-    return torch.full((), which).expand(shape)
-
-
 def weight_of(ties: Ties, name: str, shape: torch.Size) -> Weight:
     """A parameter with new ids for each of its dimensions; one without numbers has no units."""
     if shape.numel() == 0:
@@ -334,12 +312,3 @@ def along(ties: Ties, weight: Weight, dim: int, because: str) -> Tensor:
         elif changes == [dim]:
             found = thin(layer).flatten()
     return found
-
-
-def walk(value: object) -> Iterator[Value]:
-    """The ids in an argument: itself, or those in its list."""
-    if isinstance(value, Tensor | Weight):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from walk(part)
