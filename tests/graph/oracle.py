@@ -85,7 +85,8 @@ def gone_from(sites, keep, *roles):
     """{(tensor, dimension): bool, the positions that go}, from slots of these roles."""
     found = {}
     for site in sites:
-        for slot in (slot for slot in site.slots if slot.role in roles and site.name in keep):
+        slots = [slot for slot in site.slots if slot.role in (*roles, "both")]  # those go there and come back
+        for slot in slots if site.name in keep else ():
             here = (slot.unit_of >= 0) & ~keep[site.name][slot.unit_of]
             found[slot.tensor, slot.dim] = found.get((slot.tensor, slot.dim), torch.zeros_like(here)) | here
     return {place: here for place, here in found.items() if bool(here.any())}

@@ -4,15 +4,16 @@ These are counts of operations, not speed: dense kernels multiply zeros as fast 
 """
 
 from collections import Counter
+from typing import Any
 
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 from sapwood.layout import Layer
+from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.untouched import untouched, watching
 from sapwood.observe import prunable
-
-Example = Tensor | tuple[Tensor, ...]  # what the model is called with, the first dimension of each counts samples
 
 # These multiply weights without calling a Linear or Conv, so a count would silently be too small.
 UNCOUNTED = (
@@ -63,7 +64,7 @@ def activation_density(model: nn.Module, example: Example) -> dict[str, float]:
         read[name] += x.numel()
 
     with untouched(model), watching(prunable(model), see):
-        model(*_as_tuple(example))
+        call(model, _samples(example))
     return {name: live[name] / read[name] for name in read if read[name]}
 
 
@@ -78,14 +79,16 @@ def _positions(model: nn.Module, found: dict[str, Layer], example: Example) -> C
         positions[name] += y.numel() // outputs
 
     with untouched(model), watching(found, see):
-        model(*(x[:1] for x in _as_tuple(example)))
+        call(model, pytree.tree_map_only(Tensor, lambda x: x[:1], _samples(example)))
     return positions
 
 
-def _as_tuple(example: Example) -> tuple[Tensor, ...]:
-    inputs = (example,) if isinstance(example, Tensor) else example
-    if not inputs or any(x.ndim == 0 or len(x) == 0 for x in inputs):
-        raise InputError(f"example has shapes {[tuple(x.shape) for x in inputs]}; give at least one sample")
+def _samples(example: Example) -> tuple[Any, ...]:
+    """The inputs, of each of whose tensors the first dimension counts samples."""
+    inputs = as_tuple(example)
+    tensors = [x for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor)]
+    if not tensors or any(x.ndim == 0 or len(x) == 0 for x in tensors):
+        raise InputError(f"example has shapes {[tuple(x.shape) for x in tensors]}; give at least one sample")
     return inputs
 
 

@@ -17,8 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from sapwood import select
 from sapwood.errors import InputError
+from sapwood.measure.example import Example
 from sapwood.shrinking.contractions import CONTRACTIONS, Space
-from sapwood.shrinking.graph import Example, Traced, call_of, exported, line, named_tensors, op_of, traced
+from sapwood.shrinking.graph import Traced, call_of, exported, line, named_tensors, op_of, traced
 from sapwood.shrinking.rules.ids import Ties, Weight, nobody, thin, varied
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.widths import Numbering, Term, extent, width

@@ -5,17 +5,19 @@ normalisation. It may go where all its readers can take the constant exactly.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from sapwood.measure.untouched import untouched
-from sapwood.shrinking.computed import owner
+from sapwood.shrinking.computed import copied, owner
 from sapwood.shrinking.cut import Keep, leaving
-from sapwood.shrinking.graph import Graph, exported, line, named, named_tensors, op_of
+from sapwood.shrinking.equal import inputs
+from sapwood.shrinking.graph import Example, Graph, exported, line, named, named_tensors, op_of
 from sapwood.shrinking.site import Site, Slot
+from sapwood.shrinking.wide import Wide, running_in, widened_
 
 LAST = "one unit of a site must stay"
 
@@ -48,6 +50,8 @@ class _Reader:
 def silent(model: nn.Module, site: Site) -> Tensor:
     """Which units have no incoming weights other than 0, and so send a constant, [units]."""
     tensors, makers = dict(named_tensors(model)), list(site.at("makes"))
+    if site.summed:  # who reads it has no bias to take a constant, and needs none where it is 0
+        makers += site.at("holds")
     return site.steady & _all_zero(site, tensors, makers)
 
 
@@ -79,13 +83,16 @@ def _used(weight: Tensor, dim: int) -> Tensor:
 
 
 def folding(
-    model: nn.Module, sites: Sequence[Site], keep: Keep, examples: Sequence[tuple[Any, ...]]
+    given: nn.Module, sites: Sequence[Site], keep: Keep, example: Example
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[Staying, ...]]:
     """What can be kept out exactly: the units kept, {bias: what is added to it}, and who stays though unwanted.
 
-    `model` is in float64 and is not changed.
+    Constants are measured in float64. The model is not changed.
     """
-    readers, tensors = _readers(model, examples), dict(named_tensors(model))
+    model, graph = widened_(copied(given), torch.float64), exported(given, example)
+    tensors = dict(named_tensors(model))
+    held = {at: tensors[graph.tensors[at]] if at in graph.tensors else tensor for at, tensor in graph.held.items()}
+    readers = _readers(model, replace(graph, held=held), inputs(example))
     kept, staying = {}, []
     for site in (site for site in sites if site.name in keep):
         reasons = _reasons(model, site, tensors, readers)
@@ -179,17 +186,19 @@ def _blocked(op: str, arguments: Mapping[str, Any]) -> str:
     return "meets zero padding" if any(side not in (0, "valid") for side in sides) else ""
 
 
-def _readers(model: nn.Module, examples: Sequence[tuple[Any, ...]]) -> dict[str, list[_Reader]]:
+def _readers(model: nn.Module, graph: Graph, examples: Sequence[tuple[Any, ...]]) -> dict[str, list[_Reader]]:
     """{weight: the operators that multiply with it}; constant is what was the same in all examples."""
-    graph = exported(model, examples[0])
     seen: dict[fx.Node, tuple[str, _Reader]] = {}
     for example in examples:
         watching = _Watching(graph)
-        with untouched(model):
+        with untouched(model), running_in(Wide(torch.float64)):
             watching.run(*graph.placeholders(example))
         for node, (weight, reader) in watching.found.items():
             seen[node] = weight, seen[node][1].agreeing(reader) if node in seen else reader
     found: dict[str, list[_Reader]] = {}
     for weight, reader in seen.values():
         found.setdefault(weight, []).append(reader)
+    for node in (node for node in graph.module.graph.nodes if node.name in graph.tensors):
+        if any(user not in seen and op_of(user) != "embedding" for user in node.users):
+            found.pop(graph.tensors[node.name], None)  # it is read in another way as well, which takes no constants
     return found

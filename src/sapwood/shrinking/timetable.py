@@ -11,11 +11,12 @@ from torch import Size, Tensor, nn
 
 from sapwood.errors import InputError
 from sapwood.layout import Layer
+from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.latency import latency
 from sapwood.measure.untouched import untouched, watching
 from sapwood.observe import prunable
 from sapwood.shrinking.cost import Cost, numbered
-from sapwood.shrinking.graph import Example, as_tuple, named_tensors
+from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.widths import Numbering, Width, width
 
@@ -64,7 +65,7 @@ def timetable(
         raise InputError(f"points is {points}; a table needs 2 or more widths of each layer")
     numbering, layers, seen = numbered(model, sites), prunable(model), list[tuple[str, Size]]()
     with untouched(model), watching(layers, lambda name, x, y: seen.append((name, x.shape))):
-        model(*as_tuple(example))
+        call(model, as_tuple(example))
     clocked: dict[str, Any] = {"threads": threads, "rounds": rounds, "clock": clock}
     first, known, calls = _first_names(model), dict[object, Tensor](), []
     for name, shape in seen:
@@ -76,7 +77,7 @@ def timetable(
         if key not in known:
             known[key] = _seconds(layers[name], shape, rows[1], columns[1], clocked)
         calls.append(Times(name, (rows[0], columns[0]), rows[1], columns[1], known[key]))
-    whole = latency({"": model}, as_tuple(example), **clocked)[""].median
+    whole = latency({"": model}, example, **clocked)[""].median
     return Timetable(numbering, tuple(calls), max(0.0, whole - sum(float(c.seconds[-1, -1]) for c in calls)))
 
 

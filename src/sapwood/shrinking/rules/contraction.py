@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, pinned
-from sapwood.shrinking.rules.elementwise import join
-from sapwood.shrinking.rules.ids import Ties, Weight, along, nobody, varied
+from sapwood.shrinking.rules.elementwise import held, join
+from sapwood.shrinking.rules.ids import Ties, Value, Weight, along, nobody, varied
 
 
 def contracted(ties: Ties, call: Call, x: Tensor, dim: int, weight: Weight, *, reads: int, makes: int) -> Tensor:
@@ -25,41 +25,32 @@ def linear(ties: Ties, call: Call) -> Any:
     """y = x Wᵀ + b."""
     x, weight = call.ids(ties), call["weight"]
     if not isinstance(weight, Weight):
-        return pinned(
-            ties, call, "has a computed weight; a rule for that goes into src/sapwood/shrinking/rules/contraction.py"
-        )
+        return pinned(ties, call, "multiplies with a weight that depends on the input")
     rows = contracted(ties, call, x, x.dim() - 1, weight, reads=1, makes=0)
     call.hold(ties, rows, "bias")
     return ties.now(rows.expand(call.shape))
 
 
-def product(ties: Ties, call: Call) -> Any:
-    """x W of an activation and a matrix of parameters, such as a weight used twice, or of two activations."""
-    left, right = (call.given[name] for name in _operands(call))
-    if isinstance(left, Tensor) and isinstance(right, Tensor) and min(left.dim(), right.dim()) > 1:
-        return _added(ties, call, multiplied(ties, call, ties.now(left), ties.now(right)))
-    if isinstance(left, Weight) or not isinstance(right, Weight) or len(right.shape) != 2:
-        return pinned(
-            ties, call, "multiplies parameters or vectors so that a rule for it would have to go into "
-            "src/sapwood/shrinking/rules/contraction.py"
-        )  # fmt: skip
-    rows = contracted(ties, call, ties.now(left), left.dim() - 1, right, reads=0, makes=1)
-    if call.op == "addmm":
-        call.hold(ties, rows, "self")
+def bilinear(ties: Ties, call: Call) -> Any:
+    """y = x1ᵀ W x2 + b, W [O, I, J]."""
+    weight = call["weight"]
+    if not isinstance(weight, Weight):
+        return pinned(ties, call, "multiplies with a weight that depends on the input")
+    for name, reads in (("input1", 1), ("input2", 2)):
+        x = call.ids(ties, name)
+        rows = contracted(ties, call, x, x.dim() - 1, weight, reads=reads, makes=0)
+    call.hold(ties, rows, "bias")
     return ties.now(rows.expand(call.shape))
 
 
-def _operands(call: Call) -> tuple[str, str]:
-    """The names of the two factors in the operator's signature."""
-    pairs = (("batch1", "batch2"), ("mat1", "mat2"), ("self", "mat2"), ("self", "other"))
-    return next(pair for pair in pairs if set(pair) <= set(call.given))
-
-
-def _added(ties: Ties, call: Call, out: Tensor) -> Tensor:
-    """What addmm and baddbmm add to the product."""
-    if not call.op.startswith(("addmm", "baddbmm")):
-        return out
-    return join(ties, call, out, ties.now(call.plain(ties, call["self"]))).expand(call.shape)
+def added(ties: Ties, call: Call, out: Value) -> Any:
+    """What addmm and its like add to the product."""
+    if not call.op.startswith(("addm", "baddbmm", "addr")) or not isinstance(out, Tensor):
+        return out if not call.op.startswith(("addm", "baddbmm", "addr")) else pinned(ties, call, "adds to a weight")
+    given = call["self"]
+    if isinstance(given, Weight):
+        return ties.now(held(ties, call, out, given))
+    return ties.now(join(ties, call, out, ties.now(given)).expand(call.shape))
 
 
 def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor) -> Tensor:
@@ -88,4 +79,4 @@ def embedding(ties: Ties, call: Call) -> Any:
     return ties.now(rows.expand(call.shape))
 
 
-RULES = {"linear": linear, "embedding": embedding} | dict.fromkeys(("mm", "addmm", "matmul", "bmm", "baddbmm"), product)
+RULES = {"linear": linear, "embedding": embedding, "bilinear": bilinear}

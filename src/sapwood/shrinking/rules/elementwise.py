@@ -24,7 +24,7 @@ def elementwise(ties: Ties, call: Call) -> Any:
         out = join(ties, call, out, other)
     out = out.expand(call.shape)
     for weight in weights:
-        out = _held(ties, call, out, weight)
+        out = held(ties, call, out, weight)
     return ties.now(out)
 
 
@@ -62,7 +62,7 @@ def _beside(few: Tensor, many: Tensor) -> bool:
     return any(dim >= missing and few.shape[dim - missing] > 1 for dim in varied(many))
 
 
-def _held(ties: Ties, call: Call, out: Tensor, weight: Weight) -> Tensor:
+def held(ties: Ties, call: Call, out: Tensor, weight: Weight) -> Tensor:
     """A parameter beside an activation: its dimensions where the activation has units hold one number for each."""
     if weight.shape.numel() == 1:
         return out
@@ -103,7 +103,7 @@ def _of_vectors(ties: Ties, call: Call, weights: list[Weight]) -> Weight | None:
 
 
 def passed(ties: Ties, call: Call) -> Any:
-    """The first argument as it is: dropout, change of type."""
+    """The first argument as it is: dropout, change of type; also other numbers of its shape, as zeros, one for each."""
     value = next(iter(call.given.values()))
     return ties.now(value) if isinstance(value, Tensor) else value
 
@@ -143,6 +143,7 @@ NUMBER_BY_NUMBER = (
 )
 RULES = dict.fromkeys(NUMBER_BY_NUMBER, elementwise) | dict.fromkeys(
     ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "contiguous", "to", "_to_copy", "type_as",
-     "detach", "alias", "lift_fresh_copy", "_assert_tensor_metadata", "clone"),
+     "detach", "alias", "lift_fresh_copy", "_assert_tensor_metadata", "clone", "zeros_like", "ones_like", "full_like",
+     "rand_like", "randn_like"),
     passed,
 ) | {"prelu": prelu, "glu": glu}  # fmt: skip

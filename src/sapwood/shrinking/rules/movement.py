@@ -28,12 +28,14 @@ def viewed(ties: Ties, call: Call) -> Any:
     """Where a view splits a dimension of units, whole rows or whole columns of the grid must go."""
     (value,) = call.parts()
     if isinstance(value, Weight):
+        ties.view(call.name)
         return Weight(value.name, tuple(steady(layer.reshape(call.shape)) for layer in value.layers))
     ids = ties.now(value)
     if varied(ids):
         ties.ask(ids, call.name)
     out = ties.now(ids.reshape(call.shape))
     out = ties.grid(out) if len(varied(out)) > 1 else out
+    ties.view(call.name, out)
     sizes = call.given.get("size", call.given.get("shape", call.given.get("sizes")))
     if -1 in sizes and sizes.index(-1) + out.dim() - len(sizes) not in varied(out):  # unflatten names a few sizes only
         ties.guess(out)
