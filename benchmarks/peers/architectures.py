@@ -29,7 +29,7 @@ NO_INIT = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights"
 
 
 def torchvision_models() -> ModuleType:
-    """`torchvision.models`. A build for other hardware registers operators that are missing here: then they are declared."""
+    """`torchvision.models`. Operators that its build misses here, being for other hardware, are declared first."""
     try:
         import torchvision.models
 

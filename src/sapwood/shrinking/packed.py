@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor, _VF, nn
+from torch import _VF, Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 
@@ -50,7 +50,9 @@ def _over_all_steps(forward: Callable[..., Any]) -> Callable[..., Any]:
         if hx is not None:
             hx = layer.permute_hidden(hx, given.sorted_indices)
         y, states = forward(layer, turned(_in_steps(given.data, given.batch_sizes)), hx)
-        packed = PackedSequence(turned(y).flatten(0, 1), given.batch_sizes, given.sorted_indices, given.unsorted_indices)
+        packed = PackedSequence(
+            turned(y).flatten(0, 1), given.batch_sizes, given.sorted_indices, given.unsorted_indices
+        )
         return packed, layer.permute_hidden(states, given.unsorted_indices)
 
     return run
