@@ -104,7 +104,7 @@ def _started(ties: Ties, call: Call, state: Value, units: Tensor) -> None:
     written = ids_HN <= CONSTANT
     if bool(written.any()):
         ties.ask(units, call.name)
-        ties.guess(units)
+        ties.quiet.doubts.append((torch.unique(units), call.name))
     ties.meet(ids_HN[~written], units[:, None].expand(ids_HN.shape)[~written],
               call.because("starts from numbers that belong to no unit"))  # fmt: skip
 
