@@ -28,6 +28,7 @@ REASONS = (
     "nothing else sits where it does",
     "nothing uses it for this example",
     "makes it and reads it by the same dimension",
+    "it makes one unit, and one unit must stay",
 )
 
 
