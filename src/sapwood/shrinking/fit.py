@@ -90,8 +90,9 @@ class _Stage:
 
     def alike(self, attributes: Attributes) -> bool:
         """Whether the outputs are the same, where a size worked out wrongly would run as well and is not seen."""
-        guessed = any(site.guessed for site in self.sites if site.name in self.keep)
-        if not guessed or not unseen(self.sizes, self.wanted):
+        sites = [site for site in self.sites if site.name in self.keep]
+        guessed = any(site.guessed for site in sites) and unseen(self.sizes, self.wanted)
+        if not guessed and not any(site.doubted for site in sites):
             return True
         for dtype in types_of(self.model):
             whole = stirred(self.model, dtype)

@@ -60,6 +60,7 @@ class Site:
     asked: tuple[str, ...] = ()  # operators by whose sizes they pass: written into the code, or following the tensors?
     lossy: bool = False  # a norm goes over its units: those that stay compute something else without the others
     summed: tuple[str, ...] = ()  # operators that add them up, so that they count there without a weight
+    doubted: bool = False  # what is left would run although it may compute something else: tried with numbers
     guessed: bool = False  # one of them works out a size by itself, so that a wrong one would run as well
     uses: tuple[Use, ...] = ()  # where views give their number
 
@@ -185,6 +186,7 @@ def _site(seen: _Seen, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots:
         asked=ties.asked(which),
         summed=ties.by(ties.quiet.sums, which),
         lossy=bool(lost[which].any()),
+        doubted=bool(ties.by(ties.quiet.doubts, which)),
         guessed=ties.guessed(which),
         uses=tuple(seen.uses(unit, roots)),
     )

@@ -52,7 +52,8 @@ def couplings(model: nn.Module, example: Example, *, lossy: bool = False) -> Cou
     wanted = _distinct([site for run in found for site in run.sites])
     all_of_them = training is not None and graph.training is None
     able, unable = _tried(partial(_misfit, model, example, training), asked(graph, wanted), all_of_them)
-    heads = {module_of(slot.tensor) for site in able if site not in found[0].sites for slot in site.at("makes")}
+    inside = {id(site.slots) for site in found[0].sites}
+    heads = {module_of(slot.tensor) for site in able if id(site.slots) not in inside for slot in site.at("makes")}
     return Couplings(told_apart(able), (*(pin for pin in found[0].pinned if pin.name not in heads), *unable))
 
 
