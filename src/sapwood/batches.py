@@ -127,7 +127,8 @@ def moved(batch: Any, to: torch.device | None) -> Any:
     """The same batch where the model is; itself if it is there."""
     if isinstance(batch, Tensor):
         batch = batch if to is None or batch.device == to else batch.to(to)
-        return batch.clone() if batch.is_inference() and not torch.is_inference_mode_enabled() else batch
+        with torch.inference_mode(False):  # a tensor made in inference mode can have no part in gradients
+            return batch.clone() if batch.is_inference() else batch
     if isinstance(batch, tuple | list):
         parts = [moved(part, to) for part in batch]
         if all(new is old for new, old in zip(parts, batch, strict=True)):

@@ -82,15 +82,29 @@ def along(
     flat = [tensor for tensors in used.values() for tensor in tensors]
     try:
         found = list(torch.autograd.grad(total, [*flat, *others], allow_unused=True, **options))
-    except RuntimeError as error:
-        if "use_reentrant" not in str(error):
-            raise
-        raise InputError(
-            "activation checkpointing with use_reentrant=True gives no gradients of single tensors; "
-            "use use_reentrant=False, or switch checkpointing off, while scores are taken"
-        ) from error
+    except RuntimeError:
+        _refuse_reentrant(total)
+        raise
+    if any(gradient is None for gradient in found[: len(flat)]):
+        _refuse_reentrant(total)
     parts = iter(found)
     return {name: _sum([next(parts) for _ in tensors]) for name, tensors in used.items()}, found[len(flat) :]
+
+
+def _refuse_reentrant(total: Tensor) -> None:
+    """Reentrant checkpoints hide the weights inside of them, which then look as if they had no part in the loss."""
+    todo, done = [total.grad_fn], set[Any]()
+    while todo:
+        node = todo.pop()
+        if node is None or node in done:
+            continue
+        done.add(node)
+        if node.name() == "CheckpointFunctionBackward":
+            raise InputError(
+                "activation checkpointing with use_reentrant=True hides the gradients of the weights inside of it; use "
+                "use_reentrant=False, or switch checkpointing off, while scores are taken"
+            )
+        todo += [each for each, _ in node.next_functions]
 
 
 def _sum(parts: list[Tensor | None]) -> Tensor | None:

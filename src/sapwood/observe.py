@@ -55,7 +55,7 @@ def observing(
             raise InputError(f"statistic {str(statistic)!r} looks at gradients; use observe(..., loss=...)")
     evidence: Evidence = {} if into is None else into
     watched, ran = weights(model, only), set[str]()
-    hooks = _hooked(model, watched, lambda name: _adding(name, statistics, evidence, training, ran))
+    hooks = _hooked(model, watched, lambda name, mine: _adding(name, mine, statistics, evidence, training, ran))
     try:
         with eagerly():
             yield evidence
@@ -92,7 +92,7 @@ def observe(
                 for name, sight in _looking_back(model, watched, (arguments, batch), loss, ran if look else None):
                     _add(evidence, name, statistics, sight)
                 continue
-            hooks = _hooked(model, watched, lambda name: _adding(name, statistics, evidence, None, ran))
+            hooks = _hooked(model, watched, lambda name, mine: _adding(name, mine, statistics, evidence, None, ran))
             try:
                 with torch.no_grad():
                     arguments.call(model)
@@ -110,7 +110,9 @@ def _refuse_stranger(statistic: object) -> Statistic:
     return statistic
 
 
-def _hooked(model: nn.Module, watched: Sequence[Weight], make: Callable[[str], Hook]) -> list[RemovableHandle]:
+def _hooked(
+    model: nn.Module, watched: Sequence[Weight], make: Callable[[str, nn.Module], Hook]
+) -> list[RemovableHandle]:
     """Hooks on the calls of all layers that multiply with a weight, before others' hooks, which may change outputs."""
     attention = {f"{n}.out_proj" for n, m in model.named_modules() if type(m).forward is nn.MultiheadAttention.forward}
     for weight in watched:
@@ -124,7 +126,7 @@ def _hooked(model: nn.Module, watched: Sequence[Weight], make: Callable[[str], H
                 "only its gradient can be seen; leave it out, naming the others with only=[...]"
             )
     pairs = [(layer, weight.name) for weight in watched for layer in uses(weight)]
-    return [layer.register_forward_hook(make(name), prepend=True, with_kwargs=True) for layer, name in pairs]
+    return [layer.register_forward_hook(make(name, layer), prepend=True, with_kwargs=True) for layer, name in pairs]
 
 
 def _looking_back(
@@ -140,7 +142,7 @@ def _looking_back(
     """
     calls: Calls = {weight.name: [] for weight in watched}
     with differentiable(watched) as used:
-        hooks = _hooked(model, watched, lambda name: _noting(name, calls, ran)) if ran is not None else []
+        hooks = _hooked(model, watched, lambda name, mine: _noting(name, mine, calls, ran)) if ran is not None else []
         try:
             outputs = given[0].call(model)
         finally:
@@ -158,13 +160,13 @@ def _looking_back(
             yield weight.name, Sight(weight.layer, None, None, None, gw, why)
 
 
-def _noting(name: str, calls: Calls, ran: set[str]) -> Hook:
+def _noting(name: str, mine: nn.Module, calls: Calls, ran: set[str]) -> Hook:
     """Keeps what a layer read and gave. The pass goes on with a copy, which may be overwritten."""
 
     def hook(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], y: Tensor) -> Tensor:
         x = args[0] if args else next(iter(kwargs.values()))
-        if _pass() == -1:
-            _refuse_unreadable(name, layer, y)
+        if _pass() == -1 and _is(mine, layer, name):
+            _refuse_unreadable(name, y)
             ran.add(name)
             # Others may write on the input, too; saved for its own backward pass it is already safe from that.
             calls[name].append((layer, x.detach().clone(), y))
@@ -174,12 +176,17 @@ def _noting(name: str, calls: Calls, ran: set[str]) -> Hook:
 
 
 def _adding(
-    name: str, statistics: Sequence[Statistic], evidence: Evidence, training: bool | None, ran: set[str]
+    name: str,
+    mine: nn.Module,
+    statistics: Sequence[Statistic],
+    evidence: Evidence,
+    training: bool | None,
+    ran: set[str],
 ) -> Hook:
     def hook(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], y: Tensor) -> None:
-        if _pass() != -1:
+        if _pass() != -1 or not _is(mine, layer, name):
             return
-        _refuse_unreadable(name, layer, y)
+        _refuse_unreadable(name, y)
         if y.numel():
             ran.add(name)
         if training is None or layer.training == training:
@@ -202,16 +209,19 @@ def _add(evidence: Evidence, name: str, statistics: Sequence[Statistic], sight: 
         sums.see(statistic, sight)
 
 
-def _refuse_unreadable(name: str, layer: nn.Module, y: object) -> None:
-    if not isinstance(y, Tensor) or y.is_nested:
-        raise InputError(
-            f"layer {name!r} gave a {'nested tensor' if isinstance(y, Tensor) else type(y).__name__}; only "
-            "layers that give one tensor can be observed"
-        )
+def _is(mine: nn.Module, layer: nn.Module, name: str) -> bool:
+    """Whether a layer that calls a hook is the one it was set on: copies of layers have hooks copied, too."""
     if "_is_replica" in layer.__dict__:
         raise InputError(
             f"layer {name!r} ran as one of DataParallel's copies; observe the module inside, on one device"
         )
+    return layer is mine
+
+
+def _refuse_unreadable(name: str, y: object) -> None:
+    if not isinstance(y, Tensor) or y.is_nested:
+        kind = "nested tensor" if isinstance(y, Tensor) else type(y).__name__
+        raise InputError(f"layer {name!r} gave a {kind}; only layers that give one tensor can be observed")
     if _wrapped(y):
         raise InputError(f"layer {name!r} ran inside of torch.func's vmap or grad; observe a pass of the model itself")
 
