@@ -50,11 +50,8 @@ def arguments(model: nn.Module, batch: Any) -> Arguments:
     if isinstance(batch, tuple | list) and batch:
         if len(batch) == 1:
             return example(model, batch[0])
-        needed, most = _places(model)
-        inputs = batch if len(batch) == needed else batch[:-1]
-        if not needed <= len(inputs) <= most:
-            raise InputError(f"a batch has {len(batch)} parts, but forward of {_kind(model)} needs {needed} inputs")
-        return example(model, inputs[0]) if len(inputs) == 1 else Arguments(tuple(inputs), {})
+        inputs = batch if len(batch) == _places(model)[0] else batch[:-1]
+        return example(model, inputs[0] if len(inputs) == 1 else tuple(inputs))
     return example(model, batch)
 
 
@@ -62,16 +59,18 @@ def example(model: nn.Module, inputs: Any) -> Arguments:
     """What the model is called with for mere inputs: a tensor, a tuple of arguments or a dict of keywords."""
     if isinstance(inputs, Mapping):
         return Arguments((), _keywords(model, inputs))
-    if isinstance(inputs, tuple):
-        return Arguments(inputs, {})
-    if not isinstance(inputs, Tensor | list):
+    needed, most = _places(model)
+    parts = inputs if isinstance(inputs, tuple) else (inputs,)
+    if not isinstance(inputs, Tensor | list | tuple):
         raise InputError(
             f"a batch is a {type(inputs).__name__}; give a tensor, a tuple, a dict, or something with .inputs, such as "
             "Batch(inputs, targets)"
         )
     if isinstance(inputs, Tensor) and (inputs.dim() == 0 or len(inputs) == 0):
         raise InputError(f"a batch has shape {tuple(inputs.shape)}; give at least one sample")
-    return Arguments((inputs,), {})
+    if not needed <= len(parts) <= most:
+        raise InputError(f"a batch has {len(parts)} inputs, but forward of {_kind(model)} needs {needed}")
+    return Arguments(parts, {})
 
 
 def _keywords(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
