@@ -88,8 +88,7 @@ def _found(model: nn.Module) -> tuple[list[Weight], dict[str, Weight]]:
     for name, module in model.named_modules(remove_duplicate=False):
         if not is_layer(module):
             continue
-        # What is computed anew at each reading (parametrised, masked by torch) is known by its layer.
-        key = id(module._parameters.get("weight", module))
+        key = _key(module)
         if all(module is not other for other in layers.setdefault(key, [])):
             layers[key].append(module)
         names.setdefault(key, []).append(name)
@@ -102,6 +101,11 @@ def _found(model: nn.Module) -> tuple[list[Weight], dict[str, Weight]]:
         found.append(weight)
         aliases |= dict.fromkeys([*its, *(f"{name}.weight".lstrip(".") for name in its), weight.parameter], weight)
     return found, aliases
+
+
+def _key(layer: nn.Module) -> int:
+    """The same for layers that share one weight. One that is computed at each reading is known by its layer."""
+    return id(layer._parameters.get("weight", layer))
 
 
 def _stored(layer: nn.Module) -> str:

@@ -1,7 +1,7 @@
 """Observing: sums over samples of what layers see, by hooks that leave no trace."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ Hook = Callable[..., Any]
 Call = tuple[nn.Module, Tensor, Tensor]  # a layer, what it read, what it gave
 Calls = dict[str, list[Call]]
 _pass = torch._C._current_graph_task_id  # -1 unless we are inside of a backward pass, which computes things again
+_ordinary = nullcontext()
 _wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
@@ -183,18 +184,17 @@ def _adding(
     training: bool | None,
     ran: set[str],
 ) -> Hook:
+    # Called in every step of training: what happens once only is asked once only.
     def hook(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], y: Tensor) -> None:
-        if _pass() != -1 or not _is(mine, layer, name):
+        if _pass() != -1 or (layer is not mine and not _is(mine, layer, name)):
             return
-        _refuse_unreadable(name, y)
-        if y.numel():
-            ran.add(name)
+        if name not in ran:
+            _refuse_unreadable(name, y)
+            if y.numel():
+                ran.add(name)
         if training is None or layer.training == training:
             sight = Sight(layer, args[0] if args else next(iter(kwargs.values())), y)
-            if torch.is_inference_mode_enabled():
-                with torch.inference_mode(False):
-                    _add(evidence, name, statistics, sight)
-            else:
+            with _ordinary if y.requires_grad or not torch.is_inference_mode_enabled() else torch.inference_mode(False):
                 _add(evidence, name, statistics, sight)
 
     hook._torchdynamo_disable = True  # type: ignore[attr-defined]  # what is compiled inside the block calls it, too
