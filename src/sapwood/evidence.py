@@ -28,11 +28,14 @@ class Sight:
     gy: Tensor | None = None  # d(sum of the samples' losses) / dy, for statistics that look backward
     gw: Tensor | None = None  # the same of the weight
     why: str = "this statistic needs gradients; use observe(..., loss=...)"  # why what is None cannot be seen
+    _y_NO: Tensor | None = None  # cached_property takes a lock, which every step of training would wait for
 
-    @cached_property
+    @property
     def y_NO(self) -> Tensor:
         """Outputs before the activation function, [N, O]."""
-        return rows(self._layer, self._there(self.y).detach())
+        if self._y_NO is None:
+            self._y_NO = rows(self._layer, self._there(self.y).detach())
+        return self._y_NO
 
     @cached_property
     def x_NI(self) -> Tensor:

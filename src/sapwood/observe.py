@@ -1,7 +1,7 @@
 """Observing: sums over samples of what layers see, by hooks that leave no trace."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,7 +33,6 @@ Hook = Callable[..., Any]
 Call = tuple[nn.Module, Tensor, Tensor]  # a layer, what it read, what it gave
 Calls = dict[str, list[Call]]
 _pass = torch._C._current_graph_task_id  # -1 unless we are inside of a backward pass, which computes things again
-_ordinary = nullcontext()
 _wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
@@ -194,8 +193,11 @@ def _adding(
                 ran.add(name)
         if training is None or layer.training == training:
             sight = Sight(layer, args[0] if args else next(iter(kwargs.values())), y)
-            with _ordinary if y.requires_grad or not torch.is_inference_mode_enabled() else torch.inference_mode(False):
+            if y.requires_grad or not torch.is_inference_mode_enabled():
                 _add(evidence, name, statistics, sight)
+            else:
+                with torch.inference_mode(False):
+                    _add(evidence, name, statistics, sight)
 
     hook._torchdynamo_disable = True  # type: ignore[attr-defined]  # what is compiled inside the block calls it, too
     return hook
