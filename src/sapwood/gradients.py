@@ -26,7 +26,7 @@ def differentiable(weights: Sequence[Weight]) -> Iterator[Used]:
     """
     used: Used = {weight.name: [weight.tensor] if _plain(weight) else [] for weight in weights}
     hooks = [
-        layer.register_forward_hook(noting(used[weight.name]))
+        layer.register_forward_hook(_noting(used[weight.name]))
         for weight in weights
         if not used[weight.name]
         for layer in weight.layers
@@ -45,7 +45,7 @@ def _plain(weight: Weight) -> bool:
     return all(layer._parameters.get("weight") is weight.tensor for layer in weight.layers)
 
 
-def noting(found: list[Tensor]) -> Callable[..., None]:
+def _noting(found: list[Tensor]) -> Callable[..., None]:
     """A hook that collects what a layer's calls used for its weight, where that is computed anew."""
 
     def hook(layer: Any, *_: object) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sapwood import batches
 from sapwood.errors import InputError
-from sapwood.gradients import along, differentiable, noting, refuse_unused, tensors
+from sapwood.gradients import along, differentiable, refuse_unused, tensors
 from sapwood.layers import weights
 from sapwood.modes import eagerly, evaluating
 from sapwood.select import Scores
@@ -66,24 +66,13 @@ def synflow(model: nn.Module, inputs: Tensor, *, only: Iterable[str] | None = No
     watched = weights(model, only)
     with torch.no_grad():
         positive = {name: _positive(value) for name, value in (*model.named_buffers(), *model.named_parameters())}
-    used = {
-        each.name: [positive[each.parameter].requires_grad_()] if each.parameter in positive else [] for each in watched
-    }
-    hooks = [
-        layer.register_forward_hook(noting(used[each.name]))
-        for each in watched
-        if not used[each.name]
-        for layer in each.layers
-    ]
-    try:
-        with evaluating(model), eagerly(), torch.enable_grad():
-            ones = torch.ones_like(inputs[:1], dtype=torch.float64)
-            outputs = tensors(torch.func.functional_call(model, positive, (ones,)))
-            total = torch.stack([y.sum() for y in outputs if y.is_floating_point()]).sum()
-            gradients, _ = along(total, used)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with evaluating(model), eagerly(), differentiable(watched) as used:
+        for each in watched:
+            if used[each.name]:
+                used[each.name] = [positive[each.parameter]]
+        ones = torch.ones_like(inputs[:1], dtype=torch.float64)
+        outputs = tensors(torch.func.functional_call(model, positive, (ones,)))
+        gradients, _ = along(torch.stack([y.sum() for y in outputs if y.is_floating_point()]).sum(), used)
     refuse_unused([name for name, g in gradients.items() if g is None])
     return {
         each.parameter: used[each.name][0].detach() * g
@@ -93,4 +82,8 @@ def synflow(model: nn.Module, inputs: Tensor, *, only: Iterable[str] | None = No
 
 
 def _positive(value: Tensor) -> Tensor:
-    return value.detach().abs().double() if value.is_floating_point() else value.detach().abs()
+    """|value| in float64; of parameters with a gradient of its own."""
+    positive = value.detach().abs()
+    if value.is_floating_point():
+        positive = positive.double().requires_grad_(isinstance(value, nn.Parameter))
+    return positive

@@ -294,6 +294,11 @@ def test_computed_weights_are_scored_by_what_they_are_in_the_pass(how):
     found = snipped(model.requires_grad_(False), given)
     assert set(found) == {"a.weight", name, "c.weight"} <= {n for n, _ in model.named_parameters()}
     torch.testing.assert_close(found[name], wanted["b.weight"], rtol=1e-10, atol=1e-12)
+    hessian = saliency.grasp(model, given, summed)
+    torch.testing.assert_close(hessian[name], saliency.grasp(plain, given, summed)["b.weight"], rtol=1e-9, atol=1e-12)
+    if how == "torch's masks":
+        flow = saliency.synflow(plain, given.inputs)
+        torch.testing.assert_close(saliency.synflow(model, given.inputs)[name], flow["b.weight"])
     assert not any(p.requires_grad for p in model.parameters())
 
 
