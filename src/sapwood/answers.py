@@ -64,6 +64,8 @@ class _Found:
             return False
         if not any(id(each) in self.modules for each in module.modules()):
             return isinstance(module, ELEMENTWISE) or all(p.dim() < 2 for p in module.parameters())
+        if "forward" in vars(module):
+            raise _unknown(module, "its forward was replaced")
         if type(module).forward is nn.Sequential.forward:
             return all(self.trace(child) for child in reversed(list(module.children())))
         if isinstance(module, nn.MultiheadAttention):

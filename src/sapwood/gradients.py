@@ -79,16 +79,18 @@ def along(
         raise InputError(f"the loss is a {given}; give one number, the sum over the batch")
     if not total.requires_grad:
         raise InputError("the loss depends on no weight: the model's outputs are detached, or made under no_grad")
-    flat = [tensor for tensors in used.values() for tensor in tensors]
+    used = {name: [tensor for tensor in its if tensor.requires_grad] for name, its in used.items()}
+    flat = [tensor for its in used.values() for tensor in its]
     try:
-        found = list(torch.autograd.grad(total, [*flat, *others], allow_unused=True, **options))
+        to = [*flat, *others]
+        found = list(torch.autograd.grad(total, to, allow_unused=True, **options)) if to else []
     except RuntimeError:
         _refuse_reentrant(total)
         raise
-    if any(gradient is None for gradient in found[: len(flat)]):
+    if len(flat) < len(used) or any(gradient is None for gradient in found[: len(flat)]):
         _refuse_reentrant(total)
     parts = iter(found)
-    return {name: _sum([next(parts) for _ in tensors]) for name, tensors in used.items()}, found[len(flat) :]
+    return {name: _sum([next(parts) for _ in its]) for name, its in used.items()}, found[len(flat) :]
 
 
 def _refuse_reentrant(total: Tensor) -> None:

@@ -182,6 +182,14 @@ def test_defaults_decide_and_forward_leaves_nothing_on_the_model():
     assert not model.training
 
 
+def test_a_forward_that_was_replaced_is_not_taken_for_its_classs():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model.forward = lambda x: model[0](model[2](x))
+    with pytest.raises(InputError, match="its forward was replaced"):
+        hidden(model)
+    assert hidden(model, torch.randn(2, 4)) == ["2"]
+
+
 def test_wrapped_and_compiled_models_keep_their_names():
     model, x = made(classifier_first, "head=8-3 a=4-6 b=6-8"), torch.randn(2, 4)
     for shell, name in ((torch.compile(model, backend="eager"), "_orig_mod"), (nn.DataParallel(model), "module")):

@@ -231,6 +231,14 @@ def test_detached_outputs_and_losses_of_several_numbers_are_named():
         observe(model, [given], weight_grad, loss=lambda y, b: float(y.detach().sum()))
 
 
+def test_weights_that_can_have_no_gradient_are_named():
+    model = network(lambda m, x: m.c(m.a(x)), a=linear(4, 5), b=linear(5, 5), c=linear(5, 3))
+    model.b.weight = nn.Parameter(torch.ones(5, 5, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(InputError, match="does not depend on the weight of 'b'"):
+        observe(model, [batch(6, 4)], weight_grad, loss=summed)
+    assert observe(model, [batch(6, 4)], weight_grad, loss=summed, only=[]) == {}
+
+
 def test_reentrant_checkpointing_is_refused_by_name():
     way = lambda m, x: m.c(checkpoint(m.a, x.requires_grad_(), use_reentrant=True))  # noqa: E731
     behind = lambda m, x: m.c(checkpoint(m.a, m.b(x), use_reentrant=True))  # noqa: E731
