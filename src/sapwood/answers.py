@@ -7,7 +7,8 @@ module from the output on, which works where no decision depends on numbers. Whe
 
 import copy
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from sapwood.modes import eagerly, evaluating
 
 SIZES = {"size", "dim", "numel", "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like"}
 PRODUCTS = ("mm", "linear", "conv", "einsum", "matmul", "bilinear", "embedding", "mv", "dot", "lstm", "rnn", "gru")
+BESIDE = ("hidden_state", "hidden_states", "attentions", "past_key_values", "model_output")
 ELEMENTWISE = (nn.LayerNorm, nn.RMSNorm, nn.PReLU)  # whose weights may be of several dimensions and multiply one by one
 
 
@@ -29,7 +31,8 @@ def hidden(model: nn.Module, example: Any = None) -> list[str]:
     """All prunable layers but those that give the network's answer, in evaluation mode.
 
     example: what the model is called with, a tensor, a tuple of arguments or a dict of keywords. It is needed where the
-    way from the layers to the answer cannot be read off the code: that is an error, never a guess.
+    way from the layers to the answer cannot be read off the code: that is an error, never a guess. Hidden states and
+    attentions that come out beside an answer, in a dict as transformers give, are no answers.
     """
     every = every_weight(model)
     kind = type(batches.inner(model)).__name__
@@ -128,7 +131,7 @@ class _Found:
         try:
             with evaluating(model), eagerly(), thawed(model.parameters()), torch.random.fork_rng(devices=[]):
                 given = batches.example(model, batches.moved(example, batches.device(model)))
-                outputs = list(tensors(_differentiably(given, model)))
+                outputs = list(tensors(_answer(_differentiably(given, model))))
         finally:
             for each in hooks:
                 each.remove()
@@ -136,8 +139,13 @@ class _Found:
         if not ends:
             raise _unknown(model, "its outputs are detached from the layers")
         read = self._walk(ends, marks)
-        if unseen := [weight.name for weight in every if weight.name not in ran | read]:
-            raise _unknown(model, f"layer {unseen[0]!r} takes no part in the answer to the example")
+        if unseen := {weight.name for weight in every} - ran - read:
+            code = _Found(self.modules, self.weights)
+            with suppress(InputError):
+                code.trace(model)
+            if unseen - code.idle:
+                raise _unknown(model, f"layer {min(unseen)!r} takes no part in the answer to the example")
+            self.idle |= unseen
 
     def _walk(self, ends: Iterable[Any], marks: dict[Any, str]) -> set[str]:
         """Notes the answers; all names whose weights the graph holds without a call of the layer."""
@@ -159,6 +167,13 @@ class _Found:
                 last = False
             todo += [(each, last) for each, _ in node.next_functions]
         return read
+
+
+def _answer(outputs: Any) -> Any:
+    """Of a dict, as transformers give, what is not named as something inner that comes out beside the answer."""
+    if not isinstance(outputs, Mapping):
+        return outputs
+    return {name: value for name, value in outputs.items() if not str(name).endswith(BESIDE)} or outputs
 
 
 def _differentiably(given: batches.Arguments, model: nn.Module) -> Any:

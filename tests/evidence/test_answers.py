@@ -136,11 +136,22 @@ def test_layers_whose_sizes_alone_are_looked_at_give_no_answer():
     assert hidden(model) == ["a"]
 
 
-def test_layers_that_are_never_used_are_not_hidden_and_an_example_that_leaves_one_out_says_so():
+def test_layers_that_no_way_leads_to_are_not_hidden_and_an_example_that_leaves_one_out_says_so():
     model = made(idle, "head=5-3 a=4-5 spare=5-7")
-    assert hidden(model) == ["a"]
-    with pytest.raises(InputError, match="'spare' takes no part in the answer to the example"):
-        hidden(model, torch.randn(2, 4))
+    assert hidden(model) == hidden(model, torch.randn(2, 4)) == ["a"]
+    experts = made(lambda m, x: m.head((m.a if x.sum() > 0 else m.b)(x)), "head=5-3 a=4-5 b=4-5")
+    with pytest.raises(InputError, match="'b' takes no part in the answer to the example"):
+        hidden(experts, torch.ones(2, 4))
+
+
+def auxiliary(m, x):
+    h = m.a(x)
+    return (m.head(h), m.other(m.inner(h))) if m.training else m.head(h)
+
+
+def test_heads_that_only_training_runs_are_not_hidden():
+    model = made(auxiliary, "other=5-3 inner=5-5 head=5-3 a=4-5")
+    assert hidden(model.train()) == hidden(model, torch.randn(2, 4)) == hidden(model.eval()) == ["a"]
 
 
 def test_what_decides_by_numbers_needs_an_example():
@@ -188,6 +199,13 @@ def test_a_forward_that_was_replaced_is_not_taken_for_its_classs():
     with pytest.raises(InputError, match="its forward was replaced"):
         hidden(model)
     assert hidden(model, torch.randn(2, 4)) == ["2"]
+
+
+def test_hidden_states_beside_an_answer_are_none():
+    model = made(lambda m, x: {"logits": m.head(m.a(x)), "last_hidden_state": m.a(x)}, "head=5-3 a=4-5")
+    assert hidden(model, torch.randn(2, 4)) == ["a"]
+    model = made(lambda m, x: {"last_hidden_state": m.head(m.a(x))}, "head=5-3 a=4-5")
+    assert hidden(model, torch.randn(2, 4)) == ["a"]
 
 
 def test_wrapped_and_compiled_models_keep_their_names():
