@@ -121,29 +121,46 @@ class _Stage:
         return {name: _options(self, name, module) for name, module in self.model.named_modules()}
 
 
-def fitted(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
-    """The attributes with which the smaller model runs; an InputError that names a line if there are none."""
+@dataclass(frozen=True)
+class Whole:
+    """What the model as it is gives."""
+
+    shapes: list[torch.Size]
+    sizes: Sizes
+    real: bool
+
+
+def whole_of(model: nn.Module, example: Example) -> Whole:
+    """Run it once; an InputError where it does not run."""
     slow = any(isinstance(module, nn.RNNBase) for module in model.modules())  # without numbers torch goes step by step
-    stage = _Stage(model, sites, keep, as_tuple(example), real=slow)
-    if not stage.places:
+    said = ""
+    for real in (True,) if slow else (False, True):
+        stage = _Stage(model, (), {}, as_tuple(example), real)
+        found = stage.run({}, {})
+        if not isinstance(found, _Failure):
+            return Whole(found, stage.sizes, real)
+        said = found.text
+    raise InputError(f"{type(model).__name__} does not run on this example: {said}")
+
+
+def fitted(
+    model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example, whole: Whole | None = None
+) -> Attributes:
+    """The attributes with which the smaller model runs; an InputError that names a line if there are none."""
+    if not positions(sites, keep):
         return {}
-    whole = stage.run({}, {})
-    if isinstance(whole, _Failure):
-        stage.real = True
-        whole = stage.run({}, {})
-    if isinstance(whole, _Failure):
-        raise InputError(f"{type(model).__name__} does not run on this example: {whole.text}")
-    stage.shapes, stage.whole = whole, stage.sizes
-    return _search(stage)
+    whole = whole or whole_of(model, example)
+    return _search(_Stage(model, sites, keep, as_tuple(example), whole.real, whole.shapes, whole=whole.sizes))
 
 
 def _search(stage: _Stage) -> Attributes:
     found: Attributes = {}
-    while (failure := stage.failure(found)) is not None:
+    failure = stage.failure(found)
+    while failure is not None:
         better = next(_better(stage, found, failure), None)
         if better is None:
             raise InputError(_written(stage.sites, stage.keep, failure))
-        found = better
+        found, failure = better
     return found
 
 
@@ -159,8 +176,8 @@ def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
     )
 
 
-def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[Attributes]:
-    """Attributes with which the model gets further: the same in all modules of a kind, or in the one that fails."""
+def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[tuple[Attributes, _Failure | None]]:
+    """Attributes with which the model gets further, and to where: the same in all modules of a kind, or in one."""
     for name in failure.inside:
         options = stage.options[name]
         guesses = (dict(zip(options, values, strict=True)) for values in product(*options.values()))
@@ -169,7 +186,7 @@ def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[Att
                 for guessed in (_everywhere(stage, found, name, guess), found | {name: _without_none(guess)}):
                     further = stage.failure(guessed)
                     if further is None or further.done > failure.done:
-                        yield guessed
+                        yield guessed, further
 
 
 def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str, int | None]) -> Attributes:

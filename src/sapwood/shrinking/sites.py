@@ -9,14 +9,14 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
-from sapwood.shrinking.fit import fitted
-from sapwood.shrinking.graph import Example, Graph, Traced, exported, line, op_of, traced
+from sapwood.shrinking.fit import Whole, fitted, whole_of
+from sapwood.shrinking.graph import Example, Graph, Traced, exported, line, named, op_of, traced
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.site import Couplings, Pinned, Site, grouped, module_of, told_apart
 
 END = 2**63 - 1  # where slices end that take all
 WRITTEN = {
-    "view", "reshape", "unflatten", "expand", "repeat", "tile", "split", "split_with_sizes", "slice", "narrow", "pad",
+    "view", "reshape", "unflatten", "expand", "repeat", "tile", "split", "split_with_sizes", "slice", "narrow",
     "zeros", "ones", "full", "empty", "rand", "randn", "arange", "linspace", "eye", "new_zeros", "new_ones", "new_full",
     "new_empty", "mul", "div", "add", "sub", "rsub", "pow", "roll",
 }  # fmt: skip
@@ -67,13 +67,14 @@ def _distinct(sites: Sequence[Site]) -> list[Site]:
 
 def asked(graph: Graph, found: Sequence[Site]) -> list[Site]:
     """Sites that also name the operators with numbers which may have been read from their size, at other tensors."""
-    numbers = {f"aten.{op_of(node)} ({line(node)})": _numbers(node) for node in graph.nodes() if op_of(node) in WRITTEN}
+    written = [(node, _numbers(node)) for node in graph.nodes() if op_of(node) in WRITTEN]
+    numbers = {f"aten.{op_of(node)} ({line(node)})": some for node, some in written if some}
     return [replace(site, asked=(*site.asked, *_reading(site, numbers))) for site in found]
 
 
 def _numbers(node: fx.Node) -> set[float]:
-    parts = pytree.tree_leaves((node.args, node.kwargs))
-    return {abs(part) for part in parts if type(part) in (int, float)} - {0, 1, END}
+    sizes = {name: given for name, given in named(node, node.args, node.kwargs).items() if name not in ("dim", "step")}
+    return {abs(part) for part in pytree.tree_leaves(sizes) if type(part) in (int, float)} - {0, 1, END}
 
 
 def _reading(site: Site, numbers: Mapping[str, set[float]]) -> list[str]:
@@ -96,18 +97,24 @@ def _tried(model: nn.Module, wanted: Sequence[Site], example: Example) -> tuple[
 
 def _misfits(model: nn.Module, asked: Sequence[Site], example: Example) -> dict[str, str]:
     """{site: why the smaller model would not run}. All at once; else one of each kind, then one after another."""
-    if _misfit(model, asked, example) is None:
+    if not asked:
+        return {}
+    try:
+        whole = whole_of(model, example)
+    except InputError as error:
+        return {site.name: str(error) for site in asked}
+    if _misfit(model, asked, example, whole) is None:
         return {}
     why = dict[str, str]()
     for alike in _kinds(asked):
-        because = _misfit(model, alike[:1], example)
+        because = _misfit(model, alike[:1], example, whole)
         why |= {} if because is None else {site.name: because for site in alike}
     able = [site for site in asked if site.name not in why]
-    if _misfit(model, able, example) is None:
+    if _misfit(model, able, example, whole) is None:
         return why
     together: list[Site] = []
     for site in able:
-        because = _misfit(model, [*together, site], example)
+        because = _misfit(model, [*together, site], example, whole)
         if because is None:
             together.append(site)
         else:
@@ -123,12 +130,12 @@ def _kinds(asked: Sequence[Site]) -> list[list[Site]]:
     return list(kinds.values())
 
 
-def _misfit(model: nn.Module, sites: Sequence[Site], example: Example) -> str | None:
+def _misfit(model: nn.Module, sites: Sequence[Site], example: Example, whole: Whole) -> str | None:
     keep = dict[str, Tensor]()
     for number, alike in enumerate(_kinds(sites)):  # of other kinds other shares stay, so that no two agree by chance
         keep |= {site.name: torch.arange(site.units) % (2 + number % 3) != 1 for site in alike}
     try:
-        fitted(model, sites, keep, example)
+        fitted(model, sites, keep, example, whole)
     except InputError as error:
         return str(error)
     return None
