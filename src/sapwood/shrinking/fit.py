@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import computed
 from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
 from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, stirred
 from sapwood.shrinking.graph import Example, as_tuple, named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
-from sapwood.shrinking.sizes import Sizes, Wanted, unseen, wanted, wrong_in
+from sapwood.shrinking.sizes import NUMBER, Sizes, Wanted, unseen, wanted, wrong_in
 from sapwood.shrinking.wide import types_of
 
 Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
@@ -70,8 +71,8 @@ class _Stage:
             module.register_forward_hook(lambda *_: done.append(None))
         x = self.example if self.real else pytree.tree_map_only(Tensor, lambda t: t.to("meta"), self.example)
         try:
-            with torch.no_grad(), Sizes() as self.sizes:
-                return _shapes(model.eval()(*deepcopy(x)))
+            with untouched(model), Sizes() as self.sizes:
+                return _shapes(model(*deepcopy(x)))
         except Exception as error:  # the model's own code, on sizes that it may not expect
             return _failure(model, error, len(done))
 
@@ -170,6 +171,8 @@ def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
     operators = [operator for site in going for operator in site.asked]
     here = [operator for operator in operators if operator.rpartition("(")[2].rstrip(")") in failure.text]
     first = next(iter([*here, *operators]), "an operator")
+    if failure.text.endswith(NUMBER):
+        return f"{failure.text}: give it one of its own, or keep all units of this size"
     return (
         f"a size may be written into {first}: write -1 or take it from the tensor there, or keep all units that "
         f"pass it; the smaller network {'does not run' if failure.done < ENDED else 'runs wrongly'}: {failure.text}"
