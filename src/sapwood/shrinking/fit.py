@@ -26,7 +26,7 @@ from sapwood.shrinking.graph import Example, as_tuple, named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.sizes import NUMBER, Sizes, Wanted, unseen, wanted, wrong_in
-from sapwood.shrinking.wide import types_of
+from sapwood.shrinking.wide import ROOM, types_of
 
 Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
 Options = dict[str, list[int | None]]  # {attribute: what it may become, None if it stays}
@@ -258,7 +258,7 @@ def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
         frame, trace_line = trace.tb_frame, trace.tb_lineno
         file = frame.f_code.co_filename
         inside[:0] = [names[id(value)] for value in frame.f_locals.values() if id(value) in names]
-        if not of_torch(file) and file != __file__:
+        if not of_torch(file) and not file.startswith(ROOM):
             at = f" ({file}:{trace_line})"
         trace = trace.tb_next
     said = str(error).strip().splitlines() or [type(error).__name__]

@@ -85,6 +85,8 @@ class Ties:
             open_ = low != high
             if not bool(open_.any()):
                 return
+            if bool((lost := open_ & (low <= DATA)).any()):
+                self.pin(high[lost], f"{self.operator} ties it to numbers that belong to no unit")
             self._tied[high[open_]] = self._number()
             self._root.scatter_reduce_(0, high[open_], low[open_], "amin")
             self._flatten()
