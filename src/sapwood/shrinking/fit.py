@@ -89,8 +89,8 @@ class _Stage:
 
     def alike(self, attributes: Attributes) -> bool:
         """Whether the outputs are the same, where a size worked out wrongly would run as well and is not seen."""
-        guessed = any(site.guessed for site in self.sites if site.name in self.keep)
-        if not guessed or not unseen(self.sizes, self.wanted):
+        going = [site for site in self.sites if site.name in self.keep]
+        if not any(site.guessed or unseen(self.sizes, site) for site in going):
             return True
         for dtype in types_of(self.model):
             whole = stirred(self.model, dtype)

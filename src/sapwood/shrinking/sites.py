@@ -38,9 +38,9 @@ def sites(model: nn.Module, example: Example, *, lossy: bool = False) -> tuple[S
 def couplings(model: nn.Module, example: Example, *, lossy: bool = False) -> Couplings:
     """The sites, and what is pinned with its reasons; `lossy` as for `sites`."""
     graph = exported(model, example)
-    found = [grouped(run) for run in _runs(graph, lossy)]
+    found = [replace(run, sites=tuple(asked(graph, run.sites))) for run in map(grouped, _runs(graph, lossy))]
     wanted = _distinct([site for run in found for site in run.sites])
-    able, unable = _tried(model, asked(graph, wanted), example)
+    able, unable = _tried(model, wanted, example)
     heads = {module_of(slot.tensor) for site in able if site not in found[0].sites for slot in site.at("makes")}
     return Couplings(told_apart(able), (*(pin for pin in found[0].pinned if pin.name not in heads), *unable))
 

@@ -91,6 +91,6 @@ def wrong_in(small: Sizes, wanted: Wanted, whole: Sizes) -> Wrong | None:
     return None
 
 
-def unseen(small: Sizes, wanted: Wanted) -> bool:
-    """Whether some of the views are not seen one by one."""
-    return any(len(small.given.get(operator, ())) != calls for operator, _, calls in wanted)
+def unseen(small: Sizes, site: Site) -> bool:
+    """Whether a view that works out a size by itself was not seen, with units of the site in what it gives."""
+    return any(use.inferred and len(small.given.get(use.operator, ())) != use.calls for use in site.uses)

@@ -50,7 +50,7 @@ class Ties:
         self._asks: list[tuple[Tensor, str]] = []
         self._guesses: list[Tensor] = []
         self.calls = Counter[str]()  # views seen so far, by operator and line
-        self.views: list[tuple[str, int, Tensor]] = []  # operator, which of its calls, ids of what it gave
+        self.views: list[tuple[str, int, Tensor, bool]] = []  # operator, which of its calls, ids it gave, inferred
         self._reason = torch.zeros(2, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
         self._made = torch.zeros(2, dtype=torch.int64)  # 0: not made by a contraction; else how early
         self._read = torch.zeros(2, dtype=torch.bool)
@@ -146,10 +146,10 @@ class Ties:
         """An operator works out a size by itself, and could get another one than that of these units wrong."""
         self._guesses.append(torch.unique(thin(ids)))
 
-    def view(self, operator: str, ids: Tensor | None = None) -> None:
-        """A view was met; where units lie in what it gives, their number there is known."""
+    def view(self, operator: str, ids: Tensor | None = None, *, inferred: bool = False) -> None:
+        """A view was met; where units lie in what it gives, their number is known. `inferred`: it works out a size."""
         if ids is not None and varied(ids):
-            self.views.append((operator, self.calls[operator], ids))
+            self.views.append((operator, self.calls[operator], ids, inferred))
         self.calls[operator] += 1
 
     def grid(self, ids: Tensor) -> Tensor:
