@@ -88,6 +88,8 @@ def loses_units(tally, model, inputs, seed, spelt=None):
         small = shrink(model, keep, found.sites, example=example).model
         for x in inputs:
             answers_alike(small, x, confirmed(model, x, found.sites, keep, spelt))
+        alone = found.sites[seed % len(found.sites)].name  # what is offered can go by itself too
+        assert not numbers(shrink(model, {alone: keep[alone]}, found.sites, example=example).model) < numbers(small)
         gone = any(not bool(kept.all()) for kept in keep.values())
         assert numbers(small) < numbers(model) if gone else numbers(small) == numbers(model)
 

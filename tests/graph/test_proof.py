@@ -15,6 +15,7 @@ from sapwood.shrinking import equal
 from sapwood.shrinking.equal import difference, inputs, random_like
 from sapwood.shrinking.shrink import compact, shrink
 from sapwood.shrinking.sites import couplings, sites
+from sapwood.shrinking.wide import Wide, running_in
 
 
 def shrunk(model, example, seed=0):
@@ -81,6 +82,35 @@ def under_autocast(of, x):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         x = answer(of, x)
     return x.float()
+
+
+def test_under_autocast_everything_is_in_float64_all_the_same():
+    model, plainly, x = layered(under_autocast).double(), layered(answer).double(), torch.randn(3, 8).double()
+    with torch.no_grad(), running_in(Wide(torch.float64)):
+        given, wanted = model(x), plainly(x)
+    assert given.dtype is torch.float64
+    assert torch.equal(given, wanted)
+    assert not torch.allclose(model(x).double(), wanted, rtol=0, atol=1e-9)
+
+
+def test_grouped_products_are_in_float64_too():
+    """Of mixtures of experts; torch has them in bfloat16."""
+    x, w, ends = torch.randn(7, 16), torch.randn(3, 16, 8), torch.tensor([2, 2, 6], dtype=torch.int32)
+    with torch.no_grad(), running_in(Wide(torch.float64)):
+        given = torch._grouped_mm(x.bfloat16(), w.bfloat16(), offs=ends)
+    wanted = torch.cat([x[:2].double() @ w[0].double(), x[2:6].double() @ w[2].double(), torch.zeros(1, 8).double()])
+    torch.testing.assert_close(given, wanted, rtol=0, atol=1e-12)
+
+
+def test_what_computes_in_less_outside_of_torch_is_not_the_sites_fault():
+    model, example = layered(answer), torch.randn(3, 8)
+    found = sites(model, example)
+    keep = half(found, 0)
+    rounded = iter(range(100))
+    model.how = lambda of, x: answer(of, x) * (1 + 1e-8 * next(rounded))
+    with pytest.raises(InputError, match="as little as code that computes in less") as refused:
+        shrink(model, keep, found, example=example)
+    assert "sites do not fit" not in str(refused.value)
 
 
 PIXELS = torch.randint(0, 255, (1, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

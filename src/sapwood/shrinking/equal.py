@@ -18,9 +18,11 @@ from sapwood.shrinking.site import Site
 from sapwood.shrinking.wide import Wide, running_in, said, widened_
 
 MOST = 1e-9  # relative; rounding in float64 stays far below, a wrong slice far above
+IN_LESS = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 FEW = 4  # units of each site that are tried
 APART = 8  # in narrower types a wrong cut must differ by so many times more than the right one
 SIZED = {"view", "reshape", "unflatten", "expand", "split", "split_with_sizes", "chunk", "slice", "narrow", "repeat"}
+ROUNDED = ", as little as code that computes in less by other means than torch's, or a unit that hardly counts"
 DRAWS = "so both networks get others; run the network without them, or keep all units of this site"
 
 
@@ -30,7 +32,7 @@ class Narrow(Exception):
 
 def most(dtype: torch.dtype) -> float:
     """The largest relative difference that may be rounding."""
-    return MOST if dtype is torch.float64 else float(torch.finfo(dtype).eps ** 0.5)
+    return IN_LESS.get(dtype, MOST)
 
 
 def inputs(example: Example, count: int = 2, dtype: torch.dtype = torch.float64) -> list[tuple[Any, ...]]:
@@ -192,7 +194,7 @@ def prove(
     if not found <= most(dtype):
         raise InputError(
             f"the smaller network would differ from the original by {found:.1e} (relative, {str(dtype)[6:]})"
-            + _suspect(model, example, staying)
+            + (ROUNDED if found < IN_LESS[torch.float32] else _suspect(model, example, staying))
         )
     return found
 
