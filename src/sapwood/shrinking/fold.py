@@ -79,7 +79,7 @@ def _all_zero(site: Site, tensors: Mapping[str, Tensor], slots: Sequence[Slot]) 
 
 def _used(weight: Tensor, dim: int) -> Tensor:
     """Which positions along a dimension hold anything but 0."""
-    return weight.detach().movedim(dim, 0).flatten(1).count_nonzero(1).cpu() > 0
+    return weight.detach().movedim(dim, -1).unsqueeze(0).flatten(0, -2).count_nonzero(0).cpu() > 0
 
 
 def folding(

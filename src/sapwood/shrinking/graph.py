@@ -26,6 +26,7 @@ from sapwood.shrinking.lines import culprit, first_line
 from sapwood.shrinking.lines import line as line
 from sapwood.shrinking.lines import of_torch as of_torch
 from sapwood.shrinking.mode import seeing_the_mode_read
+from sapwood.shrinking.packed import padded
 from sapwood.shrinking.plain import with_sizes, without_regions
 from sapwood.shrinking.rules import rule_for
 from sapwood.shrinking.rules.call import Call, pinned
@@ -82,6 +83,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
             warnings.catch_warnings(),
             written_out(),
             _holding_the_same(model),
+            padded(),
             seeing_the_mode_read() as read,
         ):
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs

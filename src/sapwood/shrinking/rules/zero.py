@@ -63,6 +63,8 @@ def _owns(ties: Ties, value: Any, out: Tensor | Weight) -> bool:
 
 
 def _alike(ties: Ties, a: Tensor, b: Tensor) -> bool:
+    if a.dim() > b.dim() or any(one not in (1, two) for one, two in zip(a.shape[::-1], b.shape[::-1], strict=False)):
+        return False
     a, b = together(ties.root(thin(a)).expand(a.shape), ties.root(thin(b)).expand(b.shape))
     return bool(((a == b) | (b <= DATA) | (a == BLANK)).all())
 
@@ -148,7 +150,7 @@ KEPT = frozenset((
     "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
     "upsample_bicubic2d", "upsample_trilinear3d",
     # one with another: what is 0 in both is 0
-    "mm", "bmm", "matmul",
+    "mm", "bmm", "matmul", "einsum", "mv", "inner", "tensordot", "_grouped_mm", "grouped_mm_fallback",
 ))  # fmt: skip
 RULES: dict[str, Any] = (
     dict.fromkeys(("add", "sub", "maximum", "minimum", "where", "copy"), _added)
