@@ -188,6 +188,15 @@ def test_what_is_no_batch_is_told_so(case):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_norms_of_compiled_models_are_recalibrated():
+    model = torch.compile(Model(), backend="eager")
+    model(X)
+    recalibrate(model, [X, X])
+    torch.testing.assert_close(model.norm.running_mean, X.mean(0))
+    assert model.norm.momentum == 0.1
+    torch._dynamo.reset()
+
+
 def test_a_norm_that_sees_nothing_keeps_what_it_knows():
     model = Model()
     model.spare = nn.BatchNorm1d(4)
