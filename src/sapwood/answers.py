@@ -188,7 +188,9 @@ def _traced(module: nn.Module) -> fx.Graph:
         memo: dict[int, Any] = {id(t): t for m in module.modules() for t in [*vars(m).values(), *m._parameters.values()]
                                 if isinstance(t, Tensor)}  # fmt: skip
         twin = copy.deepcopy(module, memo).eval()  # what forward writes on its module, it writes on this one
-        takes = inspect.signature(twin.forward).parameters.values()
+        takes, kind = inspect.signature(twin.forward).parameters.values(), type(twin)
+        if takes and next(iter(takes)).kind is inspect.Parameter.VAR_POSITIONAL:  # forward(*inputs): of one input
+            twin.__class__ = type(kind.__name__, (kind,), {"forward": lambda self, x: kind.forward(self, x)})
         given = {each.name: each.default for each in takes if each.default is not each.empty}
         return _Tracer().trace(twin, given)
     except Exception as error:

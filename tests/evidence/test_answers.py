@@ -230,6 +230,16 @@ def test_a_forward_that_was_replaced_is_not_taken_for_its_classs():
     assert hidden(model, torch.randn(2, 4)) == ["2"]
 
 
+def test_a_forward_of_any_number_of_inputs_is_followed_for_one():
+    class Open(Network):
+        def forward(self, *inputs):
+            return self.way(self, *inputs)
+
+    model = Open(classifier_first, head=nn.Linear(8, 3), a=nn.Linear(4, 6), b=nn.Linear(6, 8))
+    assert hidden(model) == ["a", "b"]
+    assert type(model) is Open
+
+
 def test_hidden_states_beside_an_answer_are_none():
     model = made(lambda m, x: {"logits": m.head(m.a(x)), "last_hidden_state": m.a(x)}, "head=5-3 a=4-5")
     assert hidden(model, torch.randn(2, 4)) == ["a"]
