@@ -78,6 +78,7 @@ class _Found:
 
     def _trace_forward(self, module: nn.Module) -> bool:
         graph = _traced(module)
+        _refuse_overwritten(module, graph)
         called = {id(module.get_submodule(n.target)) for n in graph.nodes if n.op == "call_module"}
         read = {id(_attribute(module, n)) for n in graph.nodes if n.op == "get_attr"}
         self.idle |= set(self._idle(module, called, read))
@@ -187,11 +188,25 @@ def _traced(module: nn.Module) -> fx.Graph:
         memo: dict[int, Any] = {id(t): t for m in module.modules() for t in [*vars(m).values(), *m._parameters.values()]
                                 if isinstance(t, Tensor)}  # fmt: skip
         twin = copy.deepcopy(module, memo).eval()  # what forward writes on its module, it writes on this one
-        takes = inspect.signature(twin.forward).parameters.values()
+        takes, kind = inspect.signature(twin.forward).parameters.values(), type(twin)
+        if takes and next(iter(takes)).kind is inspect.Parameter.VAR_POSITIONAL:  # forward(*inputs): of one input
+            twin.__class__ = type(kind.__name__, (kind,), {"forward": lambda self, x: kind.forward(self, x)})
         given = {each.name: each.default for each in takes if each.default is not each.empty}
         return _Tracer().trace(twin, given)
     except Exception as error:
         raise _unknown(module, f"its code decides by numbers, or cannot be followed: {error}") from error
+
+
+def _refuse_overwritten(module: nn.Module, graph: fx.Graph) -> None:
+    """What is written over a tensor under its old name is not in the graph: y.add_(...), and then y again."""
+    order = {node: place for place, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        name = str(getattr(node.target, "__name__", node.target))
+        writes = node.op.startswith("call_") and node.op != "call_module" and name.endswith("_") and name[-2:] != "__"
+        if "out" in node.kwargs or (writes and len(node.all_input_nodes) > 1):
+            first = node.all_input_nodes[0]
+            if not node.users or max(order[user] for user in first.users) > order[node]:
+                raise _unknown(module, f"{name} writes on a tensor that is used again")
 
 
 class _Tracer(fx.Tracer):

@@ -12,6 +12,9 @@ from sapwood.errors import InputError
 TARGETS = ("label", "labels", "target", "targets", "y", "label_ids")  # keys that are no input unless forward takes them
 
 
+WHOLE = ("batch", "sample", "batched_inputs")  # a forward whose first argument is called so takes batches as they are
+
+
 class Arguments(NamedTuple):
     """What a model is called with."""
 
@@ -27,7 +30,8 @@ def each(model: nn.Module, batches: Iterable[Any], who: str) -> Iterator[tuple[A
     """Every batch, on the model's device, and the arguments that it makes; at least one.
 
     A batch may be a tensor; something with `.inputs`; a tuple or list, of which the last is the target unless the
-    model's forward needs all; or a dict, whose entries are keywords, those left out that forward does not take.
+    model's forward needs all; or a dict, whose entries are keywords, those left out that forward does not take. A
+    forward whose first argument is called `batch` gets it whole.
     """
     if isinstance(batches, Tensor | Mapping | str) or hasattr(batches, "inputs") or not hasattr(batches, "__iter__"):
         raise InputError(
@@ -45,6 +49,8 @@ def arguments(model: nn.Module, batch: Any) -> Arguments:
     """What the model is called with for a batch."""
     if hasattr(batch, "inputs"):  # before tuples: a Batch is one, of inputs and targets
         return example(model, batch.inputs)
+    if next(iter(inspect.signature(inner(model).forward).parameters), "") in WHOLE and not isinstance(batch, Tensor):
+        return Arguments((batch,), {})
     if isinstance(batch, Mapping):
         return Arguments((), _keywords(model, batch))
     if isinstance(batch, tuple | list) and batch:

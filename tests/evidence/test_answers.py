@@ -131,6 +131,35 @@ def test_other_ways_to_the_answer(forward, layers, wanted, more):
             hidden(model)
 
 
+def added(m, x):
+    y = m.a(x)
+    y.add_(m.b(x))
+    return m.head(x) + y
+
+
+def added_to_a_piece(m, x):
+    y = m.a(x)
+    y[:, :2].add_(m.b(x)[:, :2])
+    return y * m.head(x)
+
+
+def added_and_returned(m, x):
+    y = m.a(x).relu()
+    y.mul_(2)
+    return m.head(m.b(x).add_(y))
+
+
+def test_what_is_written_over_is_not_missed():
+    for way in (added, added_to_a_piece):
+        model = made(way, "head=4-4 a=4-4 b=4-4")
+        with pytest.raises(InputError, match="add_ writes on a tensor that is used again"):
+            hidden(model)
+        with pytest.raises(InputError, match="every prunable layer"):
+            hidden(model, torch.randn(2, 4))
+    model = made(added_and_returned, "head=4-4 a=4-4 b=4-4")
+    assert hidden(model) == hidden(model, torch.randn(2, 4)) == ["a", "b"]
+
+
 def test_layers_whose_sizes_alone_are_looked_at_give_no_answer():
     model = made(sizes_only, "a=4-5 head=4-3 c=5-5")
     assert hidden(model) == ["a"]
@@ -199,6 +228,16 @@ def test_a_forward_that_was_replaced_is_not_taken_for_its_classs():
     with pytest.raises(InputError, match="its forward was replaced"):
         hidden(model)
     assert hidden(model, torch.randn(2, 4)) == ["2"]
+
+
+def test_a_forward_of_any_number_of_inputs_is_followed_for_one():
+    class Open(Network):
+        def forward(self, *inputs):
+            return self.way(self, *inputs)
+
+    model = Open(classifier_first, head=nn.Linear(8, 3), a=nn.Linear(4, 6), b=nn.Linear(6, 8))
+    assert hidden(model) == ["a", "b"]
+    assert type(model) is Open
 
 
 def test_hidden_states_beside_an_answer_are_none():

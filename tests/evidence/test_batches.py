@@ -123,6 +123,19 @@ def test_models_that_take_labels_get_them_and_their_loss_can_be_used():
         observe(Anything(), [given], count)
 
 
+class Whole(Model):
+    def forward(self, batch):
+        return self.layer(self.norm(batch["image"] if isinstance(batch, dict) else batch[0]))
+
+
+@pytest.mark.parametrize("batch", [{"image": X, "label": Y}, (X, Y)])
+def test_a_forward_that_takes_a_batch_gets_all_of_it(batch):
+    model = Whole()
+    recalibrate(model, [batch])
+    torch.testing.assert_close(model.norm.running_mean, X.mean(0))
+    assert int(observe(model, [batch], count)["layer"][count]) == 12
+
+
 def test_wrappers_are_asked_for_what_is_inside():
     for shell in (nn.DataParallel(Two()), torch.compile(Two(), backend="eager")):
         assert len(arguments(shell, (X, X, Y)).positional) == 2
@@ -186,6 +199,15 @@ def test_what_is_no_batch_is_told_so(case):
         with pytest.raises(InputError, match=says):
             ask()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_norms_of_compiled_models_are_recalibrated():
+    model = torch.compile(Model(), backend="eager")
+    model(X)
+    recalibrate(model, [X, X])
+    torch.testing.assert_close(model.norm.running_mean, X.mean(0))
+    assert model.norm.momentum == 0.1
+    torch._dynamo.reset()
 
 
 def test_a_norm_that_sees_nothing_keeps_what_it_knows():

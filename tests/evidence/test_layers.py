@@ -6,7 +6,20 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize, prune
 
-from sapwood import CRITERIA, InputError, Statistic, hidden, hold, measure, observe, observing, prunable, score, select
+from sapwood import (
+    CRITERIA,
+    InputError,
+    Statistic,
+    hidden,
+    hold,
+    masks,
+    measure,
+    observe,
+    observing,
+    prunable,
+    score,
+    select,
+)
 from sapwood.layers import chosen
 from sapwood.layout import columns, matrix, rows, shaped
 from sapwood.statistics import active, count, gram
@@ -264,6 +277,18 @@ def test_computed_weights_are_what_they_are_now_and_reading_them_changes_nothing
         "0.weight_orig",
         "1.parametrizations.weight.original",
     }
+
+
+def test_a_mask_for_a_computed_weight_is_told_what_is_stored():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    prune.identity(model[0], "weight")
+    nn.utils.parametrizations.weight_norm(model[1])
+    parameters = dict(model.named_parameters())
+    for name, stored in (("0.weight", "'0.weight_orig'"), ("1.weight", r"'1.parametrizations.weight.original0', '1")):
+        with pytest.raises(InputError, match=f"unknown parameter in masks '{name}'; it is computed, from {stored}"):
+            masks.apply_(parameters, {name: torch.ones(4, 4, dtype=torch.bool)})
+    with pytest.raises(InputError, match=r"did you mean '2.weight'"):
+        masks.apply_(parameters, {"2.weigth": torch.ones(4, 4, dtype=torch.bool)})
 
 
 def test_statistics_of_rows_of_a_transposed_layer_follow_from_its_inputs():

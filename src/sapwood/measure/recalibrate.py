@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sapwood import batches as batching
 from sapwood.errors import InputError
 from sapwood.measure.untouched import untouched
+from sapwood.modes import eagerly
 
 
 def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
@@ -26,7 +27,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:
         raise InputError(f"{type(model).__name__} has no batch norm with running statistics; nothing to recalibrate")
-    with untouched(model), _averaging(norms):
+    with untouched(model), eagerly(), _averaging(norms):
         for _, arguments in batching.each(model, batches, "recalibrate()"):
             arguments.call(model)
         names = {id(module): name for name, module in model.named_modules()}
