@@ -57,8 +57,9 @@ class Ties:
         self._made = torch.zeros(DATA + 1, dtype=torch.int64)  # 0: not made by a contraction; else how early
         self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, DATA + 1, dtype=torch.bool)
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
+        self.grids: list[tuple[Tensor, list[Tensor]]] = []  # ids of numbers that belong to units of several kinds
         self.training = False  # from now on operators run in training mode only
-        self.reasons: list[str] = [""]
+        self.reasons = [""]
         self.pin(torch.arange(DATA + 1), "it belongs to no unit")
 
     def anew(self) -> "Ties":
