@@ -4,12 +4,12 @@ import sys
 from textwrap import shorten
 
 import torch
-from planted import choosing, coding, gating, holding, planning, seeing, shrinking, training
+from planted import choosing, coding, gating, holding, planning, products, seeing, shrinking, training
 from planted.mutant import Mutant, caught
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     mutant
-    for family in (choosing, seeing, planning, holding, training, gating, shrinking, coding)
+    for family in (choosing, seeing, planning, holding, training, gating, shrinking, products, coding)
     for mutant in family.MUTANTS
 )
 
