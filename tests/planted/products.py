@@ -81,7 +81,9 @@ def left(make):
     model, example = make()
     model = settled(model)
     found = sites.sites(model, example)
-    keep = some(found)
+    seen = ("layers.first.weight", "layers.last.weight", *INSIDE)
+    touched = [site for site in found if any(slot.tensor in seen for slot in site.slots)]
+    keep = some(touched)
     between = [slot for site in found for slot in site.slots if (slot.tensor, slot.dim) == ("layers.last.weight", 1)]
     demand(bool(between), "units that the last layer reads are not offered")
     small = shrink.shrink(model, keep, found, example=example, check=False).model

@@ -41,8 +41,7 @@ class Ties:
         self, known: Tensor | None = None, *, after: "Ties | None" = None, heads: bool = False, lossy: bool = False
     ) -> None:
         self._known, self._after, self.lossy = known, after, lossy
-        self._contractions = 0  # how many have made units
-        self.operator = ""
+        self.operator, self._contractions = "", 0  # how many have made units
         self._operators: list[str] = [""] if after is None else after._operators
         self._tied = torch.zeros(DATA + 1, dtype=torch.int64)  # the last operator that tied it to another; 0: none
         self._root = torch.arange(DATA + 1)
