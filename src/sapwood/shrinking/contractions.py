@@ -11,6 +11,7 @@ from torch import Size
 
 from sapwood.shrinking.rules.call import Call
 from sapwood.shrinking.rules.ids import Value
+from sapwood.shrinking.rules.letters import LETTERS, dropped, leading
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ Spaces = Callable[[Call, Any], list[Space] | None]  # an operator, and the ids o
 def linear(call: Call, out: Any) -> list[Space]:
     """y = x Wᵀ + b."""
     x, w = call["input"], call["weight"]
-    return [Space((([*_leading(len(x.shape) - 1), "i"], x), (["o", "i"][-len(w.shape) :], w)))]
+    return [Space((([*leading(len(x.shape) - 1), "i"], x), (["o", "i"][-len(w.shape) :], w)))]
 
 
 def product(call: Call, out: Any) -> list[Space]:
@@ -49,8 +50,8 @@ def product(call: Call, out: Any) -> list[Space]:
         return []
     return [
         Space((
-            ([*_leading(len(left.shape) - 2), "m", "k"], left),
-            ([*_leading(len(right.shape) - 2), "k", "n"], right),
+            ([*leading(len(left.shape) - 2), "m", "k"], left),
+            ([*leading(len(right.shape) - 2), "k", "n"], right),
         ))
     ]  # fmt: skip
 
@@ -63,7 +64,7 @@ def convolution(call: Call, out: Any) -> list[Space]:
     x, w = call["input"], call["weight"]
     transposed = call.given.get("transposed", call.op.startswith("conv_transpose"))
     where, channels = (x.shape if transposed else call.shape), len(x.shape) - len(w.shape) + 1
-    return [Space(((_leading(len(w.shape)), w),), times=_numel(where[:channels]) * _numel(where[channels + 1 :]))]
+    return [Space(((leading(len(w.shape)), w),), times=_numel(where[:channels]) * _numel(where[channels + 1 :]))]
 
 
 def attention(call: Call, out: Any) -> list[Space]:
@@ -72,19 +73,21 @@ def attention(call: Call, out: Any) -> list[Space]:
     What is masked is multiplied too. The answer's heads are those of the queries, so keys and values may have fewer.
     """
     keys = call["key"].shape[-2]
-    return [Space(((_leading(len(x.shape)), x),), times=keys) for x in (call["query"], out)]
+    return [Space(((leading(len(x.shape)), x),), times=keys) for x in (call["query"], out)]
 
 
-def einsum(call: Call, out: Any) -> list[Space] | None:
-    """Letters as they are. None for more than two tensors, and for letters that are summed before the product."""
-    tensors = call["tensors"]
-    if len(tensors) != 2:
-        return None
-    left, right, answer = map(set, _letters(call["equation"], tensors))
-    if (left ^ right) - answer:
-        return None
-    summed = (left & right) - answer  # none: number by number
-    return [Space(tuple(zip(_letters(call["equation"], tensors), tensors, strict=False)))] if summed else []
+def lettered(call: Call, out: Any) -> list[Space]:
+    """Letters as they are, from left to right. What only one factor has, and the answer not, is summed before."""
+    factors, answer = LETTERS[call.op](call)
+    spaces, seen = list[Space](), factors[:1]
+    for n, right in enumerate(factors[1:], start=2):
+        later = {*answer, *(name for factor in factors[n:] for name in factor.axes)}
+        both = {name for factor in seen for name in factor.axes} & {*right.axes}
+        seen = [dropped(factor, {*factor.axes} - both - later) for factor in (*seen, right)]
+        if both - later:  # else number by number
+            spaces.append(Space(tuple((factor.axes, factor.value) for factor in seen)))
+        seen = [dropped(factor, both - later) for factor in seen]
+    return spaces
 
 
 def recurrent(call: Call, out: Any) -> list[Space]:
@@ -95,11 +98,6 @@ def recurrent(call: Call, out: Any) -> list[Space]:
     return [Space(((["o", "i"], w),), times=_numel(x.shape[:-1])) for w in given if len(w.shape) == 2]
 
 
-def _leading(count: int) -> list[str]:
-    """Names for `count` axes, the same for tensors that line up from the right."""
-    return [f"axis -{back}" for back in range(count, 0, -1)]
-
-
 def _numel(shape: Size | tuple[int, ...]) -> int:
     found = 1
     for size in shape:
@@ -107,24 +105,12 @@ def _numel(shape: Size | tuple[int, ...]) -> int:
     return found
 
 
-def _letters(equation: str, tensors: Sequence[Value]) -> list[list[str]]:
-    """Names of the axes of both tensors and of the answer; "..." lines up from the right."""
-    terms, arrow, answer = equation.replace(" ", "").partition("->")
-    parts = terms.split(",")
-    few = [len(value.shape) - len(part.replace("...", "")) for part, value in zip(parts, tensors, strict=True)]
-    if not arrow:  # letters that stand there once, in the alphabet's order
-        letters = terms.replace("...", "").replace(",", "")
-        answer = "..." * ("..." in terms) + "".join(sorted(c for c in letters if letters.count(c) == 1))
-    return [_named(part, count) for part, count in zip([*parts, answer], [*few, max(few)], strict=True)]
-
-
-def _named(part: str, dots: int) -> list[str]:
-    before, ellipsis, after = part.partition("...")
-    return [*before, *(_leading(dots) if ellipsis else []), *after]
-
-
 CONTRACTIONS: dict[str, Spaces] = (
-    {"linear": linear, "scaled_dot_product_attention": attention, "einsum": einsum}
+    {
+        "linear": linear,
+        "scaled_dot_product_attention": attention,
+    }
+    | dict.fromkeys(("einsum", "inner", "tensordot", "_grouped_mm"), lettered)
     | dict.fromkeys(("mm", "addmm", "bmm", "baddbmm", "matmul"), product)
     | dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), convolution)
     | dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), convolution)

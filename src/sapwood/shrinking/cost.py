@@ -124,7 +124,19 @@ def _seats(numbering: Numbering, found: Traced) -> Tensor:
         members = torch.bincount(root[every], minlength=len(root))
         pairs = [pair for site in numbering.sites.values() for pair in _whole(numbering, site, own, root, members)]
         seats.append(_table(pairs, len(root), numbering.always)[root])
-    return torch.cat(seats, 1)
+    return _crossed(found.ties, ties[0], torch.cat(seats, 1), numbering.always)
+
+
+def _crossed(ties: Ties, root: Tensor, seats: Tensor, always: int) -> Tensor:
+    """[ids, more]: numbers made by two dimensions of a weight, as of heads and what is in them, have seats of both."""
+    every = [seats]
+    for number in range(max((len(layers) for _, layers in ties.grids), default=0)):
+        more = torch.full_like(seats, always)
+        for new, layers in ties.grids:
+            if number < len(layers):
+                more[root[new].flatten()] = seats[layers[number].flatten()]
+        every.append(more[root])
+    return torch.cat(every, 1)
 
 
 def _whole(

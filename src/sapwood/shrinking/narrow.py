@@ -80,6 +80,7 @@ def _mask(attention: Tensor | None, padding: Tensor | None, q: Tensor, heads: in
 
 def _added(mask: Tensor, q: Tensor) -> Tensor:
     """A mask as numbers to add: True, where nobody may look, is minus infinity."""
+    mask = mask.to(q.device)
     return torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask, -torch.inf) if mask.dtype == torch.bool else mask
 
 

@@ -171,8 +171,10 @@ def _misfits(trials: _Trials, asked: Sequence[Site]) -> dict[str, str]:
 
 
 def _kinds(asked: Sequence[Site]) -> list[list[Site]]:
-    """Sites whose names differ in numbers only, as those of layers do."""
+    """Sites whose names differ in numbers of modules only, as those of layers do; not several sites of one module."""
     kinds: dict[str, list[Site]] = {}
     for site in asked:
-        kinds.setdefault(f"{re.sub('[0-9]+', '', site.name)} {len(site.slots)}", []).append(site)
+        module, _, which = site.name.partition("#")
+        kind = f"{re.sub('[0-9]+', '', module)} {which} {len(site.slots)} {bool(site.summed)}"
+        kinds.setdefault(kind, []).append(site)
     return list(kinds.values())

@@ -15,7 +15,7 @@ from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.contraction import added, multiplied
 from sapwood.shrinking.rules.elementwise import join
 from sapwood.shrinking.rules.ids import CONSTANT, Ties, Value, Weight, nobody, steady, thin, varied
-from sapwood.shrinking.rules.letters import LETTERS, Factor
+from sapwood.shrinking.rules.letters import LETTERS, Factor, dropped, each_of
 from sapwood.shrinking.rules.weights import over
 from sapwood.shrinking.rules.zero import zero
 
@@ -42,25 +42,12 @@ def _of_one_size(factors: Sequence[Factor]) -> list[Factor]:
     longest: dict[str, int] = {}
     for factor in factors:
         longest |= {name: max(size, longest.get(name, 1)) for name, size in factor.sizes().items()}
-    return [_dropped(x, {name for name, size in x.sizes().items() if size == 1 < longest[name]}) for x in factors]
-
-
-def _dropped(factor: Factor, names: set[str]) -> Factor:
-    where = tuple(0 if name in names else slice(None) for name in factor.axes)
-    axes = tuple(name for name in factor.axes if name not in names)
-    return factor if not names else Factor(_each(factor.value, lambda x: x[where]), axes)
-
-
-def _each(value: Value, function: Any) -> Value:
-    """A function of every id tensor of a value."""
-    if isinstance(value, Tensor):
-        return function(value)  # type: ignore[no-any-return]
-    return Weight(value.name, tuple(steady(function(layer)) for layer in value.layers))
+    return [dropped(x, {name for name, size in x.sizes().items() if size == 1 < longest[name]}) for x in factors]
 
 
 def _as(factor: Factor, answer: Sequence[str], shape: torch.Size) -> Value:
     """In the answer's order of axes."""
-    return _each(factor.value, lambda x: _over(x, factor.axes, answer, factor.sizes()).expand(shape))
+    return each_of(factor.value, lambda x: _over(x, factor.axes, answer, factor.sizes()).expand(shape))
 
 
 def _over(ids: Tensor, axes: Sequence[str], names: Sequence[str], sizes: dict[str, int]) -> Tensor:
@@ -225,6 +212,7 @@ def _rows(ties: Ties, call: Call, w: Factor, made: Sequence[str]) -> tuple[Tenso
     new = ties.fresh(prod(shape)).view(shape)
     if ties.looking:
         ties.heads.append(new.reshape(-1, shape[-1]))
+        ties.grids.append((new, [at.expand(shape) for at in placed]))
         return nobody((0,)), new
     new = ties.now(new)
     new = ties.grid(new) if len(varied(new)) > 1 else new

@@ -42,8 +42,7 @@ class Ties:
         self, known: Tensor | None = None, *, after: "Ties | None" = None, heads: bool = False, lossy: bool = False
     ) -> None:
         self._after, self.lossy = after, lossy
-        self._makers = [""]  # the operator of every number in `_made`
-        self.operator = ""
+        self.operator, self._contractions = "", 0  # how many have made units
         self._operators: list[str] = [""] if after is None else after._operators
         self._count = DATA + 1  # ids so far; what is kept of each has room for more
         self._root = torch.arange(START)
@@ -62,8 +61,9 @@ class Ties:
             self._grow(len(known))
             self._root, self._tied = known.clone(), after._tied.clone()
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
+        self.grids: list[tuple[Tensor, list[Tensor]]] = []  # ids of numbers that belong to units of several kinds
         self.training = False  # from now on operators run in training mode only
-        self.reasons: list[str] = [""]
+        self.reasons = [""]
         self.pin(torch.arange(DATA + 1), "it belongs to no unit")
 
     def anew(self) -> "Ties":
@@ -152,8 +152,8 @@ class Ties:
         marks = self._inner if inner else self._outer
         marks[makes], marks[reads] = True, True
         fresh = makes[self._made[makes] == 0]
-        self._made[fresh] = len(self._makers)
-        self._makers.append(self.operator)
+        self._contractions += 1
+        self._made[fresh] = self._contractions
         self._read[reads] = True
         for number in self._unreadable.keys() & set(reads.tolist()) if self._unreadable else ():
             self.pin(torch.tensor([number]), self._unreadable[number])
@@ -170,6 +170,10 @@ class Ties:
     def unreadable(self, ids: Tensor, because: str) -> None:
         """These positions of a computed weight are not 0 where those of its parts are: who is read by them stays."""
         self._unreadable |= dict.fromkeys(ids.flatten().tolist(), because)
+
+    def readable(self, ids: Tensor) -> bool:
+        """Whether all of these may be read as 0."""
+        return not self._unreadable.keys() & set(ids.flatten().tolist())
 
     def _settle(self) -> None:
         """Pass on to its parts what a computed weight makes and reads: the last was computed from those before."""
@@ -274,10 +278,6 @@ class Ties:
     def tied_by(self, roots: Tensor) -> list[str]:
         """For each unit the last operator that tied it to others, "" where none did."""
         return [self._operators[number] for number in self._of_unit(self._tied)[roots].tolist()]
-
-    def made_by(self, ids: Tensor) -> str:
-        """The last operator that made some of these."""
-        return self._makers[self.made(ids)]
 
     def lost(self) -> Tensor:
         """For every id whether others change when its unit goes."""

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from sapwood.shrinking.rules.call import Call
-from sapwood.shrinking.rules.ids import Value, walk
+from sapwood.shrinking.rules.ids import Value, Weight, nobody, steady, varied, walk
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,22 @@ class Factor:
     def sizes(self) -> dict[str, int]:
         """How long each axis is."""
         return dict(zip(self.axes, self.value.shape, strict=True))
+
+
+def dropped(factor: Factor, names: set[str]) -> Factor:
+    """Without these axes: whose units lie there, those are nobody's then."""
+    gone = {dim for dim, name in enumerate(factor.axes) if name in names}
+    where = tuple(0 if dim in gone else slice(None) for dim in range(len(factor.axes)))
+    axes = tuple(name for name in factor.axes if name not in names)
+    first = lambda x: nobody(x[where].shape) if gone & set(varied(x)) else x[where]  # noqa: E731
+    return Factor(each_of(factor.value, first), axes) if gone else factor
+
+
+def each_of(value: Value, function: Callable[[Tensor], Tensor]) -> Value:
+    """A function of every id tensor of a value."""
+    if isinstance(value, Tensor):
+        return function(value)
+    return Weight(value.name, tuple(steady(function(layer)) for layer in value.layers))
 
 
 Product = tuple[list[Factor], list[str]]  # the factors, and the axes of the answer

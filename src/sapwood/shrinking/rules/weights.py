@@ -52,6 +52,8 @@ def combined(ties: Ties, call: Call, parts: Sequence[Value], kind: Kind) -> Weig
         view = [shape[d] if d in dims else 1 for d in range(len(shape))]
         new = ties.fresh(prod(view)).view(view).expand(shape)
         missing = [_met(ties, call, new, dims, of_part, kind, n) for n, of_part in enumerate(spread)]
+        if kind == "product" and not any(_readable(ties, dims, of_part) for of_part in spread):
+            ties.unreadable(thin(new), call.because("multiplies what is not 0 where its parts are"))
         for part in (part for part, gone in zip(parts, missing, strict=True) if gone):
             _beside(ties, call, new, dims, part)
         if not _reads_zero(kind, missing):
@@ -81,12 +83,19 @@ def _met(ties: Ties, call: Call, new: Tensor, dims: list[int], part: list[Tensor
     """Tie a part's positions to those of the whole; whether the part has none of its own along these dimensions."""
     here = [layer for layer in part if set(varied(layer)) & set(dims)]
     if len(here) == 1 and varied(here[0]) == dims:
-        reads = kind != "zeros" and (kind != "quotient" or n == 0)
+        reads = kind not in ("zeros", "quotient") or (kind == "quotient" and n == 0)
+        reads &= kind != "product" or _readable(ties, dims, part)  # one factor of 0 is enough
         ties.flow(thin(new).flatten(), thin(here[0]).flatten(), call.because("meets numbers of its own"), reads=reads)
     elif here:
         for layer in (new, *here):
             ties.pin(layer, call.because(RESHAPED))
     return not here
+
+
+def _readable(ties: Ties, dims: list[int], part: list[Tensor]) -> bool:
+    """Whether a part has positions of its own there that may be read as 0."""
+    here = [layer for layer in part if varied(layer) == dims]
+    return bool(here) and all(ties.readable(thin(layer)) for layer in here)
 
 
 def _beside(ties: Ties, call: Call, new: Tensor, dims: list[int], part: Value) -> None:
