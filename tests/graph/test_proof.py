@@ -400,6 +400,27 @@ def test_where_an_awake_network_has_no_numbers_it_is_left_asleep():
     assert shrunk(model, flat(8)).difference < 1e-12
 
 
+def test_where_nothing_is_finite_nothing_is_proven():
+    model = settled(layered(lambda of, x: answer(of, x) * float("nan")))
+    with pytest.raises(InputError, match="Written gives no finite number for this example"):
+        shrunk(model, flat(8))
+
+
+def test_a_network_of_positive_numbers_is_seen_at_its_example():
+    model, example = settled(layered(lambda of, x: answer(of, x.sum(1, keepdim=True).log() + x))), flat(8).abs()
+    assert shrunk(model, example).difference < 1e-12
+    (site,) = (site for site in sites(model, example) if site.name == "layers.a")
+    with pytest.raises(InputError, match="differ from the original by"):
+        shrink(model, {site.name: torch.arange(12) != 1}, [by_one(site)], example=example)
+
+
+def test_attention_that_drops_nothing_draws_nothing():
+    q, mode = torch.randn(1, 2, 3, 4), Wide(torch.float64)
+    with torch.no_grad(), running_in(mode):
+        F.scaled_dot_product_attention(q, q, q)
+    assert not mode.drawn
+
+
 # ---- nothing claimed ----
 
 

@@ -19,7 +19,7 @@ from sapwood.errors import InputError, refuse_unless, unknown
 from sapwood.shrinking.computed import computed, copied
 from sapwood.shrinking.config import configured_
 from sapwood.shrinking.cut import Keep, Positions, cut_, own_, positions, sharing
-from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, prove, stirred, told_apart_in
+from sapwood.shrinking.equal import Blind, Narrow, difference, gate_, inputs, prove, stirred, told_apart_in
 from sapwood.shrinking.fit import Attributes, fitted, set_
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
 from sapwood.shrinking.graph import Example, as_tuple, named_tensors
@@ -131,7 +131,10 @@ class _Proof:
         """The difference from the gated network, with its weights and with others."""
         given, like_it = inputs(self.example, 1, self.dtype)
         first = self.seen(copied(self.model), [given])
-        return max(first, self.seen(stirred(self.model, self.dtype), [like_it], awake=True))
+        try:
+            return max(first, self.seen(stirred(self.model, self.dtype), [like_it], awake=True))
+        except Blind:  # it takes no numbers of any kind
+            return max(first, self.seen(stirred(self.model, self.dtype), [given], awake=True))
 
     def seen(
         self, whole: nn.Module, examples: Sequence[tuple[Any, ...]], *, gated: bool = True, awake: bool = False
