@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood.errors import InputError
+from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import computed, norms_of, rescale_
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.resize import resize_
@@ -59,7 +60,8 @@ def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = Non
         tensor.data = _sliced(tensor.data, dims)
     rescale_(model, norms, staying)
     aliases = {id(tensors[name]) for name in staying}
-    resize_(model, [name for name, tensor in tensors.items() if id(tensor) in aliases])
+    with untouched(model):  # in training a spectral norm changes whenever its weight is looked at
+        resize_(model, [name for name, tensor in tensors.items() if id(tensor) in aliases])
 
 
 def _sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:

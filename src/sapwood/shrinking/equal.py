@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import copied, plain_
 from sapwood.shrinking.cut import Keep, Positions, leaving
-from sapwood.shrinking.graph import Example, as_tuple, exported, line, named_tensors, op_of, traced
+from sapwood.shrinking.graph import exported, line, named_tensors, op_of, traced
 from sapwood.shrinking.rules.ids import Weight, thin
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.wide import Wide, running_in, said, widened_
@@ -83,14 +84,20 @@ def gate_(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
     """The model, in which from now on the removed units count as 0 wherever they are read.
 
     Weights that read them are 0. Whatever makes and holds them is noise: a slot in the wrong place lets it through.
+    What is added up without a weight is 0 where it is made.
     """
     made, generator = plain_(model), torch.Generator().manual_seed(1)
     tensors = dict(named_tensors(model)) | made
-    going = [(slot, leaving(slot, keep[site.name])) for site in sites if site.name in keep for slot in site.slots]
-    for slot, gone in sorted(going, key=lambda pair: pair[0].role == "reads"):
+    going = [
+        (slot, leaving(slot, keep[site.name]), bool(site.summed) or slot.role in ("reads", "both"))
+        for site in sites
+        if site.name in keep
+        for slot in site.slots
+    ]
+    for slot, gone, zero in sorted(going, key=lambda each: each[2]):
         values = tensors[slot.tensor].data.movedim(slot.dim, 0)
         at = gone.nonzero().flatten().to(values.device)
-        if slot.role == "reads":
+        if zero:
             values.index_fill_(0, at, 0.0)
         else:
             noise = torch.rand((len(at), *values.shape[1:]), generator=generator) + 0.5
@@ -123,7 +130,7 @@ def difference(
 
 def _seeded(mode: Wide, model: nn.Module, x: tuple[Any, ...]) -> Any:
     mode.seed(0)
-    return model(*deepcopy(x))
+    return call(model, deepcopy(x))
 
 
 def _apart_in(mode: Wide, reference: nn.Module, small: nn.Module, x: tuple[Any, ...]) -> float | None:
@@ -134,7 +141,7 @@ def _apart_in(mode: Wide, reference: nn.Module, small: nn.Module, x: tuple[Any, 
     if not _finite(wanted, any):
         return None
     with running_in(seen):
-        found = apart(wanted, small(*deepcopy(x)))
+        found = apart(wanted, call(small, deepcopy(x)))
     two_sizes = {n for n, (one, other) in enumerate(zip(mode.drawn, seen.drawn, strict=False)) if one != other}
     if two_sizes - mode.even:
         return _apart_in(mode.again(mode.even | two_sizes), reference, small, x)
@@ -149,7 +156,7 @@ def _ran(model: nn.Module, x: tuple[Any, ...], mode: Wide) -> Any:
     """What the original gives; `Narrow` where its code stops in this type."""
     try:
         with running_in(mode):
-            return model(*deepcopy(x))
+            return call(model, deepcopy(x))
     except Exception as error:  # the model's own code, in a type that it may not expect
         raise Narrow(f"{said(error)}") from error
 

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import computed
 from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
+from sapwood.shrinking.duplicate import duplicate
 from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, stirred
-from sapwood.shrinking.graph import Example, as_tuple, named_tensors, of_torch
+from sapwood.shrinking.graph import named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.sizes import NUMBER, Sizes, Wanted, unseen, wanted, wrong_in
@@ -63,7 +65,7 @@ class _Stage:
 
     def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
-        model = deepcopy(self.model, sharing(self.model)) if self.real else ghost(self.model)
+        model = duplicate(self.model, sharing(self.model)) if self.real else ghost(self.model)
         cut_(model, places)
         set_(model, attributes)
         done: list[None] = []
@@ -72,7 +74,7 @@ class _Stage:
         x = self.example if self.real else pytree.tree_map_only(Tensor, lambda t: t.to("meta"), self.example)
         try:
             with untouched(model), Sizes() as self.sizes:
-                return _shapes(model(*deepcopy(x)))
+                return _shapes(call(model, deepcopy(x)))
         except Exception as error:  # the model's own code, on sizes that it may not expect
             return _failure(model, error, len(done))
 
@@ -90,11 +92,11 @@ class _Stage:
     def alike(self, attributes: Attributes) -> bool:
         """Whether the outputs are the same, where a size worked out wrongly would run as well and is not seen."""
         going = [site for site in self.sites if site.name in self.keep]
-        if not any(site.guessed or unseen(self.sizes, site) for site in going):
+        if not any(site.guessed or site.doubted or unseen(self.sizes, site) for site in going):
             return True
         for dtype in types_of(self.model):
             whole = stirred(self.model, dtype)
-            small = deepcopy(whole, sharing(whole))
+            small = duplicate(whole, sharing(whole))
             cut_(small, self.places)
             set_(small, attributes)
             reference, like_it = gate_(whole, self.sites, self.keep), inputs(self.example, 0, dtype)
@@ -244,7 +246,7 @@ def ghost(model: nn.Module) -> nn.Module:
     for _, tensor in named_tensors(model):
         empty = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return deepcopy(model, memo)
+    return duplicate(model, memo)
 
 
 def _shapes(outputs: Any) -> list[torch.Size]:

@@ -6,7 +6,6 @@ is added to the biases of those that read it, or that nobody reads.
 """
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,15 +15,18 @@ from torch.optim import Optimizer
 
 from sapwood import masks as mask
 from sapwood.errors import InputError, refuse_unless, unknown
+from sapwood.measure.example import Example, as_tuple
 from sapwood.shrinking.computed import computed, copied
 from sapwood.shrinking.config import configured_
 from sapwood.shrinking.cut import Keep, Positions, cut_, own_, positions, sharing
+from sapwood.shrinking.duplicate import duplicate
 from sapwood.shrinking.equal import Blind, Narrow, difference, gate_, inputs, prove, stirred, told_apart_in
 from sapwood.shrinking.fit import Attributes, fitted, set_
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
-from sapwood.shrinking.graph import Example, as_tuple, named_tensors
+from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.sites import sites as sites_of
+from sapwood.shrinking.training import in_training, refuse_untrainable
 from sapwood.shrinking.wide import narrowest, said, types_of, widened_
 
 Removed = Literal["gated", "folded"]
@@ -60,24 +62,28 @@ def shrink(
     wrong cut of every site must then differ much more. Random draws are the same for both networks.
     Nothing is claimed, and `difference` is None, where units of a lossy site go; the network is run before it is
     returned, and its outputs have the original's shapes.
-    The model and the optimiser are as they were, whatever happens. Sizes written into the model's own code cannot be
+    The model and the optimiser are as they were, whatever happens. What the optimiser trains beside the model, such as
+    weights of a loss, the new one goes on with, the same tensors. Sizes written into the model's own code cannot be
     changed: InputError then names the operator and its line; a `config` that the model is built from changes with it
     where numbers can say so, unless `check` is False. In training mode a batch norm sees fewer channels, each
     with its own statistics, so gated networks train alike; folded constants hold in evaluation mode only.
     """
     refuse_unless("removed", removed, ("gated", "folded"))
     _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
+    if check or removed == "folded":
+        _refuse_no_numbers(model)
     keep, shifts, staying = dict(keep), dict[str, Tensor](), tuple[Staying, ...]()
     if removed == "folded":
         keep, shifts, staying = folding(model, sites, keep, example)
     plan = _Plan(positions(sites, keep), _attributes(model, sites, keep, example), shifts)
     lossy = any(site.lossy for site in sites if site.name in keep and not bool(keep[site.name].all()))
     proven = _proven(model, sites, keep, plan, example, removed) if check and not lossy else (None, None)
-    small, memory = deepcopy((model, optimizer), sharing(model))
+    small, memory = duplicate((model, optimizer), sharing(model) | _others(model, optimizer))
     own_(plan.made(small, memory), model)
     if lossy:
         _refuse_unless_it_runs(model, small, example)
     if check:
+        refuse_untrainable(small, in_training(model, example))
         configured_(small, model, plan.places, plan.attributes, example)
     return Shrunk(small, memory, staying, *proven)
 
@@ -141,7 +147,7 @@ class _Proof:
     ) -> float:
         """The difference between `whole`, a copy of the model that is spoilt here, and it cut."""
         whole = widened_(whole, self.dtype)
-        small = self.plan.made(deepcopy(whole, sharing(whole)))  # before the gating: they share what is not cut
+        small = self.plan.made(duplicate(whole, sharing(whole)))  # before the gating: they share what is not cut
         reference = gate_(whole, self.sites, self.keep) if gated else whole
         found = prove(self.model, reference, small, self.plan.places, self.example, examples, self.dtype, awake=awake)
         if self.dtype is not torch.float64 and awake == gated:
@@ -174,7 +180,7 @@ def compact(
     that read it) or when nobody reads it; its going may make others useless, until nothing changes. Without masks the
     zeros in the weights count. `staying` names what remains of them, numbered as in the smaller network.
     """
-    small, memory = deepcopy((model, optimizer), computed(model))
+    small, memory = duplicate((model, optimizer), computed(model) | _others(model, optimizer))
     mask.apply_(dict(small.named_parameters()), masks or {})
     worst, last = 0.0, dict[str, Staying]()  # a site of one unit is none any more, so it is named here
     proven = set[torch.dtype | None]()
@@ -224,6 +230,22 @@ def _refuse_misfits(
         for slot in known[name].slots:
             if slot.tensor not in tensors or tensors[slot.tensor].shape[slot.dim] != len(slot.unit_of):
                 raise InputError(f"site {name!r} does not fit {slot.tensor!r}; find the sites of this network anew")
-    mine = {id(p) for p in model.parameters()}
-    if optimizer is not None and any(id(p) not in mine for g in optimizer.param_groups for p in g["params"]):
-        raise InputError("the optimiser trains parameters that are not the model's; give the one that trains it")
+    if optimizer is not None and len(_others(model, optimizer)) == sum(
+        len(g["params"]) for g in optimizer.param_groups
+    ):
+        raise InputError("the optimiser trains no parameter of the model's; give the one that trains it")
+
+
+def _refuse_no_numbers(model: nn.Module) -> None:
+    bare = next((name for name, tensor in named_tensors(model) if tensor.is_meta), None)
+    if bare is not None:
+        raise InputError(
+            f"{bare!r} has no numbers, as on torch's meta device, so nothing can be proven; load the model first, or "
+            "give check=False"
+        )
+
+
+def _others(model: nn.Module, optimizer: Optimizer | None) -> dict[int, Any]:
+    """For `deepcopy`: parameters that an optimiser trains beside the model's, such as a loss's, stay the same ones."""
+    mine, groups = {id(p) for p in model.parameters()}, [] if optimizer is None else optimizer.param_groups
+    return {id(p): p for group in groups for p in group["params"] if id(p) not in mine}

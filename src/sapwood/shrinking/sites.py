@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
-from sapwood.shrinking.fit import Whole, fitted, whole_of
-from sapwood.shrinking.graph import Example, Graph, Traced, exported, line, named, op_of, traced
-from sapwood.shrinking.rules.ids import Ties
+from sapwood.measure.example import Example
+from sapwood.shrinking.cut import cut_, positions, sharing
+from sapwood.shrinking.duplicate import duplicate
+from sapwood.shrinking.fit import Whole, fitted, set_, whole_of
+from sapwood.shrinking.graph import Graph, Traced, line, named, op_of, traced
+from sapwood.shrinking.rules.ids import Anew, Ties
 from sapwood.shrinking.site import Couplings, Pinned, Site, grouped, module_of, told_apart
+from sapwood.shrinking.training import Trained, refuse_untrainable, with_training
 
 END = 2**63 - 1  # where slices end that take all
 WRITTEN = {
@@ -29,6 +34,9 @@ def sites(model: nn.Module, example: Example, *, lossy: bool = False) -> tuple[S
     says which and why. Two sites may sit on one dimension, as heads and what is inside of each; a position goes with
     any of its units. The model is left as it was.
 
+    What only training runs, as heads that help it learn, is analysed with the rest; where that cannot be, units without
+    which it would fail stay.
+
     Layer and RMS norms go over all numbers of a stream, so none of these can go and leave the others as they were.
     `lossy=True` offers them nevertheless, as sites that say so; no equality is claimed for what is shrunk by them.
     """
@@ -37,16 +45,26 @@ def sites(model: nn.Module, example: Example, *, lossy: bool = False) -> tuple[S
 
 def couplings(model: nn.Module, example: Example, *, lossy: bool = False) -> Couplings:
     """The sites, and what is pinned with its reasons; `lossy` as for `sites`."""
-    graph = exported(model, example)
+    graph, training = with_training(model, example)
     found = [replace(run, sites=tuple(asked(graph, run.sites))) for run in map(grouped, _runs(graph, lossy))]
     wanted = _distinct([site for run in found for site in run.sites])
-    able, unable = _tried(model, wanted, example)
+    all_of_them = training is not None and graph.training is None
+    able, unable = _tried(_Trials(model, example, training), wanted, all_of_them)
     heads = {module_of(slot.tensor) for site in able if site not in found[0].sites for slot in site.at("makes")}
     return Couplings(told_apart(able), (*(pin for pin in found[0].pinned if pin.name not in heads), *unable))
 
 
-def _runs(graph: Graph, lossy: bool) -> Iterator[Traced]:
-    """The graph run on ids. A first run looks for heads; then units lie inside of heads, then heads are units."""
+def _runs(graph: Graph, lossy: bool) -> list[Traced]:
+    """The graph run on ids, from the start again where a rule fails on the way."""
+    while True:
+        try:
+            return list(_run(graph, lossy))
+        except Anew:
+            continue
+
+
+def _run(graph: Graph, lossy: bool) -> Iterator[Traced]:
+    """A first run looks for heads; then units lie inside of heads, then heads are units."""
     first = traced(graph, Ties(heads=True, lossy=lossy))
     if not first.ties.unsure:
         yield first
@@ -87,34 +105,64 @@ def _reading(site: Site, numbers: Mapping[str, set[float]]) -> list[str]:
     ]
 
 
-def _tried(model: nn.Module, wanted: Sequence[Site], example: Example) -> tuple[list[Site], list[Pinned]]:
+@dataclass
+class _Trials:
+    """A network on which it is tried what can go."""
+
+    model: nn.Module
+    example: Example
+    training: Trained | None
+
+    @cached_property
+    def whole(self) -> Whole:
+        """What it gives as it is."""
+        return whole_of(self.model, self.example)
+
+    def misfit(self, sites: Sequence[Site]) -> str | None:
+        """Why it would not run without some units of each of these sites."""
+        keep = dict[str, Tensor]()
+        for number, alike in enumerate(_kinds(sites)):  # of other kinds other shares stay: no two agree by chance
+            keep |= {site.name: torch.arange(site.units) % (2 + number % 3) != 1 for site in alike}
+        try:
+            attributes = fitted(self.model, sites, keep, self.example, self.whole)
+            if self.training is not None and sites:
+                small = duplicate(self.model, sharing(self.model))
+                cut_(small, positions(sites, keep))
+                set_(small, attributes)
+                refuse_untrainable(small, self.training)
+        except InputError as error:
+            return str(error)
+        return None
+
+
+def _tried(trials: _Trials, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:
     """Those without which the model's own code still runs, and the others with what it says."""
     named = told_apart(wanted)
-    why = _misfits(model, [site for site in named if site.asked], example)
+    why = _misfits(trials, [site for site in named if site.asked or all_of_them])
     able = [site for site, name in zip(wanted, named, strict=True) if name.name not in why]
     return able, [Pinned(site.name, site.units, why[site.name]) for site in named if site.name in why]
 
 
-def _misfits(model: nn.Module, asked: Sequence[Site], example: Example) -> dict[str, str]:
+def _misfits(trials: _Trials, asked: Sequence[Site]) -> dict[str, str]:
     """{site: why the smaller model would not run}. All at once; else one of each kind, then one after another."""
     if not asked:
         return {}
     try:
-        whole = whole_of(model, example)
+        trials.whole  # noqa: B018  (made once, for all)
     except InputError as error:
         return {site.name: str(error) for site in asked}
-    if _misfit(model, asked, example, whole) is None:
+    if trials.misfit(asked) is None:
         return {}
     why = dict[str, str]()
     for alike in _kinds(asked):
-        because = _misfit(model, alike[:1], example, whole)
+        because = trials.misfit(alike[:1])
         why |= {} if because is None else {site.name: because for site in alike}
     able = [site for site in asked if site.name not in why]
-    if _misfit(model, able, example, whole) is None:
+    if trials.misfit(able) is None:
         return why
     together: list[Site] = []
     for site in able:
-        because = _misfit(model, [*together, site], example, whole)
+        because = trials.misfit([*together, site])
         if because is None:
             together.append(site)
         else:
@@ -128,14 +176,3 @@ def _kinds(asked: Sequence[Site]) -> list[list[Site]]:
     for site in asked:
         kinds.setdefault(f"{re.sub('[0-9]+', '', site.name)} {len(site.slots)}", []).append(site)
     return list(kinds.values())
-
-
-def _misfit(model: nn.Module, sites: Sequence[Site], example: Example, whole: Whole) -> str | None:
-    keep = dict[str, Tensor]()
-    for number, alike in enumerate(_kinds(sites)):  # of other kinds other shares stay, so that no two agree by chance
-        keep |= {site.name: torch.arange(site.units) % (2 + number % 3) != 1 for site in alike}
-    try:
-        fitted(model, sites, keep, example, whole)
-    except InputError as error:
-        return str(error)
-    return None

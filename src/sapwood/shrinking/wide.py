@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sapwood.shrinking.graph import TORCH, of_torch, written_out
+from sapwood.shrinking.graph import written_out
+from sapwood.shrinking.lines import TORCH, of_torch
 
 CAST: dict[torch.dtype, Callable[[nn.Module], nn.Module]] = {
     torch.float64: nn.Module.double,
@@ -63,6 +64,8 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
     in `even` give the same number everywhere. `awake`: what is flat somewhere, as a ReLU, lets a tenth of its input by.
     """
 
+    supports_higher_order_operators = True  # what these run inside is as wide as what it is given
+
     def __init__(
         self, dtype: torch.dtype, even: frozenset[int] = frozenset(), *, awake: bool = False, gpus: Iterable[int] = ()
     ) -> None:
@@ -71,6 +74,7 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.types = {narrow: dtype for narrow in REAL if narrow.itemsize < dtype.itemsize}
         if dtype is torch.float64:
             self.types |= {torch.complex64: torch.complex128, torch.complex32: torch.complex128}
+        self.compiled = False  # torch compiles what runs graphs of its own
         self.drawn, self.narrow = list[tuple[str, torch.Size]](), list[str]()
 
     def again(self, even: frozenset[int] | None = None, *, awake: bool | None = None) -> "Wide":
@@ -86,6 +90,9 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator, with wide numbers."""
         kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            self.compiled = True
+            return func(*args, **kwargs)
         name = func._schema.name.rpartition("::")[2].rstrip("_")
         if not func.is_view:
             args, kwargs = self._raised(func, args, kwargs)
@@ -163,6 +170,8 @@ def running_in(mode: Wide) -> Iterator[Wide]:
     finally:
         torch.set_default_dtype(default)
         random.setstate(state)
+        if mode.compiled:  # inside of a mode; outside of it that would not run
+            torch._dynamo.reset()
 
 
 def where(function: str = "") -> str:
