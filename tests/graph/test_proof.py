@@ -102,6 +102,51 @@ def test_grouped_products_are_in_float64_too():
     torch.testing.assert_close(given, wanted, rtol=0, atol=1e-12)
 
 
+class Experts(nn.Module):
+    """Every row goes to one of four, all rows in one grouped product."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.route, self.out = nn.Linear(8, 16), nn.Linear(16, 4), nn.Linear(16, 3)
+        self.up, self.down = nn.Parameter(torch.randn(4, 16, 24) / 4), nn.Parameter(torch.randn(4, 24, 16) / 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        chosen = self.route(x).argmax(-1)
+        order, ends = chosen.argsort(), torch.bincount(chosen, minlength=4).cumsum(0).to(torch.int32)
+        y = torch._grouped_mm(x[order].bfloat16(), self.up.bfloat16(), offs=ends)
+        y = torch._grouped_mm(F.relu(y), self.down.bfloat16(), offs=ends)
+        return self.out(x + torch.zeros_like(x).index_copy(0, order, y.to(x.dtype)))
+
+
+def test_a_mixture_of_experts_is_shrunk_or_pinned_and_proven_in_float64():
+    torch.manual_seed(0)
+    model, example = Experts().eval(), torch.randn(9, 8)
+    found = sites(model, example)
+    keep = {
+        site.name: torch.arange(site.units) < site.units - 8 for site in found
+    }  # in bytes the operator takes 16, 32
+    result = shrink(model, keep, found, example=example)
+    assert result.proven is torch.float64
+    assert result.model(example).shape == (9, 3)
+
+
+def test_what_no_longer_runs_in_its_own_type_is_refused():
+    """In float64 it would."""
+
+    def in_pairs(of, x):
+        y = of["a"](x)
+        if y.dtype is torch.float32 and y.shape[1] % 2:
+            raise ValueError("an even number of columns, please")
+        return of["head"](F.relu(of["b"](y)))
+
+    model, example = layered(in_pairs), torch.randn(3, 8)
+    (site,) = (site for site in sites(layered(answer), example) if site.name == "layers.a")
+    assert shrink(model, {"layers.a": torch.arange(12) > 1}, [site], example=example).proven is torch.float64
+    with pytest.raises(InputError, match=r"does not run: an even number of columns, please \(.*test_proof.py"):
+        shrink(model, {"layers.a": torch.arange(12) > 2}, [site], example=example)
+
+
 def test_what_computes_in_less_outside_of_torch_is_not_the_sites_fault():
     model, example = layered(answer), torch.randn(3, 8)
     found = sites(model, example)
@@ -398,6 +443,27 @@ def test_where_an_awake_network_has_no_numbers_it_is_left_asleep():
     assert difference(whole, model, [(flat(8),)], torch.float64, awake=True) == 0.0
     assert difference(whole, other, [(flat(8),)], torch.float64, awake=True) > 1e-4
     assert shrunk(model, flat(8)).difference < 1e-12
+
+
+def test_where_nothing_is_finite_nothing_is_proven():
+    model = settled(layered(lambda of, x: answer(of, x) * float("nan")))
+    with pytest.raises(InputError, match="Written gives no finite number for this example"):
+        shrunk(model, flat(8))
+
+
+def test_a_network_of_positive_numbers_is_seen_at_its_example():
+    model, example = settled(layered(lambda of, x: answer(of, x.sum(1, keepdim=True).log() + x))), flat(8).abs()
+    assert shrunk(model, example).difference < 1e-12
+    (site,) = (site for site in sites(model, example) if site.name == "layers.a")
+    with pytest.raises(InputError, match="differ from the original by"):
+        shrink(model, {site.name: torch.arange(12) != 1}, [by_one(site)], example=example)
+
+
+def test_attention_that_drops_nothing_draws_nothing():
+    q, mode = torch.randn(1, 2, 3, 4), Wide(torch.float64)
+    with torch.no_grad(), running_in(mode):
+        F.scaled_dot_product_attention(q, q, q)
+    assert not mode.drawn
 
 
 # ---- nothing claimed ----

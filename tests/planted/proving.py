@@ -128,7 +128,9 @@ def lossy():
     model = three(lambda of, x: of["head"](of["b"](of["norm"](of["a"](x)))), norm=nn.LayerNorm(12))
     site, whole = first_of(model, lossy=True), model.how
     model.how = lambda of, x: whole(of, x).expand(of["a"].out_features, 3, 3)
-    demand_refused(lambda: shrink.shrink(model, half(site), [site], example=flat(8)), "an answer in another shape")
+    demand_refused(
+        lambda: shrink.shrink(model, half(site), [site], example=flat(8), check=False), "an answer in another shape"
+    )
 
 
 @running()

@@ -1,6 +1,6 @@
 """Equal: proof that a smaller network computes the same, in float64 if its code lets it, and where to look if not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -25,6 +25,10 @@ APART = 8  # in narrower types a wrong cut must differ by so many times more tha
 SIZED = {"view", "reshape", "unflatten", "expand", "split", "split_with_sizes", "chunk", "slice", "narrow", "repeat"}
 ROUNDED = ", as little as code that computes in less by other means than torch's, or a unit that hardly counts"
 DRAWS = "so both networks get others; run the network without them, or keep all units of this site"
+
+
+class Blind(InputError):
+    """The original gives no finite number, so that nothing could differ."""
 
 
 class Narrow(Exception):
@@ -118,7 +122,10 @@ def difference(
     with untouched(reference, small):
         if dtype is None:
             return max(apart(_seeded(mode, reference, x), _seeded(mode, small, x)) for x in examples)
-        return max(_apart_in(mode.again(), reference, small, x) for x in examples)
+        found = [_apart_in(mode.again(), reference, small, x) for x in examples]
+    if all(apart_ is None for apart_ in found):
+        raise Blind(f"{type(small).__name__} gives no finite number for this example, so no proof would see anything")
+    return max(apart_ for apart_ in found if apart_ is not None)
 
 
 def _seeded(mode: Wide, model: nn.Module, x: tuple[Any, ...]) -> Any:
@@ -126,11 +133,13 @@ def _seeded(mode: Wide, model: nn.Module, x: tuple[Any, ...]) -> Any:
     return call(model, deepcopy(x))
 
 
-def _apart_in(mode: Wide, reference: nn.Module, small: nn.Module, x: tuple[Any, ...]) -> float:
-    """The difference in a type. What is drawn in two sizes is the same number everywhere the next time."""
+def _apart_in(mode: Wide, reference: nn.Module, small: nn.Module, x: tuple[Any, ...]) -> float | None:
+    """The difference in a type, None where nothing is finite. What is drawn in two sizes is even the next time."""
     wanted, seen = _ran(reference, x, mode), mode.again()
-    if mode.awake and not _finite(wanted):  # such as the logarithm of a sigmoid that lets something by
+    if mode.awake and not _finite(wanted, all):  # such as the logarithm of a sigmoid that lets something by
         return _apart_in(mode.again(awake=False), reference, small, x)
+    if not _finite(wanted, any):
+        return None
     with running_in(seen):
         found = apart(wanted, call(small, deepcopy(x)))
     two_sizes = {n for n, (one, other) in enumerate(zip(mode.drawn, seen.drawn, strict=False)) if one != other}
@@ -152,8 +161,10 @@ def _ran(model: nn.Module, x: tuple[Any, ...], mode: Wide) -> Any:
         raise Narrow(f"{said(error)}") from error
 
 
-def _finite(outputs: Any) -> bool:
-    return all(bool(x.isfinite().all()) for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor) and x.numel())
+def _finite(outputs: Any, of: Callable[[Iterable[bool]], bool]) -> bool:
+    """Whether all numbers are finite, or any tensor's are."""
+    tensors = [x for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor) and x.numel()]
+    return not tensors or of(bool(x.isfinite().all() if of is all else x.isfinite().any()) for x in tensors)
 
 
 def apart(a: Any, b: Any) -> float:

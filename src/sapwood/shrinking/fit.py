@@ -74,7 +74,7 @@ class _Stage:
         x = self.example if self.real else pytree.tree_map_only(Tensor, lambda t: t.to("meta"), self.example)
         try:
             with untouched(model), Sizes() as self.sizes:
-                return _shapes(call(model, deepcopy(x)))
+                return shapes_of(call(model, deepcopy(x)))
         except Exception as error:  # the model's own code, on sizes that it may not expect
             return _failure(model, error, len(done))
 
@@ -249,7 +249,8 @@ def ghost(model: nn.Module) -> nn.Module:
     return duplicate(model, memo)
 
 
-def _shapes(outputs: Any) -> list[torch.Size]:
+def shapes_of(outputs: Any) -> list[torch.Size]:
+    """Of all tensors in what a model gives."""
     return [leaf.shape for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
 

@@ -259,7 +259,12 @@ def named(node: fx.Node, args: Any, kwargs: Any) -> dict[str, Any]:
 
 
 def _shapes(value: Any) -> tuple[torch.Size, ...]:
-    return tuple(part.shape for part in pytree.tree_leaves(value) if isinstance(part, Tensor))
+    return tuple(_known(part.shape) for part in pytree.tree_leaves(value) if isinstance(part, Tensor))
+
+
+def _known(shape: torch.Size) -> torch.Size:
+    """Sizes that have been found out meanwhile, as that of a count of values in so many bins, as whole numbers."""
+    return shape if all(type(size) is int for size in shape) else torch.Size(int(size) for size in shape)
 
 
 def _pin_all(ties: Ties, values: list[Any], because: str) -> None:

@@ -6,6 +6,7 @@ is added to the biases of those that read it, or that nobody reads.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,13 +16,14 @@ from torch.optim import Optimizer
 
 from sapwood import masks as mask
 from sapwood.errors import InputError, refuse_unless, unknown
-from sapwood.measure.example import Example, as_tuple
+from sapwood.measure.example import Example, as_tuple, call
+from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import computed, copied
 from sapwood.shrinking.config import configured_
 from sapwood.shrinking.cut import Keep, Positions, cut_, own_, positions, sharing
 from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, prove, stirred, told_apart_in
-from sapwood.shrinking.fit import Attributes, fitted, set_
+from sapwood.shrinking.equal import Blind, Narrow, gate_, inputs, prove, stirred, told_apart_in
+from sapwood.shrinking.fit import Attributes, fitted, set_, shapes_of
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.site import Site
@@ -80,8 +82,8 @@ def shrink(
     proven = _proven(model, sites, keep, plan, example, removed) if check and not lossy else (None, None)
     small, memory = duplicate((model, optimizer), sharing(model) | _others(model, optimizer))
     own_(plan.made(small, memory), model)
-    if lossy:
-        _refuse_unless_it_runs(model, small, example)
+    if lossy or check:
+        _refuse_unless_it_runs(model if lossy else small, small, example)
     if check:
         refuse_untrainable(small, in_training(model, example))
         configured_(small, model, plan.places, plan.attributes, example)
@@ -137,7 +139,10 @@ class _Proof:
         """The difference from the gated network, with its weights and with others."""
         given, like_it = inputs(self.example, 1, self.dtype)
         first = self.seen(copied(self.model), [given])
-        return max(first, self.seen(stirred(self.model, self.dtype), [like_it], awake=True))
+        try:
+            return max(first, self.seen(stirred(self.model, self.dtype), [like_it], awake=True))
+        except Blind:  # it takes no numbers of any kind
+            return max(first, self.seen(stirred(self.model, self.dtype), [given], awake=True))
 
     def seen(
         self, whole: nn.Module, examples: Sequence[tuple[Any, ...]], *, gated: bool = True, awake: bool = False
@@ -152,15 +157,17 @@ class _Proof:
         return found
 
 
-def _refuse_unless_it_runs(model: nn.Module, small: nn.Module, example: Example) -> None:
-    """An InputError where a network that claims nothing does not even run, or answers in other shapes."""
+def _refuse_unless_it_runs(like: nn.Module, small: nn.Module, example: Example) -> None:
+    """An InputError where it does not run in its own type, or answers in other shapes than `like`, if that is another.
+
+    A proof in a wider type does not see that an operator takes only some sizes in this one.
+    """
     try:
-        found = difference(model, small, [as_tuple(example)])
+        with untouched(small, like):
+            found = [call(model, deepcopy(as_tuple(example))) for model in dict.fromkeys((small, like))]
     except Exception as error:  # the model's own code, on sizes that it may not expect
-        raise InputError(
-            f"the smaller network does not run: {said(error)}; keep all units of its lossy sites"
-        ) from error
-    if found == float("inf"):
+        raise InputError(f"the smaller network does not run: {said(error)}; keep all units that pass there") from error
+    if shapes_of(found[0]) != shapes_of(found[-1]):
         raise InputError("the smaller network's outputs would have other shapes; keep all units of its lossy sites")
 
 

@@ -85,7 +85,7 @@ def wrong_in(small: Sizes, wanted: Wanted, whole: Sizes) -> Wrong | None:
             right += 1
     if len(small.numbers) == len(whole.numbers):
         for (name, line, one), (_, _, other) in zip(small.numbers, whole.numbers, strict=True):
-            if one != other:
+            if str(one) != str(other):  # NaN too
                 said = f"aten.{name} ({line}) would compute with {one} and not {other}{NUMBER}"
                 return Wrong(said, [], right)
     return None

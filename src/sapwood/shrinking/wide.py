@@ -99,7 +99,7 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return _grouped(args[0], args[1], kwargs.get("offs", args[2] if len(args) > 2 else None))
         if self.awake and name in SLEEPY and isinstance(args[0], Tensor) and args[0].is_floating_point():
             return self._leaking(func, args, kwargs)
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if torch.Tag.nondeterministic_seeded in func.tags and _drops(func, args, kwargs):
             return self._draw(func, name, args, kwargs)
         out = func(*args, **kwargs)
         if not func.is_view and isinstance(out, Tensor) and out.dtype in self.types:
@@ -140,6 +140,13 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name.startswith(("rand", "normal", "uniform", "exponential", "bernoulli")) and first.is_floating_point():
             first.fill_(1.0 if name.startswith("bernoulli") else 0.5)
         return out
+
+
+def _drops(func: Any, args: Any, kwargs: Any) -> bool:
+    """Attention draws random numbers only if it drops some."""
+    names = [argument.name for argument in func._schema.arguments]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return "dropout_p" not in names or given.get("dropout_p", 0.0) > 0
 
 
 def _grouped(x_NI: Tensor, w_GIO: Tensor, ends_G: Tensor) -> Tensor:
