@@ -101,31 +101,33 @@ def spectral(model: nn.Module) -> Iterator[Spectral]:
         start = f"{inside}." if inside else ""
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, SpectralNorm):
-                yield Spectral(module, hook.name, *(f"{start}{hook.name}_{end}" for end in ("orig", "u", "v")), hook.dim)
+                weight, u, v = (f"{start}{hook.name}_{end}" for end in ("orig", "u", "v"))
+                yield Spectral(module, hook.name, weight, u, v, hook.dim)
         for name, steps in getattr(module, "parametrizations", {}).items():
             if isinstance(steps[0], _SpectralNorm) and hasattr(steps[0], "_u"):
                 at = f"{start}parametrizations.{name}"
                 yield Spectral(module, name, f"{at}.original", f"{at}.0._u", f"{at}.0._v", steps[0].dim)
 
 
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    every = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    return dict(every)
+
+
 def norms_of(model: nn.Module, cut: Mapping[str, Mapping[int, Tensor]]) -> Norms:
     """The norms that become smaller when tensors lose what `cut` says, {tensor: {dimension: which stay}}."""
-    tensors = dict(model.named_parameters(remove_duplicate=False))
+    tensors = _tensors(model)
     norms: dict[Normed | Spectral, Tensor] = {
         weight: torch.norm_except_dim(tensors[weight.v].data, 2, weight.dim)
         for weight in normed(model)
         if set(cut.get(weight.v, ())) - {weight.dim}
     }
-    tensors |= dict(model.named_buffers(remove_duplicate=False))
     return norms | {weight: weight.of(tensors) for weight in spectral(model) if cut.get(weight.weight)}
 
 
 def rescale_(model: nn.Module, before: Norms, cut: Mapping[str, Mapping[int, Tensor]]) -> None:
     """Let g make up for what the norms have lost. Where nothing but 0 is left of a slice of v, g is 0 instead."""
-    tensors = {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
+    tensors = _tensors(model)
     for weight, old in before.items():
         if isinstance(weight, Spectral):
             tensors[weight.u].data = tensors[weight.u].data * (old / weight.of(tensors))
@@ -160,7 +162,7 @@ def plain_(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _without_spectral(model: nn.Module) -> dict[str, Tensor]:
-    tensors, found = {**dict(model.named_parameters()), **dict(model.named_buffers())}, dict[str, Tensor]()
+    tensors, found = _tensors(model), dict[str, Tensor]()
     for weight in list(spectral(model)):
         steps: Any = dict(getattr(weight.module, "parametrizations", {})).get(weight.name)
         if steps is None:

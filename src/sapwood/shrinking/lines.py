@@ -52,7 +52,7 @@ def culprit(error: BaseException) -> str:
     each: BaseException | None = error
     while each is not None:
         frames = [f for f in traceback.extract_tb(each.__traceback__) if not of_torch(f.filename)]
-        frames = [frame for frame in frames if not frame.filename.startswith(OWN)]
+        frames = [frame for frame in frames if not frame.filename.startswith((OWN, "<string>"))]
         if frames:
             return f" ({frames[-1].filename}:{frames[-1].lineno})"
         each = each.__cause__ or each.__context__

@@ -35,6 +35,10 @@ def _linear(module: Any) -> None:
     module.out_features, module.in_features = module.weight.shape
 
 
+def _bilinear(module: Any) -> None:
+    module.out_features, module.in1_features, module.in2_features = module.weight.shape
+
+
 def _conv(module: Any) -> None:
     rows, columns = module.weight.shape[:2]
     if module.groups == module.in_channels > 1:  # every channel has filters of its own, and takes them along
@@ -74,6 +78,7 @@ def _prelu(module: Any) -> None:
 
 RESIZE: dict[type | tuple[type, ...], Callable[[Any], None]] = {
     nn.Linear: _linear,
+    nn.Bilinear: _bilinear,
     (nn.Conv1d, nn.Conv2d, nn.Conv3d): _conv,
     (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d): _transposed,
     (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm): _norm,

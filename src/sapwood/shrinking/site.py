@@ -109,10 +109,10 @@ def grouped(found: Traced) -> Couplings:
     ties, blocks = found.ties, _blocks(found)
     why = ties.why()
     makers = sorted((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
-    free = {int(root) for block in makers for root in ties.root(block.ids)[why[block.ids] == 0]}
+    free = {root for block in makers for root in ties.root(block.ids)[why[block.ids] == 0].tolist()}
     at: dict[int, set[int]] = {root: set() for root in free}
     for number, block in enumerate(blocks):
-        for root in set(ties.root(block.ids).tolist()) & free:
+        for root in free.intersection(ties.root(block.ids).tolist()):
             at[root].add(number)
     classes: dict[tuple[int, ...], list[int]] = {}
     for root in _in_order(ties.root(block.ids) for block in makers):
@@ -123,7 +123,7 @@ def grouped(found: Traced) -> Couplings:
     seen = _Seen(ties)
     sites = [_site(seen, mixed, lost, [blocks[n] for n in places], roots) for places, roots in several.items()]
     alone = {root for roots in classes.values() if len(roots) == 1 for root in roots}
-    return Couplings(tuple(sites), tuple(_pinned(found, makers, alone)))
+    return Couplings(tuple(sites), tuple(_pinned(found, makers, alone, why)))
 
 
 def _blocks(found: Traced) -> list[_Block]:
@@ -132,8 +132,13 @@ def _blocks(found: Traced) -> list[_Block]:
         for name, weight in found.weights.items()
         if weight.shape.numel() > 0
         for dim, layer in enumerate(weight.layers)
-        for ids in [layer[tuple(slice(None) if d == dim else 0 for d in range(layer.dim()))]]
+        for ids in [_along(layer, dim)]
     ]
+
+
+def _along(ids: Tensor, dim: int) -> Tensor:
+    """The first ids of all other dimensions, a view."""
+    return ids.as_strided((ids.shape[dim],), (ids.stride(dim),))
 
 
 def _in_order(ids: Iterator[Tensor]) -> list[int]:
@@ -148,7 +153,7 @@ class _Seen:
         self.at: dict[int, set[int]] = {}  # root -> numbers of places
         for operator, call, ids in ties.views:
             for dim in varied(ids):
-                roots = ties.root(ids[tuple(slice(None) if d == dim else 0 for d in range(ids.dim()))])
+                roots = ties.root(_along(ids, dim))
                 for root in set(roots.tolist()):
                     self.at.setdefault(root, set()).add(len(self.places))
                 self.places.append((operator, call, ids.shape, dim, roots))
@@ -202,8 +207,8 @@ def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
     )
 
 
-def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pinned]:
-    ties, why = found.ties, found.ties.why()
+def _pinned(found: Traced, makers: list[_Block], alone: set[int], why: Tensor) -> Iterator[Pinned]:
+    ties = found.ties
     for block in makers:
         for number, count in zip(
             *(part.tolist() for part in torch.unique(why[block.ids], return_counts=True)), strict=True
@@ -216,12 +221,11 @@ def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pi
             yield Pinned(
                 module_of(block.tensor), count, f"nothing else sits where it does{tied}, and one unit must stay"
             )
-    yield from _never_reached(found, why)
+    yield from _never_reached(found, {block.tensor for block in makers}, why)
 
 
-def _never_reached(found: Traced, why: Tensor) -> Iterator[Pinned]:
+def _never_reached(found: Traced, made: set[str], why: Tensor) -> Iterator[Pinned]:
     """Weights that no rule knows as such, those that nothing reads, and those of one unit."""
-    made = {block.tensor for block in _blocks(found) if block.made}
     for name, weight in found.weights.items():
         if name not in made and len(weight.shape) > 1 and weight.shape.numel() > 0:
             ids = thin(weight.layers[0]).flatten()

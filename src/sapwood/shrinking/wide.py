@@ -64,17 +64,23 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
     in `even` give the same number everywhere. `awake`: what is flat somewhere, as a ReLU, lets a tenth of its input by.
     """
 
+    supports_higher_order_operators = True  # what these run inside is as wide as what it is given
+
     def __init__(self, dtype: torch.dtype, even: frozenset[int] = frozenset(), *, awake: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.dtype, self.even, self.awake = dtype, even, awake
         self.types = {narrow: dtype for narrow in REAL if narrow.itemsize < dtype.itemsize}
         if dtype is torch.float64:
             self.types |= {torch.complex64: torch.complex128, torch.complex32: torch.complex128}
+        self.compiled = False  # torch compiles what runs graphs of its own
         self.drawn, self.narrow = list[tuple[str, torch.Size]](), list[str]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator, with wide numbers."""
         kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            self.compiled = True
+            return func(*args, **kwargs)
         name = func._schema.name.rpartition("::")[2].rstrip("_")
         if not func.is_view:
             args, kwargs = self._raised(func, args, kwargs)
@@ -136,6 +142,8 @@ def running_in(mode: Wide) -> Iterator[Wide]:
     finally:
         torch.set_default_dtype(default)
         random.setstate(state)
+        if mode.compiled:  # inside of a mode; outside of it that would not run
+            torch._dynamo.reset()
 
 
 def where(function: str = "") -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, pinned
 from sapwood.shrinking.rules.elementwise import held, join
-from sapwood.shrinking.rules.ids import Ties, Value, Weight, along, nobody, varied
+from sapwood.shrinking.rules.ids import Ties, Value, Weight, along, nobody, thin, varied
 
 
 def contracted(ties: Ties, call: Call, x: Tensor, dim: int, weight: Weight, *, reads: int, makes: int) -> Tensor:
@@ -53,13 +53,16 @@ def added(ties: Ties, call: Call, out: Value) -> Any:
     return ties.now(join(ties, call, out, ties.now(given)).expand(call.shape))
 
 
-def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor) -> Tensor:
-    """[.., L, K] times [.., K, M]. Units along K would be multiplied with each other, which no weight could undo.
+def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor, *, quiet: bool = False) -> Tensor:
+    """[.., L, K] times [.., K, M]. Units along K are multiplied with each other and added up: no weight reads them.
 
-    Matrices of one place, heads, live and die together: what lies along the places is tied.
+    They may go where one of each pair is `quiet`, 0 by itself without what makes it. Matrices of one place, heads, live
+    and die together: what lies along the places is tied.
     """
     places = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])  # type: ignore[no-untyped-call]
     new = ties.placed(left, right, torch.Size((*places, left.shape[-2], right.shape[-1])))
+    if quiet and not ties.looking and varied(left) == [left.dim() - 1] and varied(right) == [right.dim() - 2]:
+        left, right = _added_up(ties, call, left, right)
     for ids, along_K in ((left, left.dim() - 1), (right, right.dim() - 2)):
         if not ties.looking and along_K in varied(ids):  # units of the other along its own dimension may go
             ties.pin(ids, call.because("multiplies units with each other"))
@@ -70,6 +73,16 @@ def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor) -> Tensor:
         return ties.now(join(ties, call, rows, columns))
     across = columns if columns.dim() - 1 in varied(columns) else rows if rows.dim() - 2 in varied(rows) else new
     return across.expand(new.shape)
+
+
+def _added_up(ties: Ties, call: Call, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries times keys: unit k of both goes together, if the code's scale does not follow from how many there are."""
+    pairs = thin(left).flatten(), thin(right).flatten()
+    units = ties.meet(*pairs, call.because("multiplies units with numbers that belong to none"))
+    ties.quiet.sums.append((units, call.name))
+    ties.ask(units, call.name)
+    ties.guess(units)
+    return nobody(left.shape), nobody(right.shape)
 
 
 def embedding(ties: Ties, call: Call) -> Any:

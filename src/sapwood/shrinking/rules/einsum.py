@@ -17,6 +17,7 @@ from sapwood.shrinking.rules.elementwise import join
 from sapwood.shrinking.rules.ids import CONSTANT, Ties, Value, Weight, nobody, steady, thin, varied
 from sapwood.shrinking.rules.letters import LETTERS, Factor
 from sapwood.shrinking.rules.weights import over
+from sapwood.shrinking.rules.zero import zero
 
 APART = "goes through these one by one"
 
@@ -28,10 +29,11 @@ def product(ties: Ties, call: Call) -> Any:
         return pinned(ties, call, "takes a diagonal")
     if any(len(factor.value.shape) != len(factor.axes) for factor in factors):  # of code that runs in a mode of its own
         return pinned(ties, call, "multiplies what no rule knows")
+    quiet = len(factors) == 2 and any(isinstance(x.value, Tensor) and zero(ties, x.value) for x in factors)
     factors = _of_one_size(factors)
     left = factors[0]
     for n, right in enumerate(factors[1:], start=2):
-        left = _pair(ties, call, left, right, {*answer, *(name for x in factors[n:] for name in x.axes)})
+        left = _pair(ties, call, left, right, {*answer, *(name for x in factors[n:] for name in x.axes)}, quiet)
     return added(ties, call, _as(_summed(ties, call, left, set(answer)), answer, call.shape))
 
 
@@ -75,13 +77,15 @@ def _over(ids: Tensor, axes: Sequence[str], names: Sequence[str], sizes: dict[st
     return few.expand([sizes.get(name, 1) for name in names])
 
 
-def _pair(ties: Ties, call: Call, a: Factor, b: Factor, later: set[str]) -> Factor:
+def _pair(ties: Ties, call: Call, a: Factor, b: Factor, later: set[str], quiet: bool) -> Factor:
     a, b = _summed(ties, call, a, later | {*b.axes}), _summed(ties, call, b, later | {*a.axes})
     if isinstance(a.value, Weight) and isinstance(b.value, Weight):
         return _of_weights(ties, call, a, b, later)
     if isinstance(a.value, Weight):
         return _read(ties, call, b, a, later)
-    return _read(ties, call, a, b, later) if isinstance(b.value, Weight) else _of_activations(ties, call, a, b, later)
+    if isinstance(b.value, Weight):
+        return _read(ties, call, a, b, later)
+    return _of_activations(ties, call, a, b, later, quiet)
 
 
 def _summed(ties: Ties, call: Call, x: Factor, stay: set[str]) -> Factor:
@@ -98,8 +102,10 @@ def _summed(ties: Ties, call: Call, x: Factor, stay: set[str]) -> Factor:
     return Factor(ties.now(ids[tuple(0 if dim in gone else slice(None) for dim in range(ids.dim()))]), axes)
 
 
-def _of_activations(ties: Ties, call: Call, a: Factor, b: Factor, later: set[str]) -> Factor:
+def _of_activations(ties: Ties, call: Call, a: Factor, b: Factor, later: set[str], quiet: bool) -> Factor:
     """As a product of matrices: [batch, left, summed] times [batch, summed, right]."""
+    assert isinstance(a.value, Tensor)
+    assert isinstance(b.value, Tensor)
     sizes = a.sizes() | b.sizes()
     both = [name for name in a.axes if name in b.axes]
     batch, summed = [n for n in both if n in later], [n for n in both if n not in later]
@@ -114,7 +120,7 @@ def _of_activations(ties: Ties, call: Call, a: Factor, b: Factor, later: set[str
     places = [sizes[name] for name in batch]
     x = steady(_over(x, a.axes, [*batch, *left, *summed], sizes).reshape(*places, size["l"], size["c"]))
     y = steady(_over(y, b.axes, [*batch, *summed, *right], sizes).reshape(*places, size["c"], size["r"]))
-    found = multiplied(ties, call, x, y)
+    found = multiplied(ties, call, x, y, quiet=quiet)
     return Factor(steady(found.reshape([sizes[name] for name in answer])), answer)
 
 
@@ -196,7 +202,9 @@ def _columns(ties: Ties, call: Call, x: Tensor, w: Factor, summed: Sequence[str]
             ties.unsure = True
             return nobody((0,))
         x = ties.grid(x) if len(varied(x)) > 1 else x
-        which = next((n for n, at in enumerate(placed) if varied(at) and varied(at)[-1] + 1 in varied(x)), len(placed) - 1)
+        which = next(
+            (n for n, at in enumerate(placed) if varied(at) and varied(at)[-1] + 1 in varied(x)), len(placed) - 1
+        )
         for layer in (layer for n, layer in enumerate(layers) if n != which):
             ties.pin(layer, call.because("reads units by their other dimension"))
         layers, placed = [layers[which]], [placed[which]]
@@ -237,7 +245,11 @@ def _of_weights(ties: Ties, call: Call, a: Factor, b: Factor, later: set[str]) -
     assert isinstance(b.value, Weight)
     sizes = a.sizes() | b.sizes()
     both = [name for name in a.axes if name in b.axes]
-    answer = (*(n for n in both if n in later), *(n for n in a.axes if n not in both), *(n for n in b.axes if n not in both))
+    answer = (
+        *(n for n in both if n in later),
+        *(n for n in a.axes if n not in both),
+        *(n for n in b.axes if n not in both),
+    )
     shape = [sizes[name] for name in answer]
     summed = [name for name in both if name not in later]
     first, second = _within(ties, call, a, summed), _within(ties, call, b, summed)

@@ -69,6 +69,8 @@ def held(ties: Ties, call: Call, out: Tensor, weight: Weight) -> Tensor:
     for layer in weight.layers:
         changes, shift = varied(layer), out.dim() - layer.dim()
         if len(changes) == 1 and changes[0] + shift in varied(out):
+            if ties.looking and len(varied(out)) > 1:
+                continue  # one number for each place in a head, the same for all heads
             out = ties.meet(out, layer, call.because("meets a parameter")).expand(call.shape)
         elif changes:
             ties.pin(layer, call.because("reads a parameter where the activation has no units"))

@@ -5,8 +5,6 @@ is kept thin: a dimension along which nothing changes has stride 0, so an activa
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,30 +14,16 @@ from sapwood.shrinking.rules.strides import steady as steady
 from sapwood.shrinking.rules.strides import thin as thin
 from sapwood.shrinking.rules.strides import together as together
 from sapwood.shrinking.rules.strides import varied as varied
+from sapwood.shrinking.rules.values import BLANK as BLANK
+from sapwood.shrinking.rules.values import CONSTANT as CONSTANT
+from sapwood.shrinking.rules.values import DATA as DATA
+from sapwood.shrinking.rules.values import Value as Value
+from sapwood.shrinking.rules.values import Weight as Weight
+from sapwood.shrinking.rules.values import nobody as nobody
+from sapwood.shrinking.rules.values import walk as walk
 
-# ids of numbers that belong to no unit: the same everywhere, written in the code, or made from the network's inputs
-BLANK, CONSTANT, DATA = 0, 1, 2
-
+START = 4096  # ids that there is room for at first
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A parameter or buffer: its numbers belong to a unit of each dimension, so it has an id tensor for each.
-
-    What is computed from parameters alone is one as well, without a name of its own.
-    """
-
-    name: str
-    layers: tuple[Tensor, ...]
-
-    @property
-    def shape(self) -> torch.Size:
-        """The tensor's shape."""
-        return self.layers[0].shape if self.layers else torch.Size()
-
-
-Value = Tensor | Weight
 
 
 class Anew(Exception):
@@ -57,14 +41,13 @@ class Ties:
     def __init__(
         self, known: Tensor | None = None, *, after: "Ties | None" = None, heads: bool = False, lossy: bool = False
     ) -> None:
-        self._known, self._after, self.lossy = known, after, lossy
+        self._after, self.lossy = after, lossy
         self._makers = [""]  # the operator of every number in `_made`
         self.operator = ""
         self._operators: list[str] = [""] if after is None else after._operators
-        self._tied = torch.zeros(
-            DATA + 1, dtype=torch.int64
-        )  # number of the last operator that tied it to another; 0: none
-        self._root = torch.arange(DATA + 1)
+        self._count = DATA + 1  # ids so far; what is kept of each has room for more
+        self._root = torch.arange(START)
+        self._tied = torch.zeros(START, dtype=torch.int64)  # number of the last operator that tied it; 0: none
         self._asks: list[tuple[Tensor, str]] = []
         self.quiet = Quiet()
         self._guesses: list[Tensor] = []
@@ -72,9 +55,12 @@ class Ties:
         self.views: list[tuple[str, int, Tensor]] = []  # operator, which of its calls, ids of what it gave
         self._flows: list[tuple[Tensor, Tensor, bool]] = []
         self._unreadable = dict[int, str]()  # ids that must not be read as 0, and why
-        self._reason = torch.zeros(DATA + 1, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
-        self._made = torch.zeros(DATA + 1, dtype=torch.int64)  # 0: not made by a contraction; else how early
-        self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, DATA + 1, dtype=torch.bool)
+        self._reason = torch.zeros(START, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
+        self._made = torch.zeros(START, dtype=torch.int64)  # 0: not made by a contraction; else how early
+        self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, START, dtype=torch.bool)
+        if known is not None and after is not None:
+            self._grow(len(known))
+            self._root, self._tied = known.clone(), after._tied.clone()
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
         self.training = False  # from now on operators run in training mode only
         self.reasons: list[str] = [""]
@@ -88,16 +74,21 @@ class Ties:
 
     def fresh(self, count: int) -> Tensor:
         """`count` new ids, tied to nothing."""
-        start, more = len(self._root), torch.zeros(count, dtype=torch.int64)
-        ids = torch.arange(start, start + count)
-        self._root = torch.cat([self._root, ids if self._known is None else self._known[ids]])
-        self._reason, self._made = torch.cat([self._reason, more]), torch.cat([self._made, more])
-        self._tied = torch.cat([self._tied, more if self._after is None else self._after._tied[ids]])
-        self._read, self._mixed, self._lost, self._inner, self._outer = (
-            torch.cat([marks, more.bool()])
-            for marks in (self._read, self._mixed, self._lost, self._inner, self._outer)
+        first, self._count = self._count, self._count + count
+        if self._count > len(self._root):
+            self._grow(max(self._count, 2 * len(self._root)))
+        return torch.arange(first, self._count)
+
+    def _grow(self, size: int) -> None:
+        room = torch.zeros(size - len(self._root), dtype=torch.int64)
+        self._root = torch.cat([self._root, torch.arange(len(self._root), size)])
+        self._tied, self._reason, self._made = (
+            torch.cat([numbers, room]) for numbers in (self._tied, self._reason, self._made)
         )
-        return ids
+        self._read, self._inner, self._outer, self._lost, self._mixed = (
+            torch.cat([marks, room.bool()])
+            for marks in (self._read, self._inner, self._outer, self._lost, self._mixed)
+        )
 
     def now(self, ids: Tensor) -> Tensor:
         """The ids by what they are tied to by now, thin."""
@@ -145,6 +136,9 @@ class Ties:
         """
         a, b = together(a, b)
         nobody_a, nobody_b = a <= DATA, b <= DATA
+        if not bool((nobody_a | nobody_b).any()):
+            self.tie(a, b)
+            return self.now(a)
         for one, other in ((a, b), (b, a)):
             self.pin(one[(other > BLANK) & (other <= DATA)], because)
             self.ask(one[(other == BLANK) & (one > DATA)], self.operator)
@@ -297,11 +291,6 @@ class Ties:
         return most[self._root]
 
 
-def nobody(shape: torch.Size | tuple[int, ...], which: int = DATA) -> Tensor:
-    """Ids of numbers that belong to no unit."""
-    return torch.full((), which).expand(shape)
-
-
 def weight_of(ties: Ties, name: str, shape: torch.Size) -> Weight:
     """A parameter with new ids for each of its dimensions; one without numbers has no units."""
     if shape.numel() == 0:
@@ -323,12 +312,3 @@ def along(ties: Ties, weight: Weight, dim: int, because: str) -> Tensor:
         elif changes == [dim]:
             found = thin(layer).flatten()
     return found
-
-
-def walk(value: object) -> Iterator[Value]:
-    """The ids in an argument: itself, or those in its list."""
-    if isinstance(value, Tensor | Weight):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from walk(part)

@@ -1,8 +1,7 @@
 """Letters: a name for every axis of what an operator multiplies, as in an einsum, and for the axes of the answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sapwood.shrinking.rules.call import Call
 from sapwood.shrinking.rules.ids import Value, walk
@@ -83,7 +82,7 @@ def chain(call: Call) -> Product:
     """Matrices, one after another; at the ends there may be vectors."""
     given = list(walk(call.given.get("matrices", call.given.get("tensors"))))
     vectors = [len(x.shape) == 1 for x in given]
-    axes = [(f"{n}", f"{n + 1}") for n in range(len(given))]
+    axes: list[tuple[str, ...]] = [(f"{n}", f"{n + 1}") for n in range(len(given))]
     axes[0], axes[-1] = axes[0][1 if vectors[0] else 0 :], axes[-1][: 1 if vectors[-1] else 2]
     answer = [*([] if vectors[0] else ["0"]), *([] if vectors[-1] else [f"{len(given)}"])]
     return [Factor(x, names) for x, names in zip(given, axes, strict=True)], answer
@@ -98,7 +97,7 @@ def linear(call: Call) -> Product:
 
 def grouped(call: Call) -> Product:
     """Rows of an activation times the matrix of the expert they were sent to."""
-    left, right = call["self"], call["mat2"]
+    left, right = (call.given[name] for name in operands(call))
     if len(left.shape) == 2 and len(right.shape) == 3:
         return [Factor(left, ("m", "k")), Factor(right, ("e", "k", "n"))], ["m", "n"]
     return matmul(call)
@@ -120,9 +119,10 @@ def _named(part: str, dots: int) -> list[str]:
     return [*before, *(leading(dots) if ellipsis else []), *after]
 
 
-LETTERS: dict[str, Callable[[Call], Any]] = (
+LETTERS: Mapping[str, Callable[[Call], Product]] = (
     dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv", "linalg_matmul"), matmul)
     | dict.fromkeys(("outer", "ger", "addr"), outer)
     | dict.fromkeys(("chain_matmul", "linalg_multi_dot"), chain)
-    | {"einsum": einsum, "inner": inner, "tensordot": tensordot, "linear": linear, "_grouped_mm": grouped}
+    | {"einsum": einsum, "inner": inner, "tensordot": tensordot, "linear": linear}
+    | dict.fromkeys(("_grouped_mm", "grouped_mm_fallback"), grouped)  # torch's own, and that of transformers
 )

@@ -13,7 +13,9 @@ from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.einsum import product
 from sapwood.shrinking.rules.ids import CONSTANT, Ties, Weight, nobody, thin, varied
 
-SPECTRAL = re.compile(r"(.*?)(?:\.original|\.0\._[uv]|_orig|_[uv])$")  # as torch names them, in the newer and older form
+SPECTRAL = re.compile(
+    r"(.*?)(?:\.original|\.0\._[uv]|_orig|_[uv])$"
+)  # as torch names them, in the newer and older form
 
 
 def normed(ties: Ties, call: Call) -> Any:

@@ -1,10 +1,11 @@
 """Weights computed from weights: scaled by row, masked, standardised, cut, stacked, made of low-rank adapters.
 
 What is computed from parameters alone stays a weight with ids for each of its dimensions, tied to those of its parts.
-Rows may always go with the parts' rows. Columns may go where a 0 in the parts makes the whole 0, as in sums and products.
+Rows may always go with the parts' rows; columns where a 0 in the parts makes the whole 0, as in sums and products.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import gcd, prod
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, in_parts, pinned
-from sapwood.shrinking.rules.ids import CONSTANT, Ties, Value, Weight, nobody, steady, thin, varied, walk
+from sapwood.shrinking.rules.ids import BLANK, CONSTANT, Ties, Value, Weight, nobody, steady, thin, varied, walk
 
 Kind = Literal["sum", "product", "quotient", "zeros", "other"]
 RESHAPED = "computes with a reshaped weight"
@@ -23,14 +24,14 @@ def number_by_number(ties: Ties, call: Call) -> Any:
     parts = call.parts()
     first = parts[0]
     if len(parts) == 1 and isinstance(first, Weight) and _keeps_zero(call):
-        return first
+        return replace(first)  # another object: other numbers
     return combined(ties, call, parts, _kind(call))
 
 
 def _keeps_zero(call: Call) -> bool:
     other, exponent = call.given.get("other", 1), call.given.get("exponent", -1)
     if call.op in ("add", "sub", "rsub"):
-        return other == 0
+        return bool(other == 0)
     if call.op == "pow":
         return isinstance(exponent, int | float) and exponent > 0
     return call.op in KEEPING
@@ -53,10 +54,17 @@ def combined(ties: Ties, call: Call, parts: Sequence[Value], kind: Kind) -> Weig
         missing = [_met(ties, call, new, dims, of_part, kind, n) for n, of_part in enumerate(spread)]
         for part in (part for part, gone in zip(parts, missing, strict=True) if gone):
             _beside(ties, call, new, dims, part)
-        if kind == "other" or kind == "sum" and any(missing) or kind == "quotient" and (missing[0] or not all(missing[1:])):
+        if not _reads_zero(kind, missing):
             ties.unreadable(thin(new), call.because("makes of a 0 in a weight something else"))
         layers.append(new)
     return Weight("", (*layers, nobody(shape, CONSTANT)))
+
+
+def _reads_zero(kind: Kind, missing: Sequence[bool]) -> bool:
+    """Whether a 0 in each part that is read makes the whole 0."""
+    if kind == "quotient":
+        return not missing[0] and all(missing[1:])
+    return kind != "other" and not (kind == "sum" and any(missing))
 
 
 def _groups(changing: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -85,7 +93,7 @@ def _beside(ties: Ties, call: Call, new: Tensor, dims: list[int], part: Value) -
     """A part that has as many numbers, but none that belong to these positions: its size may be written in the code."""
     sizes = (*[1] * (len(call.shape) - len(part.shape)), *part.shape)
     if any(sizes[d] > 1 for d in dims):
-        if isinstance(part, Weight):
+        if isinstance(part, Weight) or _which(part) == BLANK:
             ties.ask(new, call.name)
         else:
             ties.pin(new, call.because("meets numbers that are written in the code"))
@@ -195,7 +203,7 @@ def _row_of(ties: Ties, call: Call, parts: Sequence[Value], dim: int) -> Tensor:
 
 def _along(ties: Ties, call: Call, part: Value, dim: int) -> Tensor:
     """A part's ids along one dimension, [size]; whatever changes along several at once stays."""
-    found = nobody((part.shape[dim],), CONSTANT)
+    found = nobody((part.shape[dim],), CONSTANT if isinstance(part, Weight) else _which(part))
     for layer in part.layers if isinstance(part, Weight) else ():
         if len(varied(layer)) > 1:
             ties.pin(layer, call.because(RESHAPED))
@@ -215,7 +223,9 @@ def viewed(ties: Ties, call: Call) -> Any:
     for layer in (layer for layer in value.layers if varied(layer)):
         ties.ask(layer, call.name)
     grow = call.op == "expand_as"
-    return Weight(value.name, tuple(steady(x.expand(call.shape) if grow else x.reshape(call.shape)) for x in value.layers))
+    return Weight(
+        value.name, tuple(steady(x.expand(call.shape) if grow else x.reshape(call.shape)) for x in value.layers)
+    )
 
 
 def like(ties: Ties, call: Call) -> Any:
@@ -257,4 +267,9 @@ def of_weights(call: Call) -> Any:
 
 def _still(part: Value) -> bool:
     """Whether this is a weight or was written in the code."""
-    return isinstance(part, Weight) or part.numel() > 0 and not varied(part) and int(part.flatten()[0]) <= CONSTANT
+    return isinstance(part, Weight) or (part.numel() > 0 and not varied(part) and _which(part) <= CONSTANT)
+
+
+def _which(part: Tensor) -> int:
+    """The id of a tensor that belongs to no unit."""
+    return int(thin(part).flatten()[0])
