@@ -91,6 +91,8 @@ def loses_units(tally, model, inputs, seed, spelt=None):
             answers_alike(small, x, confirmed(model, x, found.sites, keep, spelt))
         if getattr(model, "aux", None) is not None:
             small.train()(inputs[0])
+        alone = found.sites[seed % len(found.sites)].name  # what is offered can go by itself too
+        assert not numbers(shrink(model, {alone: keep[alone]}, found.sites, example=example).model) < numbers(small)
         gone = any(not bool(kept.all()) for kept in keep.values())
         assert numbers(small) < numbers(model) if gone else numbers(small) == numbers(model)
 

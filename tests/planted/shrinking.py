@@ -193,7 +193,7 @@ def compacted():
     with torch.no_grad():
         for layer in (model[0], model[3]):
             layer.weight[:2] = 0
-    with patch.object(shrinking, "prove", lambda *_: 0.0):
+    with patch.object(shrinking, "prove", lambda *_, **__: 0.0):
         small = shrinking.compact(model, example=image()).model
     alike(small(image()), model(image()))
 
@@ -327,10 +327,14 @@ FOLDING = {
 }
 PROVING = {
     REFUSED: {
-        "nothing is compared": instead(shrinking, "prove", lambda *_: 0.0),
+        "nothing is compared": instead(shrinking, "prove", lambda *_, **__: 0.0),
         "a difference as large as the answers is small": instead(equal, "MOST", 1.0),
     },
-    REFUSED_TOO: {"weights are compared as they are, without noise": instead(shrinking, "stirred", equal.copied)},
+    REFUSED_TOO: {
+        "weights are compared as they are, without noise": instead(
+            shrinking, "stirred", lambda model, _: equal.copied(model)
+        )
+    },
 }
 MUTANTS = (
     *(

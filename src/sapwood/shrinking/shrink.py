@@ -147,7 +147,7 @@ class _Proof:
         small = self.plan.made(duplicate(whole, sharing(whole)))  # before the gating: they share what is not cut
         reference = gate_(whole, self.sites, self.keep) if gated else whole
         found = prove(self.model, reference, small, self.plan.places, self.example, examples, self.dtype, awake=awake)
-        if self.dtype is not torch.float64:
+        if self.dtype is not torch.float64 and awake == gated:
             told_apart_in(self.dtype, reference, small, self.sites, self.keep, examples[-1], found)
         return found
 

@@ -44,6 +44,7 @@ class Use:
     shape: torch.Size
     dim: int
     unit_of: Tensor  # int64 [size of dim], as for `Slot`
+    inferred: bool  # a size is worked out from the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,20 +150,20 @@ class _Seen:
     """Units in what views give."""
 
     def __init__(self, ties: Ties) -> None:
-        self.ties, self.places = ties, list[tuple[str, int, torch.Size, int, Tensor]]()
+        self.ties, self.places = ties, list[tuple[str, int, torch.Size, int, Tensor, bool]]()
         self.at: dict[int, set[int]] = {}  # root -> numbers of places
-        for operator, call, ids in ties.views:
+        for operator, call, ids, inferred in ties.views:
             for dim in varied(ids):
                 roots = ties.root(_along(ids, dim))
                 for root in set(roots.tolist()):
                     self.at.setdefault(root, set()).add(len(self.places))
-                self.places.append((operator, call, ids.shape, dim, roots))
+                self.places.append((operator, call, ids.shape, dim, roots, inferred))
 
     def uses(self, unit: Tensor, roots: list[int]) -> Iterator[Use]:
         """Of one site, whose `unit` each root is."""
         for number in sorted(set[int]().union(*(self.at.get(root, ()) for root in roots))):
-            operator, call, shape, dim, at = self.places[number]
-            yield Use(operator, call, self.ties.calls[operator], shape, dim, _unit_of(unit, at))
+            operator, call, shape, dim, at, inferred = self.places[number]
+            yield Use(operator, call, self.ties.calls[operator], shape, dim, _unit_of(unit, at), inferred)
 
 
 def _unit_of(unit: Tensor, roots: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Ties:
         self.quiet = Quiet()
         self._guesses: list[Tensor] = []
         self.calls = Counter[str]()  # views seen so far, by operator and line
-        self.views: list[tuple[str, int, Tensor]] = []  # operator, which of its calls, ids of what it gave
+        self.views: list[tuple[str, int, Tensor, bool]] = []  # operator, which of its calls, ids it gave, inferred
         self._flows: list[tuple[Tensor, Tensor, bool]] = []
         self._unreadable = dict[int, str]()  # ids that must not be read as 0, and why
         self._reason = torch.zeros(START, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
@@ -86,8 +86,7 @@ class Ties:
             torch.cat([numbers, room]) for numbers in (self._tied, self._reason, self._made)
         )
         self._read, self._inner, self._outer, self._lost, self._mixed = (
-            torch.cat([marks, room.bool()])
-            for marks in (self._read, self._inner, self._outer, self._lost, self._mixed)
+            torch.cat([marks, room.bool()]) for marks in (self._read, self._inner, self._outer, self._lost, self._mixed)
         )
 
     def now(self, ids: Tensor) -> Tensor:
@@ -103,6 +102,8 @@ class Ties:
             open_ = low != high
             if not bool(open_.any()):
                 return
+            if bool((lost := open_ & (low <= DATA)).any()):
+                self.pin(high[lost], f"{self.operator} ties it to numbers that belong to no unit")
             self._tied[high[open_]] = self._number()
             self._root.scatter_reduce_(0, high[open_], low[open_], "amin")
             self._flatten()
@@ -196,10 +197,10 @@ class Ties:
         """An operator works out a size by itself, and could get another one than that of these units wrong."""
         self._guesses.append(torch.unique(thin(ids)))
 
-    def view(self, operator: str, ids: Tensor | None = None) -> None:
-        """A view was met; where units lie in what it gives, their number there is known."""
+    def view(self, operator: str, ids: Tensor | None = None, *, inferred: bool = False) -> None:
+        """A view was met; where units lie in what it gives, their number is known. `inferred`: it works out a size."""
         if ids is not None and varied(ids):
-            self.views.append((operator, self.calls[operator], ids))
+            self.views.append((operator, self.calls[operator], ids, inferred))
         self.calls[operator] += 1
 
     def grid(self, ids: Tensor) -> Tensor:

@@ -35,10 +35,9 @@ def viewed(ties: Ties, call: Call) -> Any:
         ties.ask(ids, call.name)
     out = ties.now(ids.reshape(call.shape))
     out = ties.grid(out) if len(varied(out)) > 1 else out
-    ties.view(call.name, out)
     sizes = call.given.get("size", call.given.get("shape", call.given.get("sizes")))
-    if -1 in sizes and sizes.index(-1) + out.dim() - len(sizes) not in varied(out):  # unflatten names a few sizes only
-        ties.guess(out)
+    missing = -1 in sizes and sizes.index(-1) + out.dim() - len(sizes) not in varied(out)  # unflatten names a few only
+    ties.view(call.name, out, inferred=missing)
     return out
 
 
