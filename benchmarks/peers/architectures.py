@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import architectures_vision as more
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -132,6 +133,19 @@ def random_transformer(name: str) -> Made:
     return First(getattr(transformers, f"{kind}Model")(config, **rest), *inputs), tuple(inputs.values())
 
 
+def random_vision(name: str) -> Made:
+    """A small one of those in `architectures_vision.py`."""
+    torchvision_models()
+    inputs = more.input_of(name)
+    return First(more.random_model(name), *inputs), tuple(inputs.values())
+
+
+def detector(kind: str) -> Made:
+    """Backbone, pyramid and dense heads."""
+    torchvision_models()
+    return more.Detector(kind), (more.PIXELS,)
+
+
 class Tagger(nn.Module):
     """Words, a recurrent layer in both directions, a label for each."""
 
@@ -208,11 +222,16 @@ ARCHITECTURES: dict[str, Callable[[], Made]] = {
     "torchvision r3d_18": video,
     "torchvision fcn_resnet50": segmentation("fcn_resnet50"),
     "torchvision deeplabv3_resnet50": segmentation("deeplabv3_resnet50"),
+    "torchvision fasterrcnn_resnet50_fpn": lambda: detector("fasterrcnn"),
+    "torchvision retinanet_resnet50_fpn": lambda: detector("retinanet"),
     **{f"transformers {name}": lambda name=name: random_transformer(name) for name in NAMED},
+    **{f"transformers {name}": lambda name=name: random_vision(name) for name in more.NAMED},
     "LSTM tagger": lambda: (Tagger(nn.LSTM), (torch.arange(18).view(2, 9) % 50,)),
     "GRU tagger": lambda: (Tagger(nn.GRU), (torch.arange(18).view(2, 9) % 50,)),
     "conv-LSTM": lambda: (Listener(), (torch.rand(2, 4, 40),)),
     "U-Net": lambda: (UNet(), (torch.rand(1, 3, 32, 32),)),
+    "one-stage detector": lambda: (more.OneStage(), (more.PIXELS,)),
+    "network without norms": lambda: (more.Free(), (more.PIXELS,)),
     "channel shuffle": lambda: (Shuffled(), (torch.rand(1, 3, 16, 16),)),
 }
 

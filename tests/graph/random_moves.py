@@ -45,7 +45,7 @@ def gathered(of, h):
 def scattered(of, h):
     places = torch.arange(h.shape[2]).roll(1)
     y = torch.zeros_like(h).scatter_add(2, (places // 2)[None, None, :, None].expand_as(h), h)
-    return y.index_add(2, places, h).index_copy(3, places[:2], h[..., :2]).index_fill(3, places[2:3], 0.0)
+    return y.index_add(2, places, h).index_copy(3, places[:2], h[..., :2])
 
 
 def sampled(of, h):

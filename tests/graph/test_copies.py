@@ -247,3 +247,23 @@ def test_a_model_without_numbers_has_sites_and_is_cut_unproven_only():
     with pytest.raises(InputError, match=r"'0\.weight' has no numbers"):
         shrink(model, half(found), found, example=example)
     assert shrink(model, half(found), found, example=example, check=False).model[0].weight.shape == (3, 3, 3, 3)
+
+
+class Collecting(nn.Sequential):
+    """Registers hooks when it is first called, notes that it has, and reads what they collect."""
+
+    def forward(self, x):
+        if not getattr(self, "watched", False):
+            self.watched = True
+            self[0].register_forward_hook(lambda module, inputs, output: self.seen.append(output))
+        self.seen = []
+        self[0](x)
+        (inside,) = self.seen
+        return self[1](inside.relu())
+
+
+def test_hooks_that_a_first_call_registers_are_gone_with_the_note_that_they_are_there():
+    model = settled(Collecting(nn.Linear(5, 6), nn.Linear(6, 3)))
+    found = sites(model, flat(5))
+    assert (not model[0]._forward_hooks, hasattr(model, "watched")) == (True, False)
+    assert shrink(model, {"0": torch.arange(6) > 1}, found, example=flat(5)).difference < 1e-13

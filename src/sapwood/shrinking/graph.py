@@ -6,6 +6,7 @@ are still what the model's author wrote, and every operator knows its line in th
 
 import operator
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -107,11 +108,14 @@ def _own(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
 
 
+HELD_IN = (list, dict, OrderedDict)  # hooks too: a forward may register some and note in an attribute that it has
+
+
 @contextmanager
 def _holding_the_same(model: nn.Module) -> Iterator[None]:
     """Afterwards modules have the attributes they had: forward may set some, and torch puts copies in their place."""
     held = [(module, dict(vars(module))) for module in model.modules()]
-    kept = [(value, value.copy()) for _, own in held for value in own.values() if type(value) in (list, dict)]
+    kept = [(value, value.copy()) for _, own in held for value in own.values() if type(value) in HELD_IN]
     try:
         yield
     finally:

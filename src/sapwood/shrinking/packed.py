@@ -42,16 +42,20 @@ def _in_steps(data: Tensor, sizes: Tensor) -> Tensor:
     return data.unfold(0, count, count).movedim(-1, 1)
 
 
+def _turned(layer: nn.RNNBase, x: Tensor) -> Tensor:
+    """Steps first or sequences first, as the layer wants them, and back."""
+    return x.transpose(0, 1) if layer.batch_first else x
+
+
 def _over_all_steps(forward: Callable[..., Any]) -> Callable[..., Any]:
     def run(layer: Any, given: Any, hx: Any = None) -> Any:
         if not isinstance(given, PackedSequence):
             return forward(layer, given, hx)
-        turned = (lambda x: x.transpose(0, 1)) if layer.batch_first else (lambda x: x)
         if hx is not None:
             hx = layer.permute_hidden(hx, given.sorted_indices)
-        y, states = forward(layer, turned(_in_steps(given.data, given.batch_sizes)), hx)
+        y, states = forward(layer, _turned(layer, _in_steps(given.data, given.batch_sizes)), hx)
         packed = PackedSequence(
-            turned(y).flatten(0, 1), given.batch_sizes, given.sorted_indices, given.unsorted_indices
+            _turned(layer, y).flatten(0, 1), given.batch_sizes, given.sorted_indices, given.unsorted_indices
         )
         return packed, layer.permute_hidden(states, given.unsorted_indices)
 
