@@ -23,7 +23,7 @@ LAYERS = (  # from bottom to top; a folder stands for all of its files
         "schedule",
         "stopping",
     },
-    {"layout", "observe", "processes"},
+    {"layout", "evidence", "modes", "layers", "batches", "gradients", "answers", "observe", "processes"},
     {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates"},
     {"task", "hold", "state", "run", "train", "phases", "cycles", "controls", "checkpoint", "measure", "shrinking"},
     {"methods", "checks", "export", "codec"},
@@ -91,7 +91,7 @@ def test_arrows_point_down_and_never_in_a_circle():
 
 def test_the_arrows_are_seen_at_all():
     trees = modules(SOURCE)
-    assert {"observe", "errors", "select"} <= set(arrows(trees["criterion"], set(trees)))
+    assert {"evidence", "errors", "select"} <= set(arrows(trees["criterion"], set(trees)))
     assert "train" in arrows(trees["methods.dense"], set(trees))
 
 

@@ -22,6 +22,7 @@ from sapwood.errors import InputError
 from sapwood.gates import decided
 from sapwood.hold import Held, hold
 from sapwood.masks import Masks
+from sapwood.observe import hidden
 from sapwood.state import refuse_other_optimizer, refuse_other_words, refuse_useless_optimizer
 from sapwood.task import Loss, Task
 
@@ -83,6 +84,10 @@ class Run:
         total, keep = sum(p.numel() for p in weights.values()), self.masks | decided(self.model)
         masked = {name: p * keep[name] if name in keep else p for name, p in weights.items()}
         return mask.zeros(masked) / total if total else 0.0
+
+    def hidden(self) -> list[str]:
+        """The layers that do not give the answer, found by showing the model one training sample."""
+        return hidden(self.model, self.task.data.train.inputs[:1])
 
     def rewind(self, weights: Mapping[str, Tensor]) -> None:
         """Values go back to `weights` (a state_dict); masks stay in force."""

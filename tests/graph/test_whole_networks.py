@@ -128,7 +128,7 @@ def volumes():
 
 
 def two_uses():
-    """Tied autoencoder: each weight makes units by its rows and reads them by the same rows."""
+    """Tied autoencoder: each weight makes units by its rows and reads them by the same rows; these go in both."""
 
     def forward(of, x):
         return F.relu(of["b"](F.relu(of["a"](x))) @ of["b"].weight) @ of["a"].weight
@@ -150,7 +150,7 @@ NETWORKS = {
     weight_norm: ({"layers.a": 8, "layers.b": 6}, {}),
     maps: ({"layers.a": 6, "layers.b": 5}, {}),
     volumes: ({"layers.a": 3, "layers.up": 2}, {}),
-    two_uses: ({}, dict.fromkeys(("layers.a", "layers.b"), "by the same dimension: aten.")),
+    two_uses: ({"layers.a": 8, "layers.b": 6}, {}),
 }  # fmt: skip
 
 

@@ -63,6 +63,7 @@ def test_a_trial_leaves_its_files(whole):
         "threads",
         "started",
     }
+    assert about["provenance"][0]["device"].endswith(f", {torch.backends.cpu.get_cpu_capability()})")
     done = json.loads((folder / "done").read_text())
     assert done.pop("seconds") > 0
     assert done.pop("rows") == blake2b((folder / "rows.jsonl").read_bytes(), digest_size=16).hexdigest()

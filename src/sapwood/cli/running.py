@@ -21,12 +21,14 @@ from sapwood.cli.progress import shown
 from sapwood.data import DATASETS, fetch
 from sapwood.disk import there
 from sapwood.errors import InputError
+from sapwood.study import digests
 from sapwood.study.folder import make_folder, sealed
 from sapwood.study.kept import copied, keep, restore
 from sapwood.study.pool import processes, serial
 from sapwood.study.provenance import commit
 from sapwood.study.report import report
 from sapwood.study.run import finished, over, read_trial, run_into, sums
+from sapwood.study.speed import FILE as SPEED
 from sapwood.study.study import Study, find
 from sapwood.study.table import in_order, read
 from sapwood.study.terminal import terminal_table
@@ -127,8 +129,7 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
     _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
     print(f"report: {report(study, folder, trials)}")
     if target is not None:
-        number = keep(folder, target / study.name, trials)
-        copied(study.files, folder, target / study.name)
+        number = keep(folder, target / study.name, trials, _files(study))
         print(f"kept: {number} trials in {target / study.name}")
 
 
@@ -136,8 +137,16 @@ def _take_over(source: Path | None, study: Study, folder: Path) -> None:
     """Restore what was kept of the study's results and is not there."""
     if source is not None:
         number = restore(source / study.name, folder)
-        copied([name for name in study.files if not there(folder / name)], source / study.name, folder)
+        copied([name for name in _files(study) if not there(folder / name)], source / study.name, folder)
         typer.echo(f"{number} trials restored from {source / study.name}", err=True)
+        if not digests.there(source / study.name):
+            said = "has no digests.txt, so nothing says whether a number in it was edited; report --keep writes one"
+            typer.echo(f"{source / study.name} {said}", err=True)
+
+
+def _files(study: Study) -> tuple[str, ...]:
+    """What is kept beside the trials."""
+    return (*study.files, SPEED)
 
 
 def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.measure.example import Example, arguments, as_tuple
 from sapwood.measure.untouched import untouched
 from sapwood.shrinking.equal import apart, random_like
-from sapwood.shrinking.graph import Example, as_tuple
 
 TOLERANCE = 1e-5  # relative: rounding of float32 in another order, with much to spare
 
@@ -24,13 +24,18 @@ def disagreement(
     a are the network's answers in its own precision, b those of `run`; InputError if it is above the tolerance.
     """
     with untouched(model):
-        found = max(apart(model(*deepcopy(x)), run(*deepcopy(x))) for x in _inputs(as_tuple(example), any_batch))
+        found = max(_apart(model, run, x) for x in _inputs(as_tuple(example), any_batch))
     if not found <= tolerance:
         raise InputError(
             f"{what} answers differently from the network: by {found:.1e} of the largest output, {tolerance:.1e} may "
             "be; nothing was written; give tolerance= if that is good enough"
         )
     return found
+
+
+def _apart(model: nn.Module, run: Callable[..., Any], inputs: tuple[Any, ...]) -> float:
+    (a_args, a_kwargs), (b_args, b_kwargs) = (deepcopy(arguments(model, inputs)) for _ in range(2))
+    return apart(model(*a_args, **a_kwargs), run(*b_args, **b_kwargs))
 
 
 def _inputs(example: tuple[Any, ...], any_batch: bool) -> Iterator[tuple[Any, ...]]:

@@ -14,8 +14,8 @@ from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.program import exported
+from sapwood.measure.example import Example
 from sapwood.measure.variants import onnxruntime_session
-from sapwood.shrinking.graph import Example
 
 NEEDED = ("onnx", "onnxscript")
 
@@ -53,8 +53,8 @@ def running(content: bytes) -> Callable[..., list[Tensor]]:
         raise InputError(f"ONNX Runtime does not take the network: {_first_line(error)}") from error
     names = [each.name for each in session.get_inputs()]
 
-    def run(*inputs: Any) -> list[Tensor]:
-        tensors = [x for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor)]
+    def run(*inputs: Any, **keywords: Any) -> list[Tensor]:
+        tensors = [x for x in pytree.tree_leaves((inputs, keywords)) if isinstance(x, Tensor)]
         try:
             arrays = [x.detach().cpu().numpy() for x in tensors]  # which has no bfloat16
             return [torch.from_numpy(y) for y in session.run(None, dict(zip(names, arrays, strict=True)))]

@@ -13,8 +13,8 @@ from torch.utils import _pytree as pytree
 from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
+from sapwood.measure.example import Example, arguments, as_tuple
 from sapwood.measure.untouched import untouched
-from sapwood.shrinking.graph import Example, as_tuple
 
 
 def to_program(
@@ -37,18 +37,17 @@ def to_program(
 
 def exported(model: nn.Module, example: Example, *, any_batch: bool) -> ExportedProgram:
     """The network's graph in evaluation mode, for the example's sizes or for any number of samples."""
-    args = as_tuple(example)
-    if any_batch:
-        args = _several(args)
+    inputs = as_tuple(example)
+    args, kwargs = arguments(model, _several(inputs) if any_batch else inputs)
     batch, sizes = Dim("batch"), ShapesCollection()  # type: ignore[no-untyped-call]
-    for x in pytree.tree_leaves(args):
+    for x in pytree.tree_leaves((args, kwargs)):
         if any_batch and isinstance(x, Tensor):
             sizes[x] = {0: batch}  # by tensor: forward(*inputs) nests them otherwise than they are given
     try:
         with untouched(model), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, of versions to come
             shapes: Any = sizes if any_batch else None
-            return torch.export.export(model, args, dynamic_shapes=shapes, strict=False)
+            return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # whatever stops it
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = "try with the example's batch alone (any_batch=False); " if any_batch else ""

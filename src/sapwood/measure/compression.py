@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, unknown
-from sapwood.measure.flops import Example, flops
+from sapwood.measure.example import Example
+from sapwood.measure.flops import flops
 from sapwood.measure.latency import Ratio
 from sapwood.measure.spectrum import as_matrix
 from sapwood.observe import prunable as layers

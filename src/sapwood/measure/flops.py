@@ -4,15 +4,16 @@ These are counts of operations, not speed: dense kernels multiply zeros as fast 
 """
 
 from collections import Counter
+from typing import Any
 
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
-from sapwood.layout import Layer
+from sapwood.layers import every_layer
+from sapwood.layout import Layer, rows
+from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.untouched import untouched, watching
-from sapwood.observe import prunable
-
-Example = Tensor | tuple[Tensor, ...]  # what the model is called with, the first dimension of each counts samples
 
 # These multiply weights without calling a Linear or Conv, so a count would silently be too small.
 UNCOUNTED = (
@@ -34,7 +35,7 @@ def macs(model: nn.Module, example: Example, *, sparse: bool = False) -> dict[st
     A layer called twice counts twice; one that is never called counts 0. Products of activations with each other,
     as in attention, are not counted; modules that hide their weights' products are refused.
     """
-    found = prunable(model)
+    found = every_layer(model)
     positions = _positions(model, found, example)
     weights = {name: layer.weight for name, layer in found.items()}
     return {name: positions[name] * (int(w.count_nonzero()) if sparse else w.numel()) for name, w in weights.items()}
@@ -62,8 +63,8 @@ def activation_density(model: nn.Module, example: Example) -> dict[str, float]:
         live[name] += int(x.count_nonzero())
         read[name] += x.numel()
 
-    with untouched(model), watching(prunable(model), see):
-        model(*_as_tuple(example))
+    with untouched(model), watching(every_layer(model), see):
+        call(model, _samples(example))
     return {name: live[name] / read[name] for name in read if read[name]}
 
 
@@ -73,19 +74,19 @@ def _positions(model: nn.Module, found: dict[str, Layer], example: Example) -> C
     positions: Counter[str] = Counter()
 
     def see(name: str, x: Tensor, y: Tensor) -> None:
-        layer = found[name]
-        outputs = y.shape[-1 if isinstance(layer, nn.Linear) else -1 - len(layer.kernel_size)]
-        positions[name] += y.numel() // outputs
+        positions[name] += len(rows(found[name], y))
 
     with untouched(model), watching(found, see):
-        model(*(x[:1] for x in _as_tuple(example)))
+        call(model, pytree.tree_map_only(Tensor, lambda x: x[:1], _samples(example)))
     return positions
 
 
-def _as_tuple(example: Example) -> tuple[Tensor, ...]:
-    inputs = (example,) if isinstance(example, Tensor) else example
-    if not inputs or any(x.ndim == 0 or len(x) == 0 for x in inputs):
-        raise InputError(f"example has shapes {[tuple(x.shape) for x in inputs]}; give at least one sample")
+def _samples(example: Example) -> tuple[Any, ...]:
+    """The inputs, of each of whose tensors the first dimension counts samples."""
+    inputs = as_tuple(example)
+    tensors = [x for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor)]
+    if not tensors or any(x.ndim == 0 or len(x) == 0 for x in tensors):
+        raise InputError(f"example has shapes {[tuple(x.shape) for x in tensors]}; give at least one sample")
     return inputs
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.measure.example import Example, arguments, as_tuple
 from sapwood.measure.untouched import untouched
-
-Inputs = Tensor | tuple[Tensor, ...]  # the first dimension of the first one counts samples
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Ratio:
 
 def latency(
     cases: Mapping[str, Callable[..., Any]],
-    inputs: Inputs,
+    inputs: Example,
     *,
     threads: int = 1,
     rounds: int = 50,
@@ -56,23 +56,24 @@ def latency(
     """Seconds that each case takes on `inputs`, by name; a case is a module or anything callable.
 
     Every round calls every case once; the order moves on by one case per round, so that none is always first.
-    Modules run in evaluation mode, everything inside inference mode (a case that cannot, such as torch's CSR
-    products, opens `torch.inference_mode(False)` and `torch.no_grad()` itself). Modes, thread count and random
-    numbers are as before afterwards. On a crowded machine with one thread, `clock=time.process_time` counts the time
-    worked, not the time waited.
+    The first dimension of the first tensor counts samples. Modules run in evaluation mode, everything inside inference
+    mode (a case that cannot, such as torch's CSR products, opens `torch.inference_mode(False)` and `torch.no_grad()`
+    itself). Modes, thread count and random numbers are as before afterwards. On a crowded machine with one thread,
+    `clock=time.process_time` counts the time worked, not the time waited.
     """
-    given = (inputs,) if isinstance(inputs, Tensor) else inputs
-    _refuse_nothing_to_time(cases, given)
+    given = as_tuple(inputs)
+    tensors = [x for x in pytree.tree_leaves(given) if isinstance(x, Tensor)]
+    _refuse_nothing_to_time(cases, tensors)
     _refuse_bad_numbers(threads, rounds, warmup)
     modules = [case for case in cases.values() if isinstance(case, nn.Module)]
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     with untouched(*modules), torch.inference_mode(), _threads(threads):
         for number in range(warmup + rounds):
             for name in _turn(list(cases), number):
-                took = _time(cases[name], given, clock)
+                took = _time(cases[name], given, tensors[0], clock)
                 if number >= warmup:
                     seconds[name].append(took)
-    return {name: _summary(each, len(given[0]), threads) for name, each in seconds.items()}
+    return {name: _summary(each, len(tensors[0]), threads) for name, each in seconds.items()}
 
 
 def ratio(a: Timing, b: Timing) -> Ratio:
@@ -106,18 +107,19 @@ def _turn(names: list[str], number: int) -> list[str]:
     return names[first:] + names[:first]
 
 
-def _time(case: Callable[..., Any], inputs: tuple[Tensor, ...], clock: Callable[[], float]) -> float:
-    _wait_for(inputs)
+def _time(case: Callable[..., Any], inputs: tuple[Any, ...], first: Tensor, clock: Callable[[], float]) -> float:
+    args, kwargs = arguments(case, inputs)
+    _wait_for(first)
     start = clock()
-    case(*inputs)
-    _wait_for(inputs)
+    case(*args, **kwargs)
+    _wait_for(first)
     return clock() - start
 
 
-def _wait_for(inputs: tuple[Tensor, ...]) -> None:
+def _wait_for(first: Tensor) -> None:
     """An accelerator returns before it has computed; the clock must not."""
-    if inputs[0].is_cuda:
-        torch.cuda.synchronize(inputs[0].device)
+    if first.is_cuda:
+        torch.cuda.synchronize(first.device)
 
 
 def _summary(seconds: Sequence[float], batch: int, threads: int) -> Timing:
@@ -140,7 +142,7 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _refuse_nothing_to_time(cases: Mapping[str, object], inputs: tuple[Tensor, ...]) -> None:
+def _refuse_nothing_to_time(cases: Mapping[str, object], inputs: Sequence[Tensor]) -> None:
     if not cases or not inputs or inputs[0].ndim == 0:
         raise InputError(
             f"latency() was given {len(cases)} cases and inputs of shapes {[tuple(x.shape) for x in inputs]}; "

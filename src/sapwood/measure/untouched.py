@@ -10,14 +10,17 @@ See = Callable[[str, Tensor, Tensor], None]  # (layer name, what the layer read,
 
 
 @contextmanager
-def untouched(*models: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients; then each module's own mode and the random state are as before, also on error."""
+def untouched(*models: nn.Module, training: bool = False) -> Iterator[None]:
+    """Evaluation mode, no gradients; then each module's own mode and the random state are as before, also on error.
+
+    `training`: training mode instead; what that does to buffers, such as running statistics, stays.
+    """
     modes = [(module, module.training) for model in models for module in model.modules()]
     gpus = {p.device.index for model in models for p in model.parameters() if p.is_cuda}
     with torch.no_grad(), torch.random.fork_rng(devices=sorted(gpus)):
         try:
             for model in models:
-                model.eval()
+                model.train(training)
             yield
         finally:
             for module, mode in modes:

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, refuse_unless
-from sapwood.measure.latency import Inputs, Ratio, Timing, latency, ratio
+from sapwood.measure.example import Example
+from sapwood.measure.latency import Ratio, Timing, latency, ratio
 
 Layout = Literal["csr", "bsr"]
 
 
 def compared(
     cases: Mapping[str, Callable[..., Any]],
-    inputs: Inputs,
+    inputs: Example,
     *,
     threads: int = 1,
     rounds: int = 50,

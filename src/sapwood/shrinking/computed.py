@@ -1,22 +1,26 @@
 """Computed: weights that a module works out from parameters under other names, as weight norm does.
 
-w = g v / ‖v‖. A smaller v has smaller norms, so g takes up the difference: what is left of w is as it was.
+w = g v / ‖v‖. A smaller v has smaller norms, so g takes up the difference: what is left of w is as it was. Likewise
+w / uᵀ w v, the spectral norm: u takes up the difference, until training works it out anew.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import remove_weight_norm
-from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils import remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-PARAMETRIZED = re.compile(r"(^|\.)parametrizations\.\w+\.original\d*$")
-Norms = Mapping["Normed", Tensor]
+from sapwood.shrinking.duplicate import duplicate
+
+PARAMETRIZED = re.compile(r"(^|\.)parametrizations\.\w+\.(original\d*|\d+\..+)$")
+Norms = Mapping["Normed | Spectral", Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,23 @@ class Normed:
     dim: int
 
 
+@dataclass(frozen=True)
+class Spectral:
+    """A weight under spectral norm: whose, which, the names of its tensors, and the dimension of its rows."""
+
+    module: nn.Module
+    name: str
+    weight: str
+    u: str
+    v: str
+    dim: int
+
+    def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The norm."""
+        matrix = tensors[self.weight].data.movedim(self.dim, 0).flatten(1)
+        return tensors[self.u].data @ (matrix @ tensors[self.v].data)
+
+
 def owner(tensor: str) -> str:
     """The module whose attributes follow from a tensor; of a parametrised weight the one that has the weight."""
     found = PARAMETRIZED.search(tensor)
@@ -37,10 +58,12 @@ def owner(tensor: str) -> str:
 
 
 def recompute_(module: nn.Module) -> None:
-    """The older weight norm keeps its weight from call to call; parametrised ones are worked out whenever read."""
+    """The older norms and masks keep their weight from call to call; parametrised ones are worked out whenever read."""
     for hook in module._forward_pre_hooks.values():
-        if isinstance(hook, WeightNorm):
+        if isinstance(hook, WeightNorm | BasePruningMethod):
             hook(module, ())
+        elif isinstance(hook, SpectralNorm):
+            setattr(module, hook.name, hook.compute_weight(module, do_power_iteration=False))
 
 
 def computed(model: nn.Module) -> dict[int, Any]:
@@ -56,7 +79,7 @@ def computed(model: nn.Module) -> dict[int, Any]:
 
 def copied(model: nn.Module) -> nn.Module:
     """A copy; of a model that has just been trained too."""
-    return deepcopy(model, computed(model))
+    return duplicate(model, computed(model))
 
 
 def normed(model: nn.Module) -> Iterator[Normed]:
@@ -72,20 +95,43 @@ def normed(model: nn.Module) -> Iterator[Normed]:
                 yield Normed(module, name, g, v, steps[0].dim)
 
 
+def spectral(model: nn.Module) -> Iterator[Spectral]:
+    """All weights under spectral norm, in its older and its newer form."""
+    for inside, module in model.named_modules():
+        start = f"{inside}." if inside else ""
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                weight, u, v = (f"{start}{hook.name}_{end}" for end in ("orig", "u", "v"))
+                yield Spectral(module, hook.name, weight, u, v, hook.dim)
+        for name, steps in getattr(module, "parametrizations", {}).items():
+            if isinstance(steps[0], _SpectralNorm) and hasattr(steps[0], "_u"):
+                at = f"{start}parametrizations.{name}"
+                yield Spectral(module, name, f"{at}.original", f"{at}.0._u", f"{at}.0._v", steps[0].dim)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    every = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    return dict(every)
+
+
 def norms_of(model: nn.Module, cut: Mapping[str, Mapping[int, Tensor]]) -> Norms:
     """The norms that become smaller when tensors lose what `cut` says, {tensor: {dimension: which stay}}."""
-    tensors = dict(model.named_parameters(remove_duplicate=False))
-    return {
+    tensors = _tensors(model)
+    norms: dict[Normed | Spectral, Tensor] = {
         weight: torch.norm_except_dim(tensors[weight.v].data, 2, weight.dim)
         for weight in normed(model)
         if set(cut.get(weight.v, ())) - {weight.dim}
     }
+    return norms | {weight: weight.of(tensors) for weight in spectral(model) if cut.get(weight.weight)}
 
 
 def rescale_(model: nn.Module, before: Norms, cut: Mapping[str, Mapping[int, Tensor]]) -> None:
     """Let g make up for what the norms have lost. Where nothing but 0 is left of a slice of v, g is 0 instead."""
-    tensors = dict(model.named_parameters(remove_duplicate=False))
+    tensors = _tensors(model)
     for weight, old in before.items():
+        if isinstance(weight, Spectral):
+            tensors[weight.u].data = tensors[weight.u].data * (old / weight.of(tensors))
+            continue
         g, v = tensors[weight.g], tensors[weight.v]
         for dim, stay in cut[weight.v].items():
             old = old.index_select(dim, stay.nonzero().flatten().to(old.device)) if dim == weight.dim else old
@@ -95,14 +141,14 @@ def rescale_(model: nn.Module, before: Norms, cut: Mapping[str, Mapping[int, Ten
 
 
 class _AsItIs(nn.Module):
-    """In place of a norm: v is the weight."""
+    """In place of a norm: v, the last of what it is worked out from, is the weight."""
 
-    def forward(self, g: Tensor, v: Tensor) -> Tensor:
-        return v
+    def forward(self, *given: Tensor) -> Tensor:
+        return given[-1]
 
 
 def plain_(model: nn.Module) -> dict[str, Tensor]:
-    """Take weight norm away; the weight itself, under the names of the parameters it was worked out from."""
+    """Take the norms away; the weight itself, under the names of the parameters it was worked out from."""
     found = dict[str, Tensor]()
     for weight in list(normed(model)):
         steps: Any = dict(getattr(weight.module, "parametrizations", {})).get(weight.name)
@@ -112,4 +158,18 @@ def plain_(model: nn.Module) -> dict[str, Tensor]:
             steps.original1.data = getattr(weight.module, weight.name).detach()
             steps[0] = _AsItIs()
         found[weight.g] = found[weight.v] = getattr(weight.module, weight.name) if steps is None else steps.original1
+    return found | _without_spectral(model)
+
+
+def _without_spectral(model: nn.Module) -> dict[str, Tensor]:
+    tensors, found = _tensors(model), dict[str, Tensor]()
+    for weight in list(spectral(model)):
+        steps: Any = dict(getattr(weight.module, "parametrizations", {})).get(weight.name)
+        if steps is None:
+            remove_spectral_norm(weight.module, weight.name)
+        else:
+            steps.original.data = steps.original.data / weight.of(tensors)
+            steps[0] = _AsItIs()
+        found[weight.weight] = getattr(weight.module, weight.name) if steps is None else steps.original
+        found |= {name: tensors[name] for name in (weight.u, weight.v)}
     return found

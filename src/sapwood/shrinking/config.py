@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from sapwood.measure.example import Example, as_tuple
 from sapwood.shrinking.cut import Positions
 from sapwood.shrinking.equal import difference
-from sapwood.shrinking.graph import Example, as_tuple, named_tensors
+from sapwood.shrinking.graph import named_tensors
 
 GUESSES = 256  # networks without numbers that are built, about
 MOST = 1e-5  # relative difference of outputs in the model's own precision

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood.errors import InputError
+from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import computed, norms_of, rescale_
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.resize import resize_
-from sapwood.shrinking.site import Site, Slot
+from sapwood.shrinking.site import Site, Slot, Use
 
 Keep = Mapping[str, Tensor]  # {site name: bool [units]}
 Positions = dict[str, dict[int, Tensor]]  # {tensor name: {dimension: bool [size], True stays}}
@@ -29,8 +30,8 @@ def positions(sites: Iterable[Site], keep: Keep) -> Positions:
     return found
 
 
-def leaving(slot: Slot, keep_U: Tensor) -> Tensor:
-    """The positions of a slot whose units go."""
+def leaving(slot: Slot | Use, keep_U: Tensor) -> Tensor:
+    """The positions of a slot, or of a view's dimension, whose units go."""
     return (slot.unit_of >= 0) & ~keep_U[slot.unit_of.clamp(min=0)]
 
 
@@ -59,7 +60,8 @@ def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = Non
         tensor.data = _sliced(tensor.data, dims)
     rescale_(model, norms, staying)
     aliases = {id(tensors[name]) for name in staying}
-    resize_(model, [name for name, tensor in tensors.items() if id(tensor) in aliases])
+    with untouched(model):  # in training a spectral norm changes whenever its weight is looked at
+        resize_(model, [name for name, tensor in tensors.items() if id(tensor) in aliases])
 
 
 def _sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:

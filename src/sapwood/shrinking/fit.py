@@ -2,7 +2,8 @@
 
 Code reads its sizes from tensors or from attributes. Which attributes count is found by trying: the smaller model is
 run without numbers (on torch's meta device), and where it fails, the attributes of that module that equal a size which
-has changed are changed too. A wrong guess cannot pass: `shrink` compares the outputs.
+has changed are changed too. A wrong guess does not pass: the sizes that views give where units lie are compared with
+the numbers of units that stay, whatever becomes of them; and `shrink` compares the outputs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,16 +18,22 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.measure.example import Example, as_tuple, call
+from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import computed
 from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
-from sapwood.shrinking.equal import MOST, difference, gate_, inputs, stirred
-from sapwood.shrinking.graph import Example, as_tuple, named_tensors, of_torch
+from sapwood.shrinking.duplicate import duplicate
+from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, stirred
+from sapwood.shrinking.graph import named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
+from sapwood.shrinking.sizes import NUMBER, Sizes, Wanted, unseen, wanted, wrong_in
+from sapwood.shrinking.wide import ROOM, types_of
 
 Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
 Options = dict[str, list[int | None]]  # {attribute: what it may become, None if it stays}
 GUESSES = 24  # about one module
+ENDED = 10**9  # more than any run has modules
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class _Stage:
     example: tuple[Any, ...]
     real: bool = False  # the model's code looks at numbers, so it gets them
     shapes: list[torch.Size] = field(default_factory=list)
+    sizes: Sizes = field(default_factory=Sizes)  # of the last run
+    whole: Sizes = field(default_factory=Sizes)  # of the model as it is
 
     @cached_property
     def places(self) -> Positions:
@@ -56,7 +65,7 @@ class _Stage:
 
     def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
-        model = deepcopy(self.model, sharing(self.model)) if self.real else ghost(self.model)
+        model = duplicate(self.model, sharing(self.model)) if self.real else ghost(self.model)
         cut_(model, places)
         set_(model, attributes)
         done: list[None] = []
@@ -64,8 +73,8 @@ class _Stage:
             module.register_forward_hook(lambda *_: done.append(None))
         x = self.example if self.real else pytree.tree_map_only(Tensor, lambda t: t.to("meta"), self.example)
         try:
-            with torch.no_grad():
-                return _shapes(model.eval()(*deepcopy(x)))
+            with untouched(model), Sizes() as self.sizes:
+                return _shapes(call(model, deepcopy(x)))
         except Exception as error:  # the model's own code, on sizes that it may not expect
             return _failure(model, error, len(done))
 
@@ -75,21 +84,34 @@ class _Stage:
         if isinstance(found, _Failure):
             return found
         if found != self.shapes:
-            return _Failure("its outputs would have other shapes", self.inside, 10**9)
-        return None if self.alike(attributes) else _Failure("its outputs would be others", self.inside, 10**9 + 1)
+            return _Failure("its outputs would have other shapes", self.inside, ENDED)
+        if (wrong := wrong_in(self.sizes, self.wanted, self.whole)) is not None:
+            return _Failure(wrong.text, self.inside, ENDED + 1 + wrong.right)
+        return None if self.alike(attributes) else _Failure("its outputs would be others", self.inside, 2 * ENDED)
 
     def alike(self, attributes: Attributes) -> bool:
-        """Whether the outputs are the same, where a size worked out wrongly would run as well."""
-        if not any(site.guessed for site in self.sites if site.name in self.keep):
+        """Whether the outputs are the same, where a size worked out wrongly would run as well and is not seen."""
+        going = [site for site in self.sites if site.name in self.keep]
+        if not any(site.guessed or site.doubted or unseen(self.sizes, site) for site in going):
             return True
-        whole = stirred(self.model)
-        small = deepcopy(whole, sharing(whole))
-        cut_(small, self.places)
-        set_(small, attributes)
-        try:
-            return difference(gate_(whole, self.sites, self.keep), small, inputs(self.example, 0)) <= MOST
-        except Exception:  # with numbers the model's own code may go where it did not without
-            return False
+        for dtype in types_of(self.model):
+            whole = stirred(self.model, dtype)
+            small = duplicate(whole, sharing(whole))
+            cut_(small, self.places)
+            set_(small, attributes)
+            reference, like_it = gate_(whole, self.sites, self.keep), inputs(self.example, 0, dtype)
+            try:
+                return difference(reference, small, like_it, dtype, awake=True) <= most(dtype)
+            except Narrow:
+                continue
+            except Exception:  # with numbers the model's own code may go where it did not without
+                return False
+        return False
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """What views must give."""
+        return wanted(self.sites, self.keep)
 
     @property
     def inside(self) -> tuple[str, ...]:
@@ -102,29 +124,46 @@ class _Stage:
         return {name: _options(self, name, module) for name, module in self.model.named_modules()}
 
 
-def fitted(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
-    """The attributes with which the smaller model runs; an InputError that names a line if there are none."""
+@dataclass(frozen=True)
+class Whole:
+    """What the model as it is gives."""
+
+    shapes: list[torch.Size]
+    sizes: Sizes
+    real: bool
+
+
+def whole_of(model: nn.Module, example: Example) -> Whole:
+    """Run it once; an InputError where it does not run."""
     slow = any(isinstance(module, nn.RNNBase) for module in model.modules())  # without numbers torch goes step by step
-    stage = _Stage(model, sites, keep, as_tuple(example), real=slow)
-    if not stage.places:
+    said = ""
+    for real in (True,) if slow else (False, True):
+        stage = _Stage(model, (), {}, as_tuple(example), real)
+        found = stage.run({}, {})
+        if not isinstance(found, _Failure):
+            return Whole(found, stage.sizes, real)
+        said = found.text
+    raise InputError(f"{type(model).__name__} does not run on this example: {said}")
+
+
+def fitted(
+    model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example, whole: Whole | None = None
+) -> Attributes:
+    """The attributes with which the smaller model runs; an InputError that names a line if there are none."""
+    if not positions(sites, keep):
         return {}
-    whole = stage.run({}, {})
-    if isinstance(whole, _Failure):
-        stage.real = True
-        whole = stage.run({}, {})
-    if isinstance(whole, _Failure):
-        raise InputError(f"{type(model).__name__} does not run on this example: {whole.text}")
-    stage.shapes = whole
-    return _search(stage)
+    whole = whole or whole_of(model, example)
+    return _search(_Stage(model, sites, keep, as_tuple(example), whole.real, whole.shapes, whole=whole.sizes))
 
 
 def _search(stage: _Stage) -> Attributes:
     found: Attributes = {}
-    while (failure := stage.failure(found)) is not None:
+    failure = stage.failure(found)
+    while failure is not None:
         better = next(_better(stage, found, failure), None)
         if better is None:
             raise InputError(_written(stage.sites, stage.keep, failure))
-        found = better
+        found, failure = better
     return found
 
 
@@ -134,14 +173,16 @@ def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
     operators = [operator for site in going for operator in site.asked]
     here = [operator for operator in operators if operator.rpartition("(")[2].rstrip(")") in failure.text]
     first = next(iter([*here, *operators]), "an operator")
+    if failure.text.endswith(NUMBER):
+        return f"{failure.text}: give it one of its own, or keep all units of this size"
     return (
         f"a size may be written into {first}: write -1 or take it from the tensor there, or keep all units that "
-        f"pass it; the smaller network does not run: {failure.text}"
+        f"pass it; the smaller network {'does not run' if failure.done < ENDED else 'runs wrongly'}: {failure.text}"
     )
 
 
-def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[Attributes]:
-    """Attributes with which the model gets further: the same in all modules of a kind, or in the one that fails."""
+def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[tuple[Attributes, _Failure | None]]:
+    """Attributes with which the model gets further, and to where: the same in all modules of a kind, or in one."""
     for name in failure.inside:
         options = stage.options[name]
         guesses = (dict(zip(options, values, strict=True)) for values in product(*options.values()))
@@ -150,7 +191,7 @@ def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[Att
                 for guessed in (_everywhere(stage, found, name, guess), found | {name: _without_none(guess)}):
                     further = stage.failure(guessed)
                     if further is None or further.done > failure.done:
-                        yield guessed
+                        yield guessed, further
 
 
 def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str, int | None]) -> Attributes:
@@ -205,7 +246,7 @@ def ghost(model: nn.Module) -> nn.Module:
     for _, tensor in named_tensors(model):
         empty = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return deepcopy(model, memo)
+    return duplicate(model, memo)
 
 
 def _shapes(outputs: Any) -> list[torch.Size]:
@@ -217,10 +258,9 @@ def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
     inside, at, trace = list[str](), "", error.__traceback__
     while trace is not None:
         frame, trace_line = trace.tb_frame, trace.tb_lineno
-        file, owner = frame.f_code.co_filename, frame.f_locals.get("self")
-        if id(owner) in names:
-            inside.insert(0, names[id(owner)])
-        if not of_torch(file) and file != __file__:
+        file = frame.f_code.co_filename
+        inside[:0] = [names[id(value)] for value in frame.f_locals.values() if id(value) in names]
+        if not of_torch(file) and not file.startswith(ROOM):
             at = f" ({file}:{trace_line})"
         trace = trace.tb_next
     said = str(error).strip().splitlines() or [type(error).__name__]

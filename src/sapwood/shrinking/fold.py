@@ -5,16 +5,19 @@ normalisation. It may go where all its readers can take the constant exactly.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from sapwood.measure.untouched import untouched
+from sapwood.shrinking.computed import copied, owner
 from sapwood.shrinking.cut import Keep, leaving
-from sapwood.shrinking.graph import Graph, exported, line, named, named_tensors, op_of
+from sapwood.shrinking.equal import inputs
+from sapwood.shrinking.graph import Example, Graph, exported, line, named, named_tensors, op_of
 from sapwood.shrinking.site import Site, Slot
+from sapwood.shrinking.wide import Wide, running_in, widened_
 
 LAST = "one unit of a site must stay"
 
@@ -47,12 +50,23 @@ class _Reader:
 def silent(model: nn.Module, site: Site) -> Tensor:
     """Which units have no incoming weights other than 0, and so send a constant, [units]."""
     tensors, makers = dict(named_tensors(model)), list(site.at("makes"))
+    if site.summed:  # who reads it has no bias to take a constant, and needs none where it is 0
+        makers += site.at("holds")
     return site.steady & _all_zero(site, tensors, makers)
 
 
 def unread(model: nn.Module, site: Site) -> Tensor:
-    """Which units are multiplied by 0 wherever they are read, [units]."""
-    return _all_zero(site, dict(named_tensors(model)), list(site.at("reads")))
+    """Which units are multiplied by 0 wherever they are read, [units]; under a sum, those that are 0 themselves."""
+    tensors = dict(named_tensors(model))
+    nobody_reads = _all_zero(site, tensors, list(site.at("reads")))
+    return nobody_reads & _all_zero(site, tensors, _sources(site)) if site.summed else nobody_reads
+
+
+def _sources(site: Site) -> list[Slot]:
+    """Where all must be 0 for a unit to be 0: not the statistics that a norm's scale of 0 makes irrelevant."""
+    scaled = {owner(slot.tensor) for slot in site.slots if slot.tensor.endswith("weight") and slot.role == "holds"}
+    statistics = [slot for slot in site.slots if "running_" in slot.tensor and owner(slot.tensor) in scaled]
+    return [slot for slot in site.slots if slot.role != "reads" and slot not in statistics]
 
 
 def _all_zero(site: Site, tensors: Mapping[str, Tensor], slots: Sequence[Slot]) -> Tensor:
@@ -65,17 +79,20 @@ def _all_zero(site: Site, tensors: Mapping[str, Tensor], slots: Sequence[Slot]) 
 
 def _used(weight: Tensor, dim: int) -> Tensor:
     """Which positions along a dimension hold anything but 0."""
-    return weight.detach().movedim(dim, 0).flatten(1).count_nonzero(1).cpu() > 0
+    return weight.detach().movedim(dim, -1).unsqueeze(0).flatten(0, -2).count_nonzero(0).cpu() > 0
 
 
 def folding(
-    model: nn.Module, sites: Sequence[Site], keep: Keep, examples: Sequence[tuple[Any, ...]]
+    given: nn.Module, sites: Sequence[Site], keep: Keep, example: Example
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[Staying, ...]]:
     """What can be kept out exactly: the units kept, {bias: what is added to it}, and who stays though unwanted.
 
-    `model` is in float64 and is not changed.
+    Constants are measured in float64. The model is not changed.
     """
-    readers, tensors = _readers(model, examples), dict(named_tensors(model))
+    model, graph = widened_(copied(given), torch.float64), exported(given, example)
+    tensors = dict(named_tensors(model))
+    held = {at: tensors[graph.tensors[at]] if at in graph.tensors else tensor for at, tensor in graph.held.items()}
+    readers = _readers(model, replace(graph, held=held), inputs(example))
     kept, staying = {}, []
     for site in (site for site in sites if site.name in keep):
         reasons = _reasons(model, site, tensors, readers)
@@ -94,6 +111,8 @@ def _reasons(
 ) -> dict[int, str]:
     """{unit: why it cannot be folded}."""
     free, quiet = unread(model, site), silent(model, site)
+    if site.summed:
+        return {u: f"{site.summed[0]} adds it to others" for u in (~free).nonzero().flatten().tolist()}
     reasons = {u: "it has incoming weights and is read" for u in (~quiet & ~free).nonzero().flatten().tolist()}
     for slot in site.at("reads"):
         for mask, because in _obstacles(slot, tensors[slot.tensor], readers.get(slot.tensor, [])):
@@ -152,9 +171,8 @@ class _Watching(fx.Interpreter):
                 x = self.env[arguments["input"]].detach()
                 dim = -1 if op_of(n) == "linear" else x.dim() - self.env[arguments["weight"]].dim() + 1
                 x_NI = x.movedim(dim, -1).flatten(0, -2)
-                known = _Reader(
-                    line(n), bias, _blocked(op_of(n), arguments), x_NI[0].cpu(), (x_NI == x_NI[0]).all(0).cpu()
-                )
+                same = (x_NI == x_NI[:1]).all(0) & (len(x_NI) > 0)  # rows that depend on data may be none
+                known = _Reader(line(n), bias, _blocked(op_of(n), arguments), x_NI[:1].sum(0).cpu(), same.cpu())
                 self.found[n] = weight, known
         return super().run_node(n)
 
@@ -167,17 +185,22 @@ def _blocked(op: str, arguments: Mapping[str, Any]) -> str:
     return "meets zero padding" if any(side not in (0, "valid") for side in sides) else ""
 
 
-def _readers(model: nn.Module, examples: Sequence[tuple[Any, ...]]) -> dict[str, list[_Reader]]:
-    """{weight: the operators that multiply with it}; constant is what was the same in all examples."""
-    graph = exported(model, examples[0])
+def _readers(model: nn.Module, graph: Graph, examples: Sequence[tuple[Any, ...]]) -> dict[str, list[_Reader]]:
+    """{weight: the operators that multiply with it}; constant is what was the same in all examples. Empty: unknown."""
     seen: dict[fx.Node, tuple[str, _Reader]] = {}
     for example in examples:
         watching = _Watching(graph)
-        with untouched(model):
-            watching.run(*graph.placeholders(example))
+        try:
+            with untouched(model), running_in(Wide(torch.float64)):
+                watching.run(*graph.placeholders(example))
+        except Exception:  # code that runs in the model but not in its graph, as inside of vmap
+            return {}
         for node, (weight, reader) in watching.found.items():
             seen[node] = weight, seen[node][1].agreeing(reader) if node in seen else reader
     found: dict[str, list[_Reader]] = {}
     for weight, reader in seen.values():
         found.setdefault(weight, []).append(reader)
+    for node in (node for node in graph.module.graph.nodes if node.name in graph.tensors):
+        if any(user not in seen and op_of(user) != "embedding" for user in node.users):
+            found.pop(graph.tensors[node.name], None)  # it is read in another way as well, which takes no constants
     return found

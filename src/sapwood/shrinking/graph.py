@@ -5,12 +5,10 @@ are still what the model's author wrote, and every operator knows its line in th
 """
 
 import operator
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,15 +18,23 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
+from sapwood.measure.example import Example as Example
+from sapwood.measure.example import arguments
+from sapwood.measure.example import as_tuple as as_tuple
 from sapwood.measure.untouched import untouched
+from sapwood.shrinking.lines import culprit, first_line
+from sapwood.shrinking.lines import line as line
+from sapwood.shrinking.lines import of_torch as of_torch
+from sapwood.shrinking.mode import seeing_the_mode_read
+from sapwood.shrinking.packed import padded
+from sapwood.shrinking.plain import with_sizes, without_regions
 from sapwood.shrinking.rules import rule_for
-from sapwood.shrinking.rules.call import Call
-from sapwood.shrinking.rules.ids import CONSTANT, DATA, Ties, Weight, nobody, weight_of
+from sapwood.shrinking.rules.call import Call, pinned
+from sapwood.shrinking.rules.ids import CONSTANT, DATA, Anew, Ties, Weight, nobody, weight_of
+from sapwood.shrinking.suited import refuse_unsuited
 
-Example = Tensor | tuple[Any, ...]  # what the model is called with
 HELD = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
-TORCH = str(Path(torch.__file__).parent)
-LINE = re.compile(r'File "([^"]+)", line (\d+)')
+TORCHS = ("", "aten", "torchvision")  # libraries whose operators' names mean what rules take them to mean
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,9 @@ class Graph:
     tensors: Mapping[str, str]  # placeholder -> name of the tensor; of several names of one tensor, its first
     held: Mapping[str, Tensor]  # placeholder -> its tensor: parameters, buffers, constants
     inputs: tuple[str, ...]  # placeholders of the model's inputs, in order
+    refused: dict[fx.Node, str] = field(default_factory=dict)  # operators whose rules have failed, and how
+    by_mode: bool = False  # the model's own code looks at its mode
+    training: "Graph | None" = None  # what training mode runs, where that is something else
 
     def nodes(self) -> Iterator[fx.Node]:
         """The operators, without placeholders and output."""
@@ -56,32 +65,66 @@ class Traced:
     """The ids after the graph was run on them."""
 
     ties: Ties
-    weights: Mapping[str, Weight]  # by tensor name
-    values: Mapping[fx.Node, Any]  # the ids of every operator's outputs
+    weights: dict[str, Weight]  # by tensor name
+    values: dict[fx.Node, Any]  # the ids of every operator's outputs
+    used: set[str] = field(default_factory=set)  # the tensors that some operator reads
 
 
-def as_tuple(example: Example) -> tuple[Any, ...]:
-    """The arguments a model is called with."""
-    return example if isinstance(example, tuple) else (example,)
+def exported(model: nn.Module, example: Example, *, training: bool = False) -> Graph:
+    """The model's graph for inputs of the example's shapes, in evaluation mode or as `training` runs it.
 
-
-def exported(model: nn.Module, example: Example) -> Graph:
-    """The model's graph for inputs of the example's shapes. Nothing about the model changes."""
+    Nothing about the model changes.
+    """
+    refuse_unsuited(model, example)
+    args, kwargs = arguments(model, as_tuple(example))
     try:
-        with untouched(model), warnings.catch_warnings(), _written_out():
+        with (
+            untouched(model, training=training),
+            warnings.catch_warnings(),
+            written_out(),
+            _holding_the_same(model),
+            padded(),
+            seeing_the_mode_read() as read,
+        ):
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
-            program = torch.export.export(model, as_tuple(example), strict=False)
+            program = torch.export.export(model, args, kwargs, strict=False)
     except Exception as error:  # whatever stops it, the remedy is the same
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{type(model).__name__} cannot be exported for this example: {line}; "
+            f"{type(model).__name__} cannot be exported for this example: {first_line(error)}{culprit(error)}; "
             "torch.export.export(model, example, strict=False) says more"
         ) from error
-    return _graph(model, program)
+    graph = replace(_graph(model, program), by_mode=bool(read))
+    with_sizes(graph.module, lambda interpreter: _run(interpreter, graph, model, example))
+    return graph
+
+
+def _run(interpreter: fx.Interpreter, graph: Graph, model: nn.Module, example: Example) -> None:
+    with untouched(model):
+        interpreter.run(*(_own(value) for value in graph.placeholders(example)))
+
+
+def _own(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 @contextmanager
-def _written_out() -> Iterator[None]:
+def _holding_the_same(model: nn.Module) -> Iterator[None]:
+    """Afterwards modules have the attributes they had: forward may set some, and torch puts copies in their place."""
+    held = [(module, dict(vars(module))) for module in model.modules()]
+    kept = [(value, value.copy()) for _, own in held for value in own.values() if type(value) in (list, dict)]
+    try:
+        yield
+    finally:
+        for module, own in held:
+            vars(module).clear()
+            vars(module).update(own)
+        for value, content in kept:
+            value.clear()
+            (value.extend if isinstance(value, list) else value.update)(content)
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
     """Attention as the operators it consists of, not as torch's one operator for whole layers in evaluation."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -92,7 +135,8 @@ def _written_out() -> Iterator[None]:
 
 
 def _graph(model: nn.Module, program: ExportedProgram) -> Graph:
-    program.graph_module.graph.eliminate_dead_code()  # what nobody uses, as weights of attention, couples nothing
+    module = without_regions(program.graph_module)
+    module.graph.eliminate_dead_code()  # what nobody uses, as weights of attention, couples nothing
     first: dict[int, str] = {}
     for name, tensor in named_tensors(model):
         first.setdefault(id(tensor), name)
@@ -100,7 +144,7 @@ def _graph(model: nn.Module, program: ExportedProgram) -> Graph:
     specs = program.graph_signature.input_specs
     held = {spec.arg.name: str(spec.target) for spec in specs if spec.kind in HELD}
     return Graph(
-        program.graph_module,
+        module,
         {name: every[target] for name, target in held.items() if target in every},
         {name: program.state_dict.get(target, program.constants.get(target)) for name, target in held.items()},
         tuple(spec.arg.name for spec in specs if spec.kind is InputKind.USER_INPUT),
@@ -114,20 +158,35 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def traced(graph: Graph, ties: Ties | None = None) -> Traced:
-    """Run the graph on ids: afterwards the ties know who lives and dies together."""
+    """Run the graph on ids: afterwards the ties know who lives and dies together. Units met in training only stay tied.
+
+    `Anew` is raised where a run that goes on from an earlier one can no longer do so.
+    """
     ties = ties or Ties()
-    values: dict[fx.Node, Any] = {}
-    weights: dict[str, Weight] = {}
+    while True:
+        found = Traced(ties, {}, {})
+        try:
+            _run_on_ids(graph, found, graph.refused)
+            if graph.training is not None:
+                ties.training = True
+                _run_on_ids(graph.training, found, graph.refused)
+            return found
+        except Anew:
+            ties = ties.anew()
+
+
+def _run_on_ids(graph: Graph, found: Traced, refused: dict[fx.Node, str]) -> None:
+    ties, values = found.ties, found.values
     for node in graph.module.graph.nodes:
         if node.op == "placeholder":
-            values[node] = _placeholder(ties, graph, weights, node)
+            values[node] = _placeholder(ties, graph, found.weights, node)
+            found.used.update({graph.tensors.get(node.name, "")} if node.users else {})
         elif node.op == "call_function":
-            values[node] = _outcome(ties, values, node)
+            values[node] = _outcome(ties, refused, values, node)
         elif node.op == "output":
             _pin_all(ties, [values[part] for part in node.all_input_nodes], "it is the network's answer")
         else:
             values[node] = nobody(torch.Size(), which=CONSTANT)
-    return Traced(ties, weights, values)
 
 
 def _placeholder(ties: Ties, graph: Graph, weights: dict[str, Weight], node: fx.Node) -> Any:
@@ -140,13 +199,39 @@ def _placeholder(ties: Ties, graph: Graph, weights: dict[str, Weight], node: fx.
     return weights[name]
 
 
-def _outcome(ties: Ties, values: Mapping[fx.Node, Any], node: fx.Node) -> Any:
+def _outcome(ties: Ties, refused: dict[fx.Node, str], values: Mapping[fx.Node, Any], node: fx.Node) -> Any:
+    """An operator's outputs. One whose rule fails is pinned, whatever the failure: that costs units, never equality."""
+    known = node.meta.get("val")
     if node.target is operator.getitem:
         whole, at = node.args
         return values[whole][at]  # type: ignore[index]
+    if isinstance(known, int | float) and _is_of_sizes(node):
+        return known
     call = call_of(values, node)
     ties.operator = call.name
-    return rule_for(call)(ties, call)
+    if node in refused:
+        found = pinned(ties, call, f"is more than its rule can follow: {refused[node]}")
+    else:
+        try:
+            found = rule_for(call)(ties, call)
+            _refuse_other_shapes(found, call.shapes)
+        except Exception as error:  # a rule may take more for granted than the operator does
+            refused[node] = first_line(error)
+            raise Anew from error
+    if isinstance(known, int | float):
+        return known
+    return (found,) if isinstance(known, list | tuple) and not isinstance(found, list | tuple) else found
+
+
+def _is_of_sizes(node: fx.Node) -> bool:
+    """Whether an operator reads sizes, or numbers made of them; what a tensor holds is something else."""
+    return not isinstance(node.target, torch._ops.OpOverload) or op_of(node).startswith("sym_")
+
+
+def _refuse_other_shapes(found: Any, shapes: tuple[torch.Size, ...]) -> None:
+    given = tuple(part.shape for part in (found if isinstance(found, list | tuple) else [found]))
+    if shapes and given != shapes:
+        raise ValueError(f"it gives ids of shapes {[*map(tuple, given)]}, not {[*map(tuple, shapes)]}")
 
 
 def call_of(values: Mapping[fx.Node, Any], node: fx.Node) -> Call:
@@ -154,14 +239,16 @@ def call_of(values: Mapping[fx.Node, Any], node: fx.Node) -> Call:
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda part: values[part])
     if not isinstance(node.target, torch._ops.OpOverload):
         parts = pytree.tree_leaves((args, kwargs), is_leaf=lambda part: isinstance(part, Weight))
-        return Call(str(node.target), line(node), None, {"arguments": parts}, _shapes(node.meta.get("val")))
+        return Call(f"torch.{op_of(node)}", line(node), None, {"arguments": parts}, _shapes(node.meta.get("val")))
     return Call(op_of(node), line(node), node.target, named(node, args, kwargs), _shapes(node.meta.get("val")))
 
 
 def op_of(node: fx.Node) -> str:
-    """The operator's name: conv2d, add (also for add_)."""
+    """The operator's name: conv2d, add (also for add_); of one that is not torch's own "library.name"."""
     schema = getattr(node.target, "_schema", None)
-    return str(node.target) if schema is None else str(schema.name.rpartition("::")[2].rstrip("_"))
+    plain = "", "", getattr(node.target, "__name__", str(node.target))
+    library, _, name = plain if schema is None else schema.name.rpartition("::")
+    return name.rstrip("_") if library in TORCHS else f"{library}.{name}"
 
 
 def named(node: fx.Node, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -180,15 +267,3 @@ def _pin_all(ties: Ties, values: list[Any], because: str) -> None:
     for value in pytree.tree_leaves(values, is_leaf=leaf):
         for ids in value.layers if isinstance(value, Weight) else (value,):
             ties.pin(ids, because)
-
-
-def line(node: fx.Node) -> str:
-    """Where in the model's code an operator stands: "net.py:12", or the module where all code there is torch's."""
-    found = [f"{file}:{at}" for file, at in LINE.findall(node.meta.get("stack_trace") or "") if not of_torch(file)]
-    modules = [name for name, _ in (node.meta.get("nn_module_stack") or {}).values() if name]
-    return found[-1] if found else f"in module {modules[-1]!r}" if modules else "its line is not known"
-
-
-def of_torch(file: str) -> bool:
-    """Whether a file is part of torch."""
-    return file.startswith(TORCH)

@@ -4,6 +4,7 @@
 form has the same parameters under the same names and takes the same arguments.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ class NarrowAttention(nn.MultiheadAttention):
         q, k, v = (self._heads(x, part) for part, x in enumerate((query, key, value)))
         padding = key_padding_mask if key_padding_mask is None or query.dim() == 3 else key_padding_mask[None]
         mask = _mask(attn_mask, padding, q, self.num_heads)
+        if mask is not None and self.bias_k is not None:  # everybody may look at the place that is always there
+            mask = F.pad(mask, (0, 1))
         if need_weights:
             scores = q @ k.transpose(-1, -2) * self.head_dim**-0.5
             weights = (scores if mask is None else scores + mask).softmax(-1)
@@ -50,8 +53,18 @@ class NarrowAttention(nn.MultiheadAttention):
         """Queries, keys or values, [batch, heads, positions, head dimension]."""
         x = x[None] if x.dim() == 2 else x if self.batch_first else x.transpose(0, 1)
         bias = None if self.in_proj_bias is None else self.in_proj_bias.chunk(3)[part]
-        y = F.linear(x, self.in_proj_weight.chunk(3)[part], bias)
+        y = F.linear(x, _projections(self)[part], bias)
+        more = None if part == 0 or self.bias_k is None else (self.bias_k, self.bias_v)[part - 1]
+        y = y if more is None else torch.cat([y, more.expand(len(y), -1, -1)], 1)
         return y.view(*y.shape[:-1], -1, self.head_dim).transpose(1, 2)
+
+
+def _projections(module: Any) -> Sequence[Tensor]:
+    """The weights that make queries, keys and values."""
+    if module.in_proj_weight is None:
+        return module.q_proj_weight, module.k_proj_weight, module.v_proj_weight
+    found: Sequence[Tensor] = module.in_proj_weight.chunk(3)
+    return found
 
 
 def _mask(attention: Tensor | None, padding: Tensor | None, q: Tensor, heads: int) -> Tensor | None:
@@ -72,13 +85,12 @@ def _added(mask: Tensor, q: Tensor) -> Tensor:
 
 def narrowed_(module: Any) -> None:
     """Give an attention whose projections have lost heads the form that can run."""
-    if module.in_proj_weight is None or module.bias_k is not None or module.add_zero_attn:
-        raise InputError(
-            "nn.MultiheadAttention loses heads only with one width for queries, keys and values, without bias_k, "
-            "bias_v and add_zero_attn"
-        )
-    rows, columns = module.in_proj_weight.shape
-    module.num_heads = rows // 3 // module.head_dim
-    if (rows, columns) != (3 * module.embed_dim, module.embed_dim):
+    if module.add_zero_attn:
+        raise InputError("nn.MultiheadAttention loses heads only without add_zero_attn")
+    queries, keys, values = _projections(module)
+    rows, columns = queries.shape
+    module.kdim, module.vdim = keys.shape[1], values.shape[1]
+    module.num_heads = rows // module.head_dim
+    if (rows, columns) != (module.embed_dim, module.embed_dim):
         module.__class__ = NarrowAttention
         module._qkv_same_embed_dim = False  # torch's short cuts for whole attentions would read the projection anew

@@ -35,6 +35,10 @@ def _linear(module: Any) -> None:
     module.out_features, module.in_features = module.weight.shape
 
 
+def _bilinear(module: Any) -> None:
+    module.out_features, module.in1_features, module.in2_features = module.weight.shape
+
+
 def _conv(module: Any) -> None:
     rows, columns = module.weight.shape[:2]
     if module.groups == module.in_channels > 1:  # every channel has filters of its own, and takes them along
@@ -74,13 +78,14 @@ def _prelu(module: Any) -> None:
 
 RESIZE: dict[type | tuple[type, ...], Callable[[Any], None]] = {
     nn.Linear: _linear,
+    nn.Bilinear: _bilinear,
     (nn.Conv1d, nn.Conv2d, nn.Conv3d): _conv,
     (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d): _transposed,
     (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm): _norm,
     (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d): _norm,
     nn.GroupNorm: _group_norm,
     (nn.LayerNorm, nn.RMSNorm): _over_last,
-    nn.Embedding: _embedding,
+    (nn.Embedding, nn.EmbeddingBag): _embedding,
     nn.PReLU: _prelu,
     nn.MultiheadAttention: narrowed_,
     (nn.ParameterList, nn.ParameterDict): lambda module: None,

@@ -6,7 +6,6 @@ is added to the biases of those that read it, or that nobody reads.
 """
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,15 +15,19 @@ from torch.optim import Optimizer
 
 from sapwood import masks as mask
 from sapwood.errors import InputError, refuse_unless, unknown
+from sapwood.measure.example import Example, as_tuple
 from sapwood.shrinking.computed import computed, copied
 from sapwood.shrinking.config import configured_
 from sapwood.shrinking.cut import Keep, Positions, cut_, own_, positions, sharing
-from sapwood.shrinking.equal import gate_, inputs, prove, stirred
+from sapwood.shrinking.duplicate import duplicate
+from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, prove, stirred, told_apart_in
 from sapwood.shrinking.fit import Attributes, fitted, set_
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
-from sapwood.shrinking.graph import Example, named_tensors
+from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.sites import sites as sites_of
+from sapwood.shrinking.training import in_training, refuse_untrainable
+from sapwood.shrinking.wide import narrowest, said, types_of, widened_
 
 Removed = Literal["gated", "folded"]
 
@@ -36,7 +39,8 @@ class Shrunk:
     model: nn.Module
     optimizer: Optimizer | None  # for the smaller network, with its memory sliced likewise
     staying: tuple[Staying, ...]  # units that were to go and stay, with the reason; folded only
-    difference: float | None  # the largest relative difference seen in float64; None: not checked, or lossy
+    difference: float | None  # the largest relative difference seen; None: not checked, or lossy
+    proven: torch.dtype | None = None  # in which type: float64, unless the network's own code cannot run in it
 
 
 def shrink(
@@ -51,27 +55,37 @@ def shrink(
 ) -> Shrunk:
     """A copy of `model` without the units that `keep` ({site name: bool [units]}, True stays) leaves out.
 
-    Equality in evaluation mode is proven in float64 before anything is returned, on the example and on random inputs;
-    of gated networks also with noise on every weight, since weights that are 0 would hide what flows into them. Nothing
-    is claimed, and `difference` is None, where units of a lossy site go.
-    The model and the optimiser are as they were, whatever happens. Sizes written into the model's own code cannot be
+    Equality in evaluation mode is proven before anything is returned, on the example and on random inputs; of gated
+    networks also with noise on every weight, all of ordinary size, and with a tenth of what ReLUs and the like hold
+    back let by: what is 0, tiny or silent would hide what flows into it. The proof is in float64, whatever the code
+    casts to; where an operator runs in less only, it is in the widest type that does, which `proven` names, and a
+    wrong cut of every site must then differ much more. Random draws are the same for both networks.
+    Nothing is claimed, and `difference` is None, where units of a lossy site go; the network is run before it is
+    returned, and its outputs have the original's shapes.
+    The model and the optimiser are as they were, whatever happens. What the optimiser trains beside the model, such as
+    weights of a loss, the new one goes on with, the same tensors. Sizes written into the model's own code cannot be
     changed: InputError then names the operator and its line; a `config` that the model is built from changes with it
     where numbers can say so, unless `check` is False. In training mode a batch norm sees fewer channels, each
     with its own statistics, so gated networks train alike; folded constants hold in evaluation mode only.
     """
     refuse_unless("removed", removed, ("gated", "folded"))
     _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
+    if check or removed == "folded":
+        _refuse_no_numbers(model)
     keep, shifts, staying = dict(keep), dict[str, Tensor](), tuple[Staying, ...]()
     if removed == "folded":
-        keep, shifts, staying = folding(copied(model).double(), sites, keep, inputs(example))
+        keep, shifts, staying = folding(model, sites, keep, example)
     plan = _Plan(positions(sites, keep), _attributes(model, sites, keep, example), shifts)
     lossy = any(site.lossy for site in sites if site.name in keep and not bool(keep[site.name].all()))
-    proven = _proven(model, sites, keep, plan, example, removed) if check and not lossy else None
-    small, memory = deepcopy((model, optimizer), sharing(model))
+    proven = _proven(model, sites, keep, plan, example, removed) if check and not lossy else (None, None)
+    small, memory = duplicate((model, optimizer), sharing(model) | _others(model, optimizer))
     own_(plan.made(small, memory), model)
+    if lossy:
+        _refuse_unless_it_runs(model, small, example)
     if check:
+        refuse_untrainable(small, in_training(model, example))
         configured_(small, model, plan.places, plan.attributes, example)
-    return Shrunk(small, memory, staying, proven)
+    return Shrunk(small, memory, staying, *proven)
 
 
 @dataclass(frozen=True)
@@ -92,29 +106,62 @@ class _Plan:
 
 def _proven(
     model: nn.Module, sites: Sequence[Site], keep: Keep, plan: _Plan, example: Example, removed: Removed
-) -> float:
-    """The largest difference seen; an InputError if there is one."""
-    if removed == "folded":
-        return _seen(model, copied(model), sites, None, plan, example, inputs(example))
-    given, like_it = inputs(example, 1)
-    first = _seen(model, copied(model), sites, keep, plan, example, [given])
-    return max(first, _seen(model, stirred(model), sites, keep, plan, example, [like_it]))
+) -> tuple[float, torch.dtype]:
+    """The largest difference seen, and in which type; an InputError if there is one."""
+    obstacles = list[str]()
+    for dtype in types_of(model):
+        proof = _Proof(model, sites, keep, plan, example, dtype)
+        try:
+            return (proof.folded() if removed == "folded" else proof.gated()), dtype
+        except Narrow as obstacle:
+            obstacles.append(f"in {str(dtype)[6:]}: {obstacle}")
+    raise InputError(f"{type(model).__name__} itself cannot be run for the proof; {'; '.join(obstacles)}")
 
 
-def _seen(
-    model: nn.Module,
-    whole: nn.Module,
-    sites: Sequence[Site],
-    keep: Keep | None,
-    plan: _Plan,
-    example: Example,
-    examples: Sequence[tuple[Any, ...]],
-) -> float:
-    """The difference between `whole`, a copy of the model that is spoilt here, gated if `keep` says how, and it cut."""
-    whole = whole.double()
-    small = plan.made(deepcopy(whole, sharing(whole)))  # before the gating: they share what is not cut
-    reference = whole if keep is None else gate_(whole, sites, keep)
-    return prove(model, reference, small, plan.places, example, examples)
+@dataclass(frozen=True)
+class _Proof:
+    """All that is compared, in one type."""
+
+    model: nn.Module
+    sites: Sequence[Site]
+    keep: Keep
+    plan: _Plan
+    example: Example
+    dtype: torch.dtype
+
+    def folded(self) -> float:
+        """The difference from the network as it is."""
+        return self.seen(copied(self.model), inputs(self.example, dtype=self.dtype), gated=False)
+
+    def gated(self) -> float:
+        """The difference from the gated network, with its weights and with others."""
+        given, like_it = inputs(self.example, 1, self.dtype)
+        first = self.seen(copied(self.model), [given])
+        return max(first, self.seen(stirred(self.model, self.dtype), [like_it], awake=True))
+
+    def seen(
+        self, whole: nn.Module, examples: Sequence[tuple[Any, ...]], *, gated: bool = True, awake: bool = False
+    ) -> float:
+        """The difference between `whole`, a copy of the model that is spoilt here, and it cut."""
+        whole = widened_(whole, self.dtype)
+        small = self.plan.made(duplicate(whole, sharing(whole)))  # before the gating: they share what is not cut
+        reference = gate_(whole, self.sites, self.keep) if gated else whole
+        found = prove(self.model, reference, small, self.plan.places, self.example, examples, self.dtype, awake=awake)
+        if self.dtype is not torch.float64 and awake == gated:
+            told_apart_in(self.dtype, reference, small, self.sites, self.keep, examples[-1], found)
+        return found
+
+
+def _refuse_unless_it_runs(model: nn.Module, small: nn.Module, example: Example) -> None:
+    """An InputError where a network that claims nothing does not even run, or answers in other shapes."""
+    try:
+        found = difference(model, small, [as_tuple(example)])
+    except Exception as error:  # the model's own code, on sizes that it may not expect
+        raise InputError(
+            f"the smaller network does not run: {said(error)}; keep all units of its lossy sites"
+        ) from error
+    if found == float("inf"):
+        raise InputError("the smaller network's outputs would have other shapes; keep all units of its lossy sites")
 
 
 def compact(
@@ -130,18 +177,22 @@ def compact(
     that read it) or when nobody reads it; its going may make others useless, until nothing changes. Without masks the
     zeros in the weights count. `staying` names what remains of them, numbered as in the smaller network.
     """
-    small, memory = deepcopy((model, optimizer), computed(model))
+    small, memory = duplicate((model, optimizer), computed(model) | _others(model, optimizer))
     mask.apply_(dict(small.named_parameters()), masks or {})
     worst, last = 0.0, dict[str, Staying]()  # a site of one unit is none any more, so it is named here
+    proven = set[torch.dtype | None]()
     while True:
         sites = sites_of(small, example)
         keep = {site.name: ~(silent(small, site) | unread(small, site)) for site in sites}
         size = sum(tensor.numel() for _, tensor in named_tensors(small))
         found = shrink(small, keep, sites, example=example, removed="folded", optimizer=memory)
         small, memory, worst = found.model, found.optimizer, max(worst, found.difference or 0.0)
+        proven.add(found.proven)
         last |= {stays.site: stays for stays in found.staying if stays.because == LAST}
         if sum(tensor.numel() for _, tensor in named_tensors(small)) == size:
-            return Shrunk(small, memory, tuple(dict.fromkeys((*last.values(), *found.staying))), worst)
+            return Shrunk(
+                small, memory, tuple(dict.fromkeys((*last.values(), *found.staying))), worst, narrowest(proven)
+            )
 
 
 def _attributes(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
@@ -176,6 +227,22 @@ def _refuse_misfits(
         for slot in known[name].slots:
             if slot.tensor not in tensors or tensors[slot.tensor].shape[slot.dim] != len(slot.unit_of):
                 raise InputError(f"site {name!r} does not fit {slot.tensor!r}; find the sites of this network anew")
-    mine = {id(p) for p in model.parameters()}
-    if optimizer is not None and any(id(p) not in mine for g in optimizer.param_groups for p in g["params"]):
-        raise InputError("the optimiser trains parameters that are not the model's; give the one that trains it")
+    if optimizer is not None and len(_others(model, optimizer)) == sum(
+        len(g["params"]) for g in optimizer.param_groups
+    ):
+        raise InputError("the optimiser trains no parameter of the model's; give the one that trains it")
+
+
+def _refuse_no_numbers(model: nn.Module) -> None:
+    bare = next((name for name, tensor in named_tensors(model) if tensor.is_meta), None)
+    if bare is not None:
+        raise InputError(
+            f"{bare!r} has no numbers, as on torch's meta device, so nothing can be proven; load the model first, or "
+            "give check=False"
+        )
+
+
+def _others(model: nn.Module, optimizer: Optimizer | None) -> dict[int, Any]:
+    """For `deepcopy`: parameters that an optimiser trains beside the model's, such as a loss's, stay the same ones."""
+    mine, groups = {id(p) for p in model.parameters()}, [] if optimizer is None else optimizer.param_groups
+    return {id(p): p for group in groups for p in group["params"] if id(p) not in mine}

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from sapwood.shrinking.computed import owner
 from sapwood.shrinking.graph import Traced
-from sapwood.shrinking.rules.ids import Ties, thin
+from sapwood.shrinking.rules.ids import Ties, thin, varied
 
-Role = Literal["makes", "reads", "holds"]
+Role = Literal["makes", "reads", "holds", "both"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +22,29 @@ class Slot:
     unit_of[p] is the unit at position p along `dim`, or -1 where another site (or nothing removable) sits. A flattened
     16x5x5 feature map gives a Linear a slot of 400 positions over 16 units. `role`: a contraction *makes* units here
     (rows of a Linear, columns of a transposed convolution) or *reads* them; biases, normalisations, depthwise filters
-    *hold* numbers for each unit.
+    *hold* numbers for each unit. *both*: it makes them and reads them, as where one matrix leads there and back.
     """
 
     tensor: str  # the parameter's or buffer's name; of several names of one tensor, its first
     dim: int
     unit_of: Tensor  # int64 [size of dim]
     role: Role
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One dimension of what a view gives, with units on it: their number must be right there in a smaller network too.
+
+    A wrong one, as of heads, may run as well, and nothing behind it may show it.
+    """
+
+    operator: str  # "aten.view (net.py:12)"
+    call: int  # which of its calls, of `calls`
+    calls: int
+    shape: torch.Size
+    dim: int
+    unit_of: Tensor  # int64 [size of dim], as for `Slot`
+    inferred: bool  # a size is worked out from the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +60,15 @@ class Site:
     steady: Tensor  # bool [units]: nothing but the unit's own incoming weights feeds it; without them it is constant
     asked: tuple[str, ...] = ()  # operators by whose sizes they pass: written into the code, or following the tensors?
     lossy: bool = False  # a norm goes over its units: those that stay compute something else without the others
+    summed: tuple[str, ...] = ()  # operators that add them up, so that they count there without a weight
+    doubted: bool = False  # what is left would run although it may compute something else: tried with numbers
     guessed: bool = False  # one of them works out a size by itself, so that a wrong one would run as well
+    uses: tuple[Use, ...] = ()  # where views give their number
 
     def at(self, role: Role) -> Iterator[Slot]:
-        """The slots of one role."""
-        return (slot for slot in self.slots if slot.role == role)
+        """The slots of one role; what makes and reads has both."""
+        roles = (role, "both") if role in ("makes", "reads") else (role,)
+        return (slot for slot in self.slots if slot.role in roles)
 
 
 @dataclass(frozen=True)
@@ -80,23 +100,20 @@ class _Block:
 
     @property
     def role(self) -> Role:
+        if self.made and self.read:
+            return "both"
         return "makes" if self.made else "reads" if self.read else "holds"
 
 
 def grouped(found: Traced) -> Couplings:
     """Units with the same places form a site; what has a reason to stay is told apart."""
     ties, blocks = found.ties, _blocks(found)
-    for block in blocks:
-        if block.made and block.read:
-            ties.pin(
-                block.ids, f"{block.tensor} makes it and reads it by the same dimension: {ties.made_by(block.ids)}"
-            )
     why = ties.why()
     makers = sorted((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
-    free = {int(root) for block in makers for root in ties.root(block.ids)[why[block.ids] == 0]}
+    free = {root for block in makers for root in ties.root(block.ids)[why[block.ids] == 0].tolist()}
     at: dict[int, set[int]] = {root: set() for root in free}
     for number, block in enumerate(blocks):
-        for root in set(ties.root(block.ids).tolist()) & free:
+        for root in free.intersection(ties.root(block.ids).tolist()):
             at[root].add(number)
     classes: dict[tuple[int, ...], list[int]] = {}
     for root in _in_order(ties.root(block.ids) for block in makers):
@@ -104,34 +121,62 @@ def grouped(found: Traced) -> Couplings:
             classes.setdefault(tuple(sorted(at[root])), []).append(root)
     several = {places: roots for places, roots in classes.items() if len(roots) > 1}
     mixed, lost = ties.mixed(), ties.lost()
-    sites = [_site(ties, mixed, lost, [blocks[n] for n in places], roots) for places, roots in several.items()]
+    seen = _Seen(ties)
+    sites = [_site(seen, mixed, lost, [blocks[n] for n in places], roots) for places, roots in several.items()]
     alone = {root for roots in classes.values() if len(roots) == 1 for root in roots}
-    return Couplings(tuple(sites), tuple(_pinned(found, makers, alone)))
+    return Couplings(tuple(sites), tuple(_pinned(found, makers, alone, why)))
 
 
 def _blocks(found: Traced) -> list[_Block]:
     return [
         _Block(name, dim, ids, found.ties.made(ids), found.ties.read(ids))
         for name, weight in found.weights.items()
+        if weight.shape.numel() > 0
         for dim, layer in enumerate(weight.layers)
-        for ids in [layer[tuple(slice(None) if d == dim else 0 for d in range(layer.dim()))]]
+        for ids in [_along(layer, dim)]
     ]
+
+
+def _along(ids: Tensor, dim: int) -> Tensor:
+    """The first ids of all other dimensions, a view."""
+    return ids.as_strided((ids.shape[dim],), (ids.stride(dim),))
 
 
 def _in_order(ids: Iterator[Tensor]) -> list[int]:
     return list(dict.fromkeys(root for block in ids for root in block.tolist()))
 
 
-def _site(ties: Ties, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots: list[int]) -> Site:
+class _Seen:
+    """Units in what views give."""
+
+    def __init__(self, ties: Ties) -> None:
+        self.ties, self.places = ties, list[tuple[str, int, torch.Size, int, Tensor, bool]]()
+        self.at: dict[int, set[int]] = {}  # root -> numbers of places
+        for operator, call, ids, inferred in ties.views:
+            for dim in varied(ids):
+                roots = ties.root(_along(ids, dim))
+                for root in set(roots.tolist()):
+                    self.at.setdefault(root, set()).add(len(self.places))
+                self.places.append((operator, call, ids.shape, dim, roots, inferred))
+
+    def uses(self, unit: Tensor, roots: list[int]) -> Iterator[Use]:
+        """Of one site, whose `unit` each root is."""
+        for number in sorted(set[int]().union(*(self.at.get(root, ()) for root in roots))):
+            operator, call, shape, dim, at, inferred = self.places[number]
+            yield Use(operator, call, self.ties.calls[operator], shape, dim, _unit_of(unit, at), inferred)
+
+
+def _unit_of(unit: Tensor, roots: Tensor) -> Tensor:
+    return torch.where(roots < len(unit), unit[roots.clamp(max=len(unit) - 1)], -1)
+
+
+def _site(seen: _Seen, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots: list[int]) -> Site:
+    ties = seen.ties
     unit = torch.full((int(max(roots)) + 1,), -1)
     unit[roots] = torch.arange(len(roots))
     slots = []
     for block in blocks:
-        root = ties.root(block.ids)
-        known = root < len(unit)
-        slots.append(
-            Slot(block.tensor, block.dim, torch.where(known, unit[root.clamp(max=len(unit) - 1)], -1), block.role)
-        )
+        slots.append(Slot(block.tensor, block.dim, _unit_of(unit, ties.root(block.ids)), block.role))
     first = min((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
     which = torch.tensor(roots)
     return Site(
@@ -140,8 +185,11 @@ def _site(ties: Ties, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots: 
         tuple(slots),
         ~mixed[which],
         asked=ties.asked(which),
+        summed=ties.by(ties.quiet.sums, which),
         lossy=bool(lost[which].any()),
+        doubted=bool(ties.by(ties.quiet.doubts, which)),
         guessed=ties.guessed(which),
+        uses=tuple(seen.uses(unit, roots)),
     )
 
 
@@ -160,8 +208,8 @@ def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
     )
 
 
-def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pinned]:
-    ties, why = found.ties, found.ties.why()
+def _pinned(found: Traced, makers: list[_Block], alone: set[int], why: Tensor) -> Iterator[Pinned]:
+    ties = found.ties
     for block in makers:
         for number, count in zip(
             *(part.tolist() for part in torch.unique(why[block.ids], return_counts=True)), strict=True
@@ -174,18 +222,19 @@ def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pi
             yield Pinned(
                 module_of(block.tensor), count, f"nothing else sits where it does{tied}, and one unit must stay"
             )
-    yield from _never_reached(found, why)
+    yield from _never_reached(found, {block.tensor for block in makers}, why)
 
 
-def _never_reached(found: Traced, why: Tensor) -> Iterator[Pinned]:
-    """Weights that no rule knows as such, and those that nothing reads, as heads for training only."""
-    made = {block.tensor for block in _blocks(found) if block.made}
-    together = torch.bincount(found.ties.known())  # depthwise filters and norms' scales make nothing, but are tied
+def _never_reached(found: Traced, made: set[str], why: Tensor) -> Iterator[Pinned]:
+    """Weights that no rule knows as such, those that nothing reads, and those of one unit."""
     for name, weight in found.weights.items():
-        if name not in made and len(weight.shape) > 1:
+        if name not in made and len(weight.shape) > 1 and weight.shape.numel() > 0:
             ids = thin(weight.layers[0]).flatten()
             numbers = why[ids]
             if bool(numbers.all()):
                 yield Pinned(module_of(name), len(numbers), found.ties.reasons[int(numbers[0])])
-            elif all(bool((together[found.ties.root(thin(ids))] == 1).all()) for ids in weight.layers):
-                yield Pinned(module_of(name), len(numbers), "nothing uses it for this example in evaluation mode")
+            elif name not in found.used:
+                when = "in training or evaluation" if found.ties.training else "in evaluation mode"
+                yield Pinned(module_of(name), len(ids), f"nothing uses it for this example {when}")
+            elif weight.shape[0] == 1 and module_of(name) != name:
+                yield Pinned(module_of(name), 1, "it makes one unit, and one unit must stay")

@@ -34,7 +34,7 @@ def per_unit(
     refuse_unless("touching", touching, ("makes", "reads", "holds", "both"))
     found = {}
     for site in sites:
-        slots = [slot for slot in site.slots if touching in ("both", slot.role) and slot.tensor in scores]
+        slots = [slot for slot in (site.slots if touching == "both" else site.at(touching)) if slot.tensor in scores]
         if slots:
             found[site.name] = _reduced(scores, site, slots, reduce)
     if not found:

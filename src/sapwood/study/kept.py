@@ -2,6 +2,7 @@
 
 trials.csv   a line for each trial that is over: what it is, what it took, what it was made with
 rows.csv     what it found, a number a line: whole numbers in full, others to 7 significant digits
+digests.txt  what the bytes of both were, and of the study's other files (`study.digests`)
 
 Left out of rows.csv are numbers about the network that stayed as they were at the epoch before, which `restore` puts
 in again, and, of all seeds but 0, singular values at prunes between the first and the last, which it cannot.
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sapwood import checkpoint, disk, schema
 from sapwood.errors import InputError
+from sapwood.study import digests
 from sapwood.study.folder import check_about, check_sums, ending, forget, in_json, rows_of
 from sapwood.study.rows import Row, in_lines
 from sapwood.study.run import Busy, alone, make_folder, over, read_trial, sums
@@ -30,6 +32,7 @@ Line = Mapping[str, str]
 LIFE = ("sapwood", "commit", "python", "torch", "numpy", "device", "threads", "started")  # of several lives: a | b
 SUMS: dict[str, Callable[[str], float]] = {"seconds": float, "steps": int, "epochs": int}
 TRIALS = ("trial", "row", "method", "task", "seed", *SUMS, "numbers", *LIFE, "data", "identity", "options")
+FILES = ("trials.csv", "rows.csv")
 ROWS = ("trial", *("phase", "step", "epoch", "split", "metric", "value"))
 AND = " | "
 MOST = 5_000_000  # rows of a trial
@@ -45,10 +48,11 @@ class Kept(NamedTuple):
     rows: list[Row]
 
 
-def keep(folder: Path, target: Path, trials: Sequence[Trial]) -> int:
+def keep(folder: Path, target: Path, trials: Sequence[Trial], files: Iterable[str] = ()) -> int:
     """Write those of `trials` that are over in `folder` to trials.csv and rows.csv in `target`; how many they are.
 
-    Other trials that were kept in `target` are dropped, but never one of `trials`: it must be restored first.
+    `files` are the study's other files, copied as far as they are there. Digests of all are written last. Other trials
+    that were kept in `target` are dropped, but never one of `trials`: it must be restored first.
     """
     found = [_found(folder / trial.id) for trial in trials if over(folder / trial.id)]
     if not found:
@@ -57,6 +61,9 @@ def keep(folder: Path, target: Path, trials: Sequence[Trial]) -> int:
     _refuse_to_lose(target, {trial.id for trial in trials} - {each.about["id"] for each in found}, folder)
     _write(target / "rows.csv", ROWS, (_row_line(each.about["id"], row) for each in found for row in each.rows))
     _write(target / "trials.csv", TRIALS, map(_trial_line, found))
+    more = list(files)
+    copied(more, folder, target)
+    digests.write(target, (*FILES, *more))
     return len(found)
 
 
@@ -77,7 +84,7 @@ def copied(names: Iterable[str], source: Path, target: Path) -> None:
 
 
 def read_kept(target: Path) -> list[Kept]:
-    """The trials kept in `target`, in order."""
+    """The trials kept in `target`, in order. Refused when a file is not what its digest says."""
     rows: dict[str, list[Row]] = {}
     trials: dict[str, tuple[int, Line, Kept]] = {}
     for number, line in _lines(target / "trials.csv", TRIALS):
@@ -93,6 +100,7 @@ def read_kept(target: Path) -> list[Kept]:
         if line["numbers"] != str(len(rows.get(trial, ()))):
             there = f"rows.csv has {len(rows.get(trial, ()))} lines of trial {trial}, not {line['numbers']}"
             raise _damaged(target / "trials.csv", number, there)
+    digests.check(target, FILES)  # last, since what was said so far names the line
     return [
         read._replace(rows=_checked(target / "trials.csv", number, _filled, rows.get(trial, [])))
         for trial, (number, _, read) in trials.items()

@@ -60,6 +60,7 @@ class Study:
     figures: Sequence[Figure] = ()
     tables: Sequence[Tabled] = ()
     summary: Callable[[Table], Sequence[str | Finding]] | None = None  # for the top of the report, made of the rows
+    assumes: Callable[[Table], Iterable[str]] | None = None  # what its numbers rest on, beside what all studies' do
     extras: Callable[[Path, str], None] | None = None  # (folder, scale): what is made when all trials are over
     files: Sequence[str] = ()  # what `extras` writes into the folder; kept and restored with the trials
     more: Callable[[Path], Table] | None = None  # rows for the tables that no trial made, from those files

@@ -13,12 +13,17 @@ from sapwood.shrinking.rules import (
     attention,
     contraction,
     convolution,
+    einsum,
     elementwise,
+    indexing,
     movement,
     normalisation,
     pooling,
     recurrent,
+    reduction,
     weight_norm,
+    weights,
+    zero,
 )
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.ids import Ties
@@ -27,7 +32,10 @@ Rule = Callable[[Ties, Call], Any]
 RULES: dict[str, Rule] = {
     **elementwise.RULES,
     **movement.RULES,
+    **indexing.RULES,
+    **reduction.RULES,
     **contraction.RULES,
+    **einsum.RULES,
     **attention.RULES,
     **convolution.RULES,
     **normalisation.RULES,
@@ -38,13 +46,24 @@ RULES: dict[str, Rule] = {
 
 
 def rule_for(call: Call) -> Rule:
-    """The operator's rule: by name, by torch's own word that it works number by number, or none: pinned."""
-    if call.op in RULES:
-        return RULES[call.op]
+    """The operator's rule, with a note of what stays 0 behind it."""
+    rule = _rule(call)
+    return lambda ties, call: zero.noted(ties, call, rule(ties, call))
+
+
+def _rule(call: Call) -> Rule:
+    """By name, by torch's own word that it works number by number, or none: pinned."""
+    rule = RULES.get(call.op)
+    if rule is not elementwise.passed and (computed := weights.of_weights(call)) is not None:
+        return computed  # type: ignore[no-any-return]
+    if rule is not None:
+        return rule
     if call.run is not None and torch.Tag.pointwise in getattr(call.run, "tags", ()):
         return elementwise.elementwise
     return movement.created if not call.parts() and call.shapes else _unknown
 
 
 def _unknown(ties: Ties, call: Call) -> Any:
+    if call.run is None:
+        return pinned(ties, call, "runs code of its own, once, several times or not at all")
     return pinned(ties, call, "has no rule; one goes into src/sapwood/shrinking/rules/")

@@ -8,6 +8,7 @@ from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.contraction import multiplied
 from sapwood.shrinking.rules.elementwise import join
 from sapwood.shrinking.rules.ids import Ties, varied
+from sapwood.shrinking.rules.zero import zero
 
 
 def attention(ties: Ties, call: Call) -> Any:
@@ -17,7 +18,8 @@ def attention(ties: Ties, call: Call) -> Any:
     q, k, v = (ties.now(call[name]) for name in ("query", "key", "value"))
     if call.given.get("enable_gqa"):
         k, v = (ties.now(x.repeat_interleave(q.shape[-3] // x.shape[-3], -3)) for x in (k, v))
-    scores = multiplied(ties, call, q, k.transpose(-1, -2))
+    quiet = call.given.get("scale") is not None and any(zero(ties, call[name]) for name in ("query", "key"))
+    scores = multiplied(ties, call, q, k.transpose(-1, -2), quiet=quiet)  # the usual scale counts the units
     if call.given.get("attn_mask") is not None:
         scores = join(ties, call, scores, ties.now(call.plain(ties, call["attn_mask"])))
     if not ties.looking and scores.dim() - 1 in varied(scores):

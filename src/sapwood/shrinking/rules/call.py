@@ -35,12 +35,17 @@ class Call:
 
     def because(self, text: str) -> str:
         """A reason that names this operator and its line."""
-        return f"aten.{self.op} {text} ({self.where})"
+        return f"{self.full} {text} ({self.where})"
 
     @property
     def name(self) -> str:
         """The operator and its line."""
-        return f"aten.{self.op} ({self.where})"
+        return f"{self.full} ({self.where})"
+
+    @property
+    def full(self) -> str:
+        """The operator with its library: "aten.add"."""
+        return self.op if "." in self.op else f"aten.{self.op}"
 
     def plain(self, ties: Ties, value: Value) -> Tensor:
         """A value as an activation: of a parameter the ids of its last changing dimension, the others stay."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, pinned
-from sapwood.shrinking.rules.elementwise import join
-from sapwood.shrinking.rules.ids import Ties, Weight, along, nobody, varied
+from sapwood.shrinking.rules.elementwise import held, join
+from sapwood.shrinking.rules.ids import Ties, Value, Weight, along, nobody, thin, varied
 
 
 def contracted(ties: Ties, call: Call, x: Tensor, dim: int, weight: Weight, *, reads: int, makes: int) -> Tensor:
@@ -25,52 +25,46 @@ def linear(ties: Ties, call: Call) -> Any:
     """y = x Wᵀ + b."""
     x, weight = call.ids(ties), call["weight"]
     if not isinstance(weight, Weight):
-        return pinned(
-            ties, call, "has a computed weight; a rule for that goes into src/sapwood/shrinking/rules/contraction.py"
-        )
+        return pinned(ties, call, "multiplies with a weight that depends on the input")
     rows = contracted(ties, call, x, x.dim() - 1, weight, reads=1, makes=0)
     call.hold(ties, rows, "bias")
     return ties.now(rows.expand(call.shape))
 
 
-def product(ties: Ties, call: Call) -> Any:
-    """x W of an activation and a matrix of parameters, such as a weight used twice, or of two activations."""
-    left, right = (call.given[name] for name in _operands(call))
-    if isinstance(left, Tensor) and isinstance(right, Tensor) and min(left.dim(), right.dim()) > 1:
-        return _added(ties, call, multiplied(ties, call, ties.now(left), ties.now(right)))
-    if isinstance(left, Weight) or not isinstance(right, Weight) or len(right.shape) != 2:
-        return pinned(
-            ties, call, "multiplies parameters or vectors so that a rule for it would have to go into "
-            "src/sapwood/shrinking/rules/contraction.py"
-        )  # fmt: skip
-    rows = contracted(ties, call, ties.now(left), left.dim() - 1, right, reads=0, makes=1)
-    if call.op == "addmm":
-        call.hold(ties, rows, "self")
+def bilinear(ties: Ties, call: Call) -> Any:
+    """y = x1ᵀ W x2 + b, W [O, I, J]."""
+    weight = call["weight"]
+    if not isinstance(weight, Weight):
+        return pinned(ties, call, "multiplies with a weight that depends on the input")
+    for name, reads in (("input1", 1), ("input2", 2)):
+        x = call.ids(ties, name)
+        rows = contracted(ties, call, x, x.dim() - 1, weight, reads=reads, makes=0)
+    call.hold(ties, rows, "bias")
     return ties.now(rows.expand(call.shape))
 
 
-def _operands(call: Call) -> tuple[str, str]:
-    """The names of the two factors in the operator's signature."""
-    pairs = (("batch1", "batch2"), ("mat1", "mat2"), ("self", "mat2"), ("self", "other"))
-    return next(pair for pair in pairs if set(pair) <= set(call.given))
+def added(ties: Ties, call: Call, out: Value) -> Any:
+    """What addmm and its like add to the product."""
+    if not call.op.startswith(("addm", "baddbmm", "addr")) or not isinstance(out, Tensor):
+        return out if not call.op.startswith(("addm", "baddbmm", "addr")) else pinned(ties, call, "adds to a weight")
+    given = call["self"]
+    if isinstance(given, Weight):
+        return ties.now(held(ties, call, out, given))
+    return ties.now(join(ties, call, out, ties.now(given)).expand(call.shape))
 
 
-def _added(ties: Ties, call: Call, out: Tensor) -> Tensor:
-    """What addmm and baddbmm add to the product."""
-    if not call.op.startswith(("addmm", "baddbmm")):
-        return out
-    return join(ties, call, out, ties.now(call.plain(ties, call["self"]))).expand(call.shape)
+def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor, *, quiet: bool = False) -> Tensor:
+    """[.., L, K] times [.., K, M]. Units along K are multiplied with each other and added up: no weight reads them.
 
-
-def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor) -> Tensor:
-    """[.., L, K] times [.., K, M]. Units along K would be multiplied with each other, which no weight could undo.
-
-    Matrices of one place, heads, live and die together: what lies along the places is tied.
+    They may go where one of each pair is `quiet`, 0 by itself without what makes it. Matrices of one place, heads, live
+    and die together: what lies along the places is tied.
     """
     places = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])  # type: ignore[no-untyped-call]
     new = ties.placed(left, right, torch.Size((*places, left.shape[-2], right.shape[-1])))
-    if not ties.looking and (left.dim() - 1 in varied(left) or right.dim() - 2 in varied(right)):
-        for ids in (left, right):
+    if quiet and not ties.looking and varied(left) == [left.dim() - 1] and varied(right) == [right.dim() - 2]:
+        left, right = _added_up(ties, call, left, right)
+    for ids, along_K in ((left, left.dim() - 1), (right, right.dim() - 2)):
+        if not ties.looking and along_K in varied(ids):  # units of the other along its own dimension may go
             ties.pin(ids, call.because("multiplies units with each other"))
     ties.mix(left)
     ties.mix(right)
@@ -81,6 +75,16 @@ def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor) -> Tensor:
     return across.expand(new.shape)
 
 
+def _added_up(ties: Ties, call: Call, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries times keys: unit k of both goes together, if the code's scale does not follow from how many there are."""
+    pairs = thin(left).flatten(), thin(right).flatten()
+    units = ties.meet(*pairs, call.because("multiplies units with numbers that belong to none"))
+    ties.quiet.sums.append((units, call.name))
+    ties.ask(units, call.name)
+    ties.guess(units)
+    return nobody(left.shape), nobody(right.shape)
+
+
 def embedding(ties: Ties, call: Call) -> Any:
     """Rows looked up by the input: its columns are the units."""
     rows = along(ties, call["weight"], 1, call.because("reads a reshaped weight"))
@@ -88,4 +92,4 @@ def embedding(ties: Ties, call: Call) -> Any:
     return ties.now(rows.expand(call.shape))
 
 
-RULES = {"linear": linear, "embedding": embedding} | dict.fromkeys(("mm", "addmm", "matmul", "bmm", "baddbmm"), product)
+RULES = {"linear": linear, "embedding": embedding, "bilinear": bilinear}

@@ -4,29 +4,30 @@ Each position of each parameter dimension has an id of its own; ties say which i
 is kept thin: a dimension along which nothing changes has stride 0, so an activation costs as much as its channels.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
 
 import torch
 from torch import Tensor
 
-CONSTANT, DATA = 0, 1  # ids of numbers that belong to no unit: written in the code, or made from the network's inputs
+from sapwood.shrinking.rules.quiet import Quiet
+from sapwood.shrinking.rules.strides import steady as steady
+from sapwood.shrinking.rules.strides import thin as thin
+from sapwood.shrinking.rules.strides import together as together
+from sapwood.shrinking.rules.strides import varied as varied
+from sapwood.shrinking.rules.values import BLANK as BLANK
+from sapwood.shrinking.rules.values import CONSTANT as CONSTANT
+from sapwood.shrinking.rules.values import DATA as DATA
+from sapwood.shrinking.rules.values import Value as Value
+from sapwood.shrinking.rules.values import Weight as Weight
+from sapwood.shrinking.rules.values import nobody as nobody
+from sapwood.shrinking.rules.values import walk as walk
+
+START = 4096  # ids that there is room for at first
+SUMMED = "a weight is computed by a sum over it: those that stay would be others"
 
 
-@dataclass(frozen=True)
-class Weight:
-    """A parameter or buffer: its numbers belong to a unit of each dimension, so it has an id tensor for each."""
-
-    name: str
-    layers: tuple[Tensor, ...]
-
-    @property
-    def shape(self) -> torch.Size:
-        """The tensor's shape."""
-        return self.layers[0].shape if self.layers else torch.Size()
-
-
-Value = Tensor | Weight
+class Anew(Exception):
+    """A rule has failed in the middle of a run. The next run pins its operator from the start, so that ids agree."""
 
 
 class Ties:
@@ -40,34 +41,53 @@ class Ties:
     def __init__(
         self, known: Tensor | None = None, *, after: "Ties | None" = None, heads: bool = False, lossy: bool = False
     ) -> None:
-        self._known, self._after, self.lossy = known, after, lossy
+        self._after, self.lossy = after, lossy
         self._makers = [""]  # the operator of every number in `_made`
         self.operator = ""
         self._operators: list[str] = [""] if after is None else after._operators
-        self._tied = torch.zeros(2, dtype=torch.int64)  # number of the last operator that tied it to another; 0: none
-        self._root = torch.arange(2)
+        self._count = DATA + 1  # ids so far; what is kept of each has room for more
+        self._root = torch.arange(START)
+        self._tied = torch.zeros(START, dtype=torch.int64)  # number of the last operator that tied it; 0: none
         self._asks: list[tuple[Tensor, str]] = []
+        self.quiet = Quiet()
         self._guesses: list[Tensor] = []
-        self._reason = torch.zeros(2, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
-        self._made = torch.zeros(2, dtype=torch.int64)  # 0: not made by a contraction; else how early
-        self._read = torch.zeros(2, dtype=torch.bool)
-        self._lost = torch.zeros(2, dtype=torch.bool)  # a norm over all of them changes when they go
-        self._mixed = torch.zeros(2, dtype=torch.bool)  # met other data without being tied to it
+        self.calls = Counter[str]()  # views seen so far, by operator and line
+        self.views: list[tuple[str, int, Tensor, bool]] = []  # operator, which of its calls, ids it gave, inferred
+        self._flows: list[tuple[Tensor, Tensor, bool]] = []
+        self._unreadable = dict[int, str]()  # ids that must not be read as 0, and why
+        self._reason = torch.zeros(START, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
+        self._made = torch.zeros(START, dtype=torch.int64)  # 0: not made by a contraction; else how early
+        self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, START, dtype=torch.bool)
+        if known is not None and after is not None:
+            self._grow(len(known))
+            self._root, self._tied = known.clone(), after._tied.clone()
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
+        self.training = False  # from now on operators run in training mode only
         self.reasons: list[str] = [""]
-        self.pin(torch.tensor([CONSTANT, DATA]), "it belongs to no unit")
+        self.pin(torch.arange(DATA + 1), "it belongs to no unit")
+
+    def anew(self) -> "Ties":
+        """For the same run from the start."""
+        if self._after is not None:
+            raise Anew("an earlier run has to be made again, too")
+        return Ties(heads=self.looking, lossy=self.lossy)
 
     def fresh(self, count: int) -> Tensor:
         """`count` new ids, tied to nothing."""
-        start, more = len(self._root), torch.zeros(count, dtype=torch.int64)
-        ids = torch.arange(start, start + count)
-        self._root = torch.cat([self._root, ids if self._known is None else self._known[ids]])
-        self._reason, self._made = torch.cat([self._reason, more]), torch.cat([self._made, more])
-        self._tied = torch.cat([self._tied, more if self._after is None else self._after._tied[ids]])
-        self._read, self._mixed, self._lost = (
-            torch.cat([marks, more.bool()]) for marks in (self._read, self._mixed, self._lost)
+        first, self._count = self._count, self._count + count
+        if self._count > len(self._root):
+            self._grow(max(self._count, 2 * len(self._root)))
+        return torch.arange(first, self._count)
+
+    def _grow(self, size: int) -> None:
+        room = torch.zeros(size - len(self._root), dtype=torch.int64)
+        self._root = torch.cat([self._root, torch.arange(len(self._root), size)])
+        self._tied, self._reason, self._made = (
+            torch.cat([numbers, room]) for numbers in (self._tied, self._reason, self._made)
         )
-        return ids
+        self._read, self._inner, self._outer, self._lost, self._mixed = (
+            torch.cat([marks, room.bool()]) for marks in (self._read, self._inner, self._outer, self._lost, self._mixed)
+        )
 
     def now(self, ids: Tensor) -> Tensor:
         """The ids by what they are tied to by now, thin."""
@@ -82,6 +102,8 @@ class Ties:
             open_ = low != high
             if not bool(open_.any()):
                 return
+            if bool((lost := open_ & (low <= DATA)).any()):
+                self.pin(high[lost], f"{self.operator} ties it to numbers that belong to no unit")
             self._tied[high[open_]] = self._number()
             self._root.scatter_reduce_(0, high[open_], low[open_], "amin")
             self._flatten()
@@ -106,28 +128,61 @@ class Ties:
         free = few[self._reason[few] == 0]
         if len(free):
             self._reason[free] = len(self.reasons)
-            self.reasons.append(because)
+            self.reasons.append(f"{because}; only training runs this" if self.training else because)
 
     def meet(self, a: Tensor, b: Tensor, because: str) -> Tensor:
-        """Tie aligned ids; what meets numbers that belong to no unit is pinned instead. The ids of the result."""
+        """Tie aligned ids; what meets numbers that belong to no unit is pinned instead. The ids of the result.
+
+        A tensor with the same number everywhere may follow in size; whether it does is tried.
+        """
         a, b = together(a, b)
         nobody_a, nobody_b = a <= DATA, b <= DATA
-        self.pin(a[nobody_b], because)
-        self.pin(b[nobody_a], because)
+        if not bool((nobody_a | nobody_b).any()):
+            self.tie(a, b)
+            return self.now(a)
+        for one, other in ((a, b), (b, a)):
+            self.pin(one[(other > BLANK) & (other <= DATA)], because)
+            self.ask(one[(other == BLANK) & (one > DATA)], self.operator)
         both = ~(nobody_a | nobody_b)
         self.tie(a[both], b[both])
         return self.now(torch.where(nobody_a & ~nobody_b, b, torch.where(nobody_b, torch.maximum(a, b), a)))
 
-    def mark(self, *, makes: Tensor, reads: Tensor) -> None:
-        """A contraction makes the units of some ids and reads those of others."""
+    def mark(self, *, makes: Tensor, reads: Tensor, inner: bool = False) -> None:
+        """A contraction makes the units of some ids and reads those of others; `inner`: one of weights alone."""
+        marks = self._inner if inner else self._outer
+        marks[makes], marks[reads] = True, True
         fresh = makes[self._made[makes] == 0]
         self._made[fresh] = len(self._makers)
         self._makers.append(self.operator)
         self._read[reads] = True
+        for number in self._unreadable.keys() & set(reads.tolist()) if self._unreadable else ():
+            self.pin(torch.tensor([number]), self._unreadable[number])
+
+    def flow(self, whole: Tensor, part: Tensor, because: str, *, reads: bool = True) -> None:
+        """Positions of a computed weight are those of a weight that it is computed from.
+
+        What makes or reads the one makes or reads the other; `reads=False`: a 0 there would not make the whole 0.
+        """
+        self.meet(whole, part, because)
+        known = part > DATA
+        self._flows.append((whole[known], part[known], reads))
+
+    def unreadable(self, ids: Tensor, because: str) -> None:
+        """These positions of a computed weight are not 0 where those of its parts are: who is read by them stays."""
+        self._unreadable |= dict.fromkeys(ids.flatten().tolist(), because)
+
+    def _settle(self) -> None:
+        """Pass on to its parts what a computed weight makes and reads: the last was computed from those before."""
+        while self._flows:
+            whole, part, reads = self._flows.pop()
+            made = (self._made[whole] > 0) & (self._made[part] == 0)
+            self._made[part[made]] = self._made[whole[made]]
+            self._read[part[self._read[whole] & reads]] = True
+            self._outer[part[self._outer[whole]]] = True
 
     def mix(self, ids: Tensor) -> None:
-        """These numbers depend on other data than their unit's."""
-        self._mixed[torch.unique(thin(ids))] = True
+        """These numbers depend on other data than their unit's; in training mode no constant is claimed of any."""
+        self._mixed[torch.unique(thin(ids))] |= not self.training
 
     def lose(self, ids: Tensor) -> None:
         """Without these, those that stay compute something else."""
@@ -135,11 +190,18 @@ class Ties:
 
     def ask(self, ids: Tensor, operator: str) -> None:
         """Whether these can go depends on sizes that may be written into the code at this operator."""
-        self._asks.append((torch.unique(thin(ids)), operator))
+        if ids.numel():
+            self._asks.append((torch.unique(thin(ids)), operator))
 
     def guess(self, ids: Tensor) -> None:
         """An operator works out a size by itself, and could get another one than that of these units wrong."""
         self._guesses.append(torch.unique(thin(ids)))
+
+    def view(self, operator: str, ids: Tensor | None = None, *, inferred: bool = False) -> None:
+        """A view was met; where units lie in what it gives, their number is known. `inferred`: it works out a size."""
+        if ids is not None and varied(ids):
+            self.views.append((operator, self.calls[operator], ids, inferred))
+        self.calls[operator] += 1
 
     def grid(self, ids: Tensor) -> Tensor:
         """What is left of this tensor must be a block again: along its last dimension whole columns go."""
@@ -181,19 +243,28 @@ class Ties:
 
     def made(self, ids: Tensor) -> int:
         """How early these were made by a contraction; 0: never."""
+        self._settle()
         return int(self._made[ids].max()) if len(ids) else 0
 
     def read(self, ids: Tensor) -> bool:
         """Whether a contraction reads these."""
+        self._settle()
         return bool(self._read[ids].any())
 
     def why(self) -> Tensor:
         """For every id the number of a reason why its unit must stay, 0 where it may go."""
+        self._settle()
+        inside, outside = (self._of_unit(marks.long()).bool() for marks in (self._inner, self._outer))
+        self.pin((inside & outside).nonzero().flatten(), SUMMED)
         return self._of_unit(self._reason)
 
     def asked(self, roots: Tensor) -> tuple[str, ...]:
         """The operators whose sizes decide whether these units can go."""
-        found = (operator for ids, operator in self._asks if bool(torch.isin(self._root[ids], roots).any()))
+        return self.by(self._asks, roots)
+
+    def by(self, noted: list[tuple[Tensor, str]], roots: Tensor) -> tuple[str, ...]:
+        """The operators that were noted beside ids of these units."""
+        found = (operator for ids, operator in noted if bool(torch.isin(self._root[ids], roots).any()))
         return tuple(dict.fromkeys(found))
 
     def guessed(self, roots: Tensor) -> bool:
@@ -221,44 +292,10 @@ class Ties:
         return most[self._root]
 
 
-def thin(ids: Tensor) -> Tensor:
-    """One of each along dimensions of stride 0."""
-    for dim in range(ids.dim()):
-        if ids.shape[dim] > 1 and ids.stride(dim) == 0:
-            ids = ids.narrow(dim, 0, 1)
-    return ids
-
-
-def steady(ids: Tensor) -> Tensor:
-    """The same ids, with stride 0 along every dimension where nothing changes."""
-    few = thin(ids)
-    for dim in range(few.dim()):
-        if few.shape[dim] > 1 and bool((few == few.narrow(dim, 0, 1)).all()):
-            few = few.narrow(dim, 0, 1)
-    return few.expand(ids.shape)
-
-
-def together(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both broadcast to one shape, one of each along dimensions where neither changes."""
-    a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]
-    for dim in range(a.dim()):
-        if a.shape[dim] > 1 and a.stride(dim) == 0 and b.stride(dim) == 0:
-            a, b = a.narrow(dim, 0, 1), b.narrow(dim, 0, 1)
-    return a, b
-
-
-def varied(ids: Tensor) -> list[int]:
-    """The dimensions along which thin ids change."""
-    return [dim for dim in range(ids.dim()) if ids.shape[dim] > 1 and ids.stride(dim) != 0]
-
-
-def nobody(shape: torch.Size | tuple[int, ...], which: int = DATA) -> Tensor:
-    """Ids of numbers that belong to no unit."""
-    return torch.full((), which).expand(shape)
-
-
 def weight_of(ties: Ties, name: str, shape: torch.Size) -> Weight:
-    """A parameter with new ids for each of its dimensions."""
+    """A parameter with new ids for each of its dimensions; one without numbers has no units."""
+    if shape.numel() == 0:
+        return Weight(name, tuple(nobody(shape) for _ in shape))
     places = [(dim, [-1 if d == dim else 1 for d in range(len(shape))]) for dim in range(len(shape))]
     return Weight(name, tuple(ties.fresh(shape[dim]).view(view).expand(shape) for dim, view in places))
 
@@ -276,12 +313,3 @@ def along(ties: Ties, weight: Weight, dim: int, because: str) -> Tensor:
         elif changes == [dim]:
             found = thin(layer).flatten()
     return found
-
-
-def walk(value: object) -> Iterator[Value]:
-    """The ids in an argument: itself, or those in its list."""
-    if isinstance(value, Tensor | Weight):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from walk(part)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, in_parts, pinned
-from sapwood.shrinking.rules.ids import CONSTANT, Ties, Weight, nobody, steady, varied, walk
+from sapwood.shrinking.rules.elementwise import join
+from sapwood.shrinking.rules.ids import BLANK, CONSTANT, Ties, Weight, nobody, steady, varied, walk
 
 
 def moved(ties: Ties, call: Call) -> Any:
@@ -27,6 +28,7 @@ def viewed(ties: Ties, call: Call) -> Any:
     """Where a view splits a dimension of units, whole rows or whole columns of the grid must go."""
     (value,) = call.parts()
     if isinstance(value, Weight):
+        ties.view(call.name)
         return Weight(value.name, tuple(steady(layer.reshape(call.shape)) for layer in value.layers))
     ids = ties.now(value)
     if varied(ids):
@@ -34,8 +36,8 @@ def viewed(ties: Ties, call: Call) -> Any:
     out = ties.now(ids.reshape(call.shape))
     out = ties.grid(out) if len(varied(out)) > 1 else out
     sizes = call.given.get("size", call.given.get("shape", call.given.get("sizes")))
-    if -1 in sizes and sizes.index(-1) + out.dim() - len(sizes) not in varied(out):  # unflatten names a few sizes only
-        ties.guess(out)
+    missing = -1 in sizes and sizes.index(-1) + out.dim() - len(sizes) not in varied(out)  # unflatten names a few only
+    ties.view(call.name, out, inferred=missing)
     return out
 
 
@@ -44,9 +46,11 @@ def parted(ties: Ties, call: Call) -> Any:
     (value,) = call.parts()
     if isinstance(value, Weight):
         return pinned(ties, call, "cuts a parameter")
-    ids, dim = ties.now(value), call.given.get("dim", 0) % value.dim()
+    ids, dim = ties.now(value), (call.given.get("dim") or 0) % value.dim()
     if dim in varied(ids):
         ties.ask(ids, call.name)
+        if call.op in WRITTEN and {shape[dim] for shape in call.shapes} != {ids.shape[dim]}:
+            ties.quiet.doubts.append((torch.unique(ids), call.name))  # a size written down would run as well
     if dim in varied(ids) and not _equal_parts(ties, call, ids, dim):
         ties.pin(ids, call.because("cuts units into unequal parts, by sizes written in the code"))
     found = call.moved(ties.now(ids))
@@ -57,8 +61,11 @@ def _equal_parts(ties: Ties, call: Call, ids: Tensor, dim: int) -> bool:
     whole, length = ids.shape[dim], {shape[dim] for shape in call.shapes}
     if length == {whole}:
         return True
-    size = max(length)
-    if len(length) > 1 or whole % size or (call.given.get("start") or 0) % size or call.given.get("step", 1) != 1:
+    size, step = max(length), call.given.get("step") or 1
+    if 1 < step == whole // size and whole % step == 0 and (call.given.get("end") or whole) >= whole:
+        ties.tie_over(in_parts(ids, dim, size), dim + 1)  # every second one, of pairs
+        return True
+    if len(length) > 1 or whole % size or (call.given.get("start") or 0) % size or step != 1:
         return False
     ties.tie_over(in_parts(ids, dim, whole // size), dim)
     return True
@@ -87,32 +94,13 @@ def _dims(call: Call, ids: Tensor) -> list[int]:
     return [dim % ids.dim() for dim in ([given] if isinstance(given, int) else given or range(ids.dim()))]
 
 
-def indexed(ties: Ties, call: Call) -> Any:
-    """Places named by numbers, along one dimension: along it positions are counted, others are as they were."""
-    dims = [dim for dim, index in enumerate(call["indices"]) if index is not None]
-    value = call["self"]
-    if len(dims) != 1:
-        return pinned(ties, call, "names places in several dimensions")
-    if isinstance(value, Weight):
-        return Weight(value.name, tuple(_at(ties, call, layer, dims[0]) for layer in value.layers))
-    return ties.now(_at(ties, call, ties.now(value), dims[0]))
-
-
-def _at(ties: Ties, call: Call, ids: Tensor, dim: int) -> Tensor:
-    if dim in varied(ids):
-        ties.pin(ids, call.because("counts positions along units"))
-        return nobody(call.shape)
-    new = len(call.shape) - ids.dim() + 1
-    few = ids.select(dim, 0)
-    return few.reshape(*few.shape[:dim], *([1] * new), *few.shape[dim:]).expand(call.shape)
-
-
 def joined(ties: Ties, call: Call) -> Any:
     """Concatenated or stacked along `dim`: units along another dimension must be the same in all parts."""
     parts = [ties.now(call.plain(ties, part)) for part in walk(call["tensors"])]
     assert call.run is not None
-    out = ties.now(call.run(parts, call["dim"]))
-    dim = call["dim"] % out.dim()
+    given = {"dim": call["dim"]} if "dim" in call.given else {}
+    out = ties.now(call.run(parts, **given))
+    dim = given.get("dim", STACKED.get(call.op, 0)) % out.dim()
     if dim in varied(out) and len(varied(out)) > 1:
         out = ties.tie_over(out, dim)
     return out
@@ -138,15 +126,103 @@ def channel_shuffled(ties: Ties, call: Call) -> Any:
 def padded(ties: Ties, call: Call) -> Any:
     """Rows of pixels around a channel are the channel's; whole channels of constants belong to no unit."""
     ids = call.ids(ties)
+    units = varied(ids)
     for back, (before, after) in enumerate(zip(call["pad"][::2], call["pad"][1::2], strict=True), start=1):
         dim = ids.dim() - back
-        if dim not in varied(ids):
+        if not before and not after:
+            continue
+        if dim not in units:
             ids = ids.narrow(dim, 0, 1).expand(*ids.shape[:dim], call.shape[dim], *ids.shape[dim + 1 :])
         elif call.given.get("mode", "constant") == "constant":
             ids = torch.constant_pad_nd(ids, [0, 0] * (back - 1) + [before, after], CONSTANT)
-        elif before or after:
+        else:
             return pinned(ties, call, "repeats units at the border")
     return ties.now(ids)
+
+
+def spread_like(ties: Ties, call: Call) -> Any:
+    """As large as another tensor: what is spread over its units has as many numbers as there are units."""
+    value, other = call["self"], call["other"]
+    if not isinstance(value, Tensor) or not isinstance(other, Tensor):
+        return pinned(ties, call, "spreads a parameter")
+    return ties.now(join(ties, call, ties.now(value), ties.now(other)))
+
+
+def spread_together(ties: Ties, call: Call) -> Any:
+    """All as large as the largest."""
+    parts = [ties.now(call.plain(ties, part)) for part in walk(call["tensors"])]
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = join(ties, call, whole, part)
+    return tuple(ties.now(whole.expand(shape)) for shape in call.shapes)
+
+
+def viewed_like(ties: Ties, call: Call) -> Any:
+    """In the shape of another tensor: where that has units, there must be as many here."""
+    value, other = call["self"], call["other"]
+    if not isinstance(value, Tensor) or not isinstance(other, Tensor):
+        return pinned(ties, call, "views a parameter")
+    out = ties.now(ties.now(value).reshape(call.shape))
+    out = ties.grid(out) if len(varied(out)) > 1 else out
+    like = ties.now(other)
+    if varied(out) != varied(like):
+        ties.pin(out, call.because("has another shape than units ask for"))
+        ties.pin(like, call.because("gives a shape in which no units lie as they do here"))
+        return out
+    return ties.meet(out, like, call.because("has the shape of numbers that belong to no unit")).expand(call.shape)
+
+
+def copied(ties: Ties, call: Call) -> Any:
+    """Written into a tensor, or into a slice of it: from then on its numbers are the units' that are there."""
+    value, source = call["self"], call["src"]
+    if not isinstance(value, Tensor):
+        return pinned(ties, call, "writes into a parameter")
+    return ties.now(join(ties, call, ties.now(value), ties.now(call.plain(ties, source))).expand(call.shape))
+
+
+def filled_like(ties: Ties, call: Call) -> Any:
+    """The same number everywhere: in the size of another tensor, whose units it then has, or in one written down."""
+    value = call.given.get("self")
+    if not isinstance(value, Tensor) or value.shape != call.shape or not varied(ids := ties.now(value)):
+        return nobody(call.shape, which=BLANK)
+    if not call.op.endswith("_like"):
+        ties.ask(ids, call.name)
+    return ids
+
+
+def turned(ties: Ties, call: Call) -> Any:
+    """Two dimensions at once change places or become one: none of units."""
+    ids = call.ids(ties)
+    dims = call.given.get("dims") or [call.given.get("dim1", 0), call.given.get("dim2", 1)]
+    if {dim % ids.dim() for dim in dims} & set(varied(ids)):
+        ties.pin(ids, call.because("counts positions along units"))
+    return ties.now(call.moved(ids))
+
+
+def paired(ties: Ties, call: Call) -> Any:
+    """Complex numbers from pairs along the last dimension."""
+    (value,) = call.parts()
+    layers = value.layers if isinstance(value, Weight) else (ties.now(value),)
+    for layer in layers:
+        if layer.dim() - 1 in varied(layer):
+            ties.pin(layer, call.because("makes complex numbers of pairs of units"))
+    few = tuple(layer.select(-1, 0) for layer in layers)
+    if isinstance(value, Weight):
+        return Weight(value.name, few[: len(few) - 1] or few)
+    return ties.now(few[0])
+
+
+def unpaired(ties: Ties, call: Call) -> Any:
+    """Pairs from complex numbers, along a new last dimension."""
+    return ties.now(call.ids(ties)[..., None].expand(call.shape))
+
+
+def windows(ties: Ties, call: Call) -> Any:
+    """Windows along a dimension of positions, their numbers in a new last dimension."""
+    ids, dim = call.ids(ties), call["dimension"]
+    if dim % ids.dim() in varied(ids):
+        ties.pin(ids, call.because("counts positions along units"))
+    return ties.now(ids.narrow(dim, 0, 1)[..., None].expand(call.shape))
 
 
 def created(ties: Ties, call: Call) -> Tensor:
@@ -154,20 +230,44 @@ def created(ties: Ties, call: Call) -> Tensor:
     return nobody(call.shape, which=CONSTANT)
 
 
+WRITTEN = ("slice", "narrow")
 SIZED = ("expand", "broadcast_to", "repeat", "tile")
 MOVED = (
     "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "flatten", "squeeze", "unsqueeze", "expand",
     "broadcast_to", "flip", "repeat", "repeat_interleave", "tile", "pixel_unshuffle",
+    "swapdims", "moveaxis", "swapaxes", "adjoint", "mH", "numpy_T",
 )  # fmt: skip
+STACKED = {"hstack": 1, "vstack": 0, "dstack": 2, "column_stack": 1}  # along this dimension
 RULES = (
     dict.fromkeys(MOVED, moved)
     | dict.fromkeys(("view", "reshape", "unflatten", "_unsafe_view"), viewed)
-    | dict.fromkeys(("chunk", "split", "split_with_sizes", "slice", "narrow"), parted)
+    | dict.fromkeys(("chunk", "split", "split_with_sizes", "slice", "narrow", "tensor_split"), parted)
     | dict.fromkeys(("select", "unbind", "roll"), picked)
-    | dict.fromkeys(("cat", "concat", "stack"), joined)
-    | {"index": indexed}
+    | dict.fromkeys(("cat", "concat", "concatenate", "stack", *STACKED), joined)
+    | dict.fromkeys(("expand_as",), spread_like)
+    | dict.fromkeys(("broadcast_tensors",), spread_together)
+    | dict.fromkeys(("view_as", "reshape_as"), viewed_like)
+    | dict.fromkeys(("rot90", "diagonal"), turned)
+    | {"copy": copied, "unfold": windows, "view_as_complex": paired, "view_as_real": unpaired}
     | dict.fromkeys(("pad", "constant_pad_nd"), padded)
-    | dict.fromkeys(("ones_like", "zeros_like", "full_like", "new_zeros", "new_ones", "new_full"), created)
+    | dict.fromkeys(
+        (
+            "ones_like",
+            "zeros_like",
+            "full_like",
+            "empty_like",
+            "new_zeros",
+            "new_ones",
+            "new_full",
+            "new_empty",
+            "zeros",
+            "ones",
+            "full",
+            "empty",
+            "scalar_tensor",
+        ),
+        filled_like,
+    )
     | dict.fromkeys(("pixel_shuffle",), shuffled)
     | dict.fromkeys(("channel_shuffle",), channel_shuffled)
 )
