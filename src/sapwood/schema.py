@@ -6,6 +6,7 @@ reader puts its checks together in one table, and so says in one place what its 
 
 import json
 import math
+import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,6 +15,8 @@ Check = Callable[[Any, str], None]
 
 DEPTH = 200  # lists in lists, and the like: what reads them calls itself
 MOST = 2**63 - 1
+WHOLE = re.compile(r"[0-9]{1,18}").fullmatch
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?").fullmatch
 LINE = 300  # characters of a file that an error shows, at most
 NOTHING: Mapping[str, Check] = {}
 
@@ -78,6 +81,20 @@ def demand(fits: bool, where: str, value: Any, expected: str) -> None:
 
 def _shown(value: Any) -> str:
     return reprlib.repr(value).encode("ascii", "backslashreplace").decode()
+
+
+def read_whole(text: str) -> int:
+    """A number of 0 or more as it is written: Python's own reading takes other digits, and spaces and underscores."""
+    if not WHOLE(text):
+        raise Unexpected(f"{_shown(text)} is no whole number of 0 or more")
+    return int(text)
+
+
+def read_number(text: str) -> float:
+    """A finite number as it is written."""
+    if not NUMBER(text) or not math.isfinite(value := float(text)):
+        raise Unexpected(f"{_shown(text)} is no finite number")
+    return value
 
 
 def brief(error: object) -> str:

@@ -17,7 +17,7 @@ from sapwood.export import load
 from sapwood.methods import METHODS
 from sapwood.run import start
 from sapwood.study.run import run_into
-from sapwood.study.trial import Trial
+from sapwood.study.trial import Trial, id_of
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import with_recipe
 
@@ -188,6 +188,14 @@ def changed(folder, **words):
     path.write_text(json.dumps(json.loads(path.read_text()) | words))
 
 
+def of_another(folder, *, task="mlp_digits", **recipe):
+    """All of trial.json says that it is a trial of this task, under this recipe."""
+    about = json.loads((folder / "trial.json").read_text())
+    identity = about["identity"] | {"task": f"{task}@1", "recipe": recipe}
+    options = about["options"] | recipe
+    changed(folder, task=task, identity=identity, id=id_of(identity), options=options)
+
+
 def damaged(folder):
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
@@ -213,18 +221,18 @@ def test_a_trial_under_a_recipe_of_its_own_is_read_as_it_was_run(tmp_path):
             "has no final network: it is not finished; run it .*, or give .*state.safetensors for the network",
         ),
         (restored, "has no final network: only its rows were kept, not its weights; run it"),
-        (lambda folder: changed(folder, task="mine"), "is of task 'mine', which is not in sapwood's table"),
+        (lambda folder: of_another(folder, task="mine"), "is of task 'mine', which is not in sapwood's table"),
         (
             lambda folder: changed(folder, data="mlp_digits:0"),
             "the data or the recipe of task 'mlp_digits' is not what",
         ),
         (lambda folder: changed(folder, identity={"recipe": 3}), "trial.json is damaged"),
         (
-            lambda folder: changed(folder, identity={"recipe": {"speed": 1}}),
+            lambda folder: of_another(folder, speed=1),
             "unknown option of a task's recipe: 'speed'",
         ),
         (
-            lambda folder: changed(folder, identity={"recipe": {"batch_size": "many"}}),
+            lambda folder: of_another(folder, batch_size="many"),
             "option 'batch_size' of the recipe is 'many'; it must be",
         ),
         (damaged, "weights.safetensors is not a readable checkpoint"),

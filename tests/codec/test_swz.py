@@ -121,7 +121,7 @@ def test_what_was_on_the_disk_stays_when_writing_fails(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(InputError, match=r"cannot write .*: No space left on device"):
         codec.save(changed(swz.plain), path)
     assert path.read_bytes() == old

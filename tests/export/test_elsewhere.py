@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.export import agreement, onnx, program, to_onnx, to_program
 from sapwood.export.onnx import running
@@ -222,7 +221,7 @@ def test_a_half_written_program_leaves_the_old_one(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(InputError, match="No space left on device"):
         to_program(nets.plain(), nets.image(), tmp_path / "n.pt2")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("n.pt2", b"old")]

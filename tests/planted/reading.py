@@ -233,8 +233,8 @@ MUTANTS = (
             "the digest of rows is that of none": instead(folder, "digest", lambda content: ""),
         },
         "a number in a kept file is written as it would be kept": {
-            "numbers are read as Python reads them": instead(kept, "_whole", int),
-            "a value need not be finite": instead(kept, "_number", float),
+            "numbers are read as Python reads them": instead(schema, "read_whole", int),
+            "a value need not be finite": instead(schema, "read_number", float),
         },
         "a checkpoint's words are those that would be written for it": {
             "a checkpoint's words are not written again to compare": instead(checkpoint, "_tree", trusting),

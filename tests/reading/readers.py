@@ -13,7 +13,8 @@ import struct
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, sha256
+from math import prod
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -246,10 +247,16 @@ def _idx_file() -> Files:
 def _idx_forged(files: Files, luck: Random) -> Files:
     code, sizes = luck.choice([*idx.TYPES, 7]), [luck.choice((0, 1, 2, 3, 65, 2**31, 2**32 - 1)) for _ in range(9)]
     sizes = luck.choice((sizes, [1] * luck.randrange(70)))[: luck.randrange(1, 70)]
-    values = luck.randbytes(luck.choice((0, 1, 2, 8, 24, 48, 192)))
+    if luck.random() < 0.5:  # so that there are as many values as it says
+        sizes = [luck.choice((0, 1, 2, 3)) for _ in range(luck.randrange(6))]
+    fitting = prod(sizes) * (1, 2, 4, 8)[luck.randrange(4)]
+    values = luck.randbytes(fitting if fitting < 4096 else luck.choice((0, 1, 2, 8, 24, 48, 192)))
     plain = struct.pack(f">BBBB{len(sizes)}I", 0, 0, code, len(sizes), *sizes) + values
-    packed_ = luck.choice((plain, mutations.raw(plain, luck)))
-    return {"images": mutations.raw(plain, luck), "images.gz": gzip.compress(packed_, 1, mtime=0)}
+    spoilt = mutations.raw(plain, luck)
+    return {
+        "images": luck.choice((plain, spoilt)),
+        "images.gz": gzip.compress(luck.choice((plain, spoilt)), 1, mtime=0),
+    }
 
 
 def _idx_read(folder: Path) -> Any:
@@ -370,11 +377,11 @@ def _kept_files() -> Files:
             path.unlink() if path.is_file() else path.rmdir()
         results.rmdir()
 
-    return {name: content for name, content in in_folder(make).items() if name.endswith(".csv")}
+    return {name: content for name, content in in_folder(make).items() if name.endswith((".csv", ".txt"))}
 
 
 def _kept_forged(files: Files, luck: Random) -> Files:
-    name = luck.choice([*files])
+    name = luck.choice(["trials.csv", "rows.csv"])
     lines = list(csv.reader(io.StringIO(files[name].decode())))
     line = luck.choice(lines)
     at = luck.randrange(len(line))
@@ -389,7 +396,9 @@ def _kept_forged(files: Files, luck: Random) -> Files:
         lines[-1][0] = id_of(identity) if identity else lines[-1][0]
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\n").writerows([*lines, *([luck.choice(lines)] if luck.random() < 0.1 else [])])
-    return files | {name: out.getvalue().encode(errors="surrogatepass")}
+    forged = files | {name: out.getvalue().encode(errors="surrogatepass")}
+    digests = "".join(f"{sha256(forged[each]).hexdigest()}  {each}\n" for each in ("trials.csv", "rows.csv"))
+    return forged | {each: digests.encode() for each in files if each == "digests.txt"}
 
 
 def _kept_again(found: list[Any], folder: Path) -> Any:

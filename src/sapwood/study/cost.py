@@ -26,7 +26,7 @@ from sapwood.criteria import CRITERIA
 from sapwood.criterion import score
 from sapwood.errors import InputError, refuse_unless
 from sapwood.observe import Evidence
-from sapwood.schema import brief
+from sapwood.schema import brief, read_number, read_whole
 from sapwood.study.table import Table
 
 SIZES = tuple(round(10 ** (4 + i / 2)) for i in range(9))
@@ -218,13 +218,10 @@ def read(path: Path) -> list[Cost]:
         head, *lines = csv.reader(io.StringIO(disk.read(path).decode()), strict=True)
         if tuple(head) != Cost._fields:
             raise ValueError(f"its columns are {', '.join(head)}")
-        costs = [Cost(kind, int(weights), metric, float(value)) for kind, weights, metric, value in lines]
-        if not all(math.isfinite(cost.value) for cost in costs):
-            raise ValueError("not all values are finite")
+        return [Cost(kind, read_whole(weights), metric, read_number(value)) for kind, weights, metric, value in lines]
     except (ValueError, csv.Error) as error:
         message = f"{path} has no costs that can be read ({brief(error)}); measure them again with prune_cost"
         raise InputError(message) from error
-    return costs
 
 
 def as_rows(path: Path) -> Table:

@@ -66,6 +66,12 @@ def check_about(about: Any) -> None:
         )
 
 
+def check_sums(about: Any) -> None:
+    """`schema.Unexpected` unless this is what a trial took."""
+    SUMS(about, "it")
+    schema.demand(min(about[name] for name in LENGTH) >= 0, "it", about, "numbers of 0 or more")
+
+
 def read_trial(folder: Path) -> dict[str, Any]:
     """What trial.json says."""
     path = folder / "trial.json"
@@ -93,8 +99,7 @@ def _ending(folder: Path) -> dict[str, Any]:
         return {}
     try:
         about: dict[str, Any] = schema.parse(disk.read(path))
-        SUMS(about, "it")
-        schema.demand(min(about[name] for name in LENGTH) >= 0, "it", about, "numbers of 0 or more")
+        check_sums(about)
     except schema.Unexpected as error:
         raise InputError(f"{path} is damaged ({error}); delete {folder} and run the trial again") from error
     return about

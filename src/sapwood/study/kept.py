@@ -11,8 +11,6 @@ in again, and, of all seeds but 0, singular values at prunes between the first a
 import csv
 import io
 import json
-import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -22,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from sapwood import checkpoint, disk, schema
 from sapwood.errors import InputError
 from sapwood.study import digests
-from sapwood.study.folder import check_about, ending, forget, in_json, rows_of
+from sapwood.study.folder import check_about, check_sums, ending, forget, in_json, rows_of
 from sapwood.study.rows import Row, in_lines
 from sapwood.study.run import Busy, alone, make_folder, over, read_trial, sums
 from sapwood.study.trial import Trial
@@ -38,8 +36,6 @@ FILES = ("trials.csv", "rows.csv")
 ROWS = ("trial", *("phase", "step", "epoch", "split", "metric", "value"))
 AND = " | "
 MOST = 5_000_000  # rows of a trial
-WHOLE = re.compile(r"[0-9]{1,18}").fullmatch
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?").fullmatch
 SPECTRA = ("before prune", "after prune")  # thousands of numbers a trial
 AT_EPOCH = ("train", "valid", "network")  # the splits seen at the end of each epoch
 
@@ -251,37 +247,30 @@ def _damaged(path: Path, number: int, why: str) -> InputError:
 def _trial(line: Line) -> Kept:
     about = {
         "id": line["trial"], "row": line["row"], "method": line["method"], "task": line["task"],
-        "seed": _whole(line["seed"]), "options": schema.parse(line["options"]),
+        "seed": schema.read_whole(line["seed"]), "options": schema.parse(line["options"]),
         "identity": schema.parse(line["identity"]), "data": line["data"], "provenance": _lives(line),
     }  # fmt: skip
     check_about(about)
-    took = {name: _whole(line[name]) if kind is int else _number(line[name]) for name, kind in SUMS.items()}
+    took = {
+        name: schema.read_whole(line[name]) if kind is int else schema.read_number(line[name])
+        for name, kind in SUMS.items()
+    }
+    check_sums(took)
     return Kept(about, took, [])
 
 
 def _lives(line: Line) -> list[dict[str, Any]]:
     columns = [line[name].split(AND) for name in LIFE]
     lives: list[dict[str, Any]] = [dict(zip(LIFE, values, strict=True)) for values in zip(*columns, strict=True)]
-    return [life | {"commit": life["commit"] or None, "threads": _whole(life["threads"])} for life in lives]
+    return [life | {"commit": life["commit"] or None, "threads": schema.read_whole(life["threads"])} for life in lives]
 
 
 def _row(line: Line) -> Row:
-    phase = _whole(line["phase"]) if line["phase"] else None
-    value = _number(line["value"]) if line["value"] else None
-    return Row(_whole(line["step"]), _whole(line["epoch"]), phase, line["split"], line["metric"], value)
-
-
-def _whole(text: str) -> int:
-    """As Python writes it: its own reading takes other digits, and spaces and underscores between them."""
-    if not WHOLE(text):
-        raise ValueError(f"{text!r} is no whole number of 0 or more")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    if not NUMBER(text) or not math.isfinite(value := float(text)):
-        raise ValueError(f"{text!r} is no finite number")
-    return value
+    phase = schema.read_whole(line["phase"]) if line["phase"] else None
+    value = schema.read_number(line["value"]) if line["value"] else None
+    return Row(
+        schema.read_whole(line["step"]), schema.read_whole(line["epoch"]), phase, line["split"], line["metric"], value
+    )
 
 
 def _put(kept: Kept, folder: Path) -> bool:
