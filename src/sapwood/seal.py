@@ -1,0 +1,67 @@
+"""Seals: whether anybody has written to a tensor since it was sealed. Asking takes no time; reading the tensor would.
+
+Sealing marks the tensor's memory as copy-on-write, with nobody to share it. Whatever writes to it through PyTorch, by
+`.data`, a view or a fused kernel too, or only asks for its address, takes the mark off; nothing is ever copied.
+"""
+
+from functools import cache
+from itertools import count
+
+import torch
+from torch import Tensor
+
+Seal = tuple[int, int, tuple[int, ...]]  # the memory, the number of its seal, the strides
+
+_latest: dict[int, int] = {}  # memory -> number of its latest seal: who sealed it before must look at it again
+_numbers = count()
+MOST = 100_000  # seals remembered; those forgotten count as broken
+
+
+def seal(tensor: Tensor, before: Seal | None = None) -> Seal | None:
+    """Seal a tensor whose every entry is known to be right; `before` is the seal it had, if any.
+
+    None if a seal would prove nothing: memory that is shared with other tensors, with other processes or with numpy can
+    change without PyTorch's knowing.
+    """
+    if before is None or torch._C._storage_id(tensor) != before[0]:
+        if not tensor.is_cpu or not _trustworthy():
+            return None
+        memory = tensor.untyped_storage()
+        if memory.nbytes() != tensor.nbytes or not memory.resizable():
+            return None
+    return _sealed(tensor)
+
+
+def unbroken(tensor: Tensor, seal: Seal | None) -> bool:
+    """Whether nobody has written to the tensor since it got this seal."""
+    return (
+        seal is not None
+        and torch._C._is_cow_tensor(tensor)
+        and torch._C._storage_id(tensor) == seal[0]
+        and _latest.get(seal[0]) == seal[1]
+        and tensor.stride() == seal[2]
+    )
+
+
+def _sealed(tensor: Tensor) -> Seal | None:
+    try:
+        torch._lazy_clone(tensor.data if torch.is_grad_enabled() else tensor)  # dropped at once
+    except RuntimeError:  # memory that PyTorch has not allocated itself
+        return None
+    if len(_latest) > MOST:
+        _latest.clear()
+    at, number = torch._C._storage_id(tensor), next(_numbers)
+    _latest[at] = number
+    return at, number, tensor.stride()
+
+
+@cache
+def _trustworthy() -> bool:
+    """Whether this PyTorch breaks a seal when something writes behind autograd's back, and not when something reads."""
+    if not (hasattr(torch, "_lazy_clone") and hasattr(torch._C, "_is_cow_tensor") and hasattr(torch._C, "_storage_id")):
+        return False
+    tensor = torch.zeros(4)
+    first = _sealed(tensor)
+    read = bool((tensor == 0).all()) and unbroken(tensor, first)
+    tensor.data.view(2, 2)[0].fill_(1)
+    return read and not unbroken(tensor, first)
