@@ -26,8 +26,7 @@ def seal(tensor: Tensor, before: Seal | None = None) -> Seal | None:
     if before is None or torch._C._storage_id(tensor) != before[0]:
         if not tensor.is_cpu or not _trustworthy():
             return None
-        memory = tensor.untyped_storage()
-        if memory.nbytes() != tensor.nbytes or not memory.resizable():
+        if not _whole(tensor):
             return None
     return _sealed(tensor)
 
@@ -41,6 +40,12 @@ def unbroken(tensor: Tensor, seal: Seal | None) -> bool:
         and _latest.get(seal[0]) == seal[1]
         and tensor.stride() == seal[2]
     )
+
+
+def _whole(tensor: Tensor) -> bool:
+    """Whether its memory is its own: no part of a larger one, and never given to numpy."""
+    memory = tensor.untyped_storage()
+    return memory.nbytes() == tensor.nbytes and memory.resizable()
 
 
 def _sealed(tensor: Tensor) -> Seal | None:
