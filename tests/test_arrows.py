@@ -10,10 +10,26 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sapwood"
 
 LAYERS = (  # from bottom to top; a folder stands for all of its files
-    {"errors", "masks", "select", "regrow", "allocate", "scope", "thresholds", "schedule", "stopping"},
+    {"errors", "seal", "masks", "select", "regrow", "allocate", "scope", "thresholds", "schedule", "stopping"},
     {"layout", "observe", "processes"},
     {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates"},
-    {"task", "hold", "run", "train", "phases", "cycles", "controls", "checkpoint", "measure", "shrinking"},
+    {
+        "task",
+        "named",
+        "wrapped",
+        "removed",
+        "looking",
+        "stepping",
+        "hold",
+        "run",
+        "train",
+        "phases",
+        "cycles",
+        "controls",
+        "checkpoint",
+        "measure",
+        "shrinking",
+    },
     {"methods", "checks", "export", "codec"},
     {"data", "models", "tasks", "study"},
     {"cli", "__init__"},  # the public names are above everything: nothing in the package imports them

@@ -25,7 +25,9 @@ class Force:
     def __init__(self) -> None:
         self.on = True
         self.known: dict[int, ref[Removed]] = {}  # by the weight's id; those of copies too, as long as there are any
-        self.proven: dict[int, list[Removed]] = {}  # by the optimiser's id: weights that its step in progress leaves at 0
+        self.proven: dict[
+            int, list[Removed]
+        ] = {}  # by the optimiser's id: weights that its step in progress leaves at 0
 
     def of(self, optimizer: Any) -> list[Removed]:
         """The masked weights that an optimiser has."""
@@ -55,7 +57,7 @@ class Look:
 
     def __call__(self, module: nn.Module, _: Any) -> None:
         if not self.force.on:
-            self._vanish(module)
+            _vanish(module, self)
             return
         if torch.compiler.is_compiling():
             self._in_graph(module)
@@ -95,28 +97,35 @@ class Look:
             ways.append((path, leaf, twins[id(original)]))
         self.ways, self._twins = ways, None
 
-    def _vanish(self, module: nn.Module) -> None:
-        """Out of the hooks of a copy whose original was released."""
-        for hooks in (module._forward_pre_hooks, module._load_state_dict_post_hooks):
-            for key in [key for key, hook in hooks.items() if hook is self]:
-                del hooks[key]
-
     def __deepcopy__(self, memo: dict[Any, Any]) -> "Look":
         twins = memo.setdefault(("sapwood", id(self.force)), {})
         twin = memo[id(self)] = Look(list(self.ways), self.force, twins)
         return twin
 
-    def __reduce_ex__(self, _: Any) -> str:
+    def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
         if self.force.on:
             raise InputError(
                 "a model whose masks are held cannot be pickled: they would not be held where it is unpickled; "
                 "save its state_dict(), or release the masks first"
             )
-        return "nothing"
+        return _inert, ()
 
 
-def nothing(*_: Any) -> None:
-    """What is pickled of a hook that is in force no longer."""
+def nothing(module: nn.Module, _: Any) -> None:
+    """In place of a hook that is not in force: it goes when it is called."""
+    _vanish(module, nothing)
+
+
+def _inert() -> Any:
+    """What a hook that is in force no longer is pickled as."""
+    return nothing
+
+
+def free(model: nn.Module) -> dict[int, Any]:
+    """For `deepcopy`: a copy in which no mask is held."""
+    return {
+        id(hook): nothing for module in model.modules() for hook in _hooks(module).values() if isinstance(hook, Look)
+    }
 
 
 def look_before(model: nn.Module, weights: Iterable[Removed], force: Force) -> list[RemovableHandle]:
@@ -132,7 +141,7 @@ def look_before(model: nn.Module, weights: Iterable[Removed], force: Force) -> l
     for key, module in modules.items():
         look = Look(ways[key], force)
         handles.append(module.register_forward_pre_hook(look, prepend=True))
-        handles.append(module.register_load_state_dict_post_hook(look))
+        handles.append(module.register_load_state_dict_post_hook(look))  # type: ignore[no-untyped-call]
     return handles
 
 
@@ -150,3 +159,13 @@ def _reached(module: nn.Module, path: tuple[str, ...]) -> nn.Module:
             raise InputError(f"layer {name!r} is not there any more; release its mask before the network is changed")
         module = below
     return module
+
+
+def _hooks(module: nn.Module) -> dict[int, Any]:
+    return {**module._forward_pre_hooks, **module._load_state_dict_post_hooks}
+
+
+def _vanish(module: nn.Module, hook: Any) -> None:
+    for hooks in (module._forward_pre_hooks, module._load_state_dict_post_hooks):
+        for key in [key for key, value in hooks.items() if value is hook]:
+            del hooks[key]

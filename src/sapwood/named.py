@@ -50,7 +50,7 @@ def masked(model: nn.Module, masks: Mapping[str, Tensor]) -> list[Masked]:
         other = found.get(id(weight), Masked((), keep.to(weight.device), weight, places))
         if not torch.equal(other.keep, keep.to(weight.device)):
             raise InputError(
-                f"masks {other.names[0]!r} and {name!r} differ but are of one and the same tensor (the weights are tied); "
+                f"masks {other.names[0]!r} and {name!r} differ but are of the same tensor (the weights are tied); "
                 "give one of them, or the same mask twice"
             )
         found[id(weight)] = replace(other, names=(*other.names, name))
@@ -84,7 +84,10 @@ def _refuse_unusable(name: str, weight: Tensor) -> None:
     elif torch.nn.parameter.is_lazy(weight):
         why, do = f"has no shape yet ({kind})", "run the model once first"
     elif weight.is_meta:
-        why, do = "is on the meta device and has no values", "give the model its weights first, for example by to_empty()"
+        why, do = (
+            "is on the meta device and has no values",
+            "give the model its weights first, for example by to_empty()",
+        )
     elif any(stride == 0 and size > 1 for stride, size in zip(weight.stride(), weight.shape, strict=True)):
         why, do = "is expanded: several entries are one number in memory", "make it an ordinary tensor by .contiguous()"
     elif not (weight.is_floating_point() or weight.is_complex()) or weight.layout != torch.strided:
@@ -120,18 +123,22 @@ def _kinds(owner: ParametrizationList) -> str:
 
 
 def _lost(owner: ParametrizationList, leaf: str, keep: Tensor) -> str:
-    """Why zeros of the original are lost in the computed weight; tried on random values of all that it is made of."""
+    """Why zeros of the original are lost in the computed weight; tried on values near those it is made of, too."""
     luck = torch.Generator().manual_seed(0)
-    values: dict[str, Tensor] = {}
-    for name, value in owner.named_parameters():
-        drawn = torch.randn(value.shape, generator=luck, dtype=torch.float64).to(value)
-        values[name] = drawn.masked_fill(keep.logical_not(), 0) if name == leaf else drawn
-    buffers = {name: value.clone() for name, value in owner.named_buffers()}
-    try:
-        with torch.no_grad():
-            computed = torch.func.functional_call(owner, values | buffers, ())
-        removed = keep.logical_not().broadcast_to(computed.shape)
-    except Exception as error:
-        return f"which could not be tried ({type(error).__name__}: {error})"
-    left = int(torch.count_nonzero(computed[removed]))
-    return f"and {left} of the {int(removed.sum())} removed entries are not 0 in the weight that it computes" if left else ""
+    for spread in (0.0, 0.5, 1.0):  # an adapter that begins at 0 will not stay there
+        values: dict[str, Tensor] = {}
+        for name, value in owner.named_parameters():
+            drawn = torch.randn(value.shape, generator=luck, dtype=torch.float64).to(value)
+            near = value.detach() + spread * drawn
+            values[name] = near.masked_fill(keep.logical_not(), 0) if name == leaf else near
+        buffers = {name: value.clone() for name, value in owner.named_buffers()}
+        try:
+            with torch.no_grad():
+                computed = torch.func.functional_call(owner, values | buffers, ())
+            removed = keep.logical_not().broadcast_to(computed.shape)
+        except Exception as error:
+            return f"which could not be tried ({type(error).__name__}: {error})"
+        left, of = int(torch.count_nonzero(computed[removed])), int(removed.sum())
+        if left:
+            return f"and {left} of the {of} removed entries are not 0 in the weight that it computes"
+    return ""

@@ -5,7 +5,7 @@ Entries are cleared bit by bit, so that NaN and infinity become 0 as well, at th
 """
 
 import weakref
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -30,6 +30,10 @@ class Removed:
         self._bits: dict[torch.dtype, Tensor] = {}
         self._memory: dict[tuple[int, str], Seal | None] = {}  # seals of what optimisers remember
         self._hook: RemovableHandle | None = None
+        self.weight: Tensor = given.weight
+        self._seal: Seal | None = None
+        self._gradient: Callable[[], Tensor | None] = _nothing  # a weak reference
+        self._gradient_seal: Seal | None = None
         self._bind(given.weight)
 
     def is_clear(self) -> bool:
@@ -98,10 +102,8 @@ class Removed:
 
     def _bind(self, weight: Tensor) -> None:
         self.let_go()
-        self.weight: Tensor = weight
-        self._seal: Seal | None = None
-        self._gradient: Any = _nothing
-        self._gradient_seal: Seal | None = None
+        self.weight, self._seal = weight, None
+        self._gradient, self._gradient_seal = _nothing, None
         self._memory.clear()
         self.known[id(weight)] = weakref.ref(self)
 
@@ -109,9 +111,9 @@ class Removed:
         if not state:  # plain SGD
             return
         for name, value in state.get(self.weight, _EMPTY).items():
-            if isinstance(value, Tensor) and value.shape == self.keep.shape and name != "step":
-                if value.is_floating_point() or value.is_complex():
-                    yield (id(state), name), value
+            shaped = isinstance(value, Tensor) and value.shape == self.keep.shape and name != "step"
+            if shaped and (value.is_floating_point() or value.is_complex()):
+                yield (id(state), name), value
 
     def _watch_gradient(self) -> None:
         mine = weakref.ref(self)
@@ -121,7 +123,7 @@ class Removed:
             if this is not None:
                 this.clear_gradient()
 
-        self._hook = self.weight.register_post_accumulate_grad_hook(arrived)
+        self._hook = self.weight.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
 
     def _zero(self, tensor: Tensor) -> None:
         data = torch.view_as_real(tensor.data) if tensor.is_complex() else tensor.data
@@ -154,7 +156,9 @@ def _refuse_unless_zero(where: str, weight: Tensor, keep: Tensor) -> None:
     try:
         back = int(torch.count_nonzero(weight.detach().masked_fill(keep, 0)))
     except RuntimeError as error:
-        raise InputError(f"{where} is computed in a way that cannot be looked into ({error}); release the mask") from error
+        raise InputError(
+            f"{where} is computed in a way that cannot be looked into ({error}); release the mask"
+        ) from error
     if back:
         raise InputError(
             f"{where} was replaced for one pass (torch.func.functional_call) by a tensor in which {back} removed "

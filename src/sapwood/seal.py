@@ -6,12 +6,14 @@ Sealing marks the tensor's memory as copy-on-write, with nobody to share it. Wha
 
 from functools import cache
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor
 
 Seal = tuple[int, int, tuple[int, ...]]  # the memory, the number of its seal, the strides
 
+_C: Any = torch._C
 _latest: dict[int, int] = {}  # memory -> number of its latest seal: who sealed it before must look at it again
 _numbers = count()
 MOST = 100_000  # seals remembered; those forgotten count as broken
@@ -23,7 +25,7 @@ def seal(tensor: Tensor, before: Seal | None = None) -> Seal | None:
     None if a seal would prove nothing: memory that is shared with other tensors, with other processes or with numpy can
     change without PyTorch's knowing.
     """
-    if before is None or torch._C._storage_id(tensor) != before[0]:
+    if before is None or _C._storage_id(tensor) != before[0]:
         if not tensor.is_cpu or not _trustworthy():
             return None
         if not _whole(tensor):
@@ -35,8 +37,8 @@ def unbroken(tensor: Tensor, seal: Seal | None) -> bool:
     """Whether nobody has written to the tensor since it got this seal."""
     return (
         seal is not None
-        and torch._C._is_cow_tensor(tensor)
-        and torch._C._storage_id(tensor) == seal[0]
+        and _C._is_cow_tensor(tensor)
+        and _C._storage_id(tensor) == seal[0]
         and _latest.get(seal[0]) == seal[1]
         and tensor.stride() == seal[2]
     )
@@ -55,7 +57,7 @@ def _sealed(tensor: Tensor) -> Seal | None:
         return None
     if len(_latest) > MOST:
         _latest.clear()
-    at, number = torch._C._storage_id(tensor), next(_numbers)
+    at, number = _C._storage_id(tensor), next(_numbers)
     _latest[at] = number
     return at, number, tensor.stride()
 
@@ -63,7 +65,7 @@ def _sealed(tensor: Tensor) -> Seal | None:
 @cache
 def _trustworthy() -> bool:
     """Whether this PyTorch breaks a seal when something writes behind autograd's back, and not when something reads."""
-    if not (hasattr(torch, "_lazy_clone") and hasattr(torch._C, "_is_cow_tensor") and hasattr(torch._C, "_storage_id")):
+    if not (hasattr(torch, "_lazy_clone") and hasattr(_C, "_is_cow_tensor") and hasattr(_C, "_storage_id")):
         return False
     tensor = torch.zeros(4)
     first = _sealed(tensor)

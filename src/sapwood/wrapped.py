@@ -22,7 +22,7 @@ def behind(optimizer: Any) -> list[Any]:
 
 
 def refuse_foreign(weights: Mapping[str, Tensor], optimizer: Any) -> None:
-    """A trainable masked weight must belong to this optimiser, and its steps must be seen, or they would undo the mask."""
+    """A trainable masked weight must be in this optimiser, and its steps must be seen, or they would undo the mask."""
     every = [each for each in behind(optimizer) if hasattr(each, "param_groups")]
     if not every:
         raise InputError(f"{type(optimizer).__name__} has no param_groups; give the optimiser that trains the model")
@@ -37,8 +37,8 @@ def refuse_foreign(weights: Mapping[str, Tensor], optimizer: Any) -> None:
         if weight.requires_grad and id(weight) not in seen:
             kind = type(trained[id(weight)]).__name__
             raise InputError(
-                f"{kind}, which trains {name!r}, runs none of torch's step hooks (Optimizer.__init__ was not called, or it "
-                "is no torch optimiser) and keeps no optimiser that does; give the optimiser whose step moves the weights"
+                f"{kind}, which trains {name!r}, runs none of torch's step hooks (no torch optimiser, or never called "
+                "Optimizer.__init__) and keeps no optimiser that does; give the one whose step moves the weights"
             )
 
 

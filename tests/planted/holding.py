@@ -130,7 +130,9 @@ MUTANTS = (
             "gradients of pruned weights are 0 from the backward pass on": {
                 "gradients not masked before the step": instead(Removed, "_watch_gradient", nothing),
                 "gradients masked when they are accumulated for the first time": instead(
-                    Removed, "clear_gradient", lambda r, real=Removed.clear_gradient: real(r) if r._gradient() is None else None
+                    Removed,
+                    "clear_gradient",
+                    lambda r, real=Removed.clear_gradient: real(r) if r._gradient() is None else None,
                 ),
             },
             "a pruned weight whose gradient was NaN is 0": {
@@ -156,7 +158,9 @@ MUTANTS = (
             },
             "nothing is left behind after release": {
                 "hooks left on the weights": instead(Removed, "let_go", nothing),
-                "copies held for ever": instead(Force, "end", lambda f: [r().let_go() for r in f.known.values() if r()]),
+                "copies held for ever": instead(
+                    Force, "end", lambda f: [r().let_go() for r in f.known.values() if r()]
+                ),
             },
             "a second mask replaces the first": {
                 "a second mask not held": instead(keeping, "look_before", first_mask_only)

@@ -1,4 +1,4 @@
-"""Laws of holding masks, for any optimiser: exact zeros whoever moves a weight, no memory of it, no trace in the end."""
+"""Laws of holding masks, for any optimiser: exact zeros whoever moves a weight, no memory of it, no trace."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -105,7 +105,8 @@ def _gradients(make: MakeOptimizer) -> None:
         parameters = dict(model.named_parameters())
         for name, keep in held.masks.items():
             gradient = parameters[name].grad
-            demand(gradient is not None and bool((gradient[~keep] == 0).all()), f"the gradient of {name} is not masked")
+            assert gradient is not None
+            demand(bool((gradient[~keep] == 0).all()), f"the gradient of {name} is not masked")
             demand(bool((gradient[keep] != 0).any()), f"the gradient of {name} is lost")
 
 
@@ -128,7 +129,7 @@ def _not_a_number(make: MakeOptimizer) -> None:
 
 def _moved(make: MakeOptimizer) -> None:
     """In each of the ways by which weights are moved outside of an optimiser; read as the forward pass reads them."""
-    model, optimizer, held = _held(make)
+    model, _, held = _held(make)
     dense = {name: value + 1 for name, value in model.state_dict().items()}
     ways: dict[str, Callable[[nn.Parameter], object]] = {
         "an operation in place": lambda p: p.detach().add_(1),
@@ -156,7 +157,9 @@ def _copied(make: MakeOptimizer) -> None:
     model, optimizer = copy.deepcopy((model, optimizer))
     for step in range(3):
         _steps(model, optimizer, 1)
-        demand(all(bool((w == 0).all()) for w in _dead(model, held)), f"a copy's pruned weight is not 0 after {step + 1}")
+        demand(
+            all(bool((w == 0).all()) for w in _dead(model, held)), f"a copy's pruned weight is not 0 after {step + 1}"
+        )
         with torch.no_grad():
             for name in held.masks:
                 model.get_parameter(name).data.add_(1)
