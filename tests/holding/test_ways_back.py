@@ -52,6 +52,10 @@ def steps(model, optimizer, count=3):
         optimizer.step()
 
 
+def fill(weight):
+    weight.data.fill_(1)
+
+
 def is_pruned(model):
     return float(read(model)[REMOVED].abs().max()) < 1e-9 and bool((model[0].weight[REMOVED] == 0).all())
 
@@ -142,7 +146,7 @@ def test_slow_weights_from_before(trained):
 @pytest.mark.parametrize("make", [Bare, lambda params: object()], ids=["no torch optimiser", "no optimiser"])
 def test_an_optimiser_whose_steps_nobody_sees_is_refused(make):
     model = network()
-    with pytest.raises(InputError, match="step hooks|param_groups"):
+    with pytest.raises(InputError, match=r"step hooks|param_groups"):
         hold(model, make(model.parameters()), {"0.weight": KEEP})
 
 
@@ -383,11 +387,11 @@ def test_zeros_that_a_parametrisation_would_lose_are_refused(what):
     else:
         nn.utils.parametrize.register_parametrization(model[0], "weight", PlusOne())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    keep = torch.arange(48).view(8, 6) % 5 != 0
+    keep, before = torch.arange(48).view(8, 6) % 5 != 0, model[0].parametrizations.weight.original.detach().clone()
     for name in ("0.weight", "0.parametrizations.weight.original"):
-        with pytest.raises(InputError, match="Orthogonal|PlusOne"):
+        with pytest.raises(InputError, match=r"Orthogonal|PlusOne"):
             hold(model, optimizer, {name: keep})
-    assert model[0].parametrizations.weight.original.count_nonzero() == 48  # nothing was done
+    assert torch.equal(model[0].parametrizations.weight.original, before)  # nothing was done
 
 
 def unusable(how):
@@ -400,7 +404,7 @@ def unusable(how):
 @pytest.mark.parametrize("how", ["meta", "expanded", "lazy"])
 def test_weights_without_values_of_their_own_are_refused(how):
     layer = unusable(how)
-    with pytest.raises(InputError, match="meta device|expanded|no shape yet"):
+    with pytest.raises(InputError, match=r"meta device|expanded|no shape yet"):
         hold(layer, torch.optim.SGD(layer.parameters(), lr=0.1), {"weight": KEEP})
 
 
@@ -459,7 +463,7 @@ def test_steps_that_do_not_leave_zeros_alone(made):
                 return torch.tensor(0.0)
 
         if made == "another hook before the step":
-            optimizer.register_step_pre_hook(lambda *_: [model[0].weight.data.fill_(1)] and None)
+            optimizer.register_step_pre_hook(lambda *_: fill(model[0].weight))
         optimizer.step(closure)
         assert (model[0].weight[REMOVED] == 0).all()
 
