@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from sapwood import masks as mask
 from sapwood.errors import InputError
 from sapwood.named import Masked
-from sapwood.seal import Seal, seal, unbroken
+from sapwood.seal import Seal, seal, sealed_again, unbroken
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an entry
 
@@ -72,9 +72,9 @@ class Removed:
 
     def vouch(self, state: Mapping[Any, Any]) -> None:
         """What an optimiser has just written is known to be 0 where it was 0: nobody need look."""
-        self._seal = seal(self.weight, self._seal)
+        self._seal = sealed_again(self.weight, self._seal)
         for key, value in self._remembered(state):
-            self._memory[key] = seal(value, self._memory.get(key))
+            self._memory[key] = sealed_again(value, self._memory.get(key))
 
     def found(self, owner: nn.Module, weight: Tensor | None) -> None:
         """Another tensor is where the weight was: a parameter takes its place, anything else must have its zeros."""

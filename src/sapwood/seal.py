@@ -19,18 +19,23 @@ _numbers = count()
 MOST = 100_000  # seals remembered; those forgotten count as broken
 
 
-def seal(tensor: Tensor, before: Seal | None = None) -> Seal | None:
-    """Seal a tensor whose every entry is known to be right; `before` is the seal it had, if any.
+def seal(tensor: Tensor) -> Seal | None:
+    """Seal a tensor whose every entry is known to be right.
 
     None if a seal would prove nothing: memory that is shared with other tensors, with other processes or with numpy can
     change without PyTorch's knowing.
     """
-    if before is None or _C._storage_id(tensor) != before[0]:
-        if not tensor.is_cpu or not _trustworthy():
-            return None
-        if not _whole(tensor):
-            return None
+    if not tensor.is_cpu or not _trustworthy() or not _whole(tensor):
+        return None
     return _sealed(tensor)
+
+
+def sealed_again(tensor: Tensor, before: Seal | None) -> Seal | None:
+    """The same seal as before on the same memory, which its owner alone has written to; else a new one."""
+    if before is None or _C._storage_id(tensor) != before[0] or tensor.stride() != before[2]:
+        return seal(tensor)
+    torch._lazy_clone(tensor.data)
+    return before
 
 
 def unbroken(tensor: Tensor, seal: Seal | None) -> bool:

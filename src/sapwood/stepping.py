@@ -41,15 +41,16 @@ def _before(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> N
     if torch.compiler.is_compiling():
         return
     for force in _forces:
-        mine = force.of(optimizer)
         force.proven.pop(id(optimizer), None)
+        mine = [removed for removed in force.of(optimizer) if removed.gradients]
         for removed in mine:
             if not removed.is_clear():
                 removed.clear()
-            if removed.gradients and not removed.gradient_is_clear():
+            if not removed.gradient_is_clear():
                 removed.clear_gradient()
-            removed.clear_memory(optimizer.state)
-        if mine and mine[0].gradients and _harmless(optimizer, args, options):
+            if optimizer.state:
+                removed.clear_memory(optimizer.state)
+        if mine and _harmless(optimizer, args, options):
             force.proven[id(optimizer)] = mine
 
 

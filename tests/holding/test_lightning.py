@@ -58,6 +58,7 @@ class Pruning(lightning.Callback):
         self.held.release()
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")  # by Lightning's use of torch's trees
 @pytest.mark.filterwarnings("ignore::UserWarning:lightning")  # of workers, loggers and the like: its advice
 def test_masks_are_held_and_layers_observed(tmp_path):
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A plain loop with all that loops have: accumulation, clipping, a schedule, a scaler, an average, a best checkpoint."""
+"""A plain loop with all that loops have: accumulation, clipping, a schedule, a scaler, an average, a checkpoint."""
 
 import copy
 
