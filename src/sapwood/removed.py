@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from sapwood import masks as mask
 from sapwood.errors import InputError
 from sapwood.named import Masked
-from sapwood.seal import Seal, seal, sealed_again, unbroken
+from sapwood.seal import Seal, newer, same_memory, seal, sealed_again, unbroken
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an entry
 
@@ -32,6 +32,9 @@ class Removed:
         self._hook: RemovableHandle | None = None
         self.weight: Tensor = given.weight
         self._seal: Seal | None = None
+        self._alias = self._view = self._ones = (
+            given.weight.data
+        )  # as last sealed: the memory, as integers, the mask's bits
         self._gradient: Callable[[], Tensor | None] = _nothing  # a weak reference
         self._gradient_seal: Seal | None = None
         self._bind(given.weight)
@@ -42,8 +45,18 @@ class Removed:
 
     def clear(self) -> None:
         """Removed entries of the weight are exactly 0, whatever they were."""
+        before = self._seal
+        if before is not None and same_memory(self.weight, before) and self._alias.untyped_storage().resizable():
+            self._view.bitwise_and_(self._ones)
+            torch._lazy_clone(self._alias)
+            self._seal = newer(before)
+            return
         self._zero(self.weight)
         self._seal = seal(self.weight)
+        if self._seal is not None:
+            self._alias, self._ones = self.weight.data, self._bits[self.weight.dtype]
+            data = torch.view_as_real(self._alias) if self._alias.is_complex() else self._alias
+            self._view = data.view(self._ones.dtype)
         if self._hook is None and self.gradients and self.weight.requires_grad:
             self._watch_gradient()
 
@@ -72,7 +85,7 @@ class Removed:
 
     def vouch(self, state: Mapping[Any, Any]) -> None:
         """What an optimiser has just written is known to be 0 where it was 0: nobody need look."""
-        self._seal = sealed_again(self.weight, self._seal)
+        self._seal = sealed_again(self.weight, self._seal, self._alias)
         for key, value in self._remembered(state):
             self._memory[key] = sealed_again(value, self._memory.get(key))
 

@@ -30,12 +30,23 @@ def seal(tensor: Tensor) -> Seal | None:
     return _sealed(tensor)
 
 
-def sealed_again(tensor: Tensor, before: Seal | None) -> Seal | None:
+def sealed_again(tensor: Tensor, before: Seal | None, alias: Tensor | None = None) -> Seal | None:
     """The same seal as before on the same memory, which its owner alone has written to; else a new one."""
-    if before is None or _C._storage_id(tensor) != before[0] or tensor.stride() != before[2]:
+    if before is None or not same_memory(tensor, before):
         return seal(tensor)
-    torch._lazy_clone(tensor.data)
+    torch._lazy_clone(tensor.data if alias is None else alias)
     return before
+
+
+def same_memory(tensor: Tensor, seal: Seal) -> bool:
+    """Whether the tensor is where it was when it got this seal."""
+    return bool(_C._storage_id(tensor) == seal[0]) and tensor.stride() == seal[2]
+
+
+def newer(seal: Seal) -> Seal:
+    """The next seal of this memory; whoever else had sealed it must look at it again."""
+    _latest[seal[0]] = number = next(_numbers)
+    return seal[0], number, seal[2]
 
 
 def unbroken(tensor: Tensor, seal: Seal | None) -> bool:

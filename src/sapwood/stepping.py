@@ -6,7 +6,7 @@ copy are seen as well. Masks are known weakly; the hooks do nothing once the mod
 
 import math
 from typing import Any
-from weakref import WeakSet
+from weakref import ref
 
 import torch
 from torch.optim import SGD, Adam, AdamW
@@ -18,7 +18,7 @@ from sapwood.removed import Removed
 
 NUMBER_BY_NUMBER = (SGD, Adam, AdamW)  # a weight of 0 whose gradient and memory are 0 is 0 after their step
 
-_forces: WeakSet[Force] = WeakSet()
+_forces: list[ref[Force]] = []
 _handles: list[RemovableHandle] = []
 
 
@@ -27,12 +27,12 @@ def attend(force: Force) -> None:
     if not _handles:
         _handles.append(optimizers.register_optimizer_step_pre_hook(_before))
         _handles.append(optimizers.register_optimizer_step_post_hook(_after))
-    _forces.add(force)
+    _forces[:] = [known for known in _forces if known() is not None] + [ref(force)]
 
 
 def dismiss(force: Force) -> None:
     """No longer; the last one to go takes the hooks away."""
-    _forces.discard(force)
+    _forces[:] = [known for known in _forces if known() not in (None, force)]
     while _handles and not _forces:
         _handles.pop().remove()
 
@@ -40,9 +40,14 @@ def dismiss(force: Force) -> None:
 def _before(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
     if torch.compiler.is_compiling():
         return
-    for force in _forces:
+    for known in _forces:
+        force = known()
+        if force is None:
+            continue
         force.proven.pop(id(optimizer), None)
-        mine = [removed for removed in force.of(optimizer) if removed.gradients]
+        mine = force.of(optimizer)
+        if not mine or not mine[0].gradients:
+            continue
         for removed in mine:
             if not removed.is_clear():
                 removed.clear()
@@ -50,12 +55,15 @@ def _before(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> N
                 removed.clear_gradient()
             if optimizer.state:
                 removed.clear_memory(optimizer.state)
-        if mine and _harmless(optimizer, args, options):
+        if _harmless(optimizer, args, options):
             force.proven[id(optimizer)] = mine
 
 
 def _after(optimizer: Any, *_: Any) -> None:
-    for force in _forces:
+    for known in _forces:
+        force = known()
+        if force is None:
+            continue
         if torch.compiler.is_compiling():
             _in_graph(force.of(optimizer))
             continue
