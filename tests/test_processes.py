@@ -14,6 +14,8 @@ import torch.multiprocessing as mp
 from sapwood import checkpoint, processes
 from sapwood.checks import tiny_model, tiny_task
 from sapwood.checks.tiny import seeded_model, tiny_samples
+from sapwood.errors import InputError
+from sapwood.hold import hold
 from sapwood.methods import METHODS
 from sapwood.observe import hidden, observing
 from sapwood.run import start
@@ -77,6 +79,9 @@ def disagreement():
     keep = torch.arange(12).view(3, 4) % 2 == 0
     said = {"equal": _says(lambda: processes.agree({"w": keep}))}
     said["different"] = _says(lambda: processes.agree({"w": keep if processes.rank() else ~keep}))
+    model = torch.nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    said["held"] = _says(lambda: hold(model, optimizer, {"weight": keep if processes.rank() else ~keep}))
     said["another name"] = _says(lambda: processes.agree({f"w{processes.rank()}": keep}))
     with patch.object(processes, "add_up", lambda evidence: evidence):
         said["own evidence only"] = _says(lambda: life("global"))
@@ -106,7 +111,7 @@ def _trained(model, optimizer, samples, steps=4):
 def _says(call):
     try:
         call()
-    except RuntimeError as error:
+    except InputError as error:
         return str(error)
     return "nothing"
 
@@ -169,7 +174,7 @@ def test_evidence_is_the_sum_over_both_and_stays_each_ones_own(together):
         assert first["own"][layer]["count"] == second["own"][layer]["count"] == 24
 
 
-@pytest.mark.parametrize("case", ["different", "another name", "own evidence only"])
+@pytest.mark.parametrize("case", ["different", "held", "another name", "own evidence only"])
 def test_processes_that_decide_differently_are_stopped(together, case):
     for rank in range(WORLD):
         said = together("disagreement", rank)

@@ -1,55 +1,60 @@
-"""Holding masks: pruned weights stay exactly 0, and so does what the optimiser remembers of them.
+"""Holding masks: removed weights stay exactly 0 whoever moves them, and so does what optimisers remember of them.
 
-Works with any optimiser and any training loop: a hook on the optimiser, nothing on the model, no renamed
-parameters. After every step the masked weights and their optimiser state (momentum, moments, squared gradients:
-whatever has the weight's shape) are multiplied by the mask. Masking gradients alone would not do: momentum and
-weight decay move a weight without any gradient.
+Works with any optimiser and any training loop; no parameter is renamed, no layer replaced. Removed entries are cleared
+in three places: in the gradient when it arrives, around every step of an optimiser that has the weight (in its memory
+too), and before every forward pass, for whatever else may have happened. Each asks first whether anybody has written
+there since (`seal`), so that what is provably 0 is not read again.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import masks as mask
-from sapwood.errors import InputError
+from sapwood import named, processes
+from sapwood.looking import Force, look_before
 from sapwood.masks import Masks
+from sapwood.removed import Removed
+from sapwood.stepping import attend, dismiss
+from sapwood.wrapped import behind, refuse_foreign
 
 
 class Held:
     """Masks in force on a model and its optimiser, until `release`. Also a context manager."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor]) -> None:
-        parameters = dict(model.named_parameters())
-        mask.validate(masks, parameters)
-        _refuse_foreign(parameters, optimizer, masks)
-        self.masks: Masks = {name: keep.to(parameters[name].device) for name, keep in masks.items()}
-        self._optimizer = optimizer
-        self._weights: list[Tensor] = [parameters[name] for name in masks]
-        # Multiplying by a float mask is several times faster than filling by a bool one.
-        self._factors = [mask.thin(self.masks[n]).to(parameters[n].dtype) for n in masks]
-        mask.apply_(parameters, self.masks)
-        self._enforce()
-        self._hook = optimizer.register_step_post_hook(lambda *_: self._enforce())
-
     @torch.no_grad()
-    def _enforce(self) -> None:
-        if not self._weights:
-            return
-        torch._foreach_mul_(self._weights, self._factors)
-        if not self._optimizer.state:  # plain SGD: asking for each weight would take as long as masking a small one
-            return
-        for weight, factor in zip(self._weights, self._factors, strict=True):
-            for value in self._optimizer.state.get(weight, _NOTHING).values():
-                if isinstance(value, Tensor) and value.shape == weight.shape:
-                    value.mul_(factor)
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor], *, gradients: bool = True
+    ) -> None:
+        weights = named.masked(model, masks)
+        refuse_foreign({each.names[0]: each.weight for each in weights}, optimizer)
+        processes.agree(masks)
+        self.masks: Masks = {name: each.keep for each in weights for name in each.names}
+        self._force = Force()
+        self._weights = [Removed(each, gradients, self._force.known) for each in weights]
+        for removed in self._weights:
+            removed.clear()
+            for each in behind(optimizer):
+                removed.clear_memory(getattr(each, "state", {}))
+            if gradients:
+                removed.clear_gradient()
+        self._handles = look_before(model, self._weights, self._force)
+        attend(self._force)
+        _forget_compiled()
 
     def release(self) -> None:
         """Masks are held no longer; the weights stay as they are and may grow back."""
-        self._hook.remove()
+        if not self._force.on:
+            return
+        self._force.end()
+        dismiss(self._force)
+        for handle in self._handles:
+            handle.remove()
+        _forget_compiled()
 
     def __enter__(self) -> "Held":
         return self
@@ -58,15 +63,15 @@ class Held:
         self.release()
 
 
-_NOTHING: dict[str, Any] = {}
+def hold(model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor], *, gradients: bool = True) -> Held:
+    """Prune `model` now and keep it pruned until released, in anybody's training loop.
 
-
-def hold(model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor]) -> Held:
-    """Prune `model` now and keep it pruned through every `optimizer.step()`, in anybody's training loop.
-
-    masks: {parameter name: bool tensor of its shape}. For more sparsity later, release and hold the new masks.
+    masks: {parameter name: bool tensor of its shape}. Removed weights are 0 in every forward pass and after every
+    step, in copies of the model as well; what cannot be kept so is an InputError. Their gradients are 0 from the
+    backward pass on; gradients=False leaves them, for methods that look at them to let weights grow back.
+    For more sparsity later, release and hold the new masks.
     """
-    return Held(model, optimizer, masks)
+    return Held(model, optimizer, masks, gradients=gradients)
 
 
 @contextmanager
@@ -87,12 +92,7 @@ def seen_through(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None
                 parameters[name].copy_(value)
 
 
-def _refuse_foreign(parameters: Mapping[str, nn.Parameter], optimizer: Optimizer, masks: Mapping[str, Tensor]) -> None:
-    """A trainable masked weight must belong to this optimiser, or its steps would undo the mask."""
-    mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    for name in masks:
-        if parameters[name].requires_grad and id(parameters[name]) not in mine:
-            raise InputError(
-                f"parameter {name!r} is masked but not in the optimiser; "
-                "pass the optimiser that trains it, or freeze it with requires_grad_(False)"
-            )
+def _forget_compiled() -> None:
+    """What torch.compile has made before does not know of hooks that came later, nor that hooks have gone."""
+    if "torch._dynamo.convert_frame" in sys.modules and sys.modules["torch._dynamo.convert_frame"].input_codes.seen:
+        torch.compiler.reset()

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from sapwood.errors import InputError
 from sapwood.observe import Evidence
 
 
@@ -50,14 +51,17 @@ def add_up_numbers(sums: Mapping[str, float]) -> dict[str, float]:
 
 
 def agree(masks: Mapping[str, Tensor]) -> None:
-    """Raise unless every process holds the same masks: a digest of them is compared."""
+    """Raise InputError unless every process has the same masks: a digest of them is compared."""
     if world() == 1:
         return
-    mine = int.from_bytes(digest(masks)[:7], "big")
-    both = torch.tensor([mine, -mine])
-    dist.all_reduce(both, op=dist.ReduceOp.MAX)
-    if both[0].item() != -both[1].item():
-        raise RuntimeError("processes decided on different masks; is the data order or the seed not the same in all?")
+    everybody: list[bytes] = [b""] * world()
+    dist.all_gather_object(everybody, digest(masks))
+    others = [number for number, theirs in enumerate(everybody) if theirs != everybody[0]]
+    if others:
+        raise InputError(
+            f"processes decided on different masks: {', '.join(map(str, others))} have others than process 0; "
+            "is the data order or the seed not the same in all?"
+        )
 
 
 def digest(tensors: Mapping[str, Tensor]) -> bytes:

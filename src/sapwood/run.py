@@ -180,7 +180,9 @@ class Run:
         mask.validate(masks, parameters)
         if self._held is not None:
             self._held.release()
-        self._held = hold(self.model, self.optimizer, masks) if masks and not self.dense else None
+            self._held = None
+        if masks and not self.dense:  # gradients stay: methods look at those of removed weights, and nothing else does
+            self._held = hold(self.model, self.optimizer, masks, gradients=False)
         self.masks = {name: keep.to(self.device) for name, keep in masks.items()}
 
 

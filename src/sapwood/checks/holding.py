@@ -1,4 +1,4 @@
-"""Laws of holding masks, for any optimiser: exact zeros after every step, no memory of dead weights, no trace."""
+"""Laws of holding masks, for any optimiser: exact zeros whoever moves a weight, no memory of it, no trace."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -26,9 +26,14 @@ def laws(name: str, make: MakeOptimizer) -> Laws:
     bodies: dict[str, Callable[[MakeOptimizer], None]] = {
         "pruned weights are exactly 0 after every step": _zeros,
         "pruned weights have no optimiser state after any step": _state,
+        "gradients of pruned weights are 0 from the backward pass on": _gradients,
+        "a pruned weight whose gradient was NaN is 0": _not_a_number,
+        "pruned weights that somebody moved are 0 in the next forward pass": _moved,
+        "copies of model and optimiser are held like the originals": _copied,
         "kept weights go on learning": _learns,
         "frozen layers stay frozen": _frozen,
         "names, copies and state_dict are those of the plain model": _same_model,
+        "nothing is left behind after release": _no_trace,
         "a second mask replaces the first": _second_round,
         "released weights may grow back": _released,
         "looking through a mask gives the dense weights back, also on failure": _looked_through,
@@ -44,11 +49,20 @@ def _mask(model: nn.Module, seed: int = 0, density: float = 0.4) -> Masks:
     return {n: whole[at % 3](keep).expand_as(keep).clone() for at, (n, keep) in enumerate(drawn.items())}
 
 
+def _forward(model: nn.Module) -> Tensor:
+    output: Tensor = model(tiny_samples().inputs)
+    return output
+
+
+def _backward(model: nn.Module) -> None:
+    loss = nn.functional.cross_entropy(_forward(model), tiny_samples().targets)
+    loss.backward()  # type: ignore[no-untyped-call]
+
+
 def _steps(model: nn.Module, optimizer: Optimizer, steps: int) -> None:
-    samples = tiny_samples()
     for _ in range(steps):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(samples.inputs), samples.targets).backward()  # type: ignore[no-untyped-call]
+        _backward(model)
         optimizer.step()
 
 
@@ -83,6 +97,102 @@ def _state(make: MakeOptimizer) -> None:
         _steps(model, optimizer, 1)
 
 
+def _gradients(make: MakeOptimizer) -> None:
+    model, optimizer, held = _held(make)
+    optimizer.zero_grad()
+    for _ in range(2):  # accumulated
+        _backward(model)
+        parameters = dict(model.named_parameters())
+        for name, keep in held.masks.items():
+            gradient = parameters[name].grad
+            assert gradient is not None
+            demand(bool((gradient[~keep] == 0).all()), f"the gradient of {name} is not masked")
+            demand(bool((gradient[keep] != 0).any()), f"the gradient of {name} is lost")
+
+
+def _not_a_number(make: MakeOptimizer) -> None:
+    """As a gradient that overflowed leaves it: of removed weights alone, put there by hand."""
+    model, optimizer, held = _held(make)
+    for bad in (float("nan"), float("inf")):
+        optimizer.zero_grad()
+        _backward(model)
+        with torch.no_grad():
+            for name, keep in held.masks.items():
+                gradient = model.get_parameter(name).grad
+                assert gradient is not None
+                gradient.masked_fill_(~keep, bad)
+        optimizer.step()
+        demand(all(bool((w == 0).all()) for w in _dead(model, held)), f"a gradient of {bad} is left in a pruned weight")
+    _steps(model, optimizer, 1)
+    demand(all(bool(p.isfinite().all()) for p in model.parameters()), "what the optimiser remembers is not finite")
+
+
+def _moved(make: MakeOptimizer) -> None:
+    """In each of the ways by which weights are moved outside of an optimiser; read as the forward pass reads them."""
+    model, _, held = _held(make)
+    dense = {name: value + 1 for name, value in model.state_dict().items()}
+    ways: dict[str, Callable[[nn.Parameter], object]] = {
+        "an operation in place": lambda p: p.detach().add_(1),
+        ".data": lambda p: p.data.view(-1).fill_(float("nan")),
+        "another .data": lambda p: setattr(p, "data", torch.ones_like(p)),
+        "load_state_dict": lambda p: model.load_state_dict(dense),
+        "load_state_dict, assigning": lambda p: model.load_state_dict(dense, assign=True),
+    }
+    for way, move in ways.items():
+        for name in held.masks:
+            move(model.get_parameter(name))
+        _forward(model)
+        demand(all(bool((w == 0).all()) for w in _dead(model, held)), f"pruned weights moved by {way} are not 0")
+    arrays = [model.get_parameter(name).detach().numpy() for name in held.masks]
+    for _ in range(2):  # the second time nobody asks for the memory any more
+        for array in arrays:
+            array.fill(3.0)
+        _forward(model)
+        demand(all(bool((w == 0).all()) for w in _dead(model, held)), "pruned weights moved through an array are not 0")
+
+
+def _copied(make: MakeOptimizer) -> None:
+    model, optimizer, held = _held(make)
+    _steps(model, optimizer, 1)
+    model, optimizer = copy.deepcopy((model, optimizer))
+    for step in range(3):
+        _steps(model, optimizer, 1)
+        demand(
+            all(bool((w == 0).all()) for w in _dead(model, held)), f"a copy's pruned weight is not 0 after {step + 1}"
+        )
+        with torch.no_grad():
+            for name in held.masks:
+                model.get_parameter(name).data.add_(1)
+    _forward(model)
+    demand(all(bool((w == 0).all()) for w in _dead(model, held)), "a copy's pruned weights that were moved are not 0")
+
+
+def _no_trace(make: MakeOptimizer) -> None:
+    """Released in any order; a copy made meanwhile is free as well."""
+    model = seeded_model()
+    optimizer = make(model.parameters())
+    before = _traces(model)
+    first, second = hold(model, optimizer, _mask(model)), hold(model, optimizer, _mask(model, 1))
+    twin = copy.deepcopy(model)
+    _forward(twin)
+    first.release()
+    second.release()
+    demand(_traces(model) == before, "hooks are left behind")
+    for each in (model, twin):
+        for name in first.masks:
+            each.get_parameter(name).data.fill_(1)
+        _forward(each)
+        demand(all(bool((w == 1).all()) for w in _dead(each, first)), "weights are still held after release")
+    demand(_traces(twin) == before, "hooks are left on a copy")
+
+
+def _traces(model: nn.Module) -> list[int]:
+    """How many hooks there are on modules and weights, of every kind that holding uses."""
+    modules = [len(m._forward_pre_hooks) + len(m._load_state_dict_post_hooks) for m in model.modules()]
+    weights = [len(p._post_accumulate_grad_hooks or ()) for p in model.parameters()]
+    return [*modules, *weights]
+
+
 def _learns(make: MakeOptimizer) -> None:
     model, optimizer, held = _held(make)
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -109,7 +219,6 @@ def _same_model(make: MakeOptimizer) -> None:
     _steps(model, optimizer, 1)
     twin = copy.deepcopy(model)
     demand(list(model.state_dict()) == list(seeded_model().state_dict()), "the state_dict has other names")
-    demand(not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()), "hooks are on the model")
     demand(all(bool((w == 0).all()) for w in _dead(twin, held)), "a copy has lost the mask")
     fresh = seeded_model(1)
     fresh.load_state_dict(model.state_dict())

@@ -17,6 +17,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from sapwood.looking import free
 from sapwood.shrinking.duplicate import duplicate
 
 PARAMETRIZED = re.compile(r"(^|\.)parametrizations\.\w+\.(original\d*|\d+\..+)$")
@@ -67,14 +68,17 @@ def recompute_(module: nn.Module) -> None:
 
 
 def computed(model: nn.Module) -> dict[int, Any]:
-    """For `deepcopy`: what modules have worked out and keep, as plain values; torch copies parameters only."""
+    """For `deepcopy`: what modules have worked out and keep, as plain values; torch copies parameters only.
+
+    Masks that are held are not held in the copy: it will have other shapes.
+    """
     kept = [value for module in model.modules() for value in vars(module).values()]
     listed = [part for value in kept if isinstance(value, list) for part in value]
     return {
         id(value): value.detach().clone()
         for value in (*kept, *listed)
         if isinstance(value, Tensor) and not value.is_leaf
-    }
+    } | free(model)
 
 
 def copied(model: nn.Module) -> nn.Module:

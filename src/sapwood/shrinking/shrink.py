@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torch.optim import Optimizer
 
 from sapwood import masks as mask
@@ -182,9 +183,11 @@ def compact(
 
     A unit goes when all its incoming weights are 0 (what it sends, its bias behind the activation, is folded into those
     that read it) or when nobody reads it; its going may make others useless, until nothing changes. Without masks the
-    zeros in the weights count. `staying` names what remains of them, numbered as in the smaller network.
+    zeros in the weights count, those of torch.nn.utils.prune too: the copy has them for good. `staying` names what
+    remains of them, numbered as in the smaller network.
     """
     small, memory = duplicate((model, optimizer), computed(model) | _others(model, optimizer))
+    _with_zeros_(small)
     mask.apply_(dict(small.named_parameters()), masks or {})
     worst, last = 0.0, dict[str, Staying]()  # a site of one unit is none any more, so it is named here
     proven = set[torch.dtype | None]()
@@ -200,6 +203,14 @@ def compact(
             return Shrunk(
                 small, memory, tuple(dict.fromkeys((*last.values(), *found.staying))), worst, narrowest(proven)
             )
+
+
+def _with_zeros_(model: nn.Module) -> None:
+    """Torch's own masks are put on the weights for good: until then the zeros are in what a hook computes only."""
+    for module in model.modules():
+        for hook in list(module._forward_pre_hooks.values()):
+            if isinstance(hook, prune.BasePruningMethod):
+                prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
 
 
 def _attributes(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
