@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test check laws smoke bench size
+.PHONY: help demo test trainers check laws nightly smoke bench size
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 15
@@ -23,6 +23,9 @@ demo: .venv/study  ## a small study, from start to report; needs no data sets
 test: .venv/test  ## all tests
 	$(PYTEST) $(SIDE_BY_SIDE)
 
+trainers: .venv/trainers  ## pruning inside Hugging Face's Trainer, accelerate and Lightning
+	$(PYTEST) tests/holding tests/evidence
+
 check: .venv/dev  ## what must hold before a commit: format, lint, types, quick tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,6 +35,10 @@ check: .venv/dev  ## what must hold before a commit: format, lint, types, quick 
 laws: .venv/test  ## the laws of every family, then bugs planted against them; make laws ONLY=apoz: some laws only
 	$(PYTEST) -n $(TESTERS) --maxprocesses 8 tests/laws $(if $(ONLY),-k "$(ONLY)")
 	$(if $(ONLY),,$(BIN)/python tests/mutants.py)
+
+nightly: .venv/trainers  ## hours: 2,000 random networks of each kind, 2,000 situations of training, 20,000 damaged files of each kind
+	SAPWOOD_NETWORKS=2000 SAPWOOD_SITUATIONS=2000 SAPWOOD_MUTATIONS=20000 $(PYTEST) $(SIDE_BY_SIDE) --timeout 0 \
+	  tests/graph/test_random_*.py tests/holding/test_situations.py tests/reading
 
 smoke: .venv/study  ## the smallest scale of the paper's study
 	$(BIN)/sapwood run activation_pruning --scale smoke
@@ -45,9 +52,10 @@ size:  ## lines, room by room, against the budget
 # Made again when the project's needs change. Pip tells what it fetches and leaves out what is there.
 .venv/study: EXTRAS := study
 .venv/test: EXTRAS := study,test
+.venv/trainers: EXTRAS := study,test,trainers
 .venv/dev: EXTRAS := study,test,dev
 .venv/bench: EXTRAS := study,test,onnx
-.venv/study .venv/test .venv/dev .venv/bench: pyproject.toml constraints.txt | $(BIN)/python
+.venv/study .venv/test .venv/trainers .venv/dev .venv/bench: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing sapwood[$(EXTRAS)] into .venv; the first time takes minutes, PyTorch is large"
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]" \
 	  | { grep --line-buffered -E '^(Collecting|Processing|Installing|Successfully)|^ +Downloading .* [MG]B' || true; }
