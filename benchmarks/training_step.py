@@ -85,6 +85,11 @@ def held(model: nn.Module, optimizer: torch.optim.Optimizer) -> object:
     return hold(model, optimizer, weights_of(model))
 
 
+def held_without_gradients(model: nn.Module, optimizer: torch.optim.Optimizer) -> object:
+    """The same, gradients left alone, as `train` does it."""
+    return hold(model, optimizer, weights_of(model), gradients=False)
+
+
 def torch_prune(model: nn.Module, _: object) -> None:
     """torch.nn.utils.prune: the mask is applied in a hook before each forward pass."""
     for name, keep in weights_of(model).items():
@@ -127,6 +132,7 @@ def ways_to_mask(data: Batch, size: int) -> dict[str, Steps]:
     return {
         BARE: loop(data, size),
         "bare loop, hold()": loop(data, size, held),
+        "bare loop, hold(gradients=False)": loop(data, size, held_without_gradients),
         "bare loop, torch.nn.utils.prune": loop(data, size, torch_prune),
         "bare loop, parametrize": loop(data, size, torch_parametrize),
     }

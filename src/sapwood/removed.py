@@ -54,7 +54,7 @@ class Removed:
         self._zero(self.weight)
         self._seal = seal(self.weight)
         if self._seal is not None:
-            self._alias, self._ones = self.weight.data, self._bits[self.weight.dtype]
+            self._alias, self._ones = self.weight.data, self._bits_for(self.weight)
             data = torch.view_as_real(self._alias) if self._alias.is_complex() else self._alias
             self._view = data.view(self._ones.dtype)
         if self._hook is None and self.gradients and self.weight.requires_grad:
@@ -139,11 +139,16 @@ class Removed:
         self._hook = self.weight.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
 
     def _zero(self, tensor: Tensor) -> None:
+        bits = self._bits_for(tensor)
         data = torch.view_as_real(tensor.data) if tensor.is_complex() else tensor.data
-        bits = self._bits.get(tensor.dtype)
-        if bits is None or bits.device != data.device:
-            bits = self._bits[tensor.dtype] = _bits(self.keep.to(data.device), data.element_size(), tensor.is_complex())
         data.view(bits.dtype).bitwise_and_(bits)
+
+    def _bits_for(self, tensor: Tensor) -> Tensor:
+        bits = self._bits.get(tensor.dtype)
+        if bits is None or bits.device != tensor.device:
+            size = tensor.element_size() // (2 if tensor.is_complex() else 1)
+            bits = self._bits[tensor.dtype] = _bits(self.keep.to(tensor.device), size, tensor.is_complex())
+        return bits
 
     def _zero_sparse(self, gradient: Tensor) -> None:
         """Of an embedding with sparse=True: the mask's entries at the rows that were looked up."""

@@ -26,9 +26,12 @@ def nothing(*_, **__):
     pass
 
 
-def multiplied(removed_, tensor):
+def multiplied():
     """As a mask is commonly put on; 0 * NaN is NaN."""
-    tensor.data.mul_(removed_.keep)
+    both = ExitStack()
+    both.enter_context(patch.object(Removed, "_zero", lambda r, tensor: tensor.data.mul_(r.keep)))
+    both.enter_context(patch.object(removed, "same_memory", lambda *_: False))
+    return both
 
 
 def gradients_only():
@@ -136,7 +139,7 @@ MUTANTS = (
                 ),
             },
             "a pruned weight whose gradient was NaN is 0": {
-                "masks multiplied, so that NaN stays": instead(Removed, "_zero", multiplied),
+                "masks multiplied, so that NaN stays": multiplied,
                 "a gradient that was cleared believed to stay so": instead(
                     Removed, "gradient_is_clear", lambda r: r._gradient() is not None
                 ),

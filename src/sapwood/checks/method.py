@@ -199,5 +199,6 @@ def _no_trace(trial: Make) -> None:
 
 
 def _demand_no_hooks(run: Run) -> None:
+    run.release()  # masks are held by hooks as long as they are in force
     hooks = [n for n, m in run.model.named_modules() if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks]
     demand(not hooks, f"hooks were left on {hooks}")
