@@ -174,5 +174,6 @@ def _kinds(asked: Sequence[Site]) -> list[list[Site]]:
     """Sites whose names differ in numbers only, as those of layers do."""
     kinds: dict[str, list[Site]] = {}
     for site in asked:
-        kinds.setdefault(f"{re.sub('[0-9]+', '', site.name)} {len(site.slots)}", []).append(site)
+        module, _, which = site.name.partition("#")  # of several sites of one module each is a kind
+        kinds.setdefault(f"{re.sub('[0-9]+', '', module)} {which} {len(site.slots)}", []).append(site)
     return list(kinds.values())
