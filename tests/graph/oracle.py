@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from sapwood.shrinking.graph import as_tuple, named_tensors
 
+PRODUCTS = ("matmul", "__matmul__", "bmm")
 SUMS = ("sum", "norm", "normalize")
 BY_CHANNEL = ("batch_norm", "instance_norm", "group_norm", "prelu")
 MATRICES = {"linear": (1, 0, -1, False), "matmul": (0, 1, -1, False), "embedding": (None, 1, -1, False)}
@@ -46,6 +47,8 @@ class Spoiling(TorchFunctionMode):
         """What reads no units, or reads them without a weight; what is computed from parameters alone stays known."""
         if op in SUMS and bool(args[0].isnan().any()):
             return _summed(function, args, kwargs)
+        if op in PRODUCTS and not any(self.parts(x) for x in args[:2]):
+            return _summed_products(function, *args[:2])
         if op == "cosine_similarity":
             return function(*(x.nan_to_num(0.0) for x in args[:2]), *args[2:], **kwargs)
         self.hold([*args, *kwargs.values()], op)
@@ -99,6 +102,12 @@ def _summed(function, args, kwargs):
     if y.shape == x.shape:
         return y.masked_fill(x.isnan(), torch.nan)
     return y.masked_fill(function((~x.isnan()).to(x), *rest, **kwargs) == 0, torch.nan)
+
+
+def _summed_products(function, a, b):
+    """A product of two activations without what is spoilt in either; of spoilt ones alone it is spoilt."""
+    y = function(a.nan_to_num(0.0), b.nan_to_num(0.0))
+    return y.masked_fill(function((~a.isnan()).to(y), (~b.isnan()).to(y)) == 0, torch.nan)
 
 
 def _place(op, args):
