@@ -26,15 +26,25 @@ from sapwood.study.plots import GREY, dots
 from sapwood.study.seeds import errors, excess, summed_up
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.study import Finding, Study, Tabled
-from sapwood.study.table import Table, by_seed, labels, summary
+from sapwood.study.table import Summary, Table, by_seed, labels, summary
 from sapwood.study.trial import Trial
 
 TASK, DENSE, TAUGHT, TEACHER, NOISE = "lenet300_mnist", "dense", "dense, taught", "teacher", "noise"
 CODED = (12, 16)  # folds of what is coded
 FIRST, FOLDS = 32, (94, 128, 160)
 FAR = 120
+WANTED = 1.9  # percent, at the first of them
 RECIPE = {"batch_size": 120, "course": "cosine", "learning_rate": 2e-3}
 TEACHING = {"temperature": 2.0, "soft": 0.9, "blank": 0.1}
+
+
+ASSUMED = (
+    "The recipe was chosen by validation errors of single runs, whose seeds were not written down; an earlier recipe "
+    "had been measured on test images with two seeds.",
+    "What is compressed has a teacher and blanks, the dense reference has neither. The dense network with the same "
+    "teacher is what it should be compared with.",
+    "Compressions of one seed go on from each other, so that they are not independent.",
+)
 
 
 class Length(NamedTuple):
@@ -147,7 +157,10 @@ def record(rows: Table) -> list[str | Finding]:
     """What was wanted, and what came."""
     found = errors(rows)
     at = {fold: summary(found[label(fold)].values()) for fold in FOLDS if label(fold) in found}
-    first = f"{FOLDS[0]}-fold: {number(at[FOLDS[0]], 2)} % (n = {at[FOLDS[0]].n})." if FOLDS[0] in at else "Not run."
+    first = "Not run."
+    if FOLDS[0] in at:
+        found_there = at[FOLDS[0]]
+        first = f"{FOLDS[0]}-fold: {number(found_there, 2)} % (n = {found_there.n}).{_secured(found_there, WANTED)}"
     far = largest(rows, 2.0)
     said = "none of those measured." if far is None else f"{far[0]}-fold, {number(at[far[0]], 2)} %."
     return [
@@ -155,6 +168,13 @@ def record(rows: Table) -> list[str | Finding]:
         Finding(f"At most 2.0 %: {FAR}-fold or more?", f"The largest compression measured: {said}"),
         *(coded(rows, fold) for fold in CODED),
     ]
+
+
+def _secured(found: Summary, limit: float) -> str:
+    """Whether a mean within the limit has all of its interval there."""
+    if found.mean > limit or (found.high is not None and found.high <= limit):
+        return ""
+    return f" The mean is within {limit} %, its interval is not: so few seeds do not secure it."
 
 
 def coded(rows: Table, fold: int) -> Finding:
@@ -189,6 +209,7 @@ STUDY = Study(
     "(distillation); the 94-fold of Ganguli & Chong 2024, Table 10",
     trials=trials,
     summary=record,
+    assumes=lambda rows: ASSUMED,
     tables=(
         Tabled("Errors", "Mean over seeds [95 % interval], last weights.", reached),
         Tabled(

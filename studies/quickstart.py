@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from sapwood.study.grid import MINUS, number
 from sapwood.study.plots import accuracies, curves, weight_maps
 from sapwood.study.study import Figure, Study
-from sapwood.study.table import Summary, Table, difference, over_seeds
+from sapwood.study.table import Summary, Table, by_seed, difference, over_seeds
 from sapwood.study.trial import Trial, Value
 
 Options = dict[str, Value]
@@ -19,6 +19,7 @@ Options = dict[str, Value]
 SEEDS = (0, 1, 2)
 SPARSITY = 0.8
 EPOCHS = 40
+CHANCE = 0.5  # a tenth would be luck; a network that learned anything is far above
 ALL_EPOCHS: Options = {"stop": "epochs", "epochs": EPOCHS}
 CYCLES: Options = {"sparsity": SPARSITY, "plateau": 3, **ALL_EPOCHS}
 GLOBAL: Options = {"base_of": "prunable", **CYCLES}
@@ -51,6 +52,7 @@ def summary(rows: Table) -> Iterator[str]:
     yield _ranking(accuracy)
     yield _sparsities(over_seeds(rows, "sparsity_hidden", "network"))
     yield from _against_random(rows, accuracy)
+    yield from _collapsed(rows)
 
 
 def _ranking(accuracy: dict[str, Summary]) -> str:
@@ -90,9 +92,22 @@ def _against_random(rows: Table, accuracy: dict[str, Summary]) -> Iterator[str]:
         )
 
 
+def _collapsed(rows: Table) -> Iterator[str]:
+    """Seeds that ended near chance: they make a mean and its interval say little."""
+    found = by_seed(rows, "accuracy", "test")
+    said = [
+        f"{label}, seed {seed} ({value:.3f})"
+        for label, seeds in found.items()
+        for seed, value in seeds.items()
+        if value < CHANCE
+    ]
+    if said:
+        yield f"Collapsed, with less than half of the test images right: {', '.join(said)}; rounding decides which do."
+
+
 def _sort(gap: Summary) -> str:
     if gap.low is None or gap.high is None or gap.low <= 0 <= gap.high:
-        return "random is as good, as far as this can tell"
+        return "not to be told from random"
     return "better than random" if gap.mean > 0 else "worse than random"
 
 

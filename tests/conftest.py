@@ -13,7 +13,7 @@ from sapwood.data.files import MissingData
 
 T = TypeVar("T")
 
-torch.set_num_threads(1)  # same bits on every machine, and no fight between parallel tests
+torch.set_num_threads(1)  # bits do not depend on how many cores there are, and parallel tests do not fight
 
 
 @pytest.fixture

@@ -1,16 +1,16 @@
 """The planted bugs, each with the law that must catch it. `python tests/mutants.py` prints which law caught which."""
 
 import sys
+from importlib import import_module
+from pathlib import Path
 from textwrap import shorten
 
 import torch
-from planted import choosing, coding, gating, holding, planning, products, seeing, shrinking, training
 from planted.mutant import Mutant, caught
 
+FAMILIES = sorted({path.stem for path in (Path(__file__).parent / "planted").glob("*.py")} - {"mutant", "__init__"})
 MUTANTS: tuple[Mutant, ...] = tuple(
-    mutant
-    for family in (choosing, seeing, planning, holding, training, gating, shrinking, products, coding)
-    for mutant in family.MUTANTS
+    mutant for family in FAMILIES for mutant in import_module(f"planted.{family}").MUTANTS
 )
 
 

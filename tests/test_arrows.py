@@ -10,10 +10,22 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sapwood"
 
 LAYERS = (  # from bottom to top; a folder stands for all of its files
-    {"errors", "masks", "select", "regrow", "allocate", "scope", "thresholds", "schedule", "stopping"},
-    {"layout", "observe", "processes"},
+    {
+        "errors",
+        "disk",
+        "schema",
+        "masks",
+        "select",
+        "regrow",
+        "allocate",
+        "scope",
+        "thresholds",
+        "schedule",
+        "stopping",
+    },
+    {"layout", "evidence", "modes", "layers", "batches", "gradients", "answers", "observe", "processes"},
     {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates"},
-    {"task", "hold", "run", "train", "phases", "cycles", "controls", "checkpoint", "measure", "shrinking"},
+    {"task", "hold", "state", "run", "train", "phases", "cycles", "controls", "checkpoint", "measure", "shrinking"},
     {"methods", "checks", "export", "codec"},
     {"data", "models", "tasks", "study"},
     {"cli", "__init__"},  # the public names are above everything: nothing in the package imports them
@@ -79,7 +91,7 @@ def test_arrows_point_down_and_never_in_a_circle():
 
 def test_the_arrows_are_seen_at_all():
     trees = modules(SOURCE)
-    assert {"observe", "errors", "select"} <= set(arrows(trees["criterion"], set(trees)))
+    assert {"evidence", "errors", "select"} <= set(arrows(trees["criterion"], set(trees)))
     assert "train" in arrows(trees["methods.dense"], set(trees))
 
 

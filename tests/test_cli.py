@@ -208,18 +208,42 @@ def test_results_are_kept_and_gone_on_from_when_asked(sapwood, at_home):
     kept, page = Path("studies/results"), Path("out/tiny/report.html")
     status, out, _ = sapwood("report", "tiny", "--results", "out", "--keep", kept)
     assert (status, out) == (0, f"report: {page}\nkept: 4 trials in {kept / 'tiny'}\n")
-    assert {path.name for path in (at_home / kept / "tiny").iterdir()} == {"trials.csv", "rows.csv"}
+    assert {path.name for path in (at_home / kept / "tiny").iterdir()} == {
+        "trials.csv", "rows.csv", "speed.txt", "digests.txt",
+    }  # fmt: skip
     status, _, err = sapwood("report", "tiny", "--results", "new")
     assert status == 2, "nothing is restored unless it is asked for"
     status, out, err = sapwood("report", "tiny", "--results", "new", "--from", kept)
     assert (status, out) == (0, f"report: {Path('new/tiny/report.html')}\n")
     assert err == f"4 trials restored from {kept / 'tiny'}\n"
+    assert _speed(at_home / "new") == _speed(at_home / "out"), "it was measured where the networks are, and kept"
     status, out, err = sapwood(*run, "--results", "newer", "--from", kept)
     assert status == 0
     assert err.startswith(
         f"4 trials restored from {kept / 'tiny'}\n4 trials were finished before and are not run again"
     )
     assert over_by(at_home / "newer" / "tiny") == {"S": "kept", "G1": "kept"}
+
+
+def _speed(results):
+    """What a report says about time."""
+    page = (results / "tiny" / "report.html").read_text()
+    return re.search(r"Measured: .* times as long .*", page)[0]
+
+
+def test_kept_rows_that_were_edited_are_refused_and_those_of_earlier_versions_told(sapwood, at_home):
+    assert sapwood("run", "tiny", "--scale", "smoke", "--pool", "serial", "--results", "out")[0] == 0
+    assert sapwood("report", "tiny", "--results", "out", "--keep", "kept")[0] == 0
+    rows = at_home / "kept" / "tiny" / "rows.csv"
+    rows.write_text(re.sub(r"(,test,accuracy,0\.\d*)(\d)\n", r"\g<1>\g<2>1\n", rows.read_text(), count=1))
+    status, _, err = sapwood("report", "tiny", "--results", "new", "--from", "kept")
+    assert status == 2
+    assert err.startswith(f"error: {Path('kept/tiny/rows.csv')} is not what was kept: digests.txt")
+    assert not (at_home / "new").exists()
+    (at_home / "kept" / "tiny" / "digests.txt").unlink()
+    status, _, err = sapwood("report", "tiny", "--results", "new", "--from", "kept")
+    assert status == 0
+    assert f"{Path('kept/tiny')} has no digests.txt, so nothing says whether a number in it was edited" in err
 
 
 def test_a_kept_trial_is_run_again_for_one_that_goes_on_from_it(sapwood, at_home):

@@ -6,6 +6,7 @@ None of their names is known to the library. They come from packages that sapwoo
 
 import importlib.util
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +29,14 @@ NO_INIT = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights"
 
 
 def torchvision_models() -> ModuleType:
-    """`torchvision.models`. A build for other hardware registers operators that are missing here: declared first."""
+    """`torchvision.models`. Operators that its build misses here, being for other hardware, are declared first."""
+    try:
+        import torchvision.models
+
+        return torchvision.models
+    except RuntimeError:  # operator torchvision::nms does not exist
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
     found = importlib.util.find_spec("torchvision")
     if found is None or found.submodule_search_locations is None:
         raise ImportError("torchvision is not installed; pip install -e '.[peers]'")

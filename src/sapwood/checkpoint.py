@@ -2,11 +2,11 @@
 
 A tree of dicts, lists, numbers, strings and tensors is split in two: the tensors go into the file as they are, the
 rest as JSON into its header. The file is written beside its place and renamed, so it is whole or absent; a digest
-of the tensors tells a damaged file from a good one.
+of the tensors tells a damaged file from a good one. A digest is no signature, so the words are not trusted either: what
+is read must give, written again, the very words of the file.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from sapwood import disk, schema
+from sapwood.disk import replace as replace
 from sapwood.errors import InputError
 from sapwood.processes import digest
 
@@ -30,20 +32,18 @@ def write(path: Path, tree: Mapping[str, Any]) -> None:
 
 def read(path: Path) -> dict[str, Any]:
     """The tree that `write` saved, on the CPU; a missing, foreign, truncated or damaged file is refused."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"there is no checkpoint at {path}") from None
-    except OSError as error:
-        raise InputError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
-    return decode(content, str(path))
+    if not disk.there(path):
+        raise InputError(f"there is no checkpoint at {path}")
+    return decode(disk.read(path, "the checkpoint"), str(path))
 
 
 def encode(tree: Mapping[str, Any]) -> bytes:
     """The tree as the bytes of a safetensors file."""
     tensors: dict[str, Tensor] = {}
     plain = _taken_apart(tree, "", tensors)
-    return save(tensors, metadata=_metadata(tensors, json.dumps(plain)))
+    _refuse_deep(plain)
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    return save(own, metadata=_metadata(own, json.dumps(plain)))
 
 
 def fingerprint(tree: Mapping[str, Any]) -> str:
@@ -56,9 +56,8 @@ def fingerprint(tree: Mapping[str, Any]) -> str:
 def decode(content: bytes, origin: str = "the checkpoint") -> dict[str, Any]:
     """The tree that `encode` packed; `origin` is what errors call it."""
     try:
-        tensors = load(content)
-        header = _header(content)
-    except (SafetensorError, ValueError) as error:
+        tensors, header = opened(content), _header(content)
+    except ValueError as error:
         raise InputError(f"{origin} is not a readable checkpoint ({error}); delete it to start afresh") from error
     if header.get("format") != FORMAT:
         raise InputError(
@@ -67,9 +66,48 @@ def decode(content: bytes, origin: str = "the checkpoint") -> dict[str, Any]:
         )
     if header != _metadata(tensors, header.get("tree", "")):
         raise InputError(f"{origin} is damaged: its content does not match its digest; delete it to start afresh")
-    tree = _put_together(json.loads(header["tree"]), tensors)
-    assert isinstance(tree, dict)
+    try:
+        return _tree(header["tree"], tensors)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{origin} does not hold what its format says ({schema.brief(error)}); delete it to start afresh"
+        ) from error
+
+
+def opened(content: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; ValueError if it is none, whatever it is."""
+    try:
+        return load(content)
+    except (SafetensorError, RuntimeError, KeyError, TypeError, OverflowError, AssertionError) as error:
+        raise ValueError(f"{disk.reason(error)}".partition("\n")[0]) from error
+
+
+def refuse_half_truths(tensors: Mapping[str, Tensor]) -> None:
+    """Bytes of a bool are 0 or 1: with others, torch gives answers that depend on the operator."""
+    for name, tensor in tensors.items():
+        if tensor.dtype is torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
+            raise ValueError(f"{name!r} holds what is neither true nor false")
+
+
+def _tree(words: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the words say, if they are the ones that `encode` would write for it, with every tensor once."""
+    refuse_half_truths(tensors)
+    tree = _put_together(schema.parse(words, finite=False), tensors)
+    again: dict[str, Tensor] = {}
+    if (
+        not isinstance(tree, dict)
+        or json.dumps(_taken_apart(tree, "", again)) != words
+        or again.keys() != tensors.keys()
+    ):
+        raise ValueError("its words and its tensors do not belong together")
     return tree
+
+
+def _refuse_deep(plain: Any) -> None:
+    try:
+        schema.sound(plain)
+    except ValueError as error:
+        raise InputError(f"a checkpoint cannot hold this: {error}; keep fewer dicts and lists in each other") from error
 
 
 def _metadata(tensors: Mapping[str, Tensor], tree: str) -> dict[str, str]:
@@ -81,27 +119,8 @@ def _metadata(tensors: Mapping[str, Tensor], tree: str) -> dict[str, str]:
 def _header(content: bytes) -> dict[str, str]:
     """The file's own words: safetensors begins with the length of a JSON header, which has them as __metadata__."""
     length = int.from_bytes(content[:8], "little")
-    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    metadata: dict[str, str] = schema.parse(content[8 : 8 + length]).get("__metadata__") or {}
     return metadata
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Put `content` at `path` in one step: written beside, flushed to disk, renamed; nothing is left on failure."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose a folder that can be written"
-        ) from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _taken_apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
@@ -111,7 +130,7 @@ def _taken_apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
             name = at
             while name in tensors:  # {"a/b": x, "a": {"b": y}} has one path twice
                 name += "#"
-            tensors[name] = value.detach().cpu().contiguous().clone()
+            tensors[name] = value
             return {TENSOR: name}
         case Mapping():
             pairs = [[_key(k, at), _taken_apart(v, f"{at}/{k}" if at else str(k), tensors)] for k, v in value.items()]
@@ -159,6 +178,11 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 def restore_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
     """The generators as `random_state` found them."""
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
+    try:
+        torch.set_rng_state(states["cpu"])
+        if "cuda" in states and device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"], device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"the checkpoint holds no state of torch's random generators ({error}); delete it to start afresh"
+        ) from error

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, refuse_unless
-from sapwood.layout import Layer
-from sapwood.observe import Evidence, Statistic, chosen
+from sapwood.evidence import Evidence, Statistic
+from sapwood.layers import Weight, weights
+from sapwood.layout import matrix, shaped
 from sapwood.select import Scores
 
 Seen = Mapping[str, Tensor]  # statistic -> its sum, for one layer
@@ -47,6 +48,8 @@ def score(
 ) -> Scores:
     """A criterion applied to each layer: {parameter name: scores shaped like the parameter}.
 
+    A weight that several layers share is scored once, by its first name. `only` may also name parameters of other
+    modules, such as an LSTM's "lstm.weight_hh_l0": each row of such a weight is taken for one output.
     Scores of outputs or inputs are repeated over the weights they stand for. `per_neuron` replaces every weight's
     score by the mean over its neuron's incoming weights, so that selection takes neurons one after another: with
     `magnitude` it ranks the neurons of a layer by the L1 norm of their incoming weights. A mean, because a sum would
@@ -54,20 +57,15 @@ def score(
     """
     if not isinstance(criterion, Criterion):
         raise InputError(f"the criterion is {criterion!r}; give a Criterion, such as CRITERIA['magnitude']")
-    return {
-        f"{name}.weight": _spread(name, layer, criterion, (evidence or {}).get(name, {}), per_neuron)
-        for name, layer in chosen(model, only).items()
-    }
+    seen = evidence or {}
+    return {each.parameter: _spread(each, criterion, seen, per_neuron) for each in weights(model, only)}
 
 
-def _spread(name: str, layer: Layer, criterion: Criterion, seen: Seen, per_neuron: bool) -> Tensor:
-    for statistic in criterion.needs:
-        if statistic not in seen:
-            raise InputError(
-                f"the criterion needs statistic {str(statistic)!r} of layer {name!r}; "
-                f"gather it with observing(model, {statistic})"
-            )
-    w_OI = layer.weight.detach().flatten(1)
+def _spread(weight: Weight, criterion: Criterion, evidence: Evidence, per_neuron: bool) -> Tensor:
+    name, seen = weight.name, evidence.get(weight.name, {})
+    if missing := [statistic for statistic in criterion.needs if statistic not in seen]:
+        raise _unseen(name, missing[0], evidence)
+    w_OI = matrix(weight.layer, weight.tensor.detach())
     raw = criterion.score(w_OI, seen)
     expected = {"weight": w_OI.shape, "output": w_OI.shape[:1], "input": w_OI.shape[1:]}[criterion.per]
     found = tuple(raw.shape) if isinstance(raw, Tensor) else type(raw).__name__
@@ -78,4 +76,11 @@ def _spread(name: str, layer: Layer, criterion: Criterion, seen: Seen, per_neuro
     s_OI = {"weight": raw, "output": raw[:, None], "input": raw[None]}[criterion.per] if raw.dim() == 1 else raw
     if per_neuron and criterion.per != "output":
         s_OI = s_OI.expand_as(w_OI).double().mean(1, keepdim=True)
-    return s_OI.expand_as(w_OI).reshape(layer.weight.shape)
+    return shaped(weight.layer, s_OI.expand_as(w_OI), weight.tensor)
+
+
+def _unseen(name: str, statistic: Statistic, evidence: Evidence) -> InputError:
+    how = f"observe(model, batches, {statistic}, loss=...)" if statistic.backward else f"observing(model, {statistic})"
+    said = f"the criterion needs statistic {str(statistic)!r} of layer {name!r}; gather it with {how}"
+    others = [layer for layer, sums in evidence.items() if statistic in sums]
+    return InputError(f"{said}; the evidence has it of {', '.join(map(repr, others))}" if others else said)

@@ -6,12 +6,14 @@ The parts that accuracy-triggered methods share: when a cycle is due, how many w
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sapwood import schedule, select, stopping
 from sapwood.criterion import Criterion, score
 from sapwood.errors import InputError, refuse_unless
-from sapwood.observe import Evidence, chosen, hidden, observe, prunable
+from sapwood.layers import weights
+from sapwood.layout import matrix, shaped
+from sapwood.observe import Evidence, chosen, observe, prunable
 from sapwood.run import Run
 from sapwood.train import Moment
 
@@ -24,7 +26,7 @@ def counts(
     Paper: Ganguli & Chong 2024; the authors' code takes the share of *all* kernels, the output's included.
     """
     refuse_unless("base_of", base_of, ("all", "prunable"))
-    layers = prunable(run.model) if base_of == "all" else chosen(run.model, hidden(run.model))
+    layers = prunable(run.model) if base_of == "all" else chosen(run.model, run.hidden())
     size = sum(layer.weight.numel() for layer in layers.values())
     divide = schedule.shares_named(shares)
     parts = schedule.geometric_shares(sparsity, cycles, base) if shares == "geometric" else divide(sparsity, cycles)
@@ -88,13 +90,14 @@ def prune_lowest(
     """
     scores = score(run.model, criterion, seen, only=layers, per_neuron=per_neuron)
     by_neuron = per_neuron or criterion.per == "output"
-    least = {name: s[0].numel() if by_neuron else 1 for name, s in scores.items()}
+    of = {weight.parameter: weight.layer for weight in weights(run.model, layers)}
+    least = {name: matrix(of[name], s).shape[1] if by_neuron else 1 for name, s in scores.items()}
     room = sum(max(0, _kept(run, name, s) - least[name]) for name, s in scores.items())
     if count > room:
         notes = run.memory.setdefault("notes", {})
         notes["held_back"] = notes.get("held_back", 0) + count - room
     keep = select.drop(scores, min(count, room), among=run.masks, least=least, ties="first goes")
-    run.prune(run.masks | (_whole(keep) if whole_neurons else keep))
+    run.prune(run.masks | (_whole(keep, of) if whole_neurons else keep))
     run.memory.pop("plateau", None)
     run.memory.pop("waited", None)
 
@@ -103,6 +106,7 @@ def _kept(run: Run, name: str, scores: Tensor) -> int:
     return int(torch.count_nonzero(run.masks[name])) if name in run.masks else scores.numel()
 
 
-def _whole(keep: Mapping[str, Tensor]) -> select.Keep:
+def _whole(keep: Mapping[str, Tensor], of: Mapping[str, nn.Module | None]) -> select.Keep:
     """Every neuron that keeps any of its incoming weights keeps all of them."""
-    return {name: k.flatten(1).any(1).view(-1, *(1,) * (k.dim() - 1)).expand_as(k).clone() for name, k in keep.items()}
+    rows = {name: matrix(of[name], k) for name, k in keep.items()}
+    return {name: shaped(of[name], k.any(1, keepdim=True).expand_as(k), keep[name]).clone() for name, k in rows.items()}

@@ -12,10 +12,19 @@ class InputError(ValueError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """The error for a name that is in no table: says the nearest known name, or lists all of them."""
+    """The error for a name that is in no table: says the nearest known name, or lists all of them.
+
+    Of a weight that its layer computes (masked by torch, parametrised, weight norm) it says what from.
+    """
     names = sorted(known)
+    path, dot, leaf = str(name).rpartition(".")
+    stored = [
+        n for n in names if n in {f"{name}_orig", f"{name}_v"} or n.startswith(f"{path}{dot}parametrizations.{leaf}.")
+    ]
     near = get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    if stored:
+        hint = f"it is computed, from {', '.join(map(repr, stored))}; name what is stored"
     return InputError(f"unknown {kind} {name!r}; {hint}")
 
 

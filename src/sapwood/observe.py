@@ -1,158 +1,39 @@
 """Observing: sums over samples of what layers see, by hooks that leave no trace."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sapwood.errors import InputError, unknown
-from sapwood.layout import Layer, patches, rows
+from sapwood import batches as batching
+from sapwood.answers import hidden
+from sapwood.errors import InputError
+from sapwood.evidence import Evidence, Sight, Statistic, Sums, counted, settled
+from sapwood.gradients import along, differentiable, refuse_unused
+from sapwood.layers import Weight, chosen, prunable, uses, weights
+from sapwood.modes import eagerly, evaluating
 
-# Shape suffixes: N samples times positions, I inputs times kernel positions, O outputs.
-Hook = Callable[..., None]
+__all__ = [
+    "Evidence",
+    "Sight",
+    "Statistic",
+    "chosen",
+    "counted",
+    "evaluating",
+    "hidden",
+    "observe",
+    "observing",
+    "prunable",
+]
 
-
-@dataclass(eq=False)
-class Sight:
-    """What one layer saw in one batch, in one canonical shape whatever the layer's type, without its graph.
-
-    y_NO, the outputs before the activation function, has one row per sample and position; x_NI, made when asked for,
-    one column per weight an output reads.
-    """
-
-    layer: Layer
-    x: Tensor
-    y_NO: Tensor
-    gy: Tensor | None = None  # d(sum of the samples' losses) / dy, for statistics that look backward
-
-    @cached_property
-    def gy_NO(self) -> Tensor:
-        """The outputs' gradients, [N, O]."""
-        if self.gy is None:
-            raise InputError("this statistic needs gradients; use observe(..., loss=...)")
-        return rows(self.layer, self.gy)
-
-    @cached_property
-    def x_NI(self) -> Tensor:
-        """Inputs, [N, I]: what each output position multiplies with its weights."""
-        x = self.x.detach()
-        return x.flatten(0, -2) if isinstance(self.layer, nn.Linear) else patches(self.layer, x)
-
-
-class Statistic(str):
-    """A sum over samples of something a layer sees. It equals its name, so evidence can be saved by name.
-
-    Law: of(a ++ b) = of(a) + of(b) for any split of the samples.
-    """
-
-    of: Callable[[Sight], Tensor]
-    backward: bool
-    rows: Callable[[Sight], Tensor] | None  # for counts: 0 or 1 for each row, see `statistics.counting`
-
-    def __new__(cls, name: str, of: Callable[[Sight], Tensor], backward: bool = False) -> "Statistic":
-        self = super().__new__(cls, name)
-        self.of, self.backward, self.rows = of, backward, None
-        return self
-
-
-def counted(rows: Tensor) -> Tensor:
-    """How many ones each column of `rows` has."""
-    return rows.sum(0, dtype=torch.float64).to(torch.int64)
-
-
-class Sums(MutableMapping[str, Tensor]):
-    """What one layer has shown, {statistic: sum}; exact whenever somebody looks.
-
-    Adding up a batch's rows costs more than finding what to count, so counts are kept row by row, [N, O], until they
-    are read, a batch has another size, or the outputs' type could no longer hold them.
-    """
-
-    MOST = 256  # ones that any type adds up exactly, bfloat16 too
-
-    def __init__(self, sums: Mapping[str, Tensor]) -> None:
-        self._sums = dict(sums)
-        self._pending: dict[Statistic, Tensor] = {}
-        self._passes = 0
-
-    def see(self, statistic: Statistic, sight: Sight) -> None:
-        """Add what the layer showed in one pass."""
-        if statistic.rows is None:
-            _add_to(self._sums, statistic, statistic.of(sight))
-            return
-        ones, before = statistic.rows(sight), self._pending.get(statistic)
-        if before is not None and before.shape == ones.shape and self._passes < self.MOST:
-            before += ones
-        else:
-            if before is not None:
-                self.settled()
-            self._pending[statistic] = ones
-        self._passes += 1
-
-    def settled(self) -> dict[str, Tensor]:
-        """The sums, with nothing pending."""
-        for statistic, ones in self._pending.items():
-            _add_to(self._sums, statistic, counted(ones))
-        self._pending.clear()
-        self._passes = 0
-        return self._sums
-
-    def __getitem__(self, statistic: str) -> Tensor:
-        return self.settled()[statistic]
-
-    def __setitem__(self, statistic: str, value: Tensor) -> None:
-        self.settled()[statistic] = value
-
-    def __delitem__(self, statistic: str) -> None:
-        del self.settled()[statistic]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.settled())
-
-    def __len__(self) -> int:
-        return len(self.settled())
-
-
-def _add_to(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
-    sums[str(name)] = sums[name].add_(value.detach()) if name in sums else value.detach()
-
-
-Evidence = dict[str, MutableMapping[str, Tensor]]  # layer name -> statistic -> its sum
-
-
-def _settled(evidence: Evidence) -> Evidence:
-    """The same in plain dicts: nothing is pending and nothing goes on being added."""
-    return {name: sums.settled() if isinstance(sums, Sums) else sums for name, sums in evidence.items()}
-
-
-def prunable(model: nn.Module) -> dict[str, Layer]:
-    """The layers with a weight to prune, by name in order of definition: linear and convolutional."""
-    found = {name: layer for name, layer in model.named_modules() if isinstance(layer, Layer)}
-    if not found:
-        raise InputError(f"{type(model).__name__} has no Linear or Conv layer, so there is nothing to prune")
-    return found
-
-
-def hidden(model: nn.Module) -> list[str]:
-    """All prunable layers but the last, which gives the network's answer."""
-    names = list(prunable(model))[:-1]
-    if not names:
-        raise InputError(f"{type(model).__name__} has one prunable layer only, its output; name the layers with only=")
-    return names
-
-
-def chosen(model: nn.Module, only: Iterable[str] | None) -> dict[str, Layer]:
-    """The prunable layers named in `only`; all of them when it is None."""
-    layers = prunable(model)
-    names = list(layers if only is None else only)
-    for name in names:
-        if name not in layers:
-            raise unknown("layer", name, layers)
-    return {name: layers[name] for name in names}
+Hook = Callable[..., Any]
+Call = tuple[nn.Module, Tensor, Tensor]  # a layer, what it read, what it gave
+Calls = dict[str, list[Call]]
+_pass = torch._C._current_graph_task_id  # -1 unless we are inside of a backward pass, which computes things again
+_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
 @contextmanager
@@ -165,54 +46,62 @@ def observing(
 ) -> Iterator[Evidence]:
     """Adds up statistics over every forward pass inside the block, and leaves nothing on the model.
 
-    `training=True` counts only passes in training mode, so that evaluating inside the block is not seen.
+    `training=True` counts only passes in training mode, so that evaluating inside the block is not seen. What
+    activation checkpointing computes twice counts once. Compiled models run uncompiled inside the block, since compiled
+    ones call no hooks. A layer that never runs is an error at the end, unless the sums go `into` evidence you hold.
     """
-    evidence: Evidence = {} if into is None else into
     for statistic in statistics:
         if _refuse_stranger(statistic).backward:
             raise InputError(f"statistic {str(statistic)!r} looks at gradients; use observe(..., loss=...)")
-    hooks = [
-        layer.register_forward_hook(_adding(name, statistics, evidence, training))
-        for name, layer in chosen(model, only).items()
-    ]
+    evidence: Evidence = {} if into is None else into
+    watched, ran = weights(model, only), set[str]()
+    hooks = _hooked(model, watched, lambda name, mine: _adding(name, mine, statistics, evidence, training, ran))
     try:
-        yield evidence
+        with eagerly():
+            yield evidence
+        if into is None:
+            _refuse_unseen(watched, ran, "inside observing(...)")
     finally:
         _remove(hooks)
-        evidence.update(_settled(evidence))
+        evidence.update(settled(evidence))
 
 
 def observe(
     model: nn.Module,
     batches: Iterable[Any],
     *statistics: Statistic,
-    loss: Callable[[Tensor, Any], Tensor] | None = None,
-    only: Sequence[str] | None = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
+    only: Iterable[str] | None = None,
 ) -> Evidence:
-    """Statistics over `batches` (each with .inputs), in evaluation mode; the model is left as it was.
+    """Statistics over `batches`, in evaluation mode; the model is left as it was.
 
-    Backward statistics need `loss(outputs, batch)`, the batch's *sum* of losses; gradients are not accumulated.
+    Batches are what a DataLoader gives, moved to the model's device: `Batch(inputs, targets)`; a tensor; a tuple or
+    list, whose last part is the target unless forward needs all of them; or a dict of forward's keywords, others left
+    out. Backward statistics need `loss(outputs, batch)`, the *sum* of losses over the batch as it was given; gradients
+    are not accumulated, and frozen layers have theirs like any other. A layer that is never seen is an error.
     """
-    backward = any(_refuse_stranger(statistic).backward for statistic in statistics)
+    backward = any([_refuse_stranger(statistic).backward for statistic in statistics])
     if backward and loss is None:
         raise InputError("a statistic looks at gradients; give observe() a loss")
     evidence: Evidence = {}
-    batch = None
-    with evaluating(model):
-        for batch in batches:
-            if not hasattr(batch, "inputs"):
-                raise InputError(
-                    f"a batch is a {type(batch).__name__}; give batches with .inputs: Batch(inputs, targets)"
-                )
+    watched, ran = weights(model, only), set[str]()
+    look = not statistics or not all(statistic.of_weight for statistic in statistics)
+    with evaluating(model), eagerly():
+        for batch, arguments in batching.each(model, batches, "observe()"):
             if backward and loss is not None:
-                for name, sight in _looking_back(model, batch, loss, only).items():
+                for name, sight in _looking_back(model, watched, (arguments, batch), loss, ran if look else None):
                     _add(evidence, name, statistics, sight)
-            else:
-                with torch.no_grad(), observing(model, *statistics, only=only, into=evidence):
-                    model(batch.inputs)
-    if batch is None:
-        raise InputError("observe() was given no batches; give at least one")
-    return _settled(evidence)
+                continue
+            hooks = _hooked(model, watched, lambda name, mine: _adding(name, mine, statistics, evidence, None, ran))
+            try:
+                with torch.no_grad():
+                    arguments.call(model)
+            finally:
+                _remove(hooks)
+    if look:
+        _refuse_unseen(watched, ran, "in any batch")
+    refuse_unused([each.name for each in watched if each.name not in evidence])
+    return settled(evidence)
 
 
 def _refuse_stranger(statistic: object) -> Statistic:
@@ -221,33 +110,96 @@ def _refuse_stranger(statistic: object) -> Statistic:
     return statistic
 
 
+def _hooked(
+    model: nn.Module, watched: Sequence[Weight], make: Callable[[str, nn.Module], Hook]
+) -> list[RemovableHandle]:
+    """Hooks on the calls of all layers that multiply with a weight, before others' hooks, which may change outputs."""
+    attention = {f"{n}.out_proj" for n, m in model.named_modules() if type(m).forward is nn.MultiheadAttention.forward}
+    for weight in watched:
+        if not weight.layers:
+            raise InputError(
+                f"{weight.name!r} is a parameter of no Linear or Conv layer; only its gradient can be seen"
+            )
+        if weight.name in attention:
+            raise InputError(
+                f"layer {weight.name!r} is never called: nn.MultiheadAttention reads its weight by itself, so that "
+                "only its gradient can be seen; leave it out, naming the others with only=[...]"
+            )
+    pairs = [(layer, weight.name) for weight in watched for layer in uses(weight)]
+    return [layer.register_forward_hook(make(name, layer), prepend=True, with_kwargs=True) for layer, name in pairs]
+
+
 def _looking_back(
-    model: nn.Module, batch: Any, loss: Callable[[Tensor, Any], Tensor], only: Sequence[str] | None
-) -> dict[str, Sight]:
-    """What each layer saw in one batch, with the gradients of its outputs."""
-    seen: dict[str, tuple[Layer, Tensor, Tensor]] = {}
+    model: nn.Module,
+    watched: Sequence[Weight],
+    given: tuple[batching.Arguments, Any],
+    loss: Callable[[Any, Any], Tensor],
+    ran: set[str] | None,
+) -> Iterator[tuple[str, Sight]]:
+    """What each call of a layer showed in one batch, with the gradients of its outputs; the first with its weight's.
 
-    def look(name: str, layer: Layer, x: tuple[Tensor, ...], y: Tensor) -> None:
-        seen[name] = layer, x[0], y
+    Without `ran`, calls are not looked at: only weights' gradients.
+    """
+    calls: Calls = {weight.name: [] for weight in watched}
+    with differentiable(watched) as used:
+        hooks = _hooked(model, watched, lambda name, mine: _noting(name, mine, calls, ran)) if ran is not None else []
+        try:
+            outputs = given[0].call(model)
+        finally:
+            _remove(hooks)
+        made = [y for each in calls.values() for _, _, y in each if y.requires_grad]
+        slopes, of_outputs = along(loss(outputs, given[1]), used, made)
+    gradients = {id(y): gradient for y, gradient in zip(made, of_outputs, strict=True)}
+    for weight in watched:
+        gw = slopes[weight.name]
+        why = f"layer {weight.name!r} shows no such thing: it ran without gradients, or the loss does not depend on it"
+        for layer, x, y in calls[weight.name]:
+            yield weight.name, Sight(layer, x, y, gradients.get(id(y)), gw, why)
+            gw = None if gw is None else torch.zeros_like(gw)
+        if ran is None and gw is not None:
+            yield weight.name, Sight(weight.layer, None, None, None, gw, why)
 
-    hooks = [layer.register_forward_hook(partial(look, name)) for name, layer in chosen(model, only).items()]
-    try:
-        with torch.enable_grad():
-            total = loss(model(batch.inputs), batch)
-            grads = torch.autograd.grad(total, [y for _, _, y in seen.values()])
-    finally:
-        _remove(hooks)
-    return {
-        name: Sight(layer, x, rows(layer, y.detach()), gy)
-        for (name, (layer, x, y)), gy in zip(seen.items(), grads, strict=True)
-    }
+
+def _noting(name: str, mine: nn.Module, calls: Calls, ran: set[str]) -> Hook:
+    """Keeps what a layer read and gave. The pass goes on with a copy, which may be overwritten."""
+
+    def hook(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], y: Tensor) -> Tensor:
+        x = args[0] if args else next(iter(kwargs.values()))
+        if _pass() == -1 and _is(mine, layer, name):
+            _refuse_unreadable(name, y)
+            ran.add(name)
+            # Others may write on the input, too; saved for its own backward pass it is already safe from that.
+            calls[name].append((layer, x.detach().clone(), y))
+        return y.clone()
+
+    return hook
 
 
-def _adding(name: str, statistics: Sequence[Statistic], evidence: Evidence, training: bool | None) -> Hook:
-    def hook(layer: Layer, x: tuple[Tensor, ...], y: Tensor) -> None:
+def _adding(
+    name: str,
+    mine: nn.Module,
+    statistics: Sequence[Statistic],
+    evidence: Evidence,
+    training: bool | None,
+    ran: set[str],
+) -> Hook:
+    # Called in every step of training: what happens once only is asked once only.
+    def hook(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], y: Tensor) -> None:
+        if _pass() != -1 or (layer is not mine and not _is(mine, layer, name)):
+            return
+        if name not in ran:
+            _refuse_unreadable(name, y)
+            if y.numel():
+                ran.add(name)
         if training is None or layer.training == training:
-            _add(evidence, name, statistics, Sight(layer, x[0], rows(layer, y.detach())))
+            sight = Sight(layer, args[0] if args else next(iter(kwargs.values())), y)
+            if y.requires_grad or not torch.is_inference_mode_enabled():
+                _add(evidence, name, statistics, sight)
+            else:
+                with torch.inference_mode(False):
+                    _add(evidence, name, statistics, sight)
 
+    hook._torchdynamo_disable = True  # type: ignore[attr-defined]  # what is compiled inside the block calls it, too
     return hook
 
 
@@ -259,16 +211,35 @@ def _add(evidence: Evidence, name: str, statistics: Sequence[Statistic], sight: 
         sums.see(statistic, sight)
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every module's own mode afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+def _is(mine: nn.Module, layer: nn.Module, name: str) -> bool:
+    """Whether a layer that calls a hook is the one it was set on: copies of layers have hooks copied, too."""
+    if "_is_replica" in layer.__dict__:
+        raise InputError(
+            f"layer {name!r} ran as one of DataParallel's copies; observe the module inside, on one device"
+        )
+    return layer is mine
+
+
+def _refuse_unreadable(name: str, y: object) -> None:
+    if not isinstance(y, Tensor) or y.is_nested:
+        kind = "nested tensor" if isinstance(y, Tensor) else type(y).__name__
+        raise InputError(f"layer {name!r} gave a {kind}; only layers that give one tensor can be observed")
+    if _wrapped(y):
+        raise InputError(f"layer {name!r} ran inside of torch.func's vmap or grad; observe a pass of the model itself")
+
+
+def _refuse_unseen(watched: Sequence[Weight], ran: set[str], where: str) -> None:
+    unseen = [weight.name for weight in watched if weight.name not in ran]
+    if unseen and not ran:
+        raise InputError(
+            f"no layer was seen to run {where}: the model was not called, or a compiled, traced or copied one was, or "
+            "layer.forward(x), which calls no hooks; observe what is called, as layer(x)"
+        )
+    if unseen:
+        raise InputError(
+            f"layer {', '.join(map(repr, unseen))} saw nothing {where}: never used, its weight read by another module, "
+            "or called as layer.forward(x), which calls no hooks; leave it out, naming the others with only=[...]"
+        )
 
 
 def _remove(hooks: Iterable[RemovableHandle]) -> None:

@@ -60,6 +60,6 @@ def _before_retraining(run: Run) -> dict[str, float]:
     test = {f"before_retraining_test_{name}": value for name, value in evaluate(run, "test").items()}
     return test | {
         "before_retraining_sparsity": run.sparsity(),
-        "before_retraining_dead_share": dead_share(run.model),
+        "before_retraining_dead_share": dead_share(run.model, run.task.data.train.inputs[:1]),
         "before_retraining_step": float(run.step),
     }

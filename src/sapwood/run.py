@@ -22,6 +22,8 @@ from sapwood.errors import InputError
 from sapwood.gates import decided
 from sapwood.hold import Held, hold
 from sapwood.masks import Masks
+from sapwood.observe import hidden
+from sapwood.state import refuse_other_optimizer, refuse_other_words, refuse_useless_optimizer
 from sapwood.task import Loss, Task
 
 T = TypeVar("T")
@@ -57,6 +59,7 @@ class Run:
         self.phase = 0  # which call of train is in progress
         self.begun = 0  # the step at which it began
         self._calls = 0  # calls of train in this life
+        self.origin = "the checkpoint"  # what errors call the saved state
         self._saved: Mapping[str, Any] | None = None  # state to be loaded when the interrupted phase is reached
         self._held: Held | None = None
 
@@ -81,6 +84,10 @@ class Run:
         total, keep = sum(p.numel() for p in weights.values()), self.masks | decided(self.model)
         masked = {name: p * keep[name] if name in keep else p for name, p in weights.items()}
         return mask.zeros(masked) / total if total else 0.0
+
+    def hidden(self) -> list[str]:
+        """The layers that do not give the answer, found by showing the model one training sample."""
+        return hidden(self.model, self.task.data.train.inputs[:1])
 
     def rewind(self, weights: Mapping[str, Tensor]) -> None:
         """Values go back to `weights` (a state_dict); masks stay in force."""
@@ -143,7 +150,10 @@ class Run:
             return False
         if self._saved is not None:
             saved, self._saved = self._saved, None
-            self._load(saved)
+            try:
+                self._load(saved)
+            except InputError as error:
+                raise InputError(f"{self.origin} cannot be gone on from: {error}") from error
         else:
             self.begun = self.step
         return True
@@ -154,7 +164,8 @@ class Run:
 
     def _load(self, saved: Mapping[str, Any]) -> None:
         _refuse_other_weights(self.model, saved["model"])
-        _refuse_other_optimizer(self.optimizer, saved["optimizer"])
+        refuse_other_optimizer(self.optimizer, saved["optimizer"])
+        refuse_useless_optimizer(self.optimizer, self.task.optimizer, self.model, saved["optimizer"])
         self.dense = saved["dense"]
         self._set_masks(saved["masks"])
         self.model.load_state_dict(saved["model"])  # after the masks, which would turn -0.0 into 0.0
@@ -195,6 +206,8 @@ def start(
     here = replace(task, data=task.data.to(where)) if task.data.train.inputs.device != where else task
     run = Run(here, seed, task.model().to(where), where)
     if state is not None:
+        run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
+        refuse_other_words(state, run.origin)
         _refuse_other_run(state, task, seed)
         run.phase, run._saved = state["phase"], state
         _refill(run.memory, _moved(state["memory"], where))
@@ -223,25 +236,18 @@ def _refuse_other_run(state: Mapping[str, Any], task: Task, seed: int) -> None:
 
 def _refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Asked before anything is loaded: torch copies what fits before it complains of what does not."""
-    mine = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    theirs = {name: tuple(value.shape) for name, value in weights.items()}
+    mine, theirs = (
+        {name: (tuple(value.shape), value.dtype) for name, value in each.items()}
+        for each in (model.state_dict(), weights)
+    )
     for name in sorted(mine.keys() | theirs.keys()):
         if mine.get(name) != theirs.get(name):
+            one, other = (each.get(name, (None, None)) for each in (theirs, mine))
+            what, at = ("shape", 0) if one[0] != other[0] else ("type", 1)
             raise InputError(
-                f"the weights are of another network: {name!r} has shape {theirs.get(name)}, this network's has "
-                f"{mine.get(name)}; give the network they were saved from"
+                f"the weights are of another network: {name!r} has {what} {one[at]}, this network's has {other[at]}; "
+                "give the network they were saved from"
             )
-
-
-def _refuse_other_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Another kind has options that this one has not, and lacks some; another version of it does not do both."""
-    mine, theirs = optimizer.state_dict()["param_groups"], saved["param_groups"]
-    same = [len(group["params"]) for group in mine] == [len(group["params"]) for group in theirs]
-    if not same or any(set(a) - set(b) and set(b) - set(a) for a, b in zip(mine, theirs, strict=True)):
-        raise InputError(
-            f"the checkpoint is not of this optimiser, {type(optimizer).__name__} with {len(mine)} parameter groups; "
-            "give the task the optimiser it was saved with, or delete the checkpoint"
-        )
 
 
 def _refill(target: dict[str, Any], source: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sapwood.observe import Sight, Statistic, counted
+from sapwood.evidence import Sight, Statistic, counted
 
 
 def counting(name: str, rows: Callable[[Sight], Tensor]) -> Statistic:
@@ -31,7 +31,7 @@ output_sum = Statistic("output_sum", lambda s: s.y_NO.relu().sum(0, dtype=torch.
 output_square = Statistic("output_square", lambda s: s.y_NO.relu().double().square().sum(0))
 input_square = Statistic("input_square", lambda s: s.x_NI.double().square().sum(0))
 gram = Statistic("gram", lambda s: s.x_NI.double().T @ s.x_NI.double())
-weight_grad = Statistic("weight_grad", lambda s: s.gy_NO.double().T @ s.x_NI.double(), backward=True)
+weight_grad = Statistic("weight_grad", lambda s: s.gw_OI.double(), backward=True, of_weight=True)
 
 STATISTICS = {str(s): s for s in (count, active, inactive, output_sum, output_square, input_square, gram, weight_grad)}
 

@@ -1,10 +1,10 @@
 """Activation-based pruning: all of Ganguli & Chong, Algorithms 17(1):48, 2024, but its Table 10, and what it left out.
 
 Network 784-300-200-100-50-10 on Fashion-MNIST, SGD 0.01, batches of 32. The rows are listed in `rows`, the paper's
-numbers in `printed`, their tolerances, fixed before any row was run, in `claims`, the words of the report in
-`verdicts`.
+numbers in `printed`, their tolerances in `claims`, the words of the report in `verdicts` and `verdicts_of_text`, and
+what those rest on in `assumptions`.
 Expected: every printed number of Tables 2-9 and 11-13, as a claim with a verdict. Table 10 is about MNIST and another
-network, and gives no accuracy.
+network, and gives no accuracy: study `lenet300` is about it.
 
 Smoke: 6,000 images, 6 epochs, one seed; it shows that everything runs. Small: all images, 15 epochs, two seeds. Paper:
 five seeds, three for the convolutional network, as long as the stopping rule lets them run.
@@ -13,6 +13,7 @@ Run: sapwood run activation_pruning --scale paper        one row: --only row=G1 
 
 from sapwood.study.study import Study
 
+from .assumptions import assumptions
 from .claims import CLAIMS
 from .extras import FILES, extras, more
 from .figures import FIGURES
@@ -29,6 +30,7 @@ STUDY = Study(
     tables=TABLES,
     figures=FIGURES,
     summary=summary,
+    assumes=assumptions,
     extras=extras,
     files=FILES,
     more=more,

@@ -1,6 +1,6 @@
 """Claims: every number of the paper's tables 2-9 and 11-13, each with its tolerance.
 
-Fixed before any row was run; ± around the printed number:
+Fixed while the first rows ran (`assumptions.CHANGED` says when), not changed since; ± around the printed number:
 
     share of zeros          0.005 points, half of the last digit printed (0.5 where no decimals are printed)
       averages of them      0.01 points: the paper averages numbers that are rounded already

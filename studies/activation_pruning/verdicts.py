@@ -1,10 +1,11 @@
 """Verdicts: what the rows say about the claims of the paper's text, in words that follow from the numbers.
 
 Two rows differ where the 95 % interval of their paired differences, seed by seed, leaves out 0; no correction is made
-for the number of comparisons. Differences of accuracy are in percentage points of the test set, with the last weights.
+for the number of comparisons but where it is said. Differences of accuracy are in percentage points of the test set,
+with the last weights.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from sapwood.study.claim import VERDICTS, by_group
 from sapwood.study.grid import number
@@ -14,9 +15,20 @@ from sapwood.study.table import Table
 from .claims import CLAIMS
 from .closeness import LIKE, RANDOM, distance
 from .found import Seeds, accuracy, at_end, minus, over, summed_up, told, total_rank, zeros
-from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, PENALTIES, PRUNED
+from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, PENALTIES, PRUNED, STRENGTHS
 from .tables_of_paper import judged
-from .words import Pairs, count, difference, finding, sentence
+from .verdicts_of_text import (
+    all_networks,
+    channels,
+    in_short,
+    later,
+    longer,
+    more_cycles,
+    rankings,
+    retrained,
+    while_training,
+)
+from .words import Pairs, corrected, count, difference, finding, sentence
 
 SCOPES = {"L1": ("G1", "G5"), "L2": ("G2", "G6"), "L3": ("G3", "G7"), "L4": ("G4", "G8")}  # local: the same, global
 PRODUCT = {"G3": "G1", "G4": "G2", "G7": "G5", "G8": "G6", "L3": "L1", "L4": "L2"}  # Neurons & Weights: Neurons
@@ -28,9 +40,10 @@ FULL = 650  # the ranks of all hidden layers when nothing is removed
 
 
 def summary(rows: Table) -> list[str | Finding]:
-    """One paragraph for the printed numbers, and one finding for each claim of the text."""
-    parts = (standard, scope, product, low_rank, pca, magnitude, counting, nuclear, regrowth)
-    return [numbers(rows), *(part(rows) for part in parts)]
+    """What was found in short, one paragraph for the printed numbers, and one finding for each claim of the text."""
+    parts = (standard, all_networks, scope, product, low_rank, pca, magnitude, counting, channels, nuclear, later,
+             regrowth, more_cycles, longer, while_training, retrained, rankings)  # fmt: skip
+    return [*filter(None, [in_short(rows)]), numbers(rows), *(part(rows) for part in parts)]
 
 
 def numbers(rows: Table) -> str:
@@ -53,6 +66,8 @@ def standard(rows: Table) -> Finding:
         f"{count(', with the weights of the best validation epoch,', best, *better)}",
         sentence("Test accuracy minus that of S, last weights", last, "higher", "lower"),
         sentence("Best validation epoch", best, "higher", "lower"),
+        corrected("Last weights", last),
+        corrected("Best validation epoch", best),
         sentence("A dense network trained as long as G1", _accuracies(rows, [(AS_LONG, "S")]), "higher", "lower"),
     )
 
@@ -105,12 +120,20 @@ def pca(rows: Table) -> Finding:
     kinds = ("printed ranks", "own ranks", "printed ranks, tuned", "own ranks, tuned")
     found = {kind: _accuracies(rows, ((label, f"{label} PCA {kind}") for label in GLOBAL)) for kind in kinds}
     better = ("more accurate than PCA", "less accurate")
+    found |= {f"{kind}, best validation epochs": _best_against_pca(rows, kind) for kind in kinds[2:]}
     said = (count(f" pruned networks, at {kind},", pairs, *better) for kind, pairs in found.items())
     return finding(
         "Pruned networks are better than the standard one reduced to their ranks by PCA (section 5.5)",
         " ".join(each for each in said if each),
+        "Equal ranks are not equal sizes: table PCA on equal terms has the weights to store. What is tuned has had "
+        "five more epochs, at a lower rate.",
         *(sentence(f"Test accuracy minus PCA's, {kind}", pairs, "higher", "lower") for kind, pairs in found.items()),
     )
+
+
+def _best_against_pca(rows: Table, kind: str) -> Pairs:
+    pairs = {label: minus(_best(rows, label), _best(rows, f"{label} PCA {kind}")) for label in GLOBAL}
+    return {label: values for label, values in pairs.items() if values}
 
 
 def magnitude(rows: Table) -> Finding:
@@ -130,11 +153,19 @@ def counting(rows: Table) -> Finding:
     """G1 against the same with another score."""
     pairs = [("G1", label) for label in CONTROLS]
     accuracies = _accuracies(rows, pairs)
+    best = {f"G1 against {label}": minus(_best(rows, "G1"), _best(rows, label)) for label in CONTROLS}
+    better = ("more accurate than counting activations", "less accurate")
+    said = (
+        count(" other scores under G1's schedule", _turned(accuracies), *better),
+        count(" other scores, with the weights of the best validation epoch,", _turned(best), *better),
+    )
     return finding(
-        "Does counting activations matter? (not asked in the paper)",
-        count(" other scores under G1's schedule", _turned(accuracies), "more accurate than counting activations",
-              "less accurate"),
+        "Does counting activations matter for neurons? (not asked in the paper)",
+        " ".join(said),
         sentence("Test accuracy, G1 minus the other", accuracies, "higher", "lower"),
+        sentence("Best validation epoch", best, "higher", "lower"),
+        corrected("Last weights", accuracies),
+        corrected("Best validation epoch", best),
         sentence("Zeros", _zeros(rows, pairs), "more", "fewer"),
     )  # fmt: skip
 
@@ -155,7 +186,22 @@ def nuclear(rows: Table) -> Finding:
         f"{len(means)} penalties, {nearest}, ends up {away[1]} away from it, random neurons {away[0]}.",
         "Distances are between the courses of nuclear norm, effective and stable rank (table Closeness). Pruning "
         f"random neurons shrinks singular values too. Difference {difference(gap, 3)}. The nearest penalty was chosen "
-        "afterwards, which favours the claim.",
+        f"afterwards, which favours the claim. {_at_the_edge(means)}",
+    )
+
+
+def _at_the_edge(means: Mapping[str, float]) -> str:
+    """Whether a nearer penalty may lie outside of the strengths that were tried."""
+    kinds: dict[str, dict[str, float]] = {}
+    for label, mean in means.items():
+        kinds.setdefault(label.rpartition(" ")[0], {})[label] = mean
+    nearest = [min(each, key=lambda label: each[label]) for each in kinds.values()]
+    ends = [label for label in nearest if label.endswith(f" {min(STRENGTHS):g}")]
+    if not ends:
+        return ""
+    return (
+        f"Nearest is the smallest strength tried for {len(ends)} of {len(kinds)} kinds of penalty: a smaller one may "
+        "be nearer."
     )
 
 

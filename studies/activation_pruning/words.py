@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sapwood.study.grid import MINUS, NO_BREAK
+from sapwood.study.several import ALPHA, holm, p_value
 from sapwood.study.study import Finding
 from sapwood.study.table import Summary
 
@@ -43,6 +44,18 @@ def sentence(start: str, pairs: Pairs, more: str, less: str, decimals: int | Non
         if each or word == more
     ]
     return f"{start}: {'; '.join(parts)}." if known else ""
+
+
+def corrected(start: str, pairs: Pairs) -> str:
+    """ "Last weights, corrected for 12 comparisons (Holm): left is none; lowest p 0.153." Empty for fewer than two."""
+    values = {label: p for label, seeds in pairs.items() if (p := p_value(seeds.values())) is not None}
+    if len(values) < 2:
+        return ""
+    found = holm(values)
+    left = ", ".join(label for label, p in found.items() if p < ALPHA) or "none"
+    return (
+        f"{start}, corrected for {len(values)} comparisons (Holm): left is {left}; lowest p {min(found.values()):.3f}."
+    )
 
 
 def _which(labels: Sequence[str], decimals: int | None) -> str:

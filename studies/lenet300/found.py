@@ -30,6 +30,12 @@ def short(rows: Table, method: str, fold: int) -> float | None:
     return reached.mean if reached and reached.mean < NEARLY * fold else None
 
 
+def beyond(rows: Table, method: str, fold: int) -> float | None:
+    """The compression reached, mean over seeds, where that is more than what was asked for by as much."""
+    reached = summed_up(folds(rows).get(label(method, fold)))
+    return reached.mean if reached and reached.mean > fold * (2 - NEARLY) else None
+
+
 def at_folds(rows: Table, method: str) -> dict[int, Seeds]:
     """The test errors of a method by the compression asked for, where it was reached."""
     found = errors(rows)

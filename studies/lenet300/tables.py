@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from sapwood.study import several
 from sapwood.study.claim import MARKS, verdict
 from sapwood.study.grid import NOTHING, Grid, number, sizes
 from sapwood.study.seeds import errors, excess, summed_up
@@ -9,8 +10,9 @@ from sapwood.study.study import Tabled
 from sapwood.study.table import Table, summary
 
 from . import rates
+from .assumptions import families
 from .claims import CLAIMS
-from .found import area, at_folds, folds, largest, run, short
+from .found import area, at_folds, beyond, folds, largest, run, short
 from .printed import TABLE_10
 from .rates import DENSE
 from .rows import EVERY, FOLDS, ORIGINALS, label
@@ -19,9 +21,9 @@ CONTROL = {  # method: what it is compared with, seed by seed
     "lottery ticket": ("ticket, reinitialised", "ticket, mask shuffled"),
     "RigL": ("random mask, ERK",),
     "SET": ("random mask, ERK",),
-    "SNIP": ("random mask",),
-    "GraSP": ("random mask",),
-    "SynFlow": ("random mask",),
+    "SNIP": ("random mask", "random mask, ERK"),
+    "GraSP": ("random mask", "random mask, ERK"),
+    "SynFlow": ("random mask", "random mask, ERK"),
     "gradual magnitude": ("one-shot magnitude", "narrow dense", "random mask, ERK"),
     "variational dropout": ("gradual magnitude",),
     "gradual LAMP": ("gradual magnitude",),
@@ -44,7 +46,7 @@ def curve(rows: Table) -> Grid:
     dense = (f"dense: {number(summed_up(found.get(DENSE)), 2)}", *[""] * len(FOLDS))
 
     def cell(method: str, fold: int) -> str:
-        reached = short(rows, method, fold)
+        reached = short(rows, method, fold) or beyond(rows, method, fold)
         return number(summed_up(found.get(label(method, fold))), 2) + (f" at {reached:.1f}-fold" if reached else "")
 
     return _by_fold(rows, cell, dense)
@@ -155,8 +157,10 @@ def _tried(rows: Table, title: str, names: Sequence[str], used: float | None) ->
 TABLES = (
     Tabled(
         "Test error (%)",
-        "Mean over seeds [95 % interval], last weights. Columns: compression asked for; where less than 95 % of it was "
-        "reached, what was, and the point counts nowhere else.",
+        "Mean over seeds [95 % interval], last weights. Columns: compression asked for; where less than 95 % or more "
+        "than 105 % of it was reached, what was. A point that fell short counts nowhere else. One that went further "
+        "does, which favours what it is compared with: at 94 and 200-fold the narrow dense network is smaller than "
+        "asked for.",
         curve,
     ),
     Tabled(
@@ -171,7 +175,19 @@ TABLES = (
         "above the dense network's of the same seed, averaged over log2 of the compression asked for.",
         limits,
     ),
-    Tabled("Against controls", "Test error minus the control's, seed by seed, points; below 0: better.", controls),
+    Tabled(
+        "Against controls",
+        "Test error minus the control's, seed by seed, points; below 0: better. At 94 and 200-fold the narrow dense "
+        "network is smaller than what it is a control of (table Test error).",
+        controls,
+    ),
+    Tabled(
+        "Corrected for the number of comparisons",
+        "Every method against gradual magnitude, Holm's correction within each compression, over paired t tests. Last "
+        "column, in points: the true difference that so many seeds with this spread find in four of five cases, the "
+        "smallest and the largest of the comparisons.",
+        several.table(families),
+    ),
     Tabled("The originals' points", "✓ reproduced, ✗ not reproduced, ? cannot be judged.", originals),
     Tabled("Table 10, audited", "As printed in 2024, and what the papers quoted there report themselves.", audit),
     Tabled("Every sense of compression", "At 94-fold, and of the originals' points; before / after.", every_sense),

@@ -76,6 +76,11 @@ def test_an_array_without_samples_is_an_empty_tensor():
         (gzip.compress(PLAIN, mtime=0) + b"rubbish", "damaged gzip"),
         (gzip.compress(PLAIN[:-1], mtime=0), "truncated: shape"),
         (struct.pack(">BBBB4I", 0, 0, 8, 4, *[2**32 - 1] * 4), "truncated: shape"),
+        (b"\0\0\x08\x21" + struct.pack(">33I", *[1] * 33) + b"x", "has 33 dimensions; 32 can be read"),
+        (b"\0\0\x08\xff", "has 255 dimensions; 32 can be read"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, 0, 2**32 - 1, 2**32 - 1), "cannot be an array: its header promises shape"),
+        (struct.pack(">BBBB3I", 0, 0, 14, 3, 2**31, 0, 2**31), "cannot be an array: its header promises shape"),
+        (gzip.compress(struct.pack(">BBBB3I", 0, 0, 14, 3, 2**31, 0, 2**31), mtime=0), "cannot be an array"),
     ],
 )
 def test_malformed_data_is_one_error_that_names_the_source(raw, said):
@@ -83,6 +88,23 @@ def test_malformed_data_is_one_error_that_names_the_source(raw, said):
         idx.decode(raw, source="labels of something")
     assert "labels of something" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_as_many_dimensions_as_numpy_has_are_read():
+    assert idx.decode(b"\0\0\x08\x20" + struct.pack(">32I", *[1] * 32) + b"x").shape == (1,) * 32
+    assert idx.decode(b"\0\0\x08\0x").shape == ()
+
+
+def test_what_is_longer_than_its_header_says_is_not_unpacked_whole(monkeypatch):
+    taken, real = [], gzip.GzipFile.read
+    monkeypatch.setattr(gzip.GzipFile, "read", lambda file, size: taken.append(size) or real(file, size))
+    with pytest.raises(InputError, match="too long"):
+        idx.decode(gzip.compress(PLAIN + bytes(50_000_000), 1, mtime=0))
+    assert sum(taken) < 1_000
+    shape = (3, 1_000_000)
+    whole = idx.decode(gzip.compress(encode(np.ones(shape), 8, "u1"), 1, mtime=0))
+    assert whole.shape == shape
+    assert whole.all()
 
 
 def test_a_gz_file_that_is_not_gzip_is_refused_by_name(tmp_path):

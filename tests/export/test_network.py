@@ -365,7 +365,7 @@ def test_a_half_written_file_leaves_the_old_one(tied, tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(InputError, match=r"cannot write .*: No space left on device"):
         save(nets.Tied(), path, of=nets.Tied())
     assert path.read_bytes() == old

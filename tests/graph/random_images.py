@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
+from random_moves import IMAGES
 from torch import nn
 from zoo import Written, conv
 
@@ -140,7 +141,7 @@ def pixels(w):
 
 PIECES = (
     plain, residual, dense, branches, cross_stage, halves, separable, inverted, grouped, shuffle, shuffled_by_torch,
-    excite, somewhere, scaled, twice, siamese, attended, up, up_in_groups, pool, down_and_up, pixels,
+    excite, somewhere, scaled, twice, siamese, attended, up, up_in_groups, pool, down_and_up, pixels, *IMAGES,
 )  # fmt: skip
 GROWN = {pool: 0.5, pixels: 2}  # pixels a side for one before
 NORMS = {
@@ -153,9 +154,12 @@ SLOPES = {"relu": lambda width: nn.ReLU(), "silu": lambda width: nn.SiLU(), "pre
 
 
 class Images(nn.Module):
-    """Pieces, a norm and an activation behind each, then pooled or flattened into a linear answer."""
+    """Pieces, a norm and an activation behind each, then pooled or flattened into a linear answer.
 
-    def __init__(self, pieces, width, norm, slope, flatten):
+    `helped`: a head of its own in training.
+    """
+
+    def __init__(self, pieces, width, norm, slope, flatten, *, helped=False):
         super().__init__()
         self.stem, self.pieces, size = conv(3, width), nn.Sequential(), 8
         for piece in pieces:
@@ -163,9 +167,12 @@ class Images(nn.Module):
             self.pieces.extend([made, NORMS[norm](width), SLOPES[slope](width)])
             size = int(size * GROWN.get(piece, 1))
         self.flatten, self.head = flatten, nn.Linear(width * size * size if flatten else width, 3)
+        self.aux = nn.Linear(width, 3) if helped else None
 
     def forward(self, x):
         x = self.pieces(self.stem(x))
+        if self.training and self.aux is not None:
+            return self.aux(x.amax((2, 3)))
         return self.head(x.flatten(1) if self.flatten else x.mean((2, 3)))
 
 
@@ -181,4 +188,5 @@ networks = st.builds(
     st.sampled_from([*NORMS]),
     st.sampled_from([*SLOPES]),
     st.booleans(),
+    helped=st.booleans(),
 )

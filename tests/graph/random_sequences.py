@@ -5,6 +5,7 @@ from copy import deepcopy
 import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
+from random_moves import SEQUENCES
 from test_recurrent import ByHand
 from torch import nn
 from zoo import Written
@@ -150,6 +151,7 @@ PIECES = {
     "in time": in_time,
     "separable in time": separable_in_time,
     "twice": twice,
+    **SEQUENCES,
 }
 
 

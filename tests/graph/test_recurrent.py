@@ -359,13 +359,37 @@ def test_units_along_time_stay():
     assert any(pin.name == "layers.a" and "aten.gru keeps the dimension" in pin.because for pin in found.pinned)
 
 
-def test_packed_sequences_are_refused():
-    def forward(of, x):
-        packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([4, 3, 2]), batch_first=True)
-        return nn.utils.rnn.pad_packed_sequence(of["rnn"](packed)[0])[0]
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_packed_sequences_lose_units(kind, ordered, unchanged):
+    """What a step behind the end of a sequence would be is never looked at, before and after."""
 
-    with pytest.raises(InputError, match="Written cannot be exported"):
-        sites(settled(Written(forward, rnn=nn.GRU(4, 5))), steps(4))
+    def forward(of, x):
+        lengths = torch.tensor([4, 3, 2] if ordered else [2, 4, 3])
+        packed = nn.utils.rnn.pack_padded_sequence(of["a"](x), lengths, batch_first=True, enforce_sorted=ordered)
+        y, states = of["rnn"](packed)
+        y, _ = nn.utils.rnn.pad_packed_sequence(y, batch_first=True, padding_value=7.0)
+        last = states[0] if isinstance(states, tuple) else states
+        return of["head"](torch.cat([y[:, 0], last[-1]], -1))
+
+    layers = {"a": nn.Linear(4, 6), "rnn": kind(6, 5, batch_first=True), "head": nn.Linear(10, 3)}
+    model, example = settled(Written(forward, **layers)), steps(4)
+    unchanged(model)
+    found = sites(model, example)
+    assert {site.name: site.units for site in found} == {"layers.a": 6, "layers.rnn": 5}
+    result = shrink(model, {site.name: torch.arange(site.units) % 3 != 1 for site in found}, found, example=example)
+    assert result.difference < 1e-13
+    assert result.model.layers["rnn"].hidden_size == 3
+
+
+def test_a_packed_sequence_as_an_input():
+    """Which of its numbers belong to one step only the numbers say; the units are the same."""
+    packed = nn.utils.rnn.pack_sequence([steps(4)[0], steps(4)[1, :2]])
+    layers = {"rnn": nn.GRU(4, 5), "head": nn.Linear(5, 3)}
+    model = settled(Written(lambda of, x: of["head"](of["rnn"](x)[0].data), **layers))
+    found = sites(model, (packed,))
+    assert [site.units for site in found] == [5]
+    assert shrink(model, {"layers.rnn": torch.arange(5) > 1}, found, example=(packed,)).difference < 1e-13
 
 
 # ---- the optimiser goes on ----

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from golden import criteria, evidence, trajectories
+from golden import answers, criteria, evidence, trajectories
 
 from sapwood.checks import tiny_task
 from sapwood.criteria import CRITERIA
 from sapwood.methods import METHODS
 from sapwood.statistics import STATISTICS
 
-LAWS = criteria.laws() | evidence.laws()
+LAWS = criteria.laws() | evidence.laws() | answers.laws()
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)

@@ -8,16 +8,20 @@ from importlib import import_module
 from unittest.mock import patch
 
 import torch
+from golden import answers as followed
 from golden import criteria as worked
 from golden import evidence as summed
 from planted.mutant import bugs, instead
 
 from sapwood.checks import criterion, statistic
 from sapwood.criteria import CRITERIA
-from sapwood.statistics import active, gram, inactive, input_square, output_sum
+from sapwood.statistics import active, count, gram, inactive, input_square, output_sum, weight_grad
 
 seeing, judging = import_module("sapwood.observe"), import_module("sapwood.criterion")
-rows, patches, remove, adding = seeing.rows, seeing.patches, seeing._remove, seeing._adding
+shown, laid, named, following = (
+    import_module(f"sapwood.{name}") for name in ("evidence", "layout", "layers", "answers")
+)
+rows, patches, remove, adding, noting = laid.rows, laid.patches, seeing._remove, seeing._adding, seeing._noting
 spread = judging._spread
 
 
@@ -77,17 +81,17 @@ def by_place(w_OI, seen):
     return w_OI.abs() + torch.arange(w_OI.shape[1])
 
 
-def wrong_axis(name, layer, judge, seen, per_neuron):
-    scores = spread(name, layer, judge, seen, per_neuron)
+def wrong_axis(weight, judge, seen, per_neuron):
+    scores = spread(weight, judge, seen, per_neuron)
     return scores.T if scores.shape[0] == scores.shape[1] else scores
 
 
-def narrow(name, layer, judge, seen, per_neuron):
-    return spread(name, layer, judge, seen, per_neuron)[:, :1]
+def narrow(weight, judge, seen, per_neuron):
+    return spread(weight, judge, seen, per_neuron)[:, :1]
 
 
-def sum_of_row(name, layer, judge, seen, per_neuron):
-    scores = spread(name, layer, judge, seen, per_neuron)
+def sum_of_row(weight, judge, seen, per_neuron):
+    scores = spread(weight, judge, seen, per_neuron)
     return scores * scores.shape[1] if per_neuron else scores
 
 
@@ -108,13 +112,43 @@ def without_the_last(layer, y):
 
 def settled_again(sums):
     for name, each in sums._pending.items():
-        seeing._add_to(sums._sums, name, seeing.counted(each))
+        shown._add_to(sums._sums, name, shown.counted(each))
     return sums._sums
 
 
 def channels_last(layer, x):
     x_NI = patches(layer, x)
     return x_NI.view(len(x_NI), layer.in_channels, -1).transpose(1, 2).reshape(len(x_NI), -1)
+
+
+def unprotected(*given):
+    """The pass goes on with the output that is looked at later."""
+    hook = noting(*given)
+    return lambda layer, args, kwargs, y: (hook(layer, args, kwargs, y), None)[1]
+
+
+def last_call(name, mine, calls, ran):
+    hook = noting(name, mine, calls, ran)
+
+    def forgetful(*given):
+        calls[name].clear()
+        return hook(*given)
+
+    return forgetful
+
+
+def transposed_as_it_is(layer, w):
+    return w.flatten(1)
+
+
+def last_defined(model, example=None):
+    return list(named.prunable(model))[:-1]
+
+
+def last_called(model, example=None):
+    with seeing.observing(model, count) as seen:
+        model(torch.ones(2, 4))
+    return [name for name in named.prunable(model) if name != list(seen)[-1]]
 
 
 MUTANTS = (
@@ -219,17 +253,64 @@ MUTANTS = (
         partial(statistic.laws, active),
         {
             "additive over any split of the samples": {
-                "the last sample of each batch dropped": instead(seeing, "rows", without_the_last)
+                "the last sample of each batch dropped": instead(shown, "rows", without_the_last)
             },
             "300 passes sum to 300 times one, whenever one looks, in bfloat16 too": {
-                "more passes gathered than the type can count": instead(seeing.Sums, "MOST", 10**9),
-                "what was added up stays pending": instead(seeing.Sums, "settled", settled_again),
+                "more passes gathered than the type can count": instead(shown.Sums, "MOST", 10**9),
+                "what was added up stays pending": instead(shown.Sums, "settled", settled_again),
             },
             "nothing is left on the model when the forward raises": {
                 "hooks left when the forward pass raises": instead(seeing, "_remove", kept_on_failure)
             },
             "only training passes count when told so": {
-                "evaluation passes counted": instead(seeing, "_adding", lambda *a: adding(*a[:3], None))
+                "evaluation passes counted": instead(seeing, "_adding", lambda *a: adding(*a[:4], None, a[5]))
+            },
+        },
+    ),
+    *bugs(
+        "statistic output_sum",
+        partial(statistic.laws, output_sum),
+        {
+            "an operator in place behind a layer changes nothing": {
+                "what an operator in place leaves for the output": instead(seeing, "_noting", unprotected)
+            },
+            "a layer that is called twice shows both calls": {
+                "the last call only": instead(seeing, "_noting", last_call),
+            },
+            "layers that share a weight show what both see": {
+                "of tied layers only the first is watched": instead(seeing, "uses", lambda weight: weight.layers[:1])
+            },
+            "what checkpointing computes again counts once": {
+                "passes counted that the backward pass makes": instead(seeing, "_pass", lambda: -1)
+            },
+        },
+    ),
+    *bugs(
+        "statistic weight_grad",
+        partial(statistic.laws, weight_grad),
+        {
+            "a transposed convolution of single pixels sees what a straight one sees": {
+                "a transposed weight laid out as it is": instead(shown, "matrix", transposed_as_it_is)
+            }
+        },
+    ),
+    *bugs(
+        "criterion magnitude",
+        magnitude_laws,
+        {"a weight that two layers share is scored once": {"tied weights ranked twice": instead(named, "_key", id)}},
+    ),
+    *bugs(
+        "hidden layers",
+        followed.laws,
+        {
+            "a classifier defined first": {
+                "the last defined for the answer": instead(followed, "hidden", last_defined)
+            },
+            "two heads": {"the last called for the answer": instead(followed, "hidden", last_called)},
+            "a way around the body": {
+                "a sum taken for a look at sizes": instead(
+                    following, "_is_size", lambda node: "add" in str(node.target)
+                )
             },
         },
     ),
@@ -238,7 +319,7 @@ MUTANTS = (
         partial(statistic.laws, gram),
         {
             "a kernel as large as the image sees what a linear layer sees": {
-                "patches laid out channels last": instead(seeing, "patches", channels_last)
+                "patches laid out channels last": instead(laid, "patches", channels_last)
             }
         },
     ),

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from graph import zoo
 from graph.oracle import confirmed, gone_from, spoilt
+from graph.random_moves import Frozen
 from graph.zoo import Written, conv, flat, image
 from planted.mutant import bugs, instead
 from torch import nn
@@ -21,7 +22,7 @@ from torch.optim import SGD
 from sapwood.checks.law import Laws, demand, demand_refused
 from sapwood.shrinking import cut, equal, fold, resize, rules, sites
 from sapwood.shrinking import shrink as shrinking
-from sapwood.shrinking.rules import movement, normalisation
+from sapwood.shrinking.rules import indexing, movement, normalisation, weights
 
 cut_, sliced, attention = shrinking.cut_, cut._sliced, rules.RULES["scaled_dot_product_attention"]
 
@@ -64,6 +65,25 @@ class Attention(nn.Module):
 
 def heads(of_keys):
     return Attention(of_keys), flat(5, 8).view(2, 4, 5)
+
+
+def around_pixels():
+    """Windows of channels, normed by buffers, each channel's pixels added up at others."""
+    layers = {"a": conv(3, 6), "n": Frozen(6), "b": conv(3, 6), "c": conv(54, 4, 1)}
+
+    def forward(of, x):
+        h = of["n"](of["a"](x)).index_add(2, torch.arange(8).roll(1), of["b"](x))
+        return of["c"](F.unfold(h, 3, padding=1).unflatten(-1, h.shape[2:]))
+
+    return Written(forward, **layers), image()
+
+
+def back_in_shape():
+    def forward(of, x):
+        h = of["a"](x).unflatten(0, (2, 2))
+        return of["c"](F.relu(of["b"](h.flatten(0, 1)).reshape_as(h)))
+
+    return Written(forward, a=nn.Linear(5, 6), b=nn.Linear(6, 6), c=nn.Linear(6, 3)), flat(5, 4)
 
 
 # ---- laws ----
@@ -173,7 +193,7 @@ def compacted():
     with torch.no_grad():
         for layer in (model[0], model[3]):
             layer.weight[:2] = 0
-    with patch.object(shrinking, "prove", lambda *_: 0.0):
+    with patch.object(shrinking, "prove", lambda *_, **__: 0.0):
         small = shrinking.compact(model, example=image()).model
     alike(small(image()), model(image()))
 
@@ -239,6 +259,20 @@ def one_after_another(ties, call):
     return attention(ties, replace(call, given={**call.given, **repeated, "enable_gqa": False}))
 
 
+def in_turns(ties, call):
+    """Windows of one pixel of all channels after another."""
+    ids = indexing.unfolded(ties, call)
+    return ties.now(ids.unflatten(1, (-1, 9)).transpose(1, 2).flatten(1, 2))
+
+
+def first_of_all(ties, call):
+    return call.parts()[0]
+
+
+def viewed_only(ties, call):
+    return ties.now(ties.now(call["self"]).reshape(call.shape))
+
+
 def ruled(op, wrong):
     return partial(patch.dict, rules.RULES, {op: wrong})
 
@@ -263,6 +297,16 @@ NETWORKS = {
     ("heads", partial(heads, 4), (4, 4)): {
         LEFT: {"the number of heads stays as it was": instead(shrinking, "_attributes", lambda *_: {})}
     },
+    ("around pixels", around_pixels, (6,)): {
+        TOUCHED: {"windows lie in another order": ruled("im2col", in_turns)},
+        MAY_GO: {
+            "what is added at places is not tied": ruled("index_add", first_only),
+            "statistics of a frozen norm are not tied": instead(weights, "number_by_number", first_of_all),
+        },
+    },
+    ("back in shape", back_in_shape, (6,)): {
+        MAY_GO: {"what has another's shape is not tied to it": ruled("reshape_as", viewed_only)}
+    },
     ("square", square, (6, 6)): {
         LEFT: {"rows are cut for columns": instead(cut, "_sliced", other_dimension)},
         REMEMBERED: {"momentum of units that have gone": instead(cut, "_cut_memory_", lambda *_: None)},
@@ -283,10 +327,14 @@ FOLDING = {
 }
 PROVING = {
     REFUSED: {
-        "nothing is compared": instead(shrinking, "prove", lambda *_: 0.0),
+        "nothing is compared": instead(shrinking, "prove", lambda *_, **__: 0.0),
         "a difference as large as the answers is small": instead(equal, "MOST", 1.0),
     },
-    REFUSED_TOO: {"weights are compared as they are, without noise": instead(shrinking, "stirred", equal.copied)},
+    REFUSED_TOO: {
+        "weights are compared as they are, without noise": instead(
+            shrinking, "stirred", lambda model, _: equal.copied(model)
+        )
+    },
 }
 MUTANTS = (
     *(

@@ -9,6 +9,8 @@ from toy import Interrupted, dying_after, small
 
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
+from sapwood.study import digests
+from sapwood.study.folder import sealed
 from sapwood.study.kept import keep, read_kept, restore
 from sapwood.study.rows import Row, RowFile, read_rows
 from sapwood.study.run import alone, finished, over, read_trial, run_into, run_trial, sums
@@ -51,7 +53,10 @@ def test_restored_trials_have_the_same_rows_and_say_the_same(results, target, tm
         assert {each.name for each in new.iterdir()} == {"trial.json", "rows.jsonl", "kept"}
         assert over(new)
         assert not finished(new)
-        assert sums(new) == json.loads((old / "done").read_text())
+        assert (
+            sums(new) == sums(old) == {k: v for k, v in json.loads((old / "done").read_text()).items() if k != "rows"}
+        )
+        assert sealed(new)
         assert read_trial(new) == read_trial(old)
         was = read_rows(old / "rows.jsonl")
         if trial.seed:
@@ -211,13 +216,13 @@ def test_a_kept_trial_is_run_from_scratch_when_its_weights_are_wanted(results, t
     ("file", "old", "new", "says"),
     [
         ("trials.csv", "trial,row", "id,row", "the columns should be trial,row,"),
-        ("trials.csv", '""seed"":1', '""seed"":2', "is not the id of its identity"),
-        ("trials.csv", "mlp_digits,1,", "mlp_digits,2,", "the identity says"),
+        ("trials.csv", '""seed"":1', '""seed"":2', ", the digest of its identity"),
+        ("trials.csv", "mlp_digits,1,", "mlp_digits,2,", "seed is 2, not 1 as in its identity"),
         ("trials.csv", "before,", "", "it has 19 cells, not 20"),
-        ("rows.csv", ",0,", ",x,", "invalid literal"),
+        ("rows.csv", ",0,", ",x,", "'x' is no whole number"),
         ("rows.csv", BEFORE.id, "0123456789ab", "trial '0123456789ab' is not in trials.csv"),
-        ("rows.csv", "valid,accuracy,0.", "valid,accuracy,O.", "could not convert string to float: 'O."),
-        ("rows.csv", "valid,accuracy,0.", "valid,accuracy,1e999", "value is inf"),
+        ("rows.csv", "valid,accuracy,0.", "valid,accuracy,O.", "is no finite number"),
+        ("rows.csv", "valid,accuracy,0.", "valid,accuracy,1e999", "'1e999' is no finite number"),
         ("rows.csv", "valid,accuracy", 'valid,"acc"uracy', "expected after"),
         ("rows.csv", "valid,accuracy", "valid,\udcffaccuracy", "it is not UTF-8"),
     ],
@@ -248,6 +253,54 @@ def refused(target, tmp_path, file, lines, *says, end="\n"):
         restore(target, tmp_path / "new")
     assert all(part in str(refusal.value) for part in says), str(refusal.value)
     assert not (tmp_path / "new").exists()
+
+
+def test_an_edited_number_is_refused_by_the_name_of_its_file(target, tmp_path):
+    """It is a number like others: no line of the file is wrong, but the digest is."""
+    lines = (target / "rows.csv").read_text().splitlines()
+    at = next(n for n, line in enumerate(lines) if ",test,accuracy,0." in line)
+    lines[at] = lines[at][:-1] + ("1" if lines[at][-1] != "1" else "2")
+    says = (f"{target / 'rows.csv'} is not what was kept", "digests.txt", "take the folder from git again")
+    refused(target, tmp_path, "rows.csv", lines, *says)
+    keep_again = "keep the results once more with report --keep"
+    refused(target, tmp_path, "rows.csv", lines, keep_again)
+
+
+def test_every_kept_file_has_a_digest(results, tmp_path):
+    target = tmp_path / "kept"
+    (results / "more.csv").write_text("a,b\n")
+    keep(results, target, ALL, ["more.csv", "not there.csv"])
+    assert [line.split("  ")[1] for line in (target / "digests.txt").read_text().splitlines()] == [*FILES, "more.csv"]
+    assert len(read_kept(target)) == len(ALL)
+    (target / "more.csv").write_text("a,c\n")
+    with pytest.raises(InputError, match=r"more\.csv is not what was kept"):
+        read_kept(target)
+    (target / "more.csv").unlink()
+    with pytest.raises(InputError, match=r"more\.csv cannot be read .*but digests\.txt beside it names it"):
+        read_kept(target)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (b"nonsense\n", r"line 1 of .*digests\.txt is no digest and name: 'nonsense'"),
+        (b"", r"digests\.txt has no digest of trials\.csv, so it may have been edited"),
+        (b"0" * 64 + b"  ../trials.csv\n", "is no digest and name"),
+        (b"\xff\n", r"digests\.txt cannot be read"),
+    ],
+)
+def test_digests_that_cannot_be_used_are_refused(target, tmp_path, wrong, says):
+    (target / "digests.txt").write_bytes(wrong)
+    with pytest.raises(InputError, match=says):
+        restore(target, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_results_kept_before_there_were_digests_are_still_read(target, tmp_path):
+    assert digests.there(target)
+    (target / "digests.txt").unlink()
+    assert not digests.there(target)
+    assert restore(target, tmp_path / "new") == len(ALL)
 
 
 def test_nothing_kept(tmp_path):

@@ -72,6 +72,9 @@ def test_how_far_is_until_the_first_that_misses():
 def test_words_and_tables_follow_from_the_rows():
     said = [str(each) for each in record.record(made(GOOD))]
     assert "94-fold: 1.80 % (n = 3)" in said[0]
+    assert "do not secure it" not in said[0]
+    spread = [each | {"value": each["value"] - 0.004 * (each["seed"] - 1)} for each in made(GOOD)]
+    assert "do not secure it" in str(record.record(spread)[0])
     assert "128-fold, 1.95 %" in said[1]
     assert [line[2] for line in record.limits(made(GOOD)).lines] == [
         "\N{EN DASH}", "128-fold at 1.95 %", "128-fold at 1.95 %",

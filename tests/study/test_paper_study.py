@@ -17,7 +17,7 @@ from sapwood.study.table import difference
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "activation_pruning" / "__init__.py"))
 PARTS = {
     name: sys.modules[f"sapwood_study_activation_pruning.{name}"]
-    for name in ("printed", "closeness", "rows", "shrinking", "tables_of_controls")
+    for name in ("printed", "closeness", "rows", "shrinking", "strictness", "tables_of_controls")
 }
 PRINTED, CALLED = PARTS["printed"].PRINTED, PARTS["printed"].CALLED
 MISPRINTS = {  # that the paper contradicts itself: the target for what was reached; an average of other numbers
@@ -230,6 +230,84 @@ def test_words_turn_with_the_sign_of_the_difference():
     assert f"lower in 1: G1 against C inactive ({MINUS}11.1" in words
     assert "fewer in 1" in said(fake({"C magnitude": {("network", "sparsity"): 0.9}}), "Does counting")
     assert all("have not been run" in str(each) for each in STUDY.summary([])[1:])
+
+
+def test_channels_have_a_verdict_of_their_own():
+    """It is the one place where counting won in the rows, and no finding said so."""
+    won = fake({"K activity": {("test", "accuracy"): (0.88, 0.885, 0.89)}, "K random": {("test", "accuracy"): 0.86}})
+    words = said(won, "channels of a convolutional network?")
+    assert "2 of 2 comparisons are won by counting, 0 lost" in words
+    assert "K activity against K random (+2.50 [" in words
+    assert "corrected for 2 comparisons (Holm): left is K activity against K" in words
+    assert "channels of a convolutional one (K) +2.50 [" in said(won, "In short:")
+    lost = fake({"K activity": {("test", "accuracy"): (0.80, 0.805, 0.80)}})
+    assert "0 of 2 comparisons are won by counting, 2 lost" in said(lost, "channels of a convolutional network?")
+
+
+def test_what_the_text_says_beside_the_tables_has_a_verdict_each():
+    long = {label: {("network", "epochs"): (61, 60.5, 61.5)} for label in ("G5", "L2")}
+    words = said(fake(long | {"S": {("network", "epochs"): (50, 51, 49)}}), "takes longer than")
+    assert "of 12 pruned networks are longer in training than S" in words
+    assert "G5 (+11.0 [" in words
+    assert "L2 (+11.0 [" in words
+    wider = {"G5": {("network", "sparsity"): (0.80, 0.81, 0.80)}, "G6": {("network", "sparsity"): (0.6, 0.61, 0.6)}}
+    assert "2 of 4 pairs of ten cycles against five are sparser with ten, 2 denser" in said(fake(wider), "More cycles")
+    slow = {label: {("running", "accuracy"): 0.5} for label in ("L1", "L3")}
+    assert "0 of 2 rows of Table 4 are higher than M in training accuracy, 2 lower" in said(fake(slow), "(Table 4)")
+    low = {"M retrained": {("test", "accuracy"): (0.70, 0.71, 0.70)}}
+    assert "12 of 12 retrained networks are more accurate than M retrained" in said(fake(low), "(Table 6)")
+    dense = {
+        "C dense, narrow": {("test", "accuracy"): (0.95, 0.95, 0.951)},
+        "M": {("test", "accuracy"): (0.3, 0.31, 0.3)},
+    }
+    words = said(fake(dense), "Taken together")
+    assert "1 of 2 dense networks, as small as G1 or trained as long, are better than G1" in words
+    assert "0 of 12 pruned networks are beaten by M, 12 better than it" in words
+    assert "by zeros: as printed" in said(fake(), "The order of the averages")
+    turned = fake({label: {("network", "sparsity"): 0.5} for label in ("L1", "L2", "L3", "L4")})
+    assert "by zeros: printed local > " in said(turned, "The order of the averages")
+
+
+def test_what_reproduced_means_is_counted():
+    strict, rows = PARTS["strictness"], fake()
+    sorts = strict.by_sort(rows)
+    assert {sort: found.total() for sort, found in sorts.items()} == {
+        strict.CLASS_0: 203, strict.FIXED: 69, strict.FREE: 260,
+    }  # fmt: skip
+    assert sum(strict.free_once(rows).values()) == 220
+    assert len(strict.distinct()) == 432
+    assert 0 < strict.inside(rows) < 532
+    assert strict.random_instead(rows)[::2] == (26, 26)
+    luckless = fake({"C random neuron": {(split, "accuracy"): 0.1 for split in ("test", "valid", "running")}})
+    assert strict.random_instead(luckless) == (26, 0, 26)
+    same, of = strict.with_another(rows)[strict.FIXED]
+    assert 0 <= same < of
+
+
+def test_the_report_says_what_was_changed_and_what_else_would_pass():
+    said = " ".join(STUDY.assumes(fake()))
+    for words in (
+        "Figure 1",
+        "lenet300",
+        "0.98",
+        "0.95",
+        "local_activation",
+        "Equation 4",
+        "10:13:20",
+        "26 accuracies",
+    ):
+        assert words in said
+    assert "V neurons 4 at 70.0 % zeros" in said
+    smoke = [each | {"task": "mlp_fashion_smoke"} for each in fake()]
+    assert "What else would pass" not in " ".join(STUDY.assumes(smoke))
+
+
+def test_comparisons_are_corrected_together():
+    rows = fake({"S": {("test", "accuracy"): (0.80, 0.801, 0.80)}})
+    line = table(rows, "Corrected for the number")["pruned networks against S, last weights"]
+    assert line["comparisons"] == "12"
+    assert line["interval leaves out 0"] == "12"
+    assert line["left after Holm"].startswith("G1, G2")
 
 
 def test_a_penalty_must_come_closer_than_random_neurons():

@@ -61,14 +61,17 @@ def test_the_sentences_follow_from_the_numbers():
     assert "over 3 seeds" in words
     assert "All 4 pruned rows are at sparsity 0.8" in words
     assert "worse than random: global Neurons (\u22120.055" in words
-    assert "random is as good, as far as this can tell: local Neurons (+0.005" in words
+    assert "not to be told from random: local Neurons (+0.005" in words
     assert "better than random" not in words
 
 
 def test_other_numbers_say_otherwise():
     words = said(ROWS | dict.fromkeys(RANDOM, 0.5))
     assert "better than random: global Neurons (+0.400" in words
-    assert "random is as good" not in words
+    assert "not to be told from random" not in words
+    assert "Collapsed" not in said(ROWS)
+    low = said(ROWS | {"local random neurons": 0.11})
+    assert "Collapsed, with less than half of the test images right: local random neurons, seed 0 (0.098)" in low
     assert "Not comparable with the rest" in said(ROWS, sparsity=0.7)
     assert "over 1 seed:" in said(ROWS, seeds=1)
     assert said({"dense": 0.9}) == "Too few rows have finished to compare any."
@@ -89,5 +92,6 @@ def test_the_real_thing_reaches_its_sparsity_in_every_row(tmp_path):
         label: 0.0 if label == "dense" else 0.8 for label in (trial.row for trial in first)
     }
     accuracy = over_seeds(rows, "accuracy", "test")
-    assert min(each.mean for each in accuracy.values()) > 0.85
+    chosen = {label: each.mean for label, each in accuracy.items() if "random" not in label}  # luck may leave nothing
+    assert min(chosen.values()) > 0.85, chosen
     assert report(STUDY, tmp_path).stat().st_size < 2_000_000

@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from rich.console import Console
 from toy import Interrupted, dying_after, small
 
@@ -15,7 +16,7 @@ from sapwood.methods import METHODS
 from sapwood.study.claim import Claim
 from sapwood.study.grid import MINUS, Column, grid, number
 from sapwood.study.plots import accuracies, curves, weight_maps
-from sapwood.study.report import report
+from sapwood.study.report import _in_words, report
 from sapwood.study.run import run_into
 from sapwood.study.study import Figure, Study
 from sapwood.study.table import Summary, over_seeds, read
@@ -97,6 +98,7 @@ def test_claims_come_first_then_figures_tables_and_how_it_was_made(page):
     assert "zeros alone make nothing faster" in page
     assert re.search(r"takes \d+\.\d\d times as long", page)
     assert "torch 2" in page
+    assert f", {torch.backends.cpu.get_cpu_capability()}), threads: " in page
     assert "some notes" in page
 
 
@@ -129,6 +131,12 @@ def test_the_largest_scale_with_results_is_shown_and_others_on_request(results):
     assert "<pre>sapwood run mine --scale smoke --workers 2</pre>" in page
     page = report(STUDY, results, [small("G & <b>", 0, epochs=1, sparsity=0.5)]).read_text(encoding="utf-8")
     assert "none of the study" in page
+
+
+def test_lives_that_did_not_write_down_their_vector_instructions_are_told():
+    life = {"sapwood": "1", "python": "3", "torch": "2", "numpy": "2", "commit": None, "threads": 1}
+    assert "cpu (x86_64), vector instructions not recorded, threads: 1" in _in_words(life | {"device": "cpu (x86_64)"})
+    assert "; cpu (x86_64, AVX2), threads: 1" in _in_words(life | {"device": "cpu (x86_64, AVX2)"})
 
 
 def test_failures_are_shown(tmp_path, monkeypatch):

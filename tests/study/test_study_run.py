@@ -4,6 +4,7 @@ import fcntl
 import gc
 import json
 import os
+from hashlib import blake2b
 
 import pytest
 import torch
@@ -62,8 +63,10 @@ def test_a_trial_leaves_its_files(whole):
         "threads",
         "started",
     }
+    assert about["provenance"][0]["device"].endswith(f", {torch.backends.cpu.get_cpu_capability()})")
     done = json.loads((folder / "done").read_text())
     assert done.pop("seconds") > 0
+    assert done.pop("rows") == blake2b((folder / "rows.jsonl").read_bytes(), digest_size=16).hexdigest()
     assert done == {"steps": 2 * STEPS, "epochs": 2}
     assert [(news.text.split(",")[0], news.done, news.finished) for news in told] == [
         ("starting", None, False), ("epoch 1", 0.5, False), ("epoch 2", 1.0, False), ("done", 1.0, True),

@@ -32,9 +32,10 @@ def tell_apart(batch):
 
 
 def numbered(train=10, test=4):
-    """Images whose pixels and labels say which sample they are."""
-    pixels = torch.arange(max(train, test), dtype=torch.uint8)[:, None, None].expand(-1, 2, 3)
-    return Images(pixels[:train], torch.arange(train), pixels[:test], torch.arange(test))
+    """Images whose pixels and labels say which sample they are; those for testing are numbered from 100."""
+    first = torch.cat([torch.arange(train), torch.arange(100, 100 + test)])
+    pixels = first.to(torch.uint8)[:, None, None].expand(-1, 2, 3)
+    return Images(pixels[:train], first[:train], pixels[train:], first[train:])
 
 
 def test_every_task_has_a_version_and_a_data_set_that_is_known():
@@ -56,7 +57,7 @@ def test_the_first_images_validate_and_the_rest_train():
     data = split(numbered(), valid=3, white=10)
     assert data.valid.targets.tolist() == [0, 1, 2]
     assert data.train.targets.tolist() == [3, 4, 5, 6, 7, 8, 9]
-    assert data.test.targets.tolist() == [0, 1, 2, 3]
+    assert data.test.targets.tolist() == [100, 101, 102, 103]
     for part in (data.train, data.valid, data.test):
         assert torch.equal(part.inputs, part.targets[:, None].expand(-1, 6) / 10)
 

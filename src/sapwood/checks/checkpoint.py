@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sapwood import checkpoint
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
+from sapwood.errors import InputError
 
 Tree = dict[str, Any]
 
@@ -51,8 +52,11 @@ def _tree() -> Tree:
 
 
 def _there_and_back() -> None:
-    tree = _tree()
-    found = checkpoint.decode(checkpoint.encode(tree))
+    tree, found = _tree(), Tree()
+    try:
+        found = checkpoint.decode(checkpoint.encode(tree))
+    except InputError as error:
+        demand(False, f"{tree} was refused: {error}")
     demand(_same(tree, found), f"{tree} came back as {found}")
 
 

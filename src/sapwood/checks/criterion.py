@@ -1,5 +1,6 @@
 """Laws of criteria: shape, finiteness, purity, repeatability, permutation, rescaling as declared."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -28,6 +29,7 @@ def laws(name: str, criterion: Criterion) -> Laws:
         "the same bits twice": _twice,
         "permuting hidden units permutes scores": _permutation,
         "rescaling a ReLU pair changes scores only if not declared invariant": _rescaling,
+        "a weight that two layers share is scored once": _tied,
         "a neuron's score is the mean over its incoming weights": _per_neuron,
     }
     return {f"criterion {name}: {law}": partial(body, criterion) for law, body in bodies.items()}
@@ -127,6 +129,15 @@ def _per_neuron(criterion: Criterion) -> None:
     for name, s in single.items():
         expected = s if criterion.per == "output" else s.double().mean(1, keepdim=True).expand_as(s)
         _demand_close(neuron[name], expected, f"{name}: not the row means")
+
+
+def _tied(criterion: Criterion) -> None:
+    model = seeded_model()
+    both = nn.Sequential(model[0], model[1], model[2], model[3], copy.deepcopy(model[2]), *list(model)[3:])
+    both.get_submodule("4").weight = both.get_submodule("2").weight
+    for only in (hidden(both), ["4", "0"]):
+        scores = score(both, criterion, evidence_for(both, criterion.needs), only=only)
+        demand(set(scores) == {"0.weight", "2.weight"}, f"scores of {', '.join(scores)}")
 
 
 def _linear(model: nn.Module, name: str) -> nn.Linear:

@@ -1,10 +1,12 @@
 """Laws of statistics: additive over samples; nothing left on the model, also when the forward pass raises."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.tiny import seeded_model, tiny_samples
@@ -22,13 +24,19 @@ def laws(statistic: Statistic) -> Laws:
     bodies: dict[str, Callable[[Statistic], None]] = {
         "additive over any split of the samples": _additive,
         "a kernel as large as the image sees what a linear layer sees": _kernel,
+        "a transposed convolution of single pixels sees what a straight one sees": _turned,
+        "an operator in place behind a layer changes nothing": _in_place,
+        "a layer that is called twice shows both calls": _shared,
+        "layers that share a weight show what both see": _tied,
+        "what checkpointing computes again counts once": _again,
         "300 passes sum to 300 times one, whenever one looks, in bfloat16 too": _often,
         "nothing is left on the model": _no_trace,
         "nothing is left on the model when the forward raises": _no_trace_on_failure,
         "only training passes count when told so": _training_only,
     }
     if statistic.backward:
-        bodies = {law: body for law, body in bodies.items() if body in (_additive, _kernel, _no_trace)}
+        forward = (_often, _again, _no_trace_on_failure, _training_only)
+        bodies = {law: body for law, body in bodies.items() if body not in forward}
     return {f"statistic {statistic}: {law}": partial(body, statistic) for law, body in bodies.items()}
 
 
@@ -63,8 +71,76 @@ def _kernel(statistic: Statistic) -> None:
     weight = torch.randn(6, 3, 4, 5, generator=luck, dtype=torch.float64)
     rows = _seen_by(nn.Linear(60, 6, bias=False), statistic, images.flatten(1), weight.flatten(1))
     pixels = _seen_by(nn.Conv2d(3, 6, (4, 5), bias=False), statistic, images, weight)
-    demand(rows.shape == pixels.shape, f"shapes {tuple(rows.shape)} and {tuple(pixels.shape)}")
-    demand(torch.allclose(rows.double(), pixels.double(), rtol=1e-9, atol=1e-12), "the sums differ")
+    _demand_same(rows, pixels, "the sums differ")
+
+
+def _turned(statistic: Statistic) -> None:
+    luck = torch.Generator().manual_seed(0)
+    images = torch.randn(11, 3, 4, 5, generator=luck, dtype=torch.float64)
+    weight = torch.randn(6, 3, 1, 1, generator=luck, dtype=torch.float64)
+    straight = _seen_by(nn.Conv2d(3, 6, 1, bias=False), statistic, images, weight)
+    turned = _seen_by(nn.ConvTranspose2d(3, 6, 1, bias=False), statistic, images, weight.transpose(0, 1))
+    _demand_same(straight, turned, "the sums differ")
+
+
+def _in_place(statistic: Statistic) -> None:
+    """Looking forward only, and beside a statistic of the outputs' gradients."""
+    for beside in ((), (_slopes,)):
+        plain, over = (
+            observe(_relus(inplace), [tiny_samples()], statistic, *beside, loss=_loss, only=["0"])["0"]
+            for inplace in (False, True)
+        )
+        for name, value in plain.items():
+            _demand_same(over[name], value, f"{name} is another with ReLU(inplace=True) behind the layer")
+
+
+def _relus(inplace: bool) -> nn.Module:
+    return nn.Sequential(*(nn.ReLU(inplace) if isinstance(m, nn.ReLU) else m for m in seeded_model()))
+
+
+def _shared(statistic: Statistic) -> None:
+    """One layer called twice, and two layers with its numbers: the latter's sums together."""
+    model, samples = seeded_model(), tiny_samples()
+    twin = copy.deepcopy(model[2])
+    once, twice = (
+        observe(
+            nn.Sequential(model[0], model[1], model[2], second, *list(model)[3:]),
+            [samples], statistic, _slopes, loss=_loss, only=only,
+        )
+        for second, only in ((twin, ["2", "3"]), (model[2], ["2"]))
+    )  # fmt: skip
+    for name in (statistic, _slopes):
+        _demand_same(twice["2"][name], once["2"][name] + once["3"][name], f"{name}: two calls are not the sum of both")
+
+
+def _tied(statistic: Statistic) -> None:
+    model, samples = seeded_model(), tiny_samples()
+    apart = nn.Sequential(model[0], model[1], model[2], copy.deepcopy(model[2]), *list(model)[3:])
+    together = copy.deepcopy(apart)
+    together.get_submodule("3").weight = together.get_submodule("2").weight
+    once = observe(apart, [samples], statistic, _slopes, loss=_loss, only=["2", "3"])
+    both = observe(together, [samples], statistic, _slopes, loss=_loss, only=["3"])
+    for name in (statistic, _slopes):
+        _demand_same(both["2"][name], once["2"][name] + once["3"][name], f"{name}: not the sum of both layers'")
+
+
+_slopes = Statistic("slopes", lambda s: s.gy_NO.double().sum(0), backward=True)
+
+
+def _again(statistic: Statistic) -> None:
+    model, samples = seeded_model(), tiny_samples()
+    with observing(model, statistic, only=hidden(model)) as once:
+        model(samples.inputs)
+    with observing(model, statistic, only=hidden(model)) as seen:
+        h = checkpoint(model[:3], samples.inputs, use_reentrant=False)
+        torch.autograd.backward(_loss(model[3:](h), samples))
+    for layer, sums in once.items():
+        _demand_same(seen[layer][statistic], sums[statistic], f"{layer}: not what one pass shows")
+
+
+def _demand_same(found: Tensor, expected: Tensor, reason: str) -> None:
+    demand(found.shape == expected.shape, f"shapes {tuple(found.shape)} and {tuple(expected.shape)}")
+    demand(torch.allclose(found.double(), expected.double(), rtol=1e-9, atol=1e-12), reason)
 
 
 def _seen_by(layer: nn.Module, statistic: Statistic, inputs: Tensor, weight: Tensor) -> Tensor:

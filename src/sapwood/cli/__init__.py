@@ -6,7 +6,10 @@ from sapwood.errors import InputError
 
 
 def main() -> None:
-    """What the command `sapwood` runs. Exit status 2: bad input; 1: something failed; 130: stopped by Ctrl-C."""
+    """What the command `sapwood` runs.
+
+    Exit status 2: bad input; 1: something failed; 130 and 143: stopped by Ctrl-C and by SIGTERM.
+    """
     try:
         from sapwood.cli.verbs import app
 
@@ -17,6 +20,10 @@ def main() -> None:
         _give_up(f'the command line needs {missing.name}; run: pip install "sapwood[study]"')
     except InputError as error:
         _give_up(str(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # whatever no reader or writer has put in words
+        _give_up(f"cannot use {error.filename or 'a file'}: {error.strerror or error}; look after it and try again")
 
 
 def _give_up(message: str) -> None:

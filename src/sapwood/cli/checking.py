@@ -1,6 +1,7 @@
 """The verb `check`: a stranger's file held to the laws."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
@@ -36,7 +37,7 @@ def check_file(path: Path) -> None:
 
 def load(path: Path) -> ModuleType:
     """A file imported as a module; it may import its neighbours."""
-    if not path.is_file() or path.suffix != ".py":
+    if not os.path.isfile(path) or path.suffix != ".py":
         raise InputError(f"{path} is not a Python file; give the path of one that ends in .py")
     name = f"checked_{path.stem}"  # not its own name, which may be that of a module that others need
     spec = spec_from_file_location(name, path)

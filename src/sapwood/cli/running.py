@@ -2,10 +2,12 @@
 
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +19,16 @@ from rich.console import Console
 from sapwood.cli import choosing
 from sapwood.cli.progress import shown
 from sapwood.data import DATASETS, fetch
+from sapwood.disk import there
 from sapwood.errors import InputError
+from sapwood.study import digests
+from sapwood.study.folder import make_folder, sealed
 from sapwood.study.kept import copied, keep, restore
 from sapwood.study.pool import processes, serial
 from sapwood.study.provenance import commit
 from sapwood.study.report import report
 from sapwood.study.run import finished, over, read_trial, run_into, sums
+from sapwood.study.speed import FILE as SPEED
 from sapwood.study.study import Study, find
 from sapwood.study.table import in_order, read
 from sapwood.study.terminal import terminal_table
@@ -65,13 +71,16 @@ def carry_out(order: Order) -> None:
     workers = _workers(order, len(waiting))
     _refuse_bad_device(order.device)
     _prepare_data({TASK_DATA[trial.task] for trial in waiting}, order.download)
+    make_folder(folder)
     try:
-        failed = _run(waiting, folder, workers, order.device)
+        with _terminable():
+            failed = _run(waiting, folder, workers, order.device)
     except KeyboardInterrupt as stop:
         typer.echo(f"stopped; what is finished or saved is kept. To go on: {_same_command()}", err=True)
-        raise typer.Exit(130) from stop
-    for trial in failed:
-        typer.echo(f"{trial.row} seed {trial.seed} failed: see {folder / trial.id / 'failed'}", err=True)
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from stop
+    for trial, error in failed:
+        where = folder / trial.id / "failed"
+        typer.echo(f"{trial.row} seed {trial.seed} failed: {f'see {where}' if there(where) else error}", err=True)
     if study.extras and all(over(folder / trial.id) for trial in study.at(order.scale)):
         study.extras(folder, order.scale)
     time_taken = _time_taken([folder / trial.id for trial in chosen], time.monotonic() - began, workers)
@@ -88,6 +97,15 @@ def _say_what_is_kept(done: list[Path]) -> None:
     other = [f for f in done if "+" in now or any(life["commit"] != now for life in read_trial(f)["provenance"])]
     more = f"; {len(other)} of them may be of other code: a new --results folder runs them afresh" if other else ""
     typer.echo(f"{len(done)} trials were finished before and are not run again{more}", err=True)
+
+
+def _say_what_is_unsealed(done: list[Path]) -> None:
+    """Rows of earlier versions are read without a digest, but not without a word."""
+    if number := sum(not sealed(folder) for folder in done):
+        typer.echo(
+            f"{number} trials have no digest of their rows, so nothing would tell if these were damaged: an earlier "
+            "sapwood wrote them", err=True
+        )  # fmt: skip
 
 
 def _time_taken(folders: list[Path], here: float, workers: int) -> str:
@@ -108,10 +126,10 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
     folder = results / study.name
     _take_over(source, study, folder)
     trials = study.latest(folder)
+    _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
     print(f"report: {report(study, folder, trials)}")
     if target is not None:
-        number = keep(folder, target / study.name, trials)
-        copied(study.files, folder, target / study.name)
+        number = keep(folder, target / study.name, trials, _files(study))
         print(f"kept: {number} trials in {target / study.name}")
 
 
@@ -119,12 +137,21 @@ def _take_over(source: Path | None, study: Study, folder: Path) -> None:
     """Restore what was kept of the study's results and is not there."""
     if source is not None:
         number = restore(source / study.name, folder)
-        copied([name for name in study.files if not (folder / name).exists()], source / study.name, folder)
+        copied([name for name in _files(study) if not there(folder / name)], source / study.name, folder)
         typer.echo(f"{number} trials restored from {source / study.name}", err=True)
+        if not digests.there(source / study.name):
+            said = "has no digests.txt, so nothing says whether a number in it was edited; report --keep writes one"
+            typer.echo(f"{source / study.name} {said}", err=True)
+
+
+def _files(study: Study) -> tuple[str, ...]:
+    """What is kept beside the trials."""
+    return (*study.files, SPEED)
 
 
 def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) -> None:
     """The report, and a table of the same trials on standard output."""
+    _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
     path = report(study, folder, trials, command=_same_command())
     ids = [trial.id for trial in trials]
     Console().print(terminal_table(study, in_order(read(folder, ids), ids)))
@@ -132,8 +159,28 @@ def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) 
     print(f"report: {path}")
 
 
-def _run(trials: list[Trial], folder: Path, workers: int, device: str) -> list[Trial]:
-    """The trials that failed, after all have ended."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, by somebody else."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end what is inside in order; elsewhere than in the main thread, it ends the process as it did."""
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, end) if here else None
+    try:
+        yield
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _run(trials: list[Trial], folder: Path, workers: int, device: str) -> list[tuple[Trial, str]]:
+    """The trials that failed, and why, after all have ended."""
     pool = processes(workers, lambda trial: _ready(trial, folder)) if workers > 1 else serial
     failed = []
     with shown(len(trials)) as view:
@@ -141,7 +188,7 @@ def _run(trials: list[Trial], folder: Path, workers: int, device: str) -> list[T
         with closing(ends):  # type: ignore[type-var]  # a generator: closing it ends the workers
             for trial, error in ends:
                 view.end(trial, error)
-                failed += [trial] if error is not None else []
+                failed += [(trial, error)] if error is not None else []
     return failed
 
 

@@ -1,5 +1,6 @@
 """The verbs `shrink` and `export`: a trial's network made smaller, and written for use elsewhere."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
@@ -67,9 +68,9 @@ def _refuse_bad_file(file: Path, kinds: Iterable[str]) -> None:
         raise InputError(
             f"--to {file} ends in {file.suffix or 'nothing'!r}; give a name that ends in {' or '.join(kinds)}"
         )
-    if not file.parent.is_dir():
+    if not os.path.isdir(file.parent):
         raise InputError(f"--to {file}: there is no folder {file.parent}; make it first")
-    if file.is_dir():
+    if os.path.isdir(file):
         raise InputError(f"--to {file} is a folder; give the name of a file")
 
 

@@ -1,5 +1,6 @@
 """Trained: the network that a trial's folder or a run's checkpoint holds, with its task and masks."""
 
+import os
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -8,16 +9,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sapwood import checkpoint
+from sapwood import checkpoint, disk, schema
 from sapwood import masks as mask
 from sapwood.errors import InputError
 from sapwood.run import fingerprint
 from sapwood.shrinking.shrink import Shrunk, compact
-from sapwood.study.run import finished, over, read_trial
+from sapwood.study.folder import LEFT_PARTS, finished, over, read_trial, weights_of
 from sapwood.study.trial import Value, split_recipe
 from sapwood.task import Task
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import with_recipe
+
+SAVED = schema.record(LEFT_PARTS | {"task": schema.text}, rest=lambda value, where: None)
 
 
 class Trained(NamedTuple):
@@ -57,9 +60,9 @@ class Trained(NamedTuple):
 def trained(source: Path) -> Trained:
     """What is found at `source`: the folder of a finished trial, its weights.safetensors, or what `Run.save` wrote."""
     folder = source.parent if source.name == "weights.safetensors" else source
-    if (folder / "trial.json").is_file():
+    if disk.there(folder / "trial.json"):
         return _of_trial(folder)
-    if source.is_file():
+    if os.path.isfile(source):
         return _of_checkpoint(source)
     raise InputError(_no_source(source))
 
@@ -69,23 +72,24 @@ def _of_trial(folder: Path) -> Trained:
     if not finished(folder):
         state = folder / "state.safetensors"
         why = "only its rows were kept, not its weights" if over(folder) else "it is not finished"
-        now = f", or give {state} for the network as it is now" if state.exists() else ""
+        now = f", or give {state} for the network as it is now" if disk.there(state) else ""
         raise InputError(f"the trial in {folder} has no final network: {why}; run it (see: sapwood run --help){now}")
-    saved = checkpoint.read(folder / "weights.safetensors")
+    saved = weights_of(folder)
     return _put_together(str(folder), about["task"], about["data"], saved, _recipe(about))
 
 
 def _of_checkpoint(file: Path) -> Trained:
     try:
         tree = checkpoint.read(file)
-        name, parts = tree["task"], {part: tree[part] for part in ("model", "masks")}
-    except (InputError, KeyError) as error:
-        why = str(error).partition(";")[0] if isinstance(error, InputError) else f"it has no {error}"
+        SAVED(tree, "it")
+    except (InputError, schema.Unexpected) as error:
+        why = str(error).partition(";")[0]  # what else it says is to delete it
         raise InputError(
-            f"{file} is no whole checkpoint of a run: {why}; "  # what else it says is to delete it
+            f"{file} is no whole checkpoint of a run: {why}; "
             "give the folder of a finished trial, results/STUDY/ID, or a file that Run.save wrote"
         ) from error
-    recipe = _recipe(read_trial(file.parent)) if (file.parent / "trial.json").is_file() else {}
+    name, parts = tree["task"], {part: tree[part] for part in ("model", "masks")}
+    recipe = _recipe(read_trial(file.parent)) if disk.there(file.parent / "trial.json") else {}
     return _put_together(str(file), name.partition(":")[0], name, parts, recipe)
 
 
@@ -114,7 +118,7 @@ def _put_together(origin: str, name: str, data: str, saved: dict[str, Any], reci
 
 
 def _no_source(source: Path) -> str:
-    if not source.exists():
+    if not disk.there(source):
         return f"there is no {source}; give the folder of a finished trial, results/STUDY/ID, or a run's checkpoint"
     trials = sorted(path.parent for path in source.glob("*/trial.json"))
     if not trials:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sapwood import checkpoint
+from sapwood import checkpoint, disk
 from sapwood import masks as mask
 from sapwood.codec import file, tensors
 from sapwood.codec.places import LAYOUTS
@@ -103,16 +103,13 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     than make's network. InputError: the file is missing, damaged, of another kind or newer than this sapwood, or of
     another network.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the network {path}: {error.strerror or error}; check its name") from error
-    said, streams = file.unpack(content, str(path))
+    said, streams = file.unpack(disk.read(Path(path), "the network"), str(path))
     model = make()
     state = _state(model)
     try:
         _refuse_other_network(said, state)
         found = dict(_decoded(said, streams))
+        checkpoint.refuse_half_truths(found)
     except InputError as error:
         raise InputError(f"{path} is not of the network that make gives: {error}") from None
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError) as error:

@@ -10,18 +10,21 @@ Toronto.
 *Licence:* none stated by the author; in universal research use.
 """
 
+import io
 import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sapwood import disk
 from sapwood.data.files import Progress, find_form
 from sapwood.data.images import Images
 from sapwood.errors import InputError
@@ -53,6 +56,15 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 RECORD = 1 + 3 * 32 * 32  # bytes: the class, then red, green and blue, each row by row
 CLASSES = 10
+LARGEST = 10_000 * RECORD  # bytes of an official file; what unpacks to more is none
+ODD = (
+    ValueError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)  # of tarfile
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -93,21 +105,35 @@ def _files(paths: dict[str, Path]) -> Callable[[str], bytes]:
 
 
 def _unpacked(path: Path) -> bytes:
+    raw = disk.read(path, advice="fetch it again")
+    if path.suffix != ".xz":
+        return raw
     try:
-        raw = path.read_bytes()
-        return lzma.decompress(raw) if path.suffix == ".xz" else raw
-    except (OSError, lzma.LZMAError) as error:
-        raise InputError(f"cannot read {path}: {error}; fetch it again") from error
+        return _within(lzma.LZMAFile(io.BytesIO(raw)))
+    except (OSError, EOFError, ValueError, MemoryError, lzma.LZMAError) as error:
+        raise InputError(f"cannot read {path}: {disk.reason(error)}; fetch it again") from error
+
+
+def _within(file: IO[bytes]) -> bytes:
+    """All of a packed file, unless it is larger than any of the official ones."""
+    content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it unpacks to more than {LARGEST} bytes")
+    return content
 
 
 def _members(paths: dict[str, Path]) -> Callable[[str], bytes]:
     """Reads record files out of the tarball, which is gone through once."""
     (path,) = paths.values()
+    held = {}
     try:
         with tarfile.open(path, "r|gz") as archive:
-            held = {Path(each.name).name: file.read() for each in archive if (file := archive.extractfile(each))}
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise InputError(f"cannot read {path}: {error}; fetch it again") from error
+            for each in archive:
+                name = Path(each.name).name
+                if name in RECORDS and each.isfile() and (file := archive.extractfile(each)):
+                    held[name] = _within(file)
+    except (OSError, EOFError, tarfile.TarError, zlib.error, *ODD) as error:
+        raise InputError(f"cannot read {path}: {disk.reason(error)}; fetch it again") from error
     if missing := [name for name in RECORDS if name not in held]:
         raise InputError(f"{path} does not hold {', '.join(missing)}; fetch it again")
     return held.__getitem__

@@ -138,7 +138,7 @@ def _stream(address: str, to: Path, progress: Progress) -> str:
     digest, done = hashlib.sha256(), 0
     with urlopen(Request(address, headers={"User-Agent": "sapwood"}), timeout=TIMEOUT) as answer, to.open("xb") as file:
         length = answer.headers["Content-Length"]
-        total = int(length) if length else None
+        total = int(length) if length and length.isdecimal() and length.isascii() else None
         progress(0, total)
         while chunk := answer.read(CHUNK):
             file.write(chunk)

@@ -12,11 +12,21 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sapwood import schema
 from sapwood.errors import InputError
 
 Place = tuple[str, ...]
 Change = dict[str, Any]  # {"at": [place, ...] of one thing, "now": {attribute: number}}
 DEPTH = 3  # attributes of attributes that are followed from a module
+CHANGES = schema.items(schema.record({
+    "at": schema.items(schema.items(schema.text, tuple, least=1), least=1),
+    "now": schema.mapping(lambda value, where: schema.demand(_number(value), where, value, "a number")),
+}))  # fmt: skip
+SETTINGS = schema.mapping(
+    schema.mapping(
+        lambda value, where: schema.demand(_number(value) or type(value) is str, where, value, "a number or a word")
+    )
+)
 MACHINERY = frozenset(vars(nn.Module()))  # what every module has: its mode, hooks, tables of tensors and modules
 
 
@@ -78,6 +88,8 @@ def changes(original: nn.Module, small: nn.Module) -> list[Change]:
     for place, thing in things(small).items():
         then = numbers(before[place]) if place in before else {}
         now = {name: value for name, value in numbers(thing).items() if name in then and then[name] != value}
+        for name, value in now.items():
+            _refuse_another_kind(then[name], value, name, said(place))
         if now:
             found.setdefault(id(thing), {"at": [], "now": {}})["at"].append(place)
             found[id(thing)]["now"] |= now
@@ -92,6 +104,8 @@ def change_(model: nn.Module, wanted: list[Change]) -> None:
         if missing := [place for place in places if place not in here]:
             raise InputError(f"make's network has no {said(missing[0])}, which shrinking changed")
         thing = here[places[0]]
+        if isinstance(thing, nn.Module) and any(here[place] is not thing for place in places):
+            raise InputError(f"{', '.join(map(said, places))} are not one module there")
         shared = {place for place, other in here.items() if other is thing}
         if not isinstance(thing, nn.Module) and shared != set(places):
             thing = copy(thing)
@@ -106,7 +120,13 @@ def _set_(thing: Any, name: str, now: Mapping[str, Any]) -> None:
     for attribute, value in now.items():
         if attribute not in numbers(thing):
             raise InputError(f"make's network has no number {attribute!r} on {name}, which shrinking changed")
+        _refuse_another_kind(vars(thing)[attribute], value, attribute, name)
         vars(thing)[attribute] = value
+
+
+def _refuse_another_kind(before: Any, now: Any, attribute: str, name: str) -> None:
+    if not schema.alike(before, now):
+        raise InputError(f"{attribute} of {name} is {before!r} in the original, and {now!r} is no such thing")
 
 
 def said(place: Place) -> str:

@@ -4,9 +4,10 @@ A shrunk network has the class of the original and other sizes, so the class can
 and which numbers of its modules differ from the original's; `load` builds the original and gives it both.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sapwood import checkpoint
+from sapwood import checkpoint, disk, schema
 from sapwood.errors import InputError
-from sapwood.export.attributes import change_, changes, classes, settings
-from sapwood.export.packed import pack, unpack
+from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
+from sapwood.export.fitting import narrow_, refuse_unfitting
+from sapwood.export.packed import not_as_said, pack, unpack
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.narrow import NarrowAttention
+
+SIZES = schema.items(schema.whole(), tuple)
+HELD = schema.record({
+    "kind": schema.one_of("parameter", "buffer"), "original": SIZES, "shape": SIZES, "stride": schema.optional(SIZES),
+    "requires_grad": schema.flag, "same_as": schema.optional(schema.text),
+})  # fmt: skip
+WORDS = schema.record({
+    "narrow": schema.items(schema.text), "classes": schema.mapping(schema.text), "settings": SETTINGS,
+    "changes": CHANGES, "tensors": schema.mapping(HELD),
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,29 +77,31 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     On the devices and in the mode of make's network. Nothing in the file is executed. InputError: the file is missing,
     damaged, of another kind or newer than this sapwood, or make's network is not the original.
     """
+    tensors, words = unpack(disk.read(Path(path), "the network"), str(path))
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the network {path}: {error.strerror or error}; check its name") from error
-    try:
-        tensors, words = unpack(content, str(path))
+        WORDS(words, "it")
         held = {name: Held(**each) for name, each in words["tensors"].items()}
-        values = {name: _laid_out(tensors[name], each) for name, each in held.items() if each.same_as is None}
-        wanted = (words["classes"], words["settings"], words["changes"], words["narrow"])
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{path} does not hold what its format says ({error!r}); save it again") from error
+        values = _values(held, tensors)
+    except (ValueError, RuntimeError) as error:
+        raise not_as_said(str(path), error) from error
     model = make()
     try:
-        _refuse_other_network(model, held, *wanted[:2])
-        change_(model, wanted[2])
-        for name in wanted[3]:
-            model.get_submodule(name).__class__ = NarrowAttention
+        _refuse_other_network(model, held, words["classes"], words["settings"])
+        change_(model, words["changes"])
+        for name in words["narrow"]:
+            narrow_(model, name)
     except InputError as error:
         raise InputError(
             f"{path} is not of the network that make gives: {error}; make must give the original, unshrunk network, "
             "with the options it was saved with"
         ) from None
     _fill_(model, held, values)
+    try:
+        changed = [name for name, each in held.items() if each.shape != each.original]
+        places = [place for change in words["changes"] for place in change["at"]]
+        refuse_unfitting(model, {name.rpartition(".")[0] for name in changed} | {place[0] for place in places})
+    except ValueError as error:
+        raise not_as_said(str(path), error) from error
     return model
 
 
@@ -157,15 +171,41 @@ def _span(tensor: Tensor) -> tuple[int, int]:
     return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
-def _laid_out(value: Tensor, held: Held) -> Tensor:
+def _values(held: Mapping[str, Held], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of their own, as they lay in memory."""
+    checkpoint.refuse_half_truths(tensors)
+    own = {name: each for name, each in held.items() if each.same_as is None}
+    if strange := sorted(own.keys() ^ tensors.keys()):
+        raise ValueError(f"{strange[0]!r} is only {'said to be there' if strange[0] in own else 'there'}")
+    for name, each in held.items():
+        other = own.get(each.same_as or name)
+        if other is None or replace(each, same_as=None, original=other.original) != other:
+            raise ValueError(f"{name!r} cannot be the same tensor as {each.same_as!r}")
+    return {name: _laid_out(name, tensors[name], each) for name, each in own.items()}
+
+
+def _laid_out(name: str, value: Tensor, held: Held) -> Tensor:
     """In memory as it was: which kernels run, and so the last bits of what they give, depend on it."""
+    if held.requires_grad and not (value.is_floating_point() or value.is_complex()):
+        raise ValueError(f"{name!r} is said to be trained, and torch does not train {value.dtype}")
+    if prod(held.shape) != value.numel() or (value.dim() != 1 and tuple(value.shape) != held.shape):
+        raise ValueError(f"{name!r} is said to have shape {held.shape}, and has {tuple(value.shape)}")
     value = value.reshape(held.shape)
     if held.stride is None:
         return value.clone()
-    end = 1 + sum((size - 1) * stride for size, stride in zip(held.shape, held.stride, strict=True))
-    if min(held.stride) < 0 or end != value.numel():
-        raise RuntimeError(f"strides {held.stride} for shape {held.shape}")
+    if len(held.stride) != len(held.shape) or not _dense(held.shape, held.stride):
+        raise ValueError(f"{name!r} has strides {held.stride} for shape {held.shape}")
     return torch.empty_strided(held.shape, held.stride, dtype=value.dtype).copy_(value)
+
+
+def _dense(shape: Sequence[int], stride: Sequence[int]) -> bool:
+    """Whether each number has one place in memory, and no place is left empty: as torch gives what it copies."""
+    expected = 1
+    for step, size in sorted(zip(stride, shape, strict=True)):
+        if size > 1 and step != expected:
+            return False
+        expected *= size
+    return all(step <= max(expected, 1) for step in stride)
 
 
 def _refuse_other_modules(small: Mapping[str, str], original: Mapping[str, str]) -> None:
@@ -214,7 +254,7 @@ def _fill_(model: nn.Module, held: Mapping[str, Held], values: Mapping[str, Tens
             mine, value = found[name], values[name].to(found[name].device)
             if id(mine) in taken:
                 mine = nn.Parameter(value, each.requires_grad) if each.kind == "parameter" else value
-            mine.data = value
+            mine.requires_grad_(False).data = value
             used[name] = mine.requires_grad_(each.requires_grad)
             taken.add(id(mine))
         if found[name] is not (same := used[each.same_as or name]):

@@ -5,15 +5,16 @@ there as bytes. The words are JSON in the file's header. A digest of both tells 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
-from sapwood import checkpoint
+from sapwood import checkpoint, schema
+from sapwood.checkpoint import _header
 from sapwood.errors import InputError
 from sapwood.processes import digest
 
@@ -21,6 +22,16 @@ ENTRY = "sapwood-network"  # of the header
 VERSION = 1
 PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16,
          torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)  # fmt: skip
+# By name; `torch` itself is not asked, since it imports whole rooms at the mention of their names. Without those that
+# are no plain numbers: quantised ones, and whole numbers of fewer than 8 bits.
+TYPES = {
+    name: kind
+    for name, kind in (
+        (str(kind).removeprefix("torch."), kind) for kind in vars(torch).values() if type(kind) is torch.dtype
+    )
+    if re.fullmatch(r"(complex|bfloat)\w+|float\w+|u?int(8|16|32|64)|bool", name)
+}
+ABOUT = schema.record({"version": schema.whole(1), "digest": schema.text, "words": schema.text})
 
 
 def pack(tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> bytes:
@@ -34,41 +45,46 @@ def pack(tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> bytes:
 def unpack(content: bytes, origin: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors (of foreign types: flat) and the words; InputError, which calls the file `origin`, if it is bad."""
     try:
-        flat, header = load(content), _header(content)
-        about = json.loads(header[ENTRY]) if ENTRY in header else None
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
+        flat, header = checkpoint.opened(content), _header(content)
+    except ValueError as error:
         raise InputError(
             f"{origin} is no whole safetensors file ({error}); it was cut short, damaged or is something else: "
             "copy or save it again"
         ) from error
-    if about is None:
+    if ENTRY not in header:
         what = "a run's checkpoint" if header.get("format") == checkpoint.FORMAT else "not written by sapwood.export"
         raise InputError(
             f"{origin} holds no network of sapwood: it is {what}; give a file that sapwood.export.save or "
             "`sapwood shrink` wrote"
         )
-    words: dict[str, Any] = _from_json(json.loads(_sound(about, flat, origin)))
-    types = words.pop("types")
-    return {name: _restored(tensor, getattr(torch, types[name])) for name, tensor in flat.items()}, words
+    try:
+        words = _from_json(schema.parse(_sound(header[ENTRY], flat, origin), finite=False))
+        schema.mapping(lambda value, where: None)(words, "what it says")
+        types = words.pop("types", None)
+        schema.mapping(schema.one_of(*TYPES))(types, "types")
+        return {name: _restored(name, tensor, types) for name, tensor in flat.items()}, words
+    except schema.Unexpected as error:
+        raise not_as_said(origin, error) from error
 
 
-def _sound(about: Mapping[str, Any], flat: Mapping[str, Tensor], origin: str) -> str:
+def not_as_said(origin: str, error: Exception) -> InputError:
+    """The error for a file whose digest is right and whose words are not."""
+    return InputError(f"{origin} does not hold what its format says ({schema.brief(error)}); save it again")
+
+
+def _sound(entry: str, flat: Mapping[str, Tensor], origin: str) -> str:
     """The words as they were written."""
-    if type(about["version"]) is int and about["version"] > VERSION:
+    about = schema.parse(entry)
+    ABOUT(about, "it")
+    if about["version"] > VERSION:
         raise InputError(
             f"{origin} has version {about['version']} of its format and this sapwood reads up to {VERSION}; "
             "install a newer sapwood"
         )
-    text = str(about["words"])
+    text: str = about["words"]
     if about["digest"] != _digest(flat, text):
         raise InputError(f"{origin} is damaged: its content does not match its digest; copy or save it again")
     return text
-
-
-def _header(content: bytes) -> dict[str, str]:
-    length = int.from_bytes(content[:8], "little")
-    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-    return metadata
 
 
 def _digest(flat: Mapping[str, Tensor], text: str) -> str:
@@ -81,8 +97,15 @@ def _stored(tensor: Tensor) -> Tensor:
     return whole if tensor.dtype in PLAIN else whole.reshape(-1).view(torch.uint8)
 
 
-def _restored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor if tensor.dtype is dtype else tensor.view(dtype)
+def _restored(name: str, tensor: Tensor, types: Mapping[str, str]) -> Tensor:
+    """A tensor that is there as what it is, or as bytes because safetensors does not know its type."""
+    dtype = TYPES[types.get(name, "")] if name in types else None
+    foreign = tensor.dtype is torch.uint8 and tensor.dim() == 1 and dtype not in PLAIN and dtype is not None
+    if not foreign or dtype is None:
+        schema.demand(tensor.dtype is dtype, f"types[{name!r}]", types.get(name), _named(tensor.dtype))
+        return tensor
+    schema.demand(tensor.numel() % dtype.itemsize == 0, f"types[{name!r}]", types[name], "what its bytes can be")
+    return tensor.view(dtype)
 
 
 def _named(dtype: torch.dtype) -> str:

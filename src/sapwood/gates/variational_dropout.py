@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from sapwood.errors import InputError
 from sapwood.gates.gate import Gate
-from sapwood.layout import Layer
+from sapwood.layout import Layer, Straight
 
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
 TINY = 1e-8  # a weight of 0 has a logarithm, an output of inputs 0 has a slope
@@ -82,4 +82,9 @@ class VariationalDropout(Gate):
 
 def _applied(layer: Layer, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     """What the layer would answer with other weights."""
-    return F.linear(x, w, bias) if isinstance(layer, nn.Linear) else layer._conv_forward(x, w, bias)
+    if isinstance(layer, nn.Linear):
+        return F.linear(x, w, bias)
+    if not isinstance(layer, Straight):
+        raise InputError(f"{layer} can have no noise on its weights; gate Linear and Conv1d-3d layers only")
+    y: Tensor = layer._conv_forward(x, w, bias)
+    return y

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
-from sapwood.layout import Layer
+from sapwood.layers import every_layer
+from sapwood.layout import Layer, rows
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.untouched import untouched, watching
-from sapwood.observe import prunable
 
 # These multiply weights without calling a Linear or Conv, so a count would silently be too small.
 UNCOUNTED = (
@@ -35,7 +35,7 @@ def macs(model: nn.Module, example: Example, *, sparse: bool = False) -> dict[st
     A layer called twice counts twice; one that is never called counts 0. Products of activations with each other,
     as in attention, are not counted; modules that hide their weights' products are refused.
     """
-    found = prunable(model)
+    found = every_layer(model)
     positions = _positions(model, found, example)
     weights = {name: layer.weight for name, layer in found.items()}
     return {name: positions[name] * (int(w.count_nonzero()) if sparse else w.numel()) for name, w in weights.items()}
@@ -63,7 +63,7 @@ def activation_density(model: nn.Module, example: Example) -> dict[str, float]:
         live[name] += int(x.count_nonzero())
         read[name] += x.numel()
 
-    with untouched(model), watching(prunable(model), see):
+    with untouched(model), watching(every_layer(model), see):
         call(model, _samples(example))
     return {name: live[name] / read[name] for name in read if read[name]}
 
@@ -74,9 +74,7 @@ def _positions(model: nn.Module, found: dict[str, Layer], example: Example) -> C
     positions: Counter[str] = Counter()
 
     def see(name: str, x: Tensor, y: Tensor) -> None:
-        layer = found[name]
-        outputs = y.shape[-1 if isinstance(layer, nn.Linear) else -1 - len(layer.kernel_size)]
-        positions[name] += y.numel() // outputs
+        positions[name] += len(rows(found[name], y))
 
     with untouched(model), watching(found, see):
         call(model, pytree.tree_map_only(Tensor, lambda x: x[:1], _samples(example)))

@@ -6,14 +6,14 @@ w_OI is the weight as a matrix, one row per neuron or filter, convolutions flatt
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, unknown
-from sapwood.layout import Layer
-from sapwood.observe import chosen, prunable
+from sapwood.layout import Layer, matrix
+from sapwood.observe import chosen, hidden, prunable
 
 Tolerance = Literal["numpy float32"] | float
 
@@ -38,7 +38,7 @@ def spectrum(
     model: nn.Module, only: Collection[str] | None = None, *, tolerance: Tolerance = "numpy float32"
 ) -> tuple[Spectrum, ...]:
     """One row per Linear or Conv layer (of those in `only`), each from a single decomposition."""
-    return tuple(_row(name, layer.weight, tolerance) for name, layer in chosen(model, only).items())
+    return tuple(_row(name, matrix(layer, layer.weight), tolerance) for name, layer in chosen(model, only).items())
 
 
 def singular_values(w: Tensor) -> Tensor:
@@ -88,20 +88,22 @@ def live_columns(w: Tensor) -> int:
     return int(as_matrix(w).any(1).sum())
 
 
-def dead_share(model: nn.Module) -> float:
+def dead_share(model: nn.Module, example: Any = None) -> float:
     """The share of all weights (not biases) that belong to hidden neurons that are all 0 under a bias of at most 0.
 
     Behind a ReLU no gradient reaches such a neuron: without masks all other zeros can grow back, these never do.
+    example: what the model is called with, where it takes that to tell which layers are hidden (see `hidden`).
     """
     layers = prunable(model)
-    dead = sum(_dead(layers[name]) for name in list(layers)[:-1])
+    dead = sum(_dead(layers[name]) for name in (hidden(model, example) if len(layers) > 1 else ()))
     return dead / sum(p.numel() for p in model.parameters() if p.dim() > 1)
 
 
 def _dead(layer: Layer) -> int:
-    off = ~as_matrix(layer.weight.detach()).any(1)
+    w_OI = matrix(layer, layer.weight.detach())
+    off = ~w_OI.any(1)
     off = off if layer.bias is None else off & (layer.bias.detach() <= 0)
-    return int(off.sum()) * layer.weight[0].numel()
+    return int(off.sum()) * w_OI.shape[1]
 
 
 def as_matrix(w: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from sapwood.criterion import score
 from sapwood.errors import InputError, refuse_unless
 from sapwood.hold import seen_through
 from sapwood.masks import Masks
-from sapwood.observe import chosen, hidden, observe
+from sapwood.observe import chosen, observe
 from sapwood.run import Run
 from sapwood.scope import selected
 from sapwood.select import Scores
@@ -44,7 +44,7 @@ def at_init(
     """Prunes before the first step, by `samples` training samples if the criterion looks at any, and trains."""
     refuse_unless("criterion", criterion, (*criteria.CRITERIA, "grasp", "synflow"))
     refuse_unless("control", control, CONTROLS)
-    layers = list(chosen(run.model, None if output else hidden(run.model)))
+    layers = list(chosen(run.model, None if output else run.hidden()))
     batch, masks = _drawn(run, samples), Masks()
     for share in schedule.geometric_rounds(sparsity, rounds):
         with seen_through(run.model, masks):

@@ -19,7 +19,7 @@ from torch import Tensor
 from sapwood import select, thresholds
 from sapwood.errors import InputError, refuse_unless
 from sapwood.masks import Masks
-from sapwood.observe import chosen, hidden
+from sapwood.observe import chosen
 from sapwood.run import Run
 from sapwood.train import Moment, train
 
@@ -46,7 +46,7 @@ def dynamic_surgery(
         given = f"band={band}, gamma={gamma}, power={power}, surgery={surgery}, epochs={epochs}"
         raise InputError(f"{given}: need band in [0, 1), gamma and power of 0 or more, and 0 <= surgery <= epochs")
     refuse_unless("scope", scope, thresholds.SCOPES)
-    layers = chosen(run.model, None if output else hidden(run.model))
+    layers = chosen(run.model, None if output else run.hidden())
     kinds = ("weight", "bias")[: 1 + biases]
     groups: Groups = {n: [f"{n}.{k}" for k in kinds if getattr(m, k) is not None] for n, m in layers.items()}
     if sparsity and scope == "everywhere":

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from sapwood import criteria, phases, processes, schedule
 from sapwood import cycles as cycle
 from sapwood.errors import refuse_unless
-from sapwood.observe import Evidence, hidden, observing
+from sapwood.observe import Evidence, observing
 from sapwood.run import Run
 from sapwood.train import Moment, train
 
@@ -51,7 +51,7 @@ def global_activation(
     refuse_unless("source", source, ("stream", "probe"))
     refuse_unless("reset", reset, ("never", "after_cycle"))
     refuse_unless("granularity", granularity, ("weight", "neuron"))
-    judge, layers = criteria.named(criterion), hidden(run.model)
+    judge, layers = criteria.named(criterion), run.hidden()
     counts = cycle.counts(run, sparsity, cycles, shares=shares, base=base, base_of=base_of)
     marks = schedule.marks(first, target, cycles)
     ended, whole = phases.ending(target=target, stop=stop), granularity == "neuron"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from sapwood import criteria, phases, schedule
 from sapwood.criterion import score
 from sapwood.errors import InputError, refuse_unless
-from sapwood.observe import chosen, hidden
+from sapwood.observe import chosen
 from sapwood.run import Run
 from sapwood.scope import SCOPES, selected
 from sapwood.train import Moment, train
@@ -47,7 +47,7 @@ def gradual_magnitude(
     refuse_unless("scope", scope, SCOPES)
     if not 0 <= begin <= end <= epochs:
         raise InputError(f"begin={begin}, end={end}, epochs={epochs}: need 0 <= begin <= end <= epochs")
-    judge, layers = criteria.named(criterion), list(chosen(run.model, None if output else hidden(run.model)))
+    judge, layers = criteria.named(criterion), list(chosen(run.model, None if output else run.hidden()))
     per_epoch = run.task.steps_per_epoch
     wanted = schedule.polynomial(
         round(begin * per_epoch), round(end * per_epoch), every, sparsity, initial=initial, power=power, land=land

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from sapwood import criteria, schedule, thresholds
 from sapwood.criterion import score
-from sapwood.layout import Layer
-from sapwood.observe import chosen, hidden
+from sapwood.layout import is_layer
+from sapwood.observe import chosen
 from sapwood.run import Run
 from sapwood.scope import selected
 from sapwood.train import Moment, train
@@ -44,7 +44,7 @@ def iterative_magnitude(
 
     `quality`, q of every layer ("1.2") or of each ("1.2 1.2 0.8"), replaces `sparsity`, `criterion` and `scope`.
     """
-    layers = chosen(run.model, None if output else hidden(run.model))
+    layers = chosen(run.model, None if output else run.hidden())
     judge, shares = criteria.named(criterion), schedule.geometric_rounds(sparsity, rounds)
     factors = thresholds.numbers("quality", quality or "0", [f"{name}.weight" for name in layers])
     original = {name: module.p for name, module in run.model.named_modules() if isinstance(module, DROPOUT)}
@@ -68,7 +68,7 @@ def scaled(model: nn.Module, original: Mapping[str, float], keep: Mapping[str, T
     """What each dropout becomes: times the root of the density of the last layer before it; as it was without one."""
     found, factor = {}, 1.0
     for name, module in model.named_modules():
-        if isinstance(module, Layer):
+        if is_layer(module):
             mask = keep.get(f"{name}.weight")
             factor = 1.0 if mask is None else (int(torch.count_nonzero(mask)) / mask.numel()) ** 0.5
         elif name in original:

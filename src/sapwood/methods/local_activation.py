@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from sapwood import criteria, phases, schedule
 from sapwood import cycles as cycle
-from sapwood.layout import Layer
-from sapwood.observe import chosen, hidden
+from sapwood.layout import Layer, matrix
+from sapwood.observe import chosen
 from sapwood.run import Run
 from sapwood.train import Moment, train
 
@@ -38,7 +38,7 @@ def local_activation(
 ) -> Iterator[Moment]:
     """Prunes the hidden layers one after another while training, each to `sparsity`."""
     cycle.refuse_bad(probe=probe, plateau=plateau, wait=wait)
-    judge, layers = criteria.named(criterion), chosen(run.model, hidden(run.model))
+    judge, layers = criteria.named(criterion), chosen(run.model, run.hidden())
     names = list(layers)
     counts = [_count(layer, sparsity, per_neuron or judge.per == "output") for layer in layers.values()]
     ended = phases.ending(target=target, stop=stop)
@@ -60,5 +60,5 @@ def local_activation(
 
 def _count(layer: Layer, sparsity: float, by_neuron: bool) -> int:
     """How many weights of the layer go: whole neurons, or single weights; the product rounded down."""
-    piece = layer.weight[0].numel() if by_neuron else 1
+    piece = matrix(layer, layer.weight).shape[1] if by_neuron else 1
     return schedule.counts_of(schedule.uniform_shares(sparsity, 1), layer.weight.numel() // piece)[0] * piece

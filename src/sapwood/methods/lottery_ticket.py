@@ -37,14 +37,16 @@ def lottery_ticket(
     """
     refuse_bad(each=each, rounds=rounds, output_share=output_share, rewind=rewind, round_epochs=round_epochs)
     refuse_unless("control", control, CONTROLS)
-    *inner, last = (f"{name}.weight" for name in prunable(run.model))
+    layers = list(prunable(run.model))
+    inner = run.hidden() if len(layers) > 1 else []
     begin = round(rewind * run.task.steps_per_epoch)
     length = round_epochs * run.task.steps_per_epoch - begin
     yield from train(run, steps=begin)
     ticket = run.remember("ticket", run.model.state_dict)
     for number in range(1, rounds + 1):
         yield from train(run, steps=length)
-        gone = dict.fromkeys(inner, 1 - (1 - each) ** number) | {last: 1 - (1 - each * output_share) ** number}
+        share = {name: each if name in inner else each * output_share for name in layers}
+        gone = {f"{name}.weight": 1 - (1 - share[name]) ** number for name in layers}
         masks = select.per_layer(score(run.model, magnitude), gone, among=run.masks)
         masks, weights = controlled(run, masks, ticket, control if number == rounds else "none")
         run.become(run.model)

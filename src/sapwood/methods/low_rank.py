@@ -10,10 +10,10 @@ learning rate that makes their product move as far as the undivided weight would
 from collections.abc import Iterator, Mapping
 
 from sapwood.errors import InputError
-from sapwood.layout import Layer
+from sapwood.layout import Layer, matrix, shaped
 from sapwood.low_rank import factored, rates, truncated
 from sapwood.measure.spectrum import rank
-from sapwood.observe import chosen, hidden
+from sapwood.observe import chosen
 from sapwood.phases import fit
 from sapwood.run import Given, Run
 from sapwood.train import Moment
@@ -27,13 +27,14 @@ def low_rank(
     It begins from the weights it finds: give it a trained network to start from. With `epochs`, each layer becomes two
     and is trained on. A layer that is to keep all the rank it can have is left alone.
     """
-    layers = chosen(run.model, hidden(run.model))
+    layers = chosen(run.model, run.hidden())
     kept = _kept(layers, _asked(ranks, layers) if ranks else _found(run.given, layers))
     run.memory.setdefault("notes", {}).update({f"rank_kept_{i}": k for i, k in enumerate(kept.values(), start=1)})
     changed = {name: k for name, k in kept.items() if k < _full(layers[name])}
     if not epochs:
-        for w, k in ((layers[name].weight.detach(), k) for name, k in changed.items()):
-            w.copy_(truncated(w.flatten(1), k, centred=centred).view_as(w))
+        for layer, k in ((layers[name], k) for name, k in changed.items()):
+            w_OI = truncated(matrix(layer, layer.weight.detach()), k, centred=centred)
+            layer.weight.detach().copy_(shaped(layer, w_OI, layer.weight))
         return
     for name, pair in [(name, factored(name, layers[name], k, centred=centred)) for name, k in changed.items()]:
         run.model.set_submodule(name, pair)
@@ -65,4 +66,4 @@ def _kept(layers: Mapping[str, Layer], ranks: list[int]) -> dict[str, int]:
 
 
 def _full(layer: Layer) -> int:
-    return min(layer.weight.flatten(1).shape)
+    return min(matrix(layer, layer.weight).shape)

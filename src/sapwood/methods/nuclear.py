@@ -17,8 +17,9 @@ from torch import Tensor
 
 from sapwood import phases
 from sapwood.errors import InputError
+from sapwood.layout import matrix, shaped
 from sapwood.low_rank import shrunk
-from sapwood.observe import chosen, hidden
+from sapwood.observe import chosen
 from sapwood.run import Run
 from sapwood.train import Moment, train
 
@@ -39,14 +40,16 @@ def nuclear(
     With every=100 and a learning rate of 0.01, `strength` is what each σ_i loses each time. Nothing is masked.
     """
     _refuse_bad(strength=strength, epsilon=epsilon, every=every)
-    layers, ended = chosen(run.model, hidden(run.model)), phases.ending(target=target, stop=stop)
+    layers, ended = chosen(run.model, run.hidden()), phases.ending(target=target, stop=stop)
     for now in train(run, epochs=epochs):
         over = ended(run, now)
         steps = _since_last(run, every)
         if steps == every or now.ends_epoch:
             size = steps * run.optimizer.param_groups[0]["lr"] * strength
             for layer in layers.values():
-                shrink_(layer.weight.detach(), size, epsilon if weighted else None)
+                w = layer.weight.detach()
+                shrink_(w_OI := matrix(layer, w), size, epsilon if weighted else None)
+                w.copy_(shaped(layer, w_OI, w))
         yield now
         if over:
             return

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sapwood import allocate, schedule, select
 from sapwood.errors import InputError, refuse_unless
-from sapwood.observe import chosen, hidden
+from sapwood.observe import chosen
 from sapwood.regrow import regrow
 from sapwood.run import Run
 from sapwood.train import Moment, train
@@ -39,7 +39,7 @@ def sparse_training(
     refuse_unless("grow", grow, ("gradient", "random", "none"))
     if every < 1 or not 0 <= until <= 1:
         raise InputError(f"every={every}, until={until}: give at least 1 step, and a share of the training in [0, 1]")
-    weights = {f"{n}.weight": m.weight for n, m in chosen(run.model, None if output else hidden(run.model)).items()}
+    weights = {f"{n}.weight": m.weight for n, m in chosen(run.model, None if output else run.hidden()).items()}
     densities = allocate.named(allocation)(weights, 1 - sparsity)
     run.prune(select.by_count(_luck(run, weights), allocate.counts(weights, densities)))
     last = round(until * epochs * run.task.steps_per_epoch)

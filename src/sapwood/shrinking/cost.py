@@ -6,6 +6,7 @@ open) it is a differentiable expectation, in which dimensions of a layer are ind
 feeds both of them, since E[n²] exceeds E[n]² by the variance of n.
 """
 
+import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.shrinking.contractions import CONTRACTIONS, Space
 from sapwood.shrinking.graph import Traced, call_of, exported, line, named_tensors, op_of, traced
-from sapwood.shrinking.rules.ids import Ties, Weight, nobody, thin, varied
+from sapwood.shrinking.rules.ids import Ties, Weight, thin, varied
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.widths import Numbering, Term, extent, width
 
@@ -161,10 +162,10 @@ def _table(pairs: Sequence[Tensor], ids: int, always: int) -> Tensor:
 
 def _terms(values: Values, seats: Tensor, numbering: Numbering, node: fx.Node) -> list[Term]:
     """What an operator costs."""
-    if isinstance(node.target, torch._ops.HigherOrderOperator):
-        return _inside(values, seats, numbering, node)
-    if not isinstance(node.target, torch._ops.OpOverload):
+    if node.target is operator.getitem or isinstance(node.meta.get("val"), int | float):
         return []
+    if not isinstance(node.target, torch._ops.OpOverload):
+        raise InputError(f"{op_of(node)} ({line(node)}) runs code of its own, so its multiply-adds cannot be counted")
     spaces = CONTRACTIONS[op_of(node)](call_of(values, node), values[node]) if op_of(node) in CONTRACTIONS else None
     if spaces is not None:
         return [_size(space, numbering.always, seats) for space in spaces]
@@ -172,17 +173,6 @@ def _terms(values: Values, seats: Tensor, numbering: Numbering, node: fx.Node) -
     if macs:
         _refuse_units(values, seats, numbering.always, node)
     return [Term(float(macs), ())] if macs else []
-
-
-def _inside(values: Values, seats: Tensor, numbering: Numbering, node: fx.Node) -> list[Term]:
-    """What a block costs that runs in a mode of its own, such as autocast; no unit can be removed in there."""
-    graphs = [part for part in node.all_input_nodes if part.op == "get_attr"]
-    _refuse_units(values, seats, numbering.always, node)
-    if len(graphs) != 1:
-        raise InputError(f"{node.target} ({line(node)}) chooses what to run, so its multiply-adds cannot be counted")
-    inner = getattr(node.graph.owning_module, str(graphs[0].target)).graph.nodes
-    known = {each: pytree.tree_map_only(Tensor, lambda x: nobody(x.shape), each.meta.get("val")) for each in inner}
-    return [term for each in inner if each.op == "call_function" for term in _terms(known, seats, numbering, each)]
 
 
 def _size(space: Space, always: int, seats: Tensor) -> Term:
@@ -198,15 +188,15 @@ def _size(space: Space, always: int, seats: Tensor) -> Term:
 
 def _counted(node: fx.Node) -> int:
     """What torch counts of an operator, in multiply-adds; 0 for what it has no formula for and does not take apart."""
-    operator = node.target
-    assert isinstance(operator, torch._ops.OpOverload)
-    composite = operator.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
-    if not composite and operator.overloadpacket not in flop_registry:
+    counted = node.target
+    assert isinstance(counted, torch._ops.OpOverload)
+    composite = counted.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    if not composite and counted.overloadpacket not in flop_registry:
         return 0
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda part: part.meta.get("val"))
     with FlopCounterMode(display=False) as counter, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        operator(*args, **kwargs)
+        counted(*args, **kwargs)
     return int(counter.get_total_flops()) // 2
 
 

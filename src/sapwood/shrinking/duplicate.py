@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from types import ModuleType
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -31,21 +32,30 @@ def duplicate(thing: T, memo: Mapping[int, Any]) -> T:
             return deepcopy(thing, dict(memo) | {id(part): _shared(part) for part in shared})
         except Exception as error:
             said = first_line(error)
-    names = ", ".join(repr(name) for name, _ in stuck) or "the model"
+    alone = (name for name, module in reversed(_modules(thing)) if _is_stuck(module, _without(still, module)))
+    names = ", ".join(repr(name) for name, _ in stuck) or f"module {next(alone, '')!r}"
     raise InputError(f"{names} cannot be copied, and shrinking works on copies: {said}; take it off the model first")
 
 
 def _held(thing: Any) -> Iterator[tuple[str, str, Any]]:
     """(module, attribute, value) of everything that modules hold beside tensors and modules."""
-    for model in thing if isinstance(thing, tuple) else (thing,):
-        for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
-            yield from ((name, key, value) for key, value in vars(module).items() if key not in OF_TORCH)
+    for name, module in _modules(thing):
+        yield from ((name, key, value) for key, value in vars(module).items() if key not in OF_TORCH)
+
+
+def _modules(thing: Any) -> list[tuple[str, nn.Module]]:
+    parts = thing if isinstance(thing, tuple) else (thing,)
+    return [named for part in parts if isinstance(part, nn.Module) for named in part.named_modules()]
+
+
+def _without(memo: dict[int, Any], module: nn.Module) -> dict[int, Any]:
+    return {key: value for key, value in memo.items() if key != id(module)}
 
 
 def _itself(thing: Any) -> dict[int, Any]:
     """For `deepcopy`: modules and parameters stand for themselves, so that an attribute is copied without them."""
-    models = [part for part in (thing if isinstance(thing, tuple) else (thing,)) if isinstance(part, nn.Module)]
-    return {id(part): part for model in models for part in (*model.modules(), *model.parameters(), *model.buffers())}
+    modules = [module for _, module in _modules(thing)]
+    return {id(part): part for module in modules for part in (module, *module.parameters(), *module.buffers())}
 
 
 def _is_stuck(value: Any, memo: dict[int, Any]) -> bool:
@@ -60,7 +70,8 @@ def _inmost(value: Any, memo: dict[int, Any], seen: set[int]) -> list[Any]:
     """What in a value is to blame: itself, or parts of it."""
     seen.add(id(value))
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
-    inside = [*parts, *(() if isinstance(value, type) else vars(value).values() if hasattr(value, "__dict__") else ())]
+    whole = isinstance(value, type | ModuleType) or not hasattr(value, "__dict__")
+    inside = [*parts, *(() if whole else vars(value).values())]
     stuck = [part for part in inside if id(part) not in seen and _is_stuck(part, memo)]
     return [found for part in stuck for found in _inmost(part, memo, seen)] or [value]
 

@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
+from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import computed
 from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
 from sapwood.shrinking.duplicate import duplicate
@@ -26,8 +27,8 @@ from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, sti
 from sapwood.shrinking.graph import named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
-from sapwood.shrinking.sizes import Sizes, Wanted, unseen, wanted, wrong_in
-from sapwood.shrinking.wide import types_of
+from sapwood.shrinking.sizes import NUMBER, Sizes, Wanted, unseen, wanted, wrong_in
+from sapwood.shrinking.wide import ROOM, types_of
 
 Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
 Options = dict[str, list[int | None]]  # {attribute: what it may become, None if it stays}
@@ -72,8 +73,8 @@ class _Stage:
             module.register_forward_hook(lambda *_: done.append(None))
         x = self.example if self.real else pytree.tree_map_only(Tensor, lambda t: t.to("meta"), self.example)
         try:
-            with torch.no_grad(), Sizes() as self.sizes:
-                return _shapes(call(model.eval(), deepcopy(x)))
+            with untouched(model), Sizes() as self.sizes:
+                return _shapes(call(model, deepcopy(x)))
         except Exception as error:  # the model's own code, on sizes that it may not expect
             return _failure(model, error, len(done))
 
@@ -90,8 +91,8 @@ class _Stage:
 
     def alike(self, attributes: Attributes) -> bool:
         """Whether the outputs are the same, where a size worked out wrongly would run as well and is not seen."""
-        guessed = any(site.guessed for site in self.sites if site.name in self.keep)
-        if not guessed or not unseen(self.sizes, self.wanted):
+        going = [site for site in self.sites if site.name in self.keep]
+        if not any(site.guessed or site.doubted or unseen(self.sizes, site) for site in going):
             return True
         for dtype in types_of(self.model):
             whole = stirred(self.model, dtype)
@@ -123,29 +124,46 @@ class _Stage:
         return {name: _options(self, name, module) for name, module in self.model.named_modules()}
 
 
-def fitted(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
-    """The attributes with which the smaller model runs; an InputError that names a line if there are none."""
+@dataclass(frozen=True)
+class Whole:
+    """What the model as it is gives."""
+
+    shapes: list[torch.Size]
+    sizes: Sizes
+    real: bool
+
+
+def whole_of(model: nn.Module, example: Example) -> Whole:
+    """Run it once; an InputError where it does not run."""
     slow = any(isinstance(module, nn.RNNBase) for module in model.modules())  # without numbers torch goes step by step
-    stage = _Stage(model, sites, keep, as_tuple(example), real=slow)
-    if not stage.places:
+    said = ""
+    for real in (True,) if slow else (False, True):
+        stage = _Stage(model, (), {}, as_tuple(example), real)
+        found = stage.run({}, {})
+        if not isinstance(found, _Failure):
+            return Whole(found, stage.sizes, real)
+        said = found.text
+    raise InputError(f"{type(model).__name__} does not run on this example: {said}")
+
+
+def fitted(
+    model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example, whole: Whole | None = None
+) -> Attributes:
+    """The attributes with which the smaller model runs; an InputError that names a line if there are none."""
+    if not positions(sites, keep):
         return {}
-    whole = stage.run({}, {})
-    if isinstance(whole, _Failure):
-        stage.real = True
-        whole = stage.run({}, {})
-    if isinstance(whole, _Failure):
-        raise InputError(f"{type(model).__name__} does not run on this example: {whole.text}")
-    stage.shapes, stage.whole = whole, stage.sizes
-    return _search(stage)
+    whole = whole or whole_of(model, example)
+    return _search(_Stage(model, sites, keep, as_tuple(example), whole.real, whole.shapes, whole=whole.sizes))
 
 
 def _search(stage: _Stage) -> Attributes:
     found: Attributes = {}
-    while (failure := stage.failure(found)) is not None:
+    failure = stage.failure(found)
+    while failure is not None:
         better = next(_better(stage, found, failure), None)
         if better is None:
             raise InputError(_written(stage.sites, stage.keep, failure))
-        found = better
+        found, failure = better
     return found
 
 
@@ -155,14 +173,16 @@ def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
     operators = [operator for site in going for operator in site.asked]
     here = [operator for operator in operators if operator.rpartition("(")[2].rstrip(")") in failure.text]
     first = next(iter([*here, *operators]), "an operator")
+    if failure.text.endswith(NUMBER):
+        return f"{failure.text}: give it one of its own, or keep all units of this size"
     return (
         f"a size may be written into {first}: write -1 or take it from the tensor there, or keep all units that "
         f"pass it; the smaller network {'does not run' if failure.done < ENDED else 'runs wrongly'}: {failure.text}"
     )
 
 
-def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[Attributes]:
-    """Attributes with which the model gets further: the same in all modules of a kind, or in the one that fails."""
+def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[tuple[Attributes, _Failure | None]]:
+    """Attributes with which the model gets further, and to where: the same in all modules of a kind, or in one."""
     for name in failure.inside:
         options = stage.options[name]
         guesses = (dict(zip(options, values, strict=True)) for values in product(*options.values()))
@@ -171,7 +191,7 @@ def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[Att
                 for guessed in (_everywhere(stage, found, name, guess), found | {name: _without_none(guess)}):
                     further = stage.failure(guessed)
                     if further is None or further.done > failure.done:
-                        yield guessed
+                        yield guessed, further
 
 
 def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str, int | None]) -> Attributes:
@@ -240,7 +260,7 @@ def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
         frame, trace_line = trace.tb_frame, trace.tb_lineno
         file = frame.f_code.co_filename
         inside[:0] = [names[id(value)] for value in frame.f_locals.values() if id(value) in names]
-        if not of_torch(file) and file != __file__:
+        if not of_torch(file) and not file.startswith(ROOM):
             at = f" ({file}:{trace_line})"
         trace = trace.tb_next
     said = str(error).strip().splitlines() or [type(error).__name__]

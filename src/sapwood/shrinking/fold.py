@@ -79,7 +79,7 @@ def _all_zero(site: Site, tensors: Mapping[str, Tensor], slots: Sequence[Slot]) 
 
 def _used(weight: Tensor, dim: int) -> Tensor:
     """Which positions along a dimension hold anything but 0."""
-    return weight.detach().movedim(dim, 0).flatten(1).count_nonzero(1).cpu() > 0
+    return weight.detach().movedim(dim, -1).unsqueeze(0).flatten(0, -2).count_nonzero(0).cpu() > 0
 
 
 def folding(
@@ -171,9 +171,8 @@ class _Watching(fx.Interpreter):
                 x = self.env[arguments["input"]].detach()
                 dim = -1 if op_of(n) == "linear" else x.dim() - self.env[arguments["weight"]].dim() + 1
                 x_NI = x.movedim(dim, -1).flatten(0, -2)
-                known = _Reader(
-                    line(n), bias, _blocked(op_of(n), arguments), x_NI[0].cpu(), (x_NI == x_NI[0]).all(0).cpu()
-                )
+                same = (x_NI == x_NI[:1]).all(0) & (len(x_NI) > 0)  # rows that depend on data may be none
+                known = _Reader(line(n), bias, _blocked(op_of(n), arguments), x_NI[:1].sum(0).cpu(), same.cpu())
                 self.found[n] = weight, known
         return super().run_node(n)
 
@@ -187,12 +186,15 @@ def _blocked(op: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _readers(model: nn.Module, graph: Graph, examples: Sequence[tuple[Any, ...]]) -> dict[str, list[_Reader]]:
-    """{weight: the operators that multiply with it}; constant is what was the same in all examples."""
+    """{weight: the operators that multiply with it}; constant is what was the same in all examples. Empty: unknown."""
     seen: dict[fx.Node, tuple[str, _Reader]] = {}
     for example in examples:
         watching = _Watching(graph)
-        with untouched(model), running_in(Wide(torch.float64)):
-            watching.run(*graph.placeholders(example))
+        try:
+            with untouched(model), running_in(Wide(torch.float64)):
+                watching.run(*graph.placeholders(example))
+        except Exception:  # code that runs in the model but not in its graph, as inside of vmap
+            return {}
         for node, (weight, reader) in watching.found.items():
             seen[node] = weight, seen[node][1].agreeing(reader) if node in seen else reader
     found: dict[str, list[_Reader]] = {}

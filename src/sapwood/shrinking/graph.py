@@ -26,6 +26,7 @@ from sapwood.shrinking.lines import culprit, first_line
 from sapwood.shrinking.lines import line as line
 from sapwood.shrinking.lines import of_torch as of_torch
 from sapwood.shrinking.mode import seeing_the_mode_read
+from sapwood.shrinking.packed import padded
 from sapwood.shrinking.plain import with_sizes, without_regions
 from sapwood.shrinking.rules import rule_for
 from sapwood.shrinking.rules.call import Call, pinned
@@ -81,6 +82,8 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
             untouched(model, training=training),
             warnings.catch_warnings(),
             written_out(),
+            _holding_the_same(model),
+            padded(),
             seeing_the_mode_read() as read,
         ):
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
@@ -102,6 +105,22 @@ def _run(interpreter: fx.Interpreter, graph: Graph, model: nn.Module, example: E
 
 def _own(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
+
+
+@contextmanager
+def _holding_the_same(model: nn.Module) -> Iterator[None]:
+    """Afterwards modules have the attributes they had: forward may set some, and torch puts copies in their place."""
+    held = [(module, dict(vars(module))) for module in model.modules()]
+    kept = [(value, value.copy()) for _, own in held for value in own.values() if type(value) in (list, dict)]
+    try:
+        yield
+    finally:
+        for module, own in held:
+            vars(module).clear()
+            vars(module).update(own)
+        for value, content in kept:
+            value.clear()
+            (value.extend if isinstance(value, list) else value.update)(content)
 
 
 @contextmanager
@@ -220,14 +239,15 @@ def call_of(values: Mapping[fx.Node, Any], node: fx.Node) -> Call:
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda part: values[part])
     if not isinstance(node.target, torch._ops.OpOverload):
         parts = pytree.tree_leaves((args, kwargs), is_leaf=lambda part: isinstance(part, Weight))
-        return Call(f"torch.{node.target}", line(node), None, {"arguments": parts}, _shapes(node.meta.get("val")))
+        return Call(f"torch.{op_of(node)}", line(node), None, {"arguments": parts}, _shapes(node.meta.get("val")))
     return Call(op_of(node), line(node), node.target, named(node, args, kwargs), _shapes(node.meta.get("val")))
 
 
 def op_of(node: fx.Node) -> str:
     """The operator's name: conv2d, add (also for add_); of one that is not torch's own "library.name"."""
     schema = getattr(node.target, "_schema", None)
-    library, _, name = ("", "", str(node.target)) if schema is None else schema.name.rpartition("::")
+    plain = "", "", getattr(node.target, "__name__", str(node.target))
+    library, _, name = plain if schema is None else schema.name.rpartition("::")
     return name.rstrip("_") if library in TORCHS else f"{library}.{name}"
 
 

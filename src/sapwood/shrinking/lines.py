@@ -13,7 +13,7 @@ from torch import fx
 LINE = re.compile(r'File "([^"]+)", line (\d+)')
 TORCH = str(Path(torch.__file__).parent) + os.sep
 PYTHON, INSTALLED = sysconfig.get_path("stdlib") + os.sep, "-packages" + os.sep
-OWN = str(Path(__file__).parents[1]) + os.sep
+OWN = tuple(str(Path(__file__).parents[1] / room) + os.sep for room in ("shrinking", "measure"))
 
 
 def line(node: fx.Node) -> str:
@@ -52,7 +52,7 @@ def culprit(error: BaseException) -> str:
     each: BaseException | None = error
     while each is not None:
         frames = [f for f in traceback.extract_tb(each.__traceback__) if not of_torch(f.filename)]
-        frames = [frame for frame in frames if not frame.filename.startswith(OWN)]
+        frames = [frame for frame in frames if not frame.filename.startswith((*OWN, "<string>"))]
         if frames:
             return f" ({frames[-1].filename}:{frames[-1].lineno})"
         each = each.__cause__ or each.__context__

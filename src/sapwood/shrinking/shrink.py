@@ -70,6 +70,8 @@ def shrink(
     """
     refuse_unless("removed", removed, ("gated", "folded"))
     _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
+    if check or removed == "folded":
+        _refuse_no_numbers(model)
     keep, shifts, staying = dict(keep), dict[str, Tensor](), tuple[Staying, ...]()
     if removed == "folded":
         keep, shifts, staying = folding(model, sites, keep, example)
@@ -145,7 +147,7 @@ class _Proof:
         small = self.plan.made(duplicate(whole, sharing(whole)))  # before the gating: they share what is not cut
         reference = gate_(whole, self.sites, self.keep) if gated else whole
         found = prove(self.model, reference, small, self.plan.places, self.example, examples, self.dtype, awake=awake)
-        if self.dtype is not torch.float64:
+        if self.dtype is not torch.float64 and awake == gated:
             told_apart_in(self.dtype, reference, small, self.sites, self.keep, examples[-1], found)
         return found
 
@@ -229,6 +231,15 @@ def _refuse_misfits(
         len(g["params"]) for g in optimizer.param_groups
     ):
         raise InputError("the optimiser trains no parameter of the model's; give the one that trains it")
+
+
+def _refuse_no_numbers(model: nn.Module) -> None:
+    bare = next((name for name, tensor in named_tensors(model) if tensor.is_meta), None)
+    if bare is not None:
+        raise InputError(
+            f"{bare!r} has no numbers, as on torch's meta device, so nothing can be proven; load the model first, or "
+            "give check=False"
+        )
 
 
 def _others(model: nn.Module, optimizer: Optimizer | None) -> dict[int, Any]:

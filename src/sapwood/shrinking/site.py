@@ -44,6 +44,7 @@ class Use:
     shape: torch.Size
     dim: int
     unit_of: Tensor  # int64 [size of dim], as for `Slot`
+    inferred: bool  # a size is worked out from the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,7 @@ class Site:
     asked: tuple[str, ...] = ()  # operators by whose sizes they pass: written into the code, or following the tensors?
     lossy: bool = False  # a norm goes over its units: those that stay compute something else without the others
     summed: tuple[str, ...] = ()  # operators that add them up, so that they count there without a weight
+    doubted: bool = False  # what is left would run although it may compute something else: tried with numbers
     guessed: bool = False  # one of them works out a size by itself, so that a wrong one would run as well
     uses: tuple[Use, ...] = ()  # where views give their number
 
@@ -108,10 +110,10 @@ def grouped(found: Traced) -> Couplings:
     ties, blocks = found.ties, _blocks(found)
     why = ties.why()
     makers = sorted((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
-    free = {int(root) for block in makers for root in ties.root(block.ids)[why[block.ids] == 0]}
+    free = {root for block in makers for root in ties.root(block.ids)[why[block.ids] == 0].tolist()}
     at: dict[int, set[int]] = {root: set() for root in free}
     for number, block in enumerate(blocks):
-        for root in set(ties.root(block.ids).tolist()) & free:
+        for root in free.intersection(ties.root(block.ids).tolist()):
             at[root].add(number)
     classes: dict[tuple[int, ...], list[int]] = {}
     for root in _in_order(ties.root(block.ids) for block in makers):
@@ -122,7 +124,7 @@ def grouped(found: Traced) -> Couplings:
     seen = _Seen(ties)
     sites = [_site(seen, mixed, lost, [blocks[n] for n in places], roots) for places, roots in several.items()]
     alone = {root for roots in classes.values() if len(roots) == 1 for root in roots}
-    return Couplings(tuple(sites), tuple(_pinned(found, makers, alone)))
+    return Couplings(tuple(sites), tuple(_pinned(found, makers, alone, why)))
 
 
 def _blocks(found: Traced) -> list[_Block]:
@@ -131,8 +133,13 @@ def _blocks(found: Traced) -> list[_Block]:
         for name, weight in found.weights.items()
         if weight.shape.numel() > 0
         for dim, layer in enumerate(weight.layers)
-        for ids in [layer[tuple(slice(None) if d == dim else 0 for d in range(layer.dim()))]]
+        for ids in [_along(layer, dim)]
     ]
+
+
+def _along(ids: Tensor, dim: int) -> Tensor:
+    """The first ids of all other dimensions, a view."""
+    return ids.as_strided((ids.shape[dim],), (ids.stride(dim),))
 
 
 def _in_order(ids: Iterator[Tensor]) -> list[int]:
@@ -143,20 +150,20 @@ class _Seen:
     """Units in what views give."""
 
     def __init__(self, ties: Ties) -> None:
-        self.ties, self.places = ties, list[tuple[str, int, torch.Size, int, Tensor]]()
+        self.ties, self.places = ties, list[tuple[str, int, torch.Size, int, Tensor, bool]]()
         self.at: dict[int, set[int]] = {}  # root -> numbers of places
-        for operator, call, ids in ties.views:
+        for operator, call, ids, inferred in ties.views:
             for dim in varied(ids):
-                roots = ties.root(ids[tuple(slice(None) if d == dim else 0 for d in range(ids.dim()))])
+                roots = ties.root(_along(ids, dim))
                 for root in set(roots.tolist()):
                     self.at.setdefault(root, set()).add(len(self.places))
-                self.places.append((operator, call, ids.shape, dim, roots))
+                self.places.append((operator, call, ids.shape, dim, roots, inferred))
 
     def uses(self, unit: Tensor, roots: list[int]) -> Iterator[Use]:
         """Of one site, whose `unit` each root is."""
         for number in sorted(set[int]().union(*(self.at.get(root, ()) for root in roots))):
-            operator, call, shape, dim, at = self.places[number]
-            yield Use(operator, call, self.ties.calls[operator], shape, dim, _unit_of(unit, at))
+            operator, call, shape, dim, at, inferred = self.places[number]
+            yield Use(operator, call, self.ties.calls[operator], shape, dim, _unit_of(unit, at), inferred)
 
 
 def _unit_of(unit: Tensor, roots: Tensor) -> Tensor:
@@ -180,6 +187,7 @@ def _site(seen: _Seen, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots:
         asked=ties.asked(which),
         summed=ties.by(ties.quiet.sums, which),
         lossy=bool(lost[which].any()),
+        doubted=bool(ties.by(ties.quiet.doubts, which)),
         guessed=ties.guessed(which),
         uses=tuple(seen.uses(unit, roots)),
     )
@@ -200,8 +208,8 @@ def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
     )
 
 
-def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pinned]:
-    ties, why = found.ties, found.ties.why()
+def _pinned(found: Traced, makers: list[_Block], alone: set[int], why: Tensor) -> Iterator[Pinned]:
+    ties = found.ties
     for block in makers:
         for number, count in zip(
             *(part.tolist() for part in torch.unique(why[block.ids], return_counts=True)), strict=True
@@ -214,12 +222,11 @@ def _pinned(found: Traced, makers: list[_Block], alone: set[int]) -> Iterator[Pi
             yield Pinned(
                 module_of(block.tensor), count, f"nothing else sits where it does{tied}, and one unit must stay"
             )
-    yield from _never_reached(found, why)
+    yield from _never_reached(found, {block.tensor for block in makers}, why)
 
 
-def _never_reached(found: Traced, why: Tensor) -> Iterator[Pinned]:
+def _never_reached(found: Traced, made: set[str], why: Tensor) -> Iterator[Pinned]:
     """Weights that no rule knows as such, those that nothing reads, and those of one unit."""
-    made = {block.tensor for block in _blocks(found) if block.made}
     for name, weight in found.weights.items():
         if name not in made and len(weight.shape) > 1 and weight.shape.numel() > 0:
             ids = thin(weight.layers[0]).flatten()

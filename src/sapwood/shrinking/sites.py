@@ -1,9 +1,9 @@
 """Sites: finding them in a network, by running its exported graph on ids instead of numbers, and by trying."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,17 +13,15 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.shrinking.cut import cut_, positions, sharing
 from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.fit import fitted, set_
-from sapwood.shrinking.graph import Graph, Traced, line, op_of, traced
+from sapwood.shrinking.fit import Whole, fitted, set_, whole_of
+from sapwood.shrinking.graph import Graph, Traced, line, named, op_of, traced
 from sapwood.shrinking.rules.ids import Anew, Ties
 from sapwood.shrinking.site import Couplings, Pinned, Site, grouped, module_of, told_apart
 from sapwood.shrinking.training import Trained, refuse_untrainable, with_training
 
-Misfit = Callable[[Sequence[Site]], str | None]  # why the network would not run without every other unit of these
-
 END = 2**63 - 1  # where slices end that take all
 WRITTEN = {
-    "view", "reshape", "unflatten", "expand", "repeat", "tile", "split", "split_with_sizes", "slice", "narrow", "pad",
+    "view", "reshape", "unflatten", "expand", "repeat", "tile", "split", "split_with_sizes", "slice", "narrow",
     "zeros", "ones", "full", "empty", "rand", "randn", "arange", "linspace", "eye", "new_zeros", "new_ones", "new_full",
     "new_empty", "mul", "div", "add", "sub", "rsub", "pow", "roll",
 }  # fmt: skip
@@ -48,10 +46,10 @@ def sites(model: nn.Module, example: Example, *, lossy: bool = False) -> tuple[S
 def couplings(model: nn.Module, example: Example, *, lossy: bool = False) -> Couplings:
     """The sites, and what is pinned with its reasons; `lossy` as for `sites`."""
     graph, training = with_training(model, example)
-    found = [grouped(run) for run in _runs(graph, lossy)]
+    found = [replace(run, sites=tuple(asked(graph, run.sites))) for run in map(grouped, _runs(graph, lossy))]
     wanted = _distinct([site for run in found for site in run.sites])
     all_of_them = training is not None and graph.training is None
-    able, unable = _tried(partial(_misfit, model, example, training), asked(graph, wanted), all_of_them)
+    able, unable = _tried(_Trials(model, example, training), wanted, all_of_them)
     heads = {module_of(slot.tensor) for site in able if site not in found[0].sites for slot in site.at("makes")}
     return Couplings(told_apart(able), (*(pin for pin in found[0].pinned if pin.name not in heads), *unable))
 
@@ -87,13 +85,14 @@ def _distinct(sites: Sequence[Site]) -> list[Site]:
 
 def asked(graph: Graph, found: Sequence[Site]) -> list[Site]:
     """Sites that also name the operators with numbers which may have been read from their size, at other tensors."""
-    numbers = {f"aten.{op_of(node)} ({line(node)})": _numbers(node) for node in graph.nodes() if op_of(node) in WRITTEN}
+    written = [(node, _numbers(node)) for node in graph.nodes() if op_of(node) in WRITTEN]
+    numbers = {f"aten.{op_of(node)} ({line(node)})": some for node, some in written if some}
     return [replace(site, asked=(*site.asked, *_reading(site, numbers))) for site in found]
 
 
 def _numbers(node: fx.Node) -> set[float]:
-    parts = pytree.tree_leaves((node.args, node.kwargs))
-    return {abs(part) for part in parts if type(part) in (int, float)} - {0, 1, END}
+    sizes = {name: given for name, given in named(node, node.args, node.kwargs).items() if name not in ("dim", "step")}
+    return {abs(part) for part in pytree.tree_leaves(sizes) if type(part) in (int, float)} - {0, 1, END}
 
 
 def _reading(site: Site, numbers: Mapping[str, set[float]]) -> list[str]:
@@ -106,28 +105,64 @@ def _reading(site: Site, numbers: Mapping[str, set[float]]) -> list[str]:
     ]
 
 
-def _tried(misfit: Misfit, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:
+@dataclass
+class _Trials:
+    """A network on which it is tried what can go."""
+
+    model: nn.Module
+    example: Example
+    training: Trained | None
+
+    @cached_property
+    def whole(self) -> Whole:
+        """What it gives as it is."""
+        return whole_of(self.model, self.example)
+
+    def misfit(self, sites: Sequence[Site]) -> str | None:
+        """Why it would not run without some units of each of these sites."""
+        keep = dict[str, Tensor]()
+        for number, alike in enumerate(_kinds(sites)):  # of other kinds other shares stay: no two agree by chance
+            keep |= {site.name: torch.arange(site.units) % (2 + number % 3) != 1 for site in alike}
+        try:
+            attributes = fitted(self.model, sites, keep, self.example, self.whole)
+            if self.training is not None and sites:
+                small = duplicate(self.model, sharing(self.model))
+                cut_(small, positions(sites, keep))
+                set_(small, attributes)
+                refuse_untrainable(small, self.training)
+        except InputError as error:
+            return str(error)
+        return None
+
+
+def _tried(trials: _Trials, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:
     """Those without which the model's own code still runs, and the others with what it says."""
     named = told_apart(wanted)
-    why = _misfits(misfit, [site for site in named if site.asked or all_of_them])
+    why = _misfits(trials, [site for site in named if site.asked or all_of_them])
     able = [site for site, name in zip(wanted, named, strict=True) if name.name not in why]
     return able, [Pinned(site.name, site.units, why[site.name]) for site in named if site.name in why]
 
 
-def _misfits(misfit: Misfit, asked: Sequence[Site]) -> dict[str, str]:
+def _misfits(trials: _Trials, asked: Sequence[Site]) -> dict[str, str]:
     """{site: why the smaller model would not run}. All at once; else one of each kind, then one after another."""
-    if misfit(asked) is None:
+    if not asked:
+        return {}
+    try:
+        trials.whole  # noqa: B018  (made once, for all)
+    except InputError as error:
+        return {site.name: str(error) for site in asked}
+    if trials.misfit(asked) is None:
         return {}
     why = dict[str, str]()
     for alike in _kinds(asked):
-        because = misfit(alike[:1])
+        because = trials.misfit(alike[:1])
         why |= {} if because is None else {site.name: because for site in alike}
     able = [site for site in asked if site.name not in why]
-    if misfit(able) is None:
+    if trials.misfit(able) is None:
         return why
     together: list[Site] = []
     for site in able:
-        because = misfit([*together, site])
+        because = trials.misfit([*together, site])
         if because is None:
             together.append(site)
         else:
@@ -143,19 +178,3 @@ def _kinds(asked: Sequence[Site]) -> list[list[Site]]:
         kind = f"{re.sub('[0-9]+', '', module)} {which} {len(site.slots)} {bool(site.summed)}"
         kinds.setdefault(kind, []).append(site)
     return list(kinds.values())
-
-
-def _misfit(model: nn.Module, example: Example, training: Trained | None, sites: Sequence[Site]) -> str | None:
-    keep = dict[str, Tensor]()
-    for number, alike in enumerate(_kinds(sites)):  # of other kinds other shares stay, so that no two agree by chance
-        keep |= {site.name: torch.arange(site.units) % (2 + number % 3) != 1 for site in alike}
-    try:
-        attributes = fitted(model, sites, keep, example)
-        if training is not None and sites:
-            small = duplicate(model, sharing(model))
-            cut_(small, positions(sites, keep))
-            set_(small, attributes)
-            refuse_untrainable(small, training)
-    except InputError as error:
-        return str(error)
-    return None

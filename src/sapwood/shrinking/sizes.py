@@ -17,8 +17,12 @@ from sapwood.shrinking.site import Site
 from sapwood.shrinking.wide import outside, where
 
 VIEWS = ("view", "reshape", "unflatten")
-NUMBERS = ("mul", "rmul", "imul", "div", "truediv", "rtruediv", "itruediv", "rdiv", "add", "radd", "iadd", "sub",
-           "rsub", "isub", "pow", "rpow", "roll")  # fmt: skip
+NUMBERS = {  # functions whose numbers are no sizes of what they give
+    "mul", "rmul", "imul", "multiply", "div", "truediv", "rtruediv", "itruediv", "rdiv", "divide", "add", "radd",
+    "iadd", "sub", "rsub", "isub", "pow", "rpow", "floordiv", "rfloordiv", "floor_divide", "mod", "remainder", "roll",
+    "triu", "tril", "clamp", "lt", "le", "gt", "ge", "eq", "ne", "masked_fill",
+}  # fmt: skip
+NUMBER = ", so a size is a number there"
 Wanted = dict[tuple[str, int, int], dict[int, int]]  # (operator, which call, of how many) -> {dimension: size}
 
 
@@ -39,8 +43,9 @@ class Sizes(TorchFunctionMode):
             held = frame.f_locals.values() if frame is not None else ()
             modules = [id(value) for value in held if isinstance(value, nn.Module)]
             self.given.setdefault(operator, []).append((out.shape, modules))
-        elif name in NUMBERS and any(type(part) in (int, float) for part in args):
-            self.numbers.append((name, where(), [part for part in args if type(part) in (int, float)]))
+        elif name in NUMBERS:
+            given = [part for part in (*args, *(kwargs or {}).values()) if type(part) in (int, float)]
+            self.numbers += [(name, where(), given)] if given else []
         return out
 
 
@@ -81,10 +86,11 @@ def wrong_in(small: Sizes, wanted: Wanted, whole: Sizes) -> Wrong | None:
     if len(small.numbers) == len(whole.numbers):
         for (name, line, one), (_, _, other) in zip(small.numbers, whole.numbers, strict=True):
             if one != other:
-                return Wrong(f"aten.{name} ({line}) would compute with {one[0]} and not {other[0]}", [], right)
+                said = f"aten.{name} ({line}) would compute with {one} and not {other}{NUMBER}"
+                return Wrong(said, [], right)
     return None
 
 
-def unseen(small: Sizes, wanted: Wanted) -> bool:
-    """Whether some of the views are not seen one by one."""
-    return any(len(small.given.get(operator, ())) != calls for operator, _, calls in wanted)
+def unseen(small: Sizes, site: Site) -> bool:
+    """Whether a view that works out a size by itself was not seen, with units of the site in what it gives."""
+    return any(use.inferred and len(small.given.get(use.operator, ())) != use.calls for use in site.uses)

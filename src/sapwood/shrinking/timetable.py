@@ -10,11 +10,11 @@ import torch
 from torch import Size, Tensor, nn
 
 from sapwood.errors import InputError
-from sapwood.layout import Layer
+from sapwood.layers import every_layer
+from sapwood.layout import Straight
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.latency import latency
 from sapwood.measure.untouched import untouched, watching
-from sapwood.observe import prunable
 from sapwood.shrinking.cost import Cost, numbered
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.site import Site
@@ -63,7 +63,8 @@ def timetable(
     """
     if points < 2:
         raise InputError(f"points is {points}; a table needs 2 or more widths of each layer")
-    numbering, layers, seen = numbered(model, sites), prunable(model), list[tuple[str, Size]]()
+    numbering, seen = numbered(model, sites), list[tuple[str, Size]]()
+    layers = {n: m for n, m in every_layer(model).items() if isinstance(m, (nn.Linear, *CONVOLUTIONS))}
     with untouched(model), watching(layers, lambda name, x, y: seen.append((name, x.shape))):
         call(model, as_tuple(example))
     clocked: dict[str, Any] = {"threads": threads, "rounds": rounds, "clock": clock}
@@ -75,7 +76,8 @@ def timetable(
         )
         key = (str(layers[name]), shape, weight.dtype, len(rows[1]), len(columns[1]))
         if key not in known:
-            known[key] = _seconds(layers[name], shape, rows[1], columns[1], clocked)
+            with untouched():  # new layers are made of random numbers
+                known[key] = _seconds(layers[name], shape, rows[1], columns[1], clocked)
         calls.append(Times(name, (rows[0], columns[0]), rows[1], columns[1], known[key]))
     whole = latency({"": model}, example, **clocked)[""].median
     return Timetable(numbering, tuple(calls), max(0.0, whole - sum(float(c.seconds[-1, -1]) for c in calls)))
@@ -113,7 +115,7 @@ def _axis(numbering: Numbering, tensor: str, dim: int, size: int, points: int) -
     return width(units, numbering.always), torch.tensor(steps, dtype=torch.float64)
 
 
-def _seconds(layer: Layer, shape: Size, makes: Tensor, reads: Tensor, clocked: dict[str, Any]) -> Tensor:
+def _seconds(layer: nn.Linear | Straight, shape: Size, makes: Tensor, reads: Tensor, clocked: dict[str, Any]) -> Tensor:
     """[A, B]: medians of a layer at all pairs of widths, never less than at a smaller one."""
     found = torch.zeros(len(makes), len(reads), dtype=torch.float64)
     for a, rows in enumerate(makes.tolist()):
@@ -123,7 +125,7 @@ def _seconds(layer: Layer, shape: Size, makes: Tensor, reads: Tensor, clocked: d
     return found.cummax(0).values.cummax(1).values
 
 
-def _narrow(layer: Layer, shape: Size, rows: int, columns: int) -> tuple[nn.Module, Tensor]:
+def _narrow(layer: nn.Linear | Straight, shape: Size, rows: int, columns: int) -> tuple[nn.Module, Tensor]:
     """A layer like this one with a weight of so many rows and columns, and an input for it."""
     like: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     if isinstance(layer, nn.Linear):

@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sapwood.shrinking.graph import written_out
-from sapwood.shrinking.lines import TORCH, of_torch
+from sapwood.shrinking.lines import OWN, TORCH, of_torch
 
 CAST: dict[torch.dtype, Callable[[nn.Module], nn.Module]] = {
     torch.float64: nn.Module.double,
@@ -64,20 +63,40 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
     in `even` give the same number everywhere. `awake`: what is flat somewhere, as a ReLU, lets a tenth of its input by.
     """
 
-    def __init__(self, dtype: torch.dtype, even: frozenset[int] = frozenset(), *, awake: bool = False) -> None:
+    supports_higher_order_operators = True  # what these run inside is as wide as what it is given
+
+    def __init__(
+        self, dtype: torch.dtype, even: frozenset[int] = frozenset(), *, awake: bool = False, gpus: Iterable[int] = ()
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.dtype, self.even, self.awake = dtype, even, awake
+        self.dtype, self.even, self.awake, self.gpus = dtype, even, awake, tuple(gpus)
         self.types = {narrow: dtype for narrow in REAL if narrow.itemsize < dtype.itemsize}
         if dtype is torch.float64:
             self.types |= {torch.complex64: torch.complex128, torch.complex32: torch.complex128}
+        self.compiled = False  # torch compiles what runs graphs of its own
         self.drawn, self.narrow = list[tuple[str, torch.Size]](), list[str]()
+
+    def again(self, even: frozenset[int] | None = None, *, awake: bool | None = None) -> "Wide":
+        """Another like it, which has seen nothing."""
+        even, awake = self.even if even is None else even, self.awake if awake is None else awake
+        return Wide(self.dtype, even, awake=awake, gpus=self.gpus)
+
+    def seed(self, number: int) -> None:
+        """Only where models draw whose random state is kept."""
+        for generator in (torch.default_generator, *(torch.cuda.default_generators[index] for index in self.gpus)):
+            generator.manual_seed(number)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator, with wide numbers."""
         kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            self.compiled = True
+            return func(*args, **kwargs)
         name = func._schema.name.rpartition("::")[2].rstrip("_")
         if not func.is_view:
             args, kwargs = self._raised(func, args, kwargs)
+        if name == "_grouped_mm" and args[0].dim() == 2 and args[1].dim() == 3:
+            return _grouped(args[0], args[1], kwargs.get("offs", args[2] if len(args) > 2 else None))
         if self.awake and name in SLEEPY and isinstance(args[0], Tensor) and args[0].is_floating_point():
             return self._leaking(func, args, kwargs)
         if torch.Tag.nondeterministic_seeded in func.tags:
@@ -110,7 +129,7 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _draw(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """Every draw has a seed of its own, so that one of another size changes nothing about the next."""
         number = len(self.drawn)
-        torch.manual_seed(number)
+        self.seed(number)
         out = func(*args, **kwargs)
         first = out[0] if isinstance(out, tuple | list) else out
         self.drawn.append((f"aten.{name} ({where()})", first.shape))
@@ -123,32 +142,41 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+def _grouped(x_NI: Tensor, w_GIO: Tensor, ends_G: Tensor) -> Tensor:
+    """Rows of one group after another, each by the group's matrix; torch has it in bfloat16 only."""
+    ends = [0, *ends_G.tolist()]
+    parts = [x_NI[start:end] @ w for start, end, w in zip(ends, ends[1:], w_GIO, strict=False)]
+    return torch.cat([*parts, x_NI.new_zeros(len(x_NI) - ends[-1], w_GIO.shape[-1])])
+
+
 @contextmanager
 def running_in(mode: Wide) -> Iterator[Wide]:
     """Run in a wide type: numbers without a type are of this type too. Python's own random numbers start anew."""
     default, state = torch.get_default_dtype(), random.getstate()
     try:
         torch.set_default_dtype(max(default, mode.dtype, key=lambda dtype: dtype.itemsize))
-        torch.manual_seed(0)
+        mode.seed(0)
         random.seed(0)
         with mode, written_out():
             yield mode
     finally:
         torch.set_default_dtype(default)
         random.setstate(state)
+        if mode.compiled:  # inside of a mode; outside of it that would not run
+            torch._dynamo.reset()
 
 
 def where(function: str = "") -> str:
     """The line outside of torch and of this room that is being run, the innermost, or that of a `function`."""
     frame = outside(function)
-    return "its line is not known" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return "in code of torch's" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def outside(function: str = "") -> FrameType | None:
     """The innermost call, of functions of this name, outside of torch and of this room."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and (
-        frame.f_code.co_filename.startswith((ROOM, TORCH)) or function not in ("", frame.f_code.co_name)
+        frame.f_code.co_filename.startswith((*ROOM, TORCH)) or function not in ("", frame.f_code.co_name)
     ):
         frame = frame.f_back
     return frame
@@ -165,4 +193,4 @@ def said(error: Exception) -> str:
     return f"{first} ({frames[-1].filename}:{frames[-1].lineno})" if frames else first
 
 
-ROOM = str(Path(__file__).parent)
+ROOM = OWN

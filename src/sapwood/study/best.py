@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sapwood.errors import InputError
 from sapwood.run import Run
 from sapwood.study.final import Measure
 from sapwood.train import Moment, evaluate, measured
@@ -54,7 +55,13 @@ class Best:
         if not self.weights or not self.stage.endswith(f"/{run.round}"):
             return
         network = copy.deepcopy(run.model)
-        network.load_state_dict(dict(self.weights))
+        try:
+            network.load_state_dict(dict(self.weights))
+        except RuntimeError as error:
+            raise InputError(
+                f"the best network in state.safetensors is another than the trial's "
+                f"({str(error).strip().splitlines()[-1].strip()}); delete the trial's folder and run it again"
+            ) from error
         yield Measure("best network", "epoch", float(self.epoch))
         for split in ("valid", "test"):
             found = measured(network, run.task, getattr(run.task.data, split))

@@ -21,11 +21,12 @@ from scipy.stats import linregress
 from scipy.stats import t as student
 from torch import Tensor, nn
 
-from sapwood import checkpoint, select
+from sapwood import checkpoint, disk, select
 from sapwood.criteria import CRITERIA
 from sapwood.criterion import score
 from sapwood.errors import InputError, refuse_unless
 from sapwood.observe import Evidence
+from sapwood.schema import brief
 from sapwood.study.table import Table
 
 SIZES = tuple(round(10 ** (4 + i / 2)) for i in range(9))
@@ -214,17 +215,20 @@ def write(rows: Collection[Cost], path: Path) -> None:
 def read(path: Path) -> list[Cost]:
     """What `write` wrote."""
     try:
-        head, *lines = csv.reader(io.StringIO(path.read_text("utf-8")))
+        head, *lines = csv.reader(io.StringIO(disk.read(path).decode()), strict=True)
         if tuple(head) != Cost._fields:
             raise ValueError(f"its columns are {', '.join(head)}")
-        return [Cost(kind, int(weights), metric, float(value)) for kind, weights, metric, value in lines]
-    except (OSError, ValueError) as error:
-        message = f"{path} has no costs that can be read ({error}); measure them again with prune_cost"
+        costs = [Cost(kind, int(weights), metric, float(value)) for kind, weights, metric, value in lines]
+        if not all(math.isfinite(cost.value) for cost in costs):
+            raise ValueError("not all values are finite")
+    except (ValueError, csv.Error) as error:
+        message = f"{path} has no costs that can be read ({brief(error)}); measure them again with prune_cost"
         raise InputError(message) from error
+    return costs
 
 
 def as_rows(path: Path) -> Table:
     """What `write` wrote as rows of a table, which no trial made; none where there is no file."""
     about = {"trial": "cost", "row": "cost", "method": "", "task": "", "seed": 0, "step": 0, "epoch": 0, "phase": None}
-    costs = read(path) if path.exists() else []
+    costs = read(path) if disk.there(path) else []
     return [about | {"split": c.kind, "metric": c.metric, "value": c.value, "weights": c.weights} for c in costs]

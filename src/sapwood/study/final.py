@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -37,7 +37,10 @@ def final_measures(run: Run) -> Iterator[Measure]:
     for split in ("train", "valid", "test"):
         yield from _quality(run, network, split)
     yield from (Measure("network", metric, float(value)) for metric, value in _size(run, network).items())
-    yield from (Measure("network", metric, float(value)) for metric, value in shape(network).items())
+    yield from (
+        Measure("network", metric, float(value))
+        for metric, value in shape(network, run.task.data.test.inputs[:1]).items()
+    )
     yield from (Measure("note", name, float(value)) for name, value in sorted(run.memory.get("notes", {}).items()))
 
 
@@ -65,8 +68,8 @@ def _size(run: Run, network: nn.Module) -> dict[str, float]:
     `dead` is the share of weights that can not grow back (`measure.dead_share`).
     """
     weights = {name: p for name, p in network.named_parameters() if p.dim() > 1}
-    inner = {name: layer.weight for name, layer in prunable(network).items() if name in _hidden(network)}
-    example = run.task.data.test.inputs[:1]
+    example, layers = run.task.data.test.inputs[:1], prunable(network)
+    inner = {name: layers[name].weight for name in _hidden(network, example)}
     sizes = compression(network, example)
     return {
         "epochs": run.step / run.task.steps_per_epoch,
@@ -76,20 +79,20 @@ def _size(run: Run, network: nn.Module) -> dict[str, float]:
         "weights": sum(p.numel() for p in weights.values()),
         "sparsity": run.sparsity(),
         "sparsity_hidden": mask.zeros(inner) / max(1, sum(w.numel() for w in inner.values())),
-        "dead": dead_share(network),
+        "dead": dead_share(network, example),
         "flops": flops(network, example),
         "flops_dense": flops(network, example, sparse=False),
     } | {each.name: getattr(sizes, each.name) for each in fields(Compression) if each.name != "measured"}
 
 
-def shape(network: nn.Module) -> dict[str, float]:
+def shape(network: nn.Module, example: Any) -> dict[str, float]:
     """The ranks and the like of each hidden layer, numbered from 1: rank_1, rank_2, ..."""
-    names = _hidden(network)
+    names = _hidden(network, example)
     rows = spectrum(network, only=names) if names else ()
     return {
         f"{metric}_{i}": getattr(row, its) for i, row in enumerate(rows, start=1) for metric, its in SPECTRUM.items()
     }
 
 
-def _hidden(network: nn.Module) -> list[str]:
-    return hidden(network) if len(prunable(network)) > 1 else []
+def _hidden(network: nn.Module, example: Any) -> list[str]:
+    return hidden(network, example) if len(prunable(network)) > 1 else []

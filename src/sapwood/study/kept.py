@@ -2,6 +2,7 @@
 
 trials.csv   a line for each trial that is over: what it is, what it took, what it was made with
 rows.csv     what it found, a number a line: whole numbers in full, others to 7 significant digits
+digests.txt  what the bytes of both were, and of the study's other files (`study.digests`)
 
 Left out of rows.csv are numbers about the network that stayed as they were at the epoch before, which `restore` puts
 in again, and, of all seeds but 0, singular values at prunes between the first and the last, which it cannot.
@@ -11,26 +12,34 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from sapwood import checkpoint
+from sapwood import checkpoint, disk, schema
 from sapwood.errors import InputError
-from sapwood.study.rows import Row, read_rows
+from sapwood.study import digests
+from sapwood.study.folder import check_about, ending, forget, in_json, rows_of
+from sapwood.study.rows import Row, in_lines
 from sapwood.study.run import Busy, alone, make_folder, over, read_trial, sums
-from sapwood.study.trial import Trial, id_of
+from sapwood.study.trial import Trial
 
+S = TypeVar("S")
 T = TypeVar("T")
 Line = Mapping[str, str]
 
 LIFE = ("sapwood", "commit", "python", "torch", "numpy", "device", "threads", "started")  # of several lives: a | b
 SUMS: dict[str, Callable[[str], float]] = {"seconds": float, "steps": int, "epochs": int}
 TRIALS = ("trial", "row", "method", "task", "seed", *SUMS, "numbers", *LIFE, "data", "identity", "options")
+FILES = ("trials.csv", "rows.csv")
 ROWS = ("trial", *("phase", "step", "epoch", "split", "metric", "value"))
 AND = " | "
+MOST = 5_000_000  # rows of a trial
+WHOLE = re.compile(r"[0-9]{1,18}").fullmatch
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?").fullmatch
 SPECTRA = ("before prune", "after prune")  # thousands of numbers a trial
 AT_EPOCH = ("train", "valid", "network")  # the splits seen at the end of each epoch
 
@@ -43,10 +52,11 @@ class Kept(NamedTuple):
     rows: list[Row]
 
 
-def keep(folder: Path, target: Path, trials: Sequence[Trial]) -> int:
+def keep(folder: Path, target: Path, trials: Sequence[Trial], files: Iterable[str] = ()) -> int:
     """Write those of `trials` that are over in `folder` to trials.csv and rows.csv in `target`; how many they are.
 
-    Other trials that were kept in `target` are dropped, but never one of `trials`: it must be restored first.
+    `files` are the study's other files, copied as far as they are there. Digests of all are written last. Other trials
+    that were kept in `target` are dropped, but never one of `trials`: it must be restored first.
     """
     found = [_found(folder / trial.id) for trial in trials if over(folder / trial.id)]
     if not found:
@@ -55,6 +65,9 @@ def keep(folder: Path, target: Path, trials: Sequence[Trial]) -> int:
     _refuse_to_lose(target, {trial.id for trial in trials} - {each.about["id"] for each in found}, folder)
     _write(target / "rows.csv", ROWS, (_row_line(each.about["id"], row) for each in found for row in each.rows))
     _write(target / "trials.csv", TRIALS, map(_trial_line, found))
+    more = list(files)
+    copied(more, folder, target)
+    digests.write(target, (*FILES, *more))
     return len(found)
 
 
@@ -70,12 +83,12 @@ def restore(target: Path, folder: Path) -> int:
 def copied(names: Iterable[str], source: Path, target: Path) -> None:
     """Copy the files of a study that are no trial's, as far as they are there."""
     for path in (source / name for name in names):
-        if path.exists():
-            checkpoint.replace(target / path.name, path.read_bytes())
+        if disk.there(path):
+            checkpoint.replace(target / path.name, disk.read(path))
 
 
 def read_kept(target: Path) -> list[Kept]:
-    """The trials kept in `target`, in order."""
+    """The trials kept in `target`, in order. Refused when a file is not what its digest says."""
     rows: dict[str, list[Row]] = {}
     trials: dict[str, tuple[int, Line, Kept]] = {}
     for number, line in _lines(target / "trials.csv", TRIALS):
@@ -91,12 +104,16 @@ def read_kept(target: Path) -> list[Kept]:
         if line["numbers"] != str(len(rows.get(trial, ()))):
             there = f"rows.csv has {len(rows.get(trial, ()))} lines of trial {trial}, not {line['numbers']}"
             raise _damaged(target / "trials.csv", number, there)
-    return [read._replace(rows=_filled(rows.get(trial, []))) for trial, (_, _, read) in trials.items()]
+    digests.check(target, FILES)  # last, since what was said so far names the line
+    return [
+        read._replace(rows=_checked(target / "trials.csv", number, _filled, rows.get(trial, [])))
+        for trial, (number, _, read) in trials.items()
+    ]
 
 
 def _found(folder: Path) -> Kept:
     about = read_trial(folder)
-    return Kept(about, sums(folder), _shortened(read_rows(folder / "rows.jsonl"), about["seed"]))
+    return Kept(about, sums(folder), _shortened(rows_of(folder), about["seed"]))
 
 
 def _shortened(rows: Iterable[Row], seed: int) -> list[Row]:
@@ -130,6 +147,8 @@ def _filled(rows: Sequence[Row]) -> list[Row]:
             left.subtract(changed.keys())
             filled += [row._replace(phase=place[0], step=place[1], epoch=place[2]) for row in standing.values()]
             standing = {metric: row for metric, row in standing.items() if left[metric] > 0}
+        if len(filled) > MOST:  # no trial's, and more than fit into memory in the end
+            raise ValueError(f"with the numbers that stayed it has more than {MOST:,} rows")
     return filled
 
 
@@ -144,7 +163,7 @@ def _epoch_end(row: Row) -> tuple[int, int, int] | None:
 
 def _refuse_to_lose(target: Path, absent: set[str], folder: Path) -> None:
     path = target / "trials.csv"
-    before = [line["trial"] for _, line in _lines(path, TRIALS)] if path.exists() else []
+    before = [line["trial"] for _, line in _lines(path, TRIALS)] if disk.there(path) else []
     if lost := absent.intersection(before):
         raise InputError(
             f"{len(lost)} of the trials kept in {target} are not finished in {folder}, so that they would be lost; "
@@ -209,10 +228,8 @@ def _lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Line]]:
 
 def _text_of(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = disk.read(path, advice="was anything kept there?")
         text = content.decode()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; was anything kept there?") from error
     except UnicodeDecodeError as error:
         raise _damaged(path, 1 + content[: error.start].count(b"\n"), "it is not UTF-8") from error
     if not text.endswith("\n"):
@@ -220,41 +237,51 @@ def _text_of(path: Path) -> str:
     return text
 
 
-def _checked(path: Path, number: int, parse: Callable[[Line], T], line: Line) -> T:
+def _checked(path: Path, number: int, parse: Callable[[S], T], line: S) -> T:
     try:
         return parse(line)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise _damaged(path, number, str(error)) from error
 
 
 def _damaged(path: Path, number: int, why: str) -> InputError:
-    return InputError(f"line {number} of {path} cannot be used ({why}); take the file from git again")
+    return InputError(f"line {number} of {path} cannot be used ({schema.brief(why)}); take the file from git again")
 
 
 def _trial(line: Line) -> Kept:
-    identity, options, seed = json.loads(line["identity"]), json.loads(line["options"]), int(line["seed"])
-    if id_of(identity) != line["trial"]:
-        raise ValueError(f"{line['trial']!r} is not the id of its identity, {id_of(identity)!r}")
-    said = [identity["method"].partition("@")[0], identity["task"].partition("@")[0], identity["seed"]]
-    if said != [line["method"], line["task"], seed]:
-        raise ValueError(f"the identity says {said}")
-    about = {"id": line["trial"], "row": line["row"], "method": line["method"], "task": line["task"], "seed": seed}
-    more = {"options": dict(options), "identity": identity, "data": line["data"], "provenance": _lives(line)}
-    return Kept(about | more, {name: kind(line[name]) for name, kind in SUMS.items()}, [])
+    about = {
+        "id": line["trial"], "row": line["row"], "method": line["method"], "task": line["task"],
+        "seed": _whole(line["seed"]), "options": schema.parse(line["options"]),
+        "identity": schema.parse(line["identity"]), "data": line["data"], "provenance": _lives(line),
+    }  # fmt: skip
+    check_about(about)
+    took = {name: _whole(line[name]) if kind is int else _number(line[name]) for name, kind in SUMS.items()}
+    return Kept(about, took, [])
 
 
 def _lives(line: Line) -> list[dict[str, Any]]:
     columns = [line[name].split(AND) for name in LIFE]
     lives: list[dict[str, Any]] = [dict(zip(LIFE, values, strict=True)) for values in zip(*columns, strict=True)]
-    return [life | {"commit": life["commit"] or None, "threads": int(life["threads"])} for life in lives]
+    return [life | {"commit": life["commit"] or None, "threads": _whole(life["threads"])} for life in lives]
 
 
 def _row(line: Line) -> Row:
-    phase = int(line["phase"]) if line["phase"] else None
-    value = float(line["value"]) if line["value"] else None
-    if value is not None and not math.isfinite(value):
-        raise ValueError(f"value is {value}")
-    return Row(int(line["step"]), int(line["epoch"]), phase, line["split"], line["metric"], value)
+    phase = _whole(line["phase"]) if line["phase"] else None
+    value = _number(line["value"]) if line["value"] else None
+    return Row(_whole(line["step"]), _whole(line["epoch"]), phase, line["split"], line["metric"], value)
+
+
+def _whole(text: str) -> int:
+    """As Python writes it: its own reading takes other digits, and spaces and underscores between them."""
+    if not WHOLE(text):
+        raise ValueError(f"{text!r} is no whole number of 0 or more")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not NUMBER(text) or not math.isfinite(value := float(text)):
+        raise ValueError(f"{text!r} is no finite number")
+    return value
 
 
 def _put(kept: Kept, folder: Path) -> bool:
@@ -262,13 +289,13 @@ def _put(kept: Kept, folder: Path) -> bool:
     make_folder(folder)
     try:
         with alone(folder):
-            if over(folder) or (folder / "state.safetensors").exists():
+            if over(folder) or disk.there(folder / "state.safetensors"):
                 return False
-            rows = "".join(f"{json.dumps(row._asdict(), allow_nan=False)}\n" for row in kept.rows)
-            checkpoint.replace(folder / "rows.jsonl", rows.encode())
-            checkpoint.replace(folder / "trial.json", (json.dumps(kept.about, indent=2) + "\n").encode())
-            (folder / "failed").unlink(missing_ok=True)
-            checkpoint.replace(folder / "kept", (json.dumps(kept.sums, indent=2) + "\n").encode())
+            rows = in_lines(*kept.rows)
+            checkpoint.replace(folder / "rows.jsonl", rows)
+            checkpoint.replace(folder / "trial.json", in_json(kept.about))
+            forget([folder / "failed"])
+            checkpoint.replace(folder / "kept", in_json(ending(kept.sums, rows)))
     except Busy:
         return False
     return True

@@ -12,13 +12,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sapwood import checkpoint
+from sapwood import checkpoint, disk, schema
 from sapwood.errors import InputError, unknown
-from sapwood.study.run import finished
+from sapwood.study.folder import finished, weights_of
 from sapwood.study.table import Table, final
 
 FILE = "maps.safetensors"
 
+PACKED = schema.record({
+    "shape": schema.items(schema.whole(0, 2**31), least=2),
+    "bits": lambda bits, where: schema.demand(
+        isinstance(bits, torch.Tensor) and bits.dtype is torch.uint8, where, bits, "a tensor of bytes"
+    ),
+})  # fmt: skip
 Map = NDArray[np.bool_]  # [outputs, inputs], inputs times kernel positions; True: not 0
 
 
@@ -59,8 +65,8 @@ def _seen(trial: Path) -> dict[str, Map]:
     """The maps of a finished trial's weights, masks applied; none without them."""
     if not finished(trial):
         return {}
-    saved = checkpoint.read(trial / "weights.safetensors")
-    masks = saved.get("masks", {})
+    saved = weights_of(trial)
+    masks = saved["masks"]
     matrices = {name: w * masks[name] if name in masks else w for name, w in saved["model"].items() if w.ndim > 1}
     return {name: (w.flatten(1) != 0).numpy() for name, w in matrices.items()}
 
@@ -71,7 +77,7 @@ def _packed(alive: Map) -> dict[str, Any]:
 
 def _kept(path: Path) -> dict[str, dict[str, Map]]:
     """What `keep_maps` wrote, by trial; nothing without the file."""
-    if not path.exists():
+    if not disk.there(path):
         return {}
     saved = checkpoint.read(path).get("maps")
     if not isinstance(saved, dict) or not all(isinstance(each, dict) for each in saved.values()):
@@ -81,7 +87,11 @@ def _kept(path: Path) -> dict[str, dict[str, Map]]:
 
 def _unpacked(path: Path, name: str, packed: Mapping[str, Any]) -> Map:
     try:
-        (outputs, inputs), bits = packed["shape"], packed["bits"].numpy()
-        return np.unpackbits(bits, count=outputs * inputs).reshape(outputs, inputs).astype(bool)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"the map of {name!r} in {path} cannot be read ({error!r}); make it again") from error
+        PACKED(packed, "it")
+        (outputs, inputs), bits = packed["shape"], packed["bits"]
+        schema.demand(
+            bits.dim() == 1 and len(bits) == -(-outputs * inputs // 8), "shape", packed["shape"], "that of its bits"
+        )
+    except (schema.Unexpected, ValueError) as error:
+        raise InputError(f"the map of {name!r} in {path} cannot be read ({error}); make it again") from error
+    return np.unpackbits(bits.numpy(), count=outputs * inputs).reshape(outputs, inputs).astype(bool)

@@ -4,6 +4,7 @@ A pool is a function (job, items, tell) -> iterator of (item, error), in the ord
 went well. One item's failure is its own: the others go on. `tell` is called in the parent, with whatever a job says.
 Items that others need come before them; with several workers an item is taken up once `ready` says so, which is asked
 in the parent. Should nothing be ready and nothing at work, the next item is taken up all the same, and can say why not.
+A worker whose parent is gone, however it went, ends at once, idle or busy: nobody waits for what it does.
 """
 
 import multiprocessing
@@ -13,11 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
 from multiprocessing.queues import SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 import torch
 
+from sapwood import disk
 from sapwood.errors import InputError
 
 T = TypeVar("T")
@@ -42,8 +46,9 @@ def processes(workers: int, ready: Callable[[Any], bool] = lambda item: True) ->
 
     def pool(job: Job[T], items: Iterable[T], tell: Callable[[Any], None]) -> Iterator[Outcome[T]]:
         waiting = list(items)
-        slots = [_Slot() for _ in range(min(workers, len(waiting)))]
+        slots: list[_Slot] = []
         try:
+            slots.extend(_Slot() for _ in range(min(workers, len(waiting))))
             _fill(slots, waiting, job, ready)
             while busy := [slot for slot in slots if slot.running is not None]:
                 wait([slot.running for slot in busy if slot.running], timeout=0.1, return_when=FIRST_COMPLETED)
@@ -77,13 +82,14 @@ class _Slot:
 
     def _open(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self.told: SimpleQueue[Any] = context.SimpleQueue()
-        self.executor = ProcessPoolExecutor(1, context, _prepare, (self.told,))
+        with _starting():
+            self.told: SimpleQueue[Any] = context.SimpleQueue()
+            self.executor = ProcessPoolExecutor(1, context, _prepare, (self.told,))
 
     def take(self, job: Job[Any], item: Any) -> None:
         """Begin with an item; a worker that is gone is replaced."""
         self.item, before = item, set(multiprocessing.active_children())
-        with _one_thread_in_environment():  # a new process is started in here, and reads it before torch does
+        with _starting(), _one_thread_in_environment():  # a new process reads it before torch does
             try:
                 self.running = self.executor.submit(_work, job, item)
             except BrokenProcessPool:
@@ -119,20 +125,22 @@ _tell: Callable[[Any], None]  # set in each worker
 def _prepare(told: "SimpleQueue[Any]") -> None:
     """The first thing a worker does. Ctrl-C is the parent's business: it ends its workers."""
     global _tell
+    Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     _tell = told.put
 
 
-def _work(job: Job[Any], item: Any) -> str | None:
-    return _attempt(job, item, _tell_parent)
-
-
-def _tell_parent(said: Any) -> None:
+def _end_with_parent() -> None:
+    """Wait for the parent's end and make it this process's: files are replaced whole, and what is begun is resumed."""
     parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        os._exit(1)  # nobody is waiting for the results; they can be resumed
-    _tell(said)
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+
+def _work(job: Job[Any], item: Any) -> str | None:
+    return _attempt(job, item, _tell)
 
 
 def _attempt(job: Job[T], item: T, tell: Callable[[Any], None]) -> str | None:
@@ -145,6 +153,15 @@ def _attempt(job: Job[T], item: T, tell: Callable[[Any], None]) -> str | None:
 
 def _said(error: BaseException) -> str:
     return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Too many open files, too many processes: one error that says so."""
+    try:
+        yield
+    except OSError as error:
+        raise disk.unwritten("start a worker process (fewer --workers need less)", error) from error
 
 
 @contextmanager

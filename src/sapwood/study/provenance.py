@@ -39,8 +39,13 @@ def usable(device: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """ "cpu (x86_64)", "cuda (its model)": the kind of machine, not which one."""
-    return f"{device.type} ({torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.machine()})"
+    """ "cpu (x86_64, AVX512)", "cuda (its model)": the kind of machine, not which one.
+
+    The vector instructions stand there because the bits of a result depend on them: sums are split differently.
+    """
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
 
 
 @lru_cache(maxsize=1)

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import jinja2
 import matplotlib
 
-from sapwood import checkpoint
+from sapwood import checkpoint, disk
 from sapwood.errors import InputError
 from sapwood.study.claim import verdict
-from sapwood.study.grid import Grid, number, overview, ranks, sizes
+from sapwood.study.folder import last_words
+from sapwood.study.grid import MINUS, Grid, number, overview, ranks, sizes
 from sapwood.study.plots import STYLE
 from sapwood.study.run import over, read_trial, sums
 from sapwood.study.speed import speed
@@ -30,6 +31,17 @@ ABOUT_SCALE = {
     "paper": "Scale paper: what the claims are about.",
     "": "Options were changed or trials left out: this is none of the study's own scales.",
 }
+ASSUMED = (  # of every study's numbers
+    f"An interval is mean ± t(0.975, n {MINUS} 1) · s / √n over n seeds. A seed changes the initial weights and the "
+    "order of the data; the test images are the same for all, so nothing is said about others. Where rows are "
+    "compared, the interval is that of the differences, seed by seed.",
+    "Nothing is corrected for the number of comparisons, unless it is said: of 20 comparisons of rows that are alike, "
+    "one is expected to have an interval that leaves out 0.",
+    "That two rows cannot be told apart does not say that they are equally good: so few seeds see large differences "
+    "only.",
+    "The bits of a trial depend on the processor's vector instructions, because sums are split differently. Another "
+    "processor gives other numbers, as another seed would. What made these stands at the end.",
+)
 TABLES = (
     Tabled(
         "What each row reached",
@@ -71,6 +83,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
         about_scale="" if scale == "every" else ABOUT_SCALE[scale],
         summary=study.summary(rows) if study.summary else (),
         speed=speed(rows, folder),
+        assumed=[*ASSUMED, *(study.assumes(rows) if study.assumes else ())],
         claims=_claims(study, rows, judged=scale not in ("smoke", "")),
         figures=_drawn(study, rows, folder),
         tables=[(t, t.build(measured)) for t in study.tables or TABLES],
@@ -141,8 +154,8 @@ def svg(figure: Any, prefix: str, title: str) -> str:
 
 def _failed(trials: Sequence[Trial], folder: Path) -> list[tuple[str, int, str]]:
     """Which trials failed, and the last line of each traceback."""
-    found = [(trial, folder / trial.id / "failed") for trial in trials]
-    return [(t.row, t.seed, f.read_text(encoding="utf-8").strip().splitlines()[-1]) for t, f in found if f.exists()]
+    found = [(trial, last_words(folder / trial.id)) for trial in trials]
+    return [(trial.row, trial.seed, said) for trial, said in found if said]
 
 
 def _unfinished(trials: Sequence[Trial], folder: Path) -> int:
@@ -157,14 +170,17 @@ def _made(ids: Sequence[str], folder: Path) -> list[tuple[str, int]]:
     """With what the trials were made, and how many with each; a resumed trial counts once per life that differs."""
     lives: Counter[str] = Counter()
     for trial in ids:
-        if (folder / trial / "trial.json").exists():
+        if disk.there(folder / trial / "trial.json"):
             lives.update({_in_words(life) for life in read_trial(folder / trial)["provenance"]})
     return lives.most_common()
 
 
 def _in_words(life: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {life[name]}" for name in ("sapwood", "python", "torch", "numpy"))
-    return f"{versions}; commit {life['commit'] or 'unknown'}; {life['device']}, threads: {life['threads']}"
+    device = life["device"]
+    if device.startswith("cpu") and "," not in device:  # kept before they were written down
+        device += ", vector instructions not recorded"
+    return f"{versions}; commit {life['commit'] or 'unknown'}; {device}, threads: {life['threads']}"
 
 
 def _seconds(ids: Sequence[str], folder: Path) -> float:

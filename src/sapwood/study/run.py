@@ -4,22 +4,30 @@ trial.json         identity, options, provenance of each life     rows.jsonl    
 state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network at the end
 done               when it is over                                failed               the traceback, when it fails
 kept               instead of `done`, when only its rows were restored (`study.kept`): over, but without weights
+running            the number of the process that is at work
 """
 
 import gc
-import json
-import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sapwood import checkpoint
+from sapwood import checkpoint, disk
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
 from sapwood.run import Given, Run, fingerprint, start
+from sapwood.state import refuse_other_words
 from sapwood.study.final import final_measures
+from sapwood.study.folder import OVER, ending, forget, in_json, weights_of
+from sapwood.study.folder import Busy as Busy
+from sapwood.study.folder import alone as alone
+from sapwood.study.folder import finished as finished
+from sapwood.study.folder import make_folder as make_folder
+from sapwood.study.folder import over as over
+from sapwood.study.folder import read_trial as read_trial
+from sapwood.study.folder import sums as sums
 from sapwood.study.provenance import provenance, usable
 from sapwood.study.record import Final, Record, Save
 from sapwood.study.rows import RowFile, cut
@@ -29,18 +37,6 @@ from sapwood.task import Task
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import taught, with_recipe
 from sapwood.train import Moment
-
-try:
-    import fcntl
-except ImportError:  # Windows; two processes on one trial are then not noticed
-    fcntl = None  # type: ignore[assignment]
-
-
-OVER = ("done", "kept")  # the files that say so
-
-
-class Busy(InputError):
-    """Another process works in the folder."""
 
 
 class Progress(NamedTuple):
@@ -89,7 +85,7 @@ def run_trial(
     make_folder(folder)
     _refuse_other_trial(trial, folder)
     if finished(folder):
-        (folder / "state.safetensors").unlink(missing_ok=True)
+        forget([folder / "state.safetensors"])
         tell(_progress(trial, "done before", done=1.0, finished=True))
         return
     with alone(folder), _failures_kept(folder):
@@ -99,15 +95,16 @@ def run_trial(
 def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float, final: Final) -> None:
     """One life of a trial: from its start or its last save to its end."""
     state_file = folder / "state.safetensors"
-    state = checkpoint.read(state_file) if state_file.exists() else None
+    state = checkpoint.read(state_file) if disk.there(state_file) else None
+    if state is not None:
+        refuse_other_words(state, str(state_file))
     given = {name: _left(trial, other, folder.parent / other.id, device) for name, other in trial.uses}
     task = _task(trial, given)
     run = start(task, trial.seed, device=device, saved=state)
-    run.given = given
+    run.given, run.origin = given, str(state_file)
     if "start" in given:
         run.rewind(given["start"].weights)
-    for name in OVER:  # what was said of an earlier result whose weights are not there
-        (folder / name).unlink(missing_ok=True)
+    forget(folder / name for name in OVER)  # what was said of an earlier result whose weights are not there
     _introduce(trial, folder, device, task, resumed=state is not None)
     kept = cut(folder / "rows.jsonl", state["step"] if state else -1)
     with RowFile(folder / "rows.jsonl") as rows:
@@ -120,8 +117,8 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
                     tell(_standing(trial, run, moment))
         record.end(final)
     checkpoint.write(folder / "weights.safetensors", {"model": dict(run.model.state_dict()), "masks": dict(run.masks)})
-    _write_json(folder / "done", record.sums())
-    state_file.unlink(missing_ok=True)
+    _write_json(folder / "done", ending(record.sums(), disk.read(folder / "rows.jsonl")))
+    forget([state_file])
     tell(_progress(trial, "done", done=1.0, finished=True))
 
 
@@ -147,29 +144,9 @@ def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
             f"row {trial.row!r} goes on from row {other.row!r}, seed {other.seed}, which is not finished in {folder}; "
             "run that one first"
         )
-    saved = checkpoint.read(folder / "weights.safetensors")
+    saved = weights_of(folder)
     weights, masks = ({name: t.to(device) for name, t in saved[part].items()} for part in ("model", "masks"))
-    return Given(weights, masks, float(json.loads((folder / "done").read_text(encoding="utf-8"))["epochs"]))
-
-
-def finished(folder: Path) -> bool:
-    """Whether the trial in `folder` is over and its weights are there for others to go on from."""
-    return (folder / "done").exists() and (folder / "weights.safetensors").exists()
-
-
-def over(folder: Path) -> bool:
-    """Whether all rows of the trial in `folder` are there: it was run to its end, here or where it was kept."""
-    return any((folder / name).exists() for name in OVER)
-
-
-def sums(folder: Path) -> dict[str, float]:
-    """The seconds, steps and epochs that the trial in `folder` took; nothing unless it is over."""
-    found = [folder / name for name in OVER if (folder / name).exists()]
-    try:
-        about: dict[str, float] = json.loads(found[0].read_text(encoding="utf-8")) if found else {}
-    except ValueError as error:
-        raise InputError(f"{found[0]} is damaged ({error}); delete {folder} and run the trial again") from error
-    return about
+    return Given(weights, masks, float(sums(folder)["epochs"]))
 
 
 def _progress(trial: Trial, text: str, done: float | None = None, finished: bool = False) -> Progress:
@@ -191,20 +168,10 @@ def _share_done(trial: Trial, epoch: int) -> float | None:
     return min(1.0, epoch / total) if total and options.get("stop", "epochs") == "epochs" else None
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder exist."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make the folder {folder}: {error.strerror or error}; choose another results folder"
-        ) from error
-
-
 def _refuse_other_trial(trial: Trial, folder: Path) -> None:
     """The folder is this trial's, or nobody's yet; a new label of the same trial is written down."""
     path = folder / "trial.json"
-    if not path.exists():
+    if not disk.there(path):
         return
     found = read_trial(folder)
     if found["identity"] != trial.identity:
@@ -216,17 +183,6 @@ def _refuse_other_trial(trial: Trial, folder: Path) -> None:
         _write_json(path, found | {"row": trial.row})
 
 
-def read_trial(folder: Path) -> dict[str, Any]:
-    """What trial.json says."""
-    path = folder / "trial.json"
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found["identity"].get("recipe", {}).items(), found["row"], found["options"], found["provenance"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}); delete {folder} and run the trial again") from error
-    return found
-
-
 def _introduce(trial: Trial, folder: Path, device: str, task: Task, *, resumed: bool) -> None:
     """Write trial.json; every life adds what it was made with."""
     earlier = read_trial(folder)["provenance"] if resumed else []
@@ -236,31 +192,15 @@ def _introduce(trial: Trial, folder: Path, device: str, task: Task, *, resumed: 
 
 
 def _write_json(path: Path, value: Any) -> None:
-    checkpoint.replace(path, (json.dumps(value, indent=2) + "\n").encode())
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Only one process works in a folder at a time; the lock goes with the process, however it ends."""
-    handle = os.open(folder, os.O_RDONLY) if fcntl is not None else None
-    try:
-        if handle is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for torn in folder.glob(".*.*[0-9]"):  # files that a killed process was writing
-            torn.unlink(missing_ok=True)
-        yield
-    except BlockingIOError:
-        raise Busy(f"another process is running the trial in {folder}; wait for it or end it") from None
-    finally:
-        if handle is not None:
-            os.close(handle)
+    checkpoint.replace(path, in_json(value))
 
 
 @contextmanager
 def _failures_kept(folder: Path) -> Iterator[None]:
-    (folder / "failed").unlink(missing_ok=True)
+    forget([folder / "failed"])
     try:
         yield
     except Exception:
-        (folder / "failed").write_text(traceback.format_exc(), encoding="utf-8")
+        with suppress(InputError):  # where the disk is full, what failed for that reason is still what to hear of
+            checkpoint.replace(folder / "failed", traceback.format_exc().encode(errors="backslashreplace"))
         raise

@@ -1,12 +1,14 @@
 """Study: trials to run and what to make of their rows; one Python file per study, found by its name."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sapwood import disk
 from sapwood.errors import InputError, unknown
 from sapwood.study.claim import Claim
 from sapwood.study.grid import Grid
@@ -58,6 +60,7 @@ class Study:
     figures: Sequence[Figure] = ()
     tables: Sequence[Tabled] = ()
     summary: Callable[[Table], Sequence[str | Finding]] | None = None  # for the top of the report, made of the rows
+    assumes: Callable[[Table], Iterable[str]] | None = None  # what its numbers rest on, beside what all studies' do
     extras: Callable[[Path, str], None] | None = None  # (folder, scale): what is made when all trials are over
     files: Sequence[str] = ()  # what `extras` writes into the folder; kept and restored with the trials
     more: Callable[[Path], Table] | None = None  # rows for the tables that no trial made, from those files
@@ -97,7 +100,7 @@ def find(name_or_file: str) -> Study:
     """
     if name_or_file.endswith(".py"):
         path = Path(name_or_file)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError(f"there is no study file {name_or_file!r}; check the path, or give a study's name")
         return _load(path)
     files = _files()
@@ -116,7 +119,7 @@ def _files() -> dict[str, Path]:
     files: dict[str, Path] = {}
     for folder in (_checkout() / "studies", Path.cwd() / "studies"):
         for path in (*folder.glob("[!_]*.py"), *folder.glob("[!_]*/__init__.py")):
-            if "\nSTUDY" in path.read_text(encoding="utf-8", errors="replace"):
+            if path.is_file() and "\nSTUDY" in disk.read(path).decode(errors="replace"):
                 files[_name(path)] = path
     return files
 

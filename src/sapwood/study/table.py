@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from scipy.stats import t as student
 
 from sapwood import checkpoint
-from sapwood.study.rows import Row, read_rows
-from sapwood.study.run import read_trial
+from sapwood.study.folder import read_trial, rows_of
+from sapwood.study.rows import Row
 
 Table = list[dict[str, Any]]  # columns: trial, row, method, task, seed, those of Row, and every option
 
@@ -35,7 +35,7 @@ def read(folder: Path, trials: Collection[str] | None = None) -> Table:
             mine = {"trial": about["id"], **{name: about[name] for name in ("row", "method", "task", "seed")}}
             # Options last, and only under names that are free: an option may be called like a column.
             more = {name: value for name, value in about["options"].items() if name not in {*mine, *Row._fields}}
-            table += [mine | row._asdict() | more for row in read_rows(file.parent / "rows.jsonl")]
+            table += [mine | row._asdict() | more for row in rows_of(file.parent)]
     return table
 
 

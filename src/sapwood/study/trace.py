@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from sapwood.measure.spectrum import singular_values
-from sapwood.observe import chosen, hidden
+from sapwood.observe import chosen
 from sapwood.run import Run
 from sapwood.study.final import Measure, shape
 
@@ -20,12 +20,15 @@ class Trace(NamedTuple):
 
 def _shapes(run: Run) -> Iterator[Measure]:
     """Every kind of rank and the nuclear norm of each hidden layer, as at the end of a trial."""
-    yield from (Measure("network", metric, float(value)) for metric, value in shape(run.model).items())
+    yield from (
+        Measure("network", metric, float(value))
+        for metric, value in shape(run.model, run.task.data.test.inputs[:1]).items()
+    )
 
 
 def _spectra(run: Run, masks: Mapping[str, Tensor]) -> Iterator[Measure]:
     """The singular values of each hidden layer before and after the prune, largest first: sigma_LAYER_INDEX."""
-    for i, (name, layer) in enumerate(chosen(run.model, hidden(run.model)).items(), start=1):
+    for i, (name, layer) in enumerate(chosen(run.model, run.hidden()).items(), start=1):
         keep = masks.get(f"{name}.weight")
         pruned = layer.weight if keep is None else layer.weight * keep
         for when, w in (("before prune", layer.weight), ("after prune", pruned)):

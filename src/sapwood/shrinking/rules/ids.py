@@ -22,6 +22,7 @@ from sapwood.shrinking.rules.values import Weight as Weight
 from sapwood.shrinking.rules.values import nobody as nobody
 from sapwood.shrinking.rules.values import walk as walk
 
+START = 4096  # ids that there is room for at first
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
 
 
@@ -40,21 +41,25 @@ class Ties:
     def __init__(
         self, known: Tensor | None = None, *, after: "Ties | None" = None, heads: bool = False, lossy: bool = False
     ) -> None:
-        self._known, self._after, self.lossy = known, after, lossy
+        self._after, self.lossy = after, lossy
         self.operator, self._contractions = "", 0  # how many have made units
         self._operators: list[str] = [""] if after is None else after._operators
-        self._tied = torch.zeros(DATA + 1, dtype=torch.int64)  # the last operator that tied it to another; 0: none
-        self._root = torch.arange(DATA + 1)
+        self._count = DATA + 1  # ids so far; what is kept of each has room for more
+        self._root = torch.arange(START)
+        self._tied = torch.zeros(START, dtype=torch.int64)  # number of the last operator that tied it; 0: none
         self._asks: list[tuple[Tensor, str]] = []
         self.quiet = Quiet()
         self._guesses: list[Tensor] = []
         self.calls = Counter[str]()  # views seen so far, by operator and line
-        self.views: list[tuple[str, int, Tensor]] = []  # operator, which of its calls, ids of what it gave
+        self.views: list[tuple[str, int, Tensor, bool]] = []  # operator, which of its calls, ids it gave, inferred
         self._flows: list[tuple[Tensor, Tensor, bool]] = []
         self._unreadable = dict[int, str]()  # ids that must not be read as 0, and why
-        self._reason = torch.zeros(DATA + 1, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
-        self._made = torch.zeros(DATA + 1, dtype=torch.int64)  # 0: not made by a contraction; else how early
-        self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, DATA + 1, dtype=torch.bool)
+        self._reason = torch.zeros(START, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
+        self._made = torch.zeros(START, dtype=torch.int64)  # 0: not made by a contraction; else how early
+        self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, START, dtype=torch.bool)
+        if known is not None and after is not None:
+            self._grow(len(known))
+            self._root, self._tied = known.clone(), after._tied.clone()
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
         self.grids: list[tuple[Tensor, list[Tensor]]] = []  # ids of numbers that belong to units of several kinds
         self.training = False  # from now on operators run in training mode only
@@ -69,15 +74,20 @@ class Ties:
 
     def fresh(self, count: int) -> Tensor:
         """`count` new ids, tied to nothing."""
-        start, more = len(self._root), torch.zeros(count, dtype=torch.int64)
-        ids = torch.arange(start, start + count)
-        self._root = torch.cat([self._root, ids if self._known is None else self._known[ids]])
-        self._reason, self._made = torch.cat([self._reason, more]), torch.cat([self._made, more])
-        self._tied = torch.cat([self._tied, more if self._after is None else self._after._tied[ids]])
-        self._read, self._mixed, self._lost, self._inner, self._outer = (
-            torch.cat([marks, more.bool()]) for marks in (self._read, self._mixed, self._lost, self._inner, self._outer)
+        first, self._count = self._count, self._count + count
+        if self._count > len(self._root):
+            self._grow(max(self._count, 2 * len(self._root)))
+        return torch.arange(first, self._count)
+
+    def _grow(self, size: int) -> None:
+        room = torch.zeros(size - len(self._root), dtype=torch.int64)
+        self._root = torch.cat([self._root, torch.arange(len(self._root), size)])
+        self._tied, self._reason, self._made = (
+            torch.cat([numbers, room]) for numbers in (self._tied, self._reason, self._made)
         )
-        return ids
+        self._read, self._inner, self._outer, self._lost, self._mixed = (
+            torch.cat([marks, room.bool()]) for marks in (self._read, self._inner, self._outer, self._lost, self._mixed)
+        )
 
     def now(self, ids: Tensor) -> Tensor:
         """The ids by what they are tied to by now, thin."""
@@ -92,6 +102,8 @@ class Ties:
             open_ = low != high
             if not bool(open_.any()):
                 return
+            if bool((lost := open_ & (low <= DATA)).any()):
+                self.pin(high[lost], f"{self.operator} ties it to numbers that belong to no unit")
             self._tied[high[open_]] = self._number()
             self._root.scatter_reduce_(0, high[open_], low[open_], "amin")
             self._flatten()
@@ -125,6 +137,9 @@ class Ties:
         """
         a, b = together(a, b)
         nobody_a, nobody_b = a <= DATA, b <= DATA
+        if not bool((nobody_a | nobody_b).any()):
+            self.tie(a, b)
+            return self.now(a)
         for one, other in ((a, b), (b, a)):
             self.pin(one[(other > BLANK) & (other <= DATA)], because)
             self.ask(one[(other == BLANK) & (one > DATA)], self.operator)
@@ -186,10 +201,10 @@ class Ties:
         """An operator works out a size by itself, and could get another one than that of these units wrong."""
         self._guesses.append(torch.unique(thin(ids)))
 
-    def view(self, operator: str, ids: Tensor | None = None) -> None:
-        """A view was met; where units lie in what it gives, their number there is known."""
+    def view(self, operator: str, ids: Tensor | None = None, *, inferred: bool = False) -> None:
+        """A view was met; where units lie in what it gives, their number is known. `inferred`: it works out a size."""
         if ids is not None and varied(ids):
-            self.views.append((operator, self.calls[operator], ids))
+            self.views.append((operator, self.calls[operator], ids, inferred))
         self.calls[operator] += 1
 
     def grid(self, ids: Tensor) -> Tensor:

@@ -35,10 +35,9 @@ def viewed(ties: Ties, call: Call) -> Any:
         ties.ask(ids, call.name)
     out = ties.now(ids.reshape(call.shape))
     out = ties.grid(out) if len(varied(out)) > 1 else out
-    ties.view(call.name, out)
     sizes = call.given.get("size", call.given.get("shape", call.given.get("sizes")))
-    if -1 in sizes and sizes.index(-1) + out.dim() - len(sizes) not in varied(out):  # unflatten names a few sizes only
-        ties.guess(out)
+    missing = -1 in sizes and sizes.index(-1) + out.dim() - len(sizes) not in varied(out)  # unflatten names a few only
+    ties.view(call.name, out, inferred=missing)
     return out
 
 
@@ -51,7 +50,7 @@ def parted(ties: Ties, call: Call) -> Any:
     if dim in varied(ids):
         ties.ask(ids, call.name)
         if call.op in WRITTEN and {shape[dim] for shape in call.shapes} != {ids.shape[dim]}:
-            ties.guess(ids)  # a slice of a size written down would run as well
+            ties.quiet.doubts.append((torch.unique(ids), call.name))  # a size written down would run as well
     if dim in varied(ids) and not _equal_parts(ties, call, ids, dim):
         ties.pin(ids, call.because("cuts units into unequal parts, by sizes written in the code"))
     found = call.moved(ties.now(ids))
@@ -63,6 +62,8 @@ def _equal_parts(ties: Ties, call: Call, ids: Tensor, dim: int) -> bool:
     if length == {whole}:
         return True
     size, step = max(length), call.given.get("step") or 1
+    if size == 0:  # of no unit
+        return True
     if 1 < step == whole // size and whole % step == 0 and (call.given.get("end") or whole) >= whole:
         ties.tie_over(in_parts(ids, dim, size), dim + 1)  # every second one, of pairs
         return True
@@ -170,7 +171,7 @@ def viewed_like(ties: Ties, call: Call) -> Any:
         ties.pin(out, call.because("has another shape than units ask for"))
         ties.pin(like, call.because("gives a shape in which no units lie as they do here"))
         return out
-    return ties.now(ties.meet(out, like, call.because("has the shape of numbers that belong to no unit")))
+    return ties.meet(out, like, call.because("has the shape of numbers that belong to no unit")).expand(call.shape)
 
 
 def copied(ties: Ties, call: Call) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, in_parts
@@ -23,7 +24,7 @@ def by_group(ties: Ties, call: Call) -> Tensor:
     x = call.ids(ties)
     if 1 in varied(x):
         ties.ask(x, call.name)
-        ties.guess(x)  # a wrong number of groups may divide the channels as well
+        ties.quiet.doubts.append((torch.unique(x), call.name))  # a wrong number of groups may divide them as well
         ties.tie_over(in_parts(x, 1, call["num_groups"]), 2)
         x = ties.now(x)
         if varied(x) != [1]:

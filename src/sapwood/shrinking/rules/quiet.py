@@ -16,6 +16,7 @@ class Quiet:
         self._known: dict[int, tuple[Any, bool]] = {}  # the value too, so that no other gets its number
         self._base: dict[int, int] = {}
         self.sums: list[tuple[Tensor, str]] = []  # ids that an operator adds up, and its name
+        self.doubts: list[tuple[Tensor, str]] = []  # ids without which a wrong network might run; and so by what
         self._loud: set[int] = set()  # bases that something else than 0 was written into
 
     def note(self, value: Any, zero: bool) -> None:

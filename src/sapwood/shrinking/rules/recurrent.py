@@ -32,8 +32,7 @@ class _Weights:
 def recurrent(ties: Ties, call: Call) -> Any:
     """All layers over all steps: (output, last hidden states[, last cells of an LSTM])."""
     if "batch_sizes" in call.given:
-        return pinned(ties, call, "runs a packed sequence; a rule for that goes into "
-                                  "src/sapwood/shrinking/rules/recurrent.py")  # fmt: skip
+        return pinned(ties, call, "runs a packed sequence that was not packed by torch's own functions")
     if not all(isinstance(value, Weight) for value in call["params"]):
         return pinned(ties, call, "has a computed weight")
     directions = 2 if call["bidirectional"] else 1
@@ -105,7 +104,7 @@ def _started(ties: Ties, call: Call, state: Value, units: Tensor) -> None:
     written = ids_HN <= CONSTANT
     if bool(written.any()):
         ties.ask(units, call.name)
-        ties.guess(units)
+        ties.quiet.doubts.append((torch.unique(units), call.name))
     ties.meet(ids_HN[~written], units[:, None].expand(ids_HN.shape)[~written],
               call.because("starts from numbers that belong to no unit"))  # fmt: skip
 

@@ -78,7 +78,7 @@ def _over_units(ties: Ties, call: Call, x: Tensor, dims: list[int], quiet: bool 
     if _adds(call) and quiet and units <= set(dims):
         ties.quiet.sums.append((torch.unique(thin(x)), call.name))
         ties.ask(x, call.name)
-        ties.guess(x)  # that what is left sums up to the same is tried before it is offered
+        ties.quiet.doubts.append(ties.quiet.sums[-1])  # that what is left sums up to the same is tried
     elif ties.lossy and call.op in LOSSY and units <= set(dims):
         ties.lose(x)
     else:

@@ -142,6 +142,20 @@ def across(ties: Ties, call: Call) -> Any:
     return combined(ties, call, [value], "other")
 
 
+def standardised(ties: Ties, call: Call) -> Any:
+    """Batch norm of a weight, [1, rows, rest]: each row by itself, with a scale of its own; the rest must stay."""
+    value, scale = call["input"], call.given.get("weight")
+    if call.given.get("bias") is not None or call.given.get("running_mean") is not None or value.shape[0] != 1:
+        return pinned(ties, call, "shifts a weight")
+    rows = over(ties, call, value, {dim for dim in range(len(value.shape)) if dim != 1}, keepdim=True)
+    parts: list[Value] = [rows]
+    if scale is not None:
+        view = [1, -1, *[1] * (len(value.shape) - 2)]
+        parts.append(Weight("", tuple(layer.reshape(view) for layer in scale.layers)))
+    rest = [layer for layer in value.layers if set(varied(layer)) - {1}]  # they stay, and those whom they read
+    return Weight("", (*combined(ties, call, parts, "product").layers, *rest))
+
+
 def cut(ties: Ties, call: Call) -> Any:
     """Parts of a weight: what goes in one goes in all, so that the code's cuts fall where they fell."""
     (value,) = call.parts()
@@ -245,6 +259,7 @@ OF_WEIGHTS: dict[str, Any] = (
     | dict.fromkeys(("cat", "concat", "stack"), joined)
     | dict.fromkeys(("view", "reshape", "unflatten", "_unsafe_view", "view_as", "reshape_as", "expand_as"), viewed)
     | dict.fromkeys(("zeros_like", "ones_like", "full_like"), like)
+    | {"batch_norm": standardised}
     | dict.fromkeys(("masked_fill", "where", "rsub"), number_by_number)
 )  # fmt: skip
 

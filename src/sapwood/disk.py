@@ -1,0 +1,72 @@
+"""Disk: whole files read and replaced, each failure in one error that names the file and what to do about it."""
+
+import os
+from contextlib import suppress
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
+from pathlib import Path
+
+from sapwood.errors import InputError
+
+SPACE, PLACE = "free some space", "choose a folder that can be written"
+TODO = {
+    **dict.fromkeys((ENOSPC, EDQUOT), f"{SPACE} or {PLACE}"),
+    **dict.fromkeys((EACCES, EPERM, EROFS), PLACE),
+    **dict.fromkeys((EMFILE, ENFILE), "close some files or raise the limit, ulimit -n"),
+    **dict.fromkeys(
+        (EEXIST, EISDIR, ENOTDIR), "a file is where a folder should be, or the other way; give another name"
+    ),
+    ENAMETOOLONG: "give a shorter name",
+    ENOENT: "its folder is not there, or no longer; make it again",
+}
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, without Python's number and the file's name, which the message has already."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def unwritten(what: str, error: Exception) -> InputError:
+    """The error for something that cannot be written or made: `what` says it, with its name."""
+    return InputError(
+        f"cannot {what}: {reason(error)}; {TODO.get(getattr(error, 'errno', None) or 0, f'{SPACE} or {PLACE}')}"
+    )
+
+
+def there(path: Path) -> bool:
+    """Whether there is something called so; False for what no file can be called, as names that are too long."""
+    return os.path.exists(path)
+
+
+def read(path: Path, what: str = "", advice: str = "check its name") -> bytes:
+    """The bytes of a file, which errors call `what` and its path; what is no plain file, as a pipe, is refused."""
+    called = f"{what} {path}".strip()
+    try:
+        if there(path) and not path.is_file() and not path.is_dir():
+            raise InputError(f"cannot read {called}: it is no plain file; give another")
+        return path.read_bytes()
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise InputError(f"cannot read {called}: {reason(error)}; {advice}") from error
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` at `path` in one step: written beside, flushed to disk, renamed; nothing is left on failure."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except (OSError, ValueError) as error:
+        _forget(beside)
+        raise unwritten(f"write {path}", error) from error
+    except BaseException:
+        _forget(beside)
+        raise
+
+
+def _forget(path: Path) -> None:
+    with suppress(OSError, ValueError):  # where nothing can be written, there may be nothing to take away
+        path.unlink(missing_ok=True)

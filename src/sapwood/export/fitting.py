@@ -1,0 +1,67 @@
+"""Fitting: whether the numbers on torch's modules, as a file changes them, are those of the tensors it gives them.
+
+A Linear runs whatever its in_features says, so nothing else would notice.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from torch import nn
+
+from sapwood.errors import InputError
+from sapwood.shrinking.narrow import NarrowAttention
+
+
+def narrow_(model: nn.Module, name: str) -> None:
+    """Give torch's attention of this name sapwood's form; InputError if it is none."""
+    module = dict(model.named_modules(remove_duplicate=False)).get(name)
+    if type(module) is not nn.MultiheadAttention:
+        kind = "not there" if module is None else f"a {type(module).__name__}"
+        raise InputError(f"{name!r} is {kind}, and only torch's multi-head attention has a narrow form")
+    module.__class__ = NarrowAttention
+
+
+def refuse_unfitting(model: nn.Module, changed: Collection[str]) -> None:
+    """ValueError where one of the changed modules says other sizes than its tensors have.
+
+    Of attentions all are asked, since their form changes, too.
+    """
+    for name, module in model.named_modules(remove_duplicate=False):
+        wrong = "" if isinstance(module, nn.MultiheadAttention) else _sizes(module) if name in changed else ""
+        if isinstance(module, nn.MultiheadAttention) and not _heads_fit(module):
+            wrong = f"{module.num_heads} heads of {module.head_dim} in a stream of {module.embed_dim}"
+        if wrong:
+            raise ValueError(f"{name!r} is said to have {wrong}, and its tensors have other sizes")
+
+
+def _sizes(module: Any) -> str:
+    """What a module says wrongly of its tensors, in words; "" where it is right or nothing is known of its kind."""
+    for kind, what in SAID.items():
+        if isinstance(module, kind) and module.weight is not None:
+            said = what(module)
+            return "" if tuple(module.weight.shape[: len(said)]) == said else f"sizes {said}"
+    return ""
+
+
+SAID: dict[Any, Any] = {
+    nn.Linear: lambda m: (m.out_features, m.in_features),
+    (nn.Conv1d, nn.Conv2d, nn.Conv3d): lambda m: (m.out_channels, m.in_channels // m.groups if m.groups else 0),
+    (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d): lambda m: (
+        m.in_channels,
+        m.out_channels // m.groups if m.groups else 0,
+    ),
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d): lambda m: (m.num_features,),
+    nn.GroupNorm: lambda m: (m.num_channels if m.num_groups and m.num_channels % m.num_groups == 0 else 0,),
+    (nn.LayerNorm, nn.RMSNorm): lambda m: tuple(m.normalized_shape),
+    nn.Embedding: lambda m: (m.num_embeddings, m.embedding_dim),
+}
+
+
+def _heads_fit(module: nn.MultiheadAttention) -> bool:
+    """Narrow attentions are narrower than the stream, whole ones are not; and heads share out what there is."""
+    weight = module.in_proj_weight
+    rows = weight.shape[0] // 3 if weight is not None else module.q_proj_weight.shape[0]
+    fits = module.num_heads > 0 and module.num_heads * module.head_dim == rows == module.out_proj.weight.shape[1]
+    if weight is None:
+        return fits
+    return fits and (rows != module.embed_dim) is isinstance(module, NarrowAttention)

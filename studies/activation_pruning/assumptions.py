@@ -1,0 +1,106 @@
+"""Assumptions: what the report's numbers rest on, what was changed against the paper, and what is missing.
+
+Sentences for the top of the report's section of that name; the numbers in them are made of the rows.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from sapwood.study.claim import VERDICTS
+from sapwood.study.grid import number
+from sapwood.study.several import Family
+from sapwood.study.table import Table
+
+from .found import Seeds, accuracy, at_end, minus, summed_up, zeros
+from .rows import CHANNELS, CONTROLS, GLOBAL, LOCAL, PRUNING
+from .strictness import by_sort, free_once, inside, random_instead, with_another
+from .tables_of_paper import judged
+
+CHANGED = (
+    "The tolerances were fixed while the rows ran, not before. They were committed at 10:13:20 on 2026-11-21 "
+    "(8d24a79); the kept trials start at 10:06:52, and rows S, G1, G2 and G3 of seed 0 had ended by then. No tolerance "
+    "has been changed since.",
+    "Singular values (section 5.6, rows V): the marks at which the runs prune end at a training accuracy of 0.95, as "
+    "in the authors' script, not at 0.98 as in the text, and all runs take equally many epochs, 40 at scale paper, "
+    "with no stopping rule.",
+    "Which algorithm is what: 1 to 3 are the method global_activation (2 scores by Neurons, 3 by Neurons & Weights), "
+    "4 to 6 the method local_activation (5 by Neurons). Equation 4, the penalty that pruning is said to be equivalent "
+    "to, is the method nuclear. Equations 1 to 3 are compared with nothing.",
+    "Not here: Figure 1; Table 10, which is about LeNet on MNIST and gives no accuracy: the study lenet300 is about "
+    "it. Of Table 1 the cost of global pruning was measured, not that of local pruning.",
+    "Not tried: random neurons drawn anew for each cycle, more than 32 images to count on for L, controls by random "
+    "neurons, |w| or inverted counts for the local rows.",
+    "PCA is given equal ranks, not equal sizes: as factors its networks store more weights than the pruned ones have "
+    "(table PCA on equal terms). Where it is trained on, it has five more epochs, at a lower learning rate for each "
+    "pair of factors (`low_rank.rates`), which a pruned network has not had.",
+)  # fmt: skip
+
+
+def assumptions(rows: Table) -> Iterator[str]:
+    """How strict the verdicts are, then what was changed and is missing."""
+    if judged(rows):
+        yield from _strictness(rows)
+    yield from CHANGED
+    yield from _cycles(rows)
+
+
+def _cycles(rows: Table) -> Iterator[str]:
+    """Which prune is the last of the singular-value runs."""
+    made = {label: summed_up(at_end(rows, label, "cycles")) for label in PRUNING}
+    gone = {label: summed_up(zeros(rows, label)) for label in PRUNING}
+    said = [f"{label} {number(made[label], 0)} at {number(gone[label], 1)} % zeros" for label in PRUNING if made[label]]
+    if said:
+        yield (
+            "Cycles made of the ten of 8 % of the singular-value runs, mean over seeds: "
+            + ", ".join(said)
+            + ". What is "
+            "called the last prune, in Figure 7 too, is the last that was made."
+        )
+
+
+def _strictness(rows: Table) -> Iterator[str]:
+    sorts = [
+        f"{sum(found.values())} {sort} ({', '.join(f'{found[each]} {each}' for each in VERDICTS if found[each])})"
+        for sort, found in by_sort(rows).items()
+    ]
+    free = free_once(rows)
+    yield (
+        "“Reproduced” says that the mean lies within the tolerance, whatever the interval; the whole interval does for "
+        f"{inside(rows)} numbers. By what the numbers are: {'; '.join(sorts)}. The first swing from run to run and "
+        "have wide tolerances; the second follow from the number of cycles, and only seeds with the paper's are asked. "
+        f"The rest, each number once though some are printed in two tables: {free.total()}, of which "
+        f"{', '.join(f'{free[each]} {each}' for each in VERDICTS)}."
+    )
+    ours, luck, of = random_instead(rows)
+    swapped = {sort: 100 * some / every for sort, (some, every) in with_another(rows).items() if every}
+    yield (
+        "What else would pass. Our number of a row taken for what is printed of another row in its column: "
+        f"{'; '.join(f'{share:.0f} % for {sort}' for sort, share in swapped.items())}. Of the {of} accuracies printed "
+        f"for pruned rows our rows reproduce {ours}; random neurons under G1's schedule, in the place of every one of "
+        f"them, reproduce {luck}."
+    )
+
+
+def families(rows: Table) -> Iterator[Family]:
+    """The questions that the findings answer by several comparisons each."""
+    pruned = (*GLOBAL, *LOCAL)
+    last = partial(accuracy, rows)
+    best = partial(at_end, rows, metric="accuracy", split="best test", scale=100)
+    yield Family("pruned networks against S, last weights", _pairs(last, pruned, "S"))
+    yield Family("pruned networks against S, best validation epoch", _pairs(best, pruned, "S"))
+    yield Family("pruned networks against M", _pairs(last, pruned, "M"))
+    yield Family("other scores against G1, last weights", _pairs(last, CONTROLS, "G1"))
+    yield Family("other scores against G1, best validation epoch", _pairs(best, CONTROLS, "G1"))
+    for kind in ("printed ranks", "own ranks", "printed ranks, tuned", "own ranks, tuned"):
+        pairs = {label: minus(last(label), last(f"{label} PCA {kind}")) for label in GLOBAL}
+        yield Family(f"pruned networks against PCA, {kind}", _there(pairs))
+    first, *others = CHANNELS
+    yield Family(f"{first} against other channels", _there({each: minus(last(first), last(each)) for each in others}))
+
+
+def _pairs(one: Callable[[str], Seeds], labels: Iterable[str], other: str) -> dict[str, Seeds]:
+    return _there({label: minus(one(label), one(other)) for label in labels})
+
+
+def _there(pairs: dict[str, Seeds]) -> dict[str, Seeds]:
+    return {label: values for label, values in pairs.items() if values}

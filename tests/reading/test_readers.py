@@ -1,0 +1,195 @@
+"""Every reader of a file: whatever became of the file, one clear error that names it, or the same bits.
+
+SAPWOOD_MUTATIONS=20000 tries so many of each kind instead of 300.
+"""
+
+import ast
+import os
+import resource
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import mutations
+import pytest
+from readers import READERS, plainly, written
+
+from sapwood.errors import InputError
+
+SOURCE = Path(__file__).parents[2] / "src" / "sapwood"
+MUTATIONS = int(os.environ.get("SAPWOOD_MUTATIONS", "300"))
+pytestmark = pytest.mark.timeout(600 + MUTATIONS // 10)
+SECONDS = 20  # that one file may take: less than anything that hangs
+UNSEALED = ("trial.json", "kept", "cost", "done", "idx", "cifar10")  # files without a digest, or with it elsewhere
+ROOM = 1 << 31  # bytes of memory that one file may take
+
+
+@contextmanager
+def bounded():
+    """Time and memory as one file may take them, so that a hang or a bomb is a failure and not the end."""
+
+    def end(*_):
+        raise TimeoutError(f"more than {SECONDS} seconds")
+
+    began, limits = time.monotonic(), resource.getrlimit(resource.RLIMIT_AS)
+    before, (left, _) = signal.signal(signal.SIGALRM, end), signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, limits[1]))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if left:  # the timer of whoever watches over all tests
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 0.001))
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@cache
+def good(name):
+    """A reader's good files."""
+    return READERS[name].make()
+
+
+def outcome(name, files, folder):
+    """What is read of the files; None if they are refused by name."""
+    reader = READERS[name]
+    known, loaded = written(folder, files), set(sys.modules)
+    try:
+        with bounded():
+            return reader.read(known)
+    except InputError as refusal:
+        said = str(refusal)
+        assert str(folder) in said, f"names no file: {said}"
+        assert "\n" not in said.replace(str(folder), ""), said
+        assert len(said) < 2_000, said
+        return None
+    finally:
+        new = [each for each in sys.modules.keys() - loaded if each.startswith("torch.")]
+        assert not new, f"{len(new)} modules were imported, as {sorted(new)[0]}"
+
+
+def spoilt(name, luck):
+    """The good files with one of them mutated byte by byte."""
+    files = good(name)
+    one = luck.choice(READERS[name].spoils or [*files])
+    return files | {one: mutations.raw(files[one], luck)}
+
+
+@pytest.fixture(params=READERS)
+def name(request, tmp_path):
+    """A reader, which has read its good files before: what is imported then is imported."""
+    (tmp_path / "again").mkdir()
+    (tmp_path / "files").mkdir()
+    outcome(request.param, good(request.param), tmp_path / "files")
+    return request.param
+
+
+def test_damaged_files_are_refused_or_read_the_same(name, tmp_path):
+    whole = plainly(outcome(name, good(name), tmp_path / "files"))
+    assert whole != plainly(None)
+    refused = 0
+    for seed in range(MUTATIONS):
+        found = outcome(name, spoilt(name, Random(f"{name} {seed}")), tmp_path / "files")
+        refused += found is None
+        sealed = name in (
+            "trial.json",
+            "kept",
+            "cost",
+            "done",
+            "idx",
+            "cifar10",
+        )  # without a digest, or not of their own
+        assert found is None or sealed or plainly(found) == whole, f"mutation {seed}"
+        if found is not None and sealed:
+            assert_written_again(name, found, tmp_path / "again", seed)
+    assert refused > MUTATIONS / 4
+
+
+def assert_written_again(name, found, folder, seed):
+    """What was read can be written, and read again as what it was."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    again = READERS[name].again(found, folder)
+    expected = [(each.about, each.sums, each.rows) for each in found] if name == "kept" else found
+    assert plainly(again) == plainly(expected), f"mutation {seed}: other than it was read"
+
+
+def test_forged_files_are_refused_or_are_what_could_have_been_written(name, tmp_path):
+    refused = 0
+    for seed in range(MUTATIONS):
+        files = READERS[name].forge(good(name), Random(f"forged {name} {seed}"))
+        found = outcome(name, files, tmp_path / "files")
+        refused += found is None
+        if found is not None:
+            assert_written_again(name, found, tmp_path / "again", seed)
+    assert refused > MUTATIONS / 10
+
+
+# Which functions read files: what they call tells.
+CALLS = ("read_bytes", "read_text", "json.loads", "schema.parse", "disk.read", "checkpoint.read", "tarfile.open")
+OTHERWISE = {
+    "checks.stopping": "words that it has just written",
+    "checks.checkpoint": "files that it has just written",
+    "study.digests": "digests, of which one that is not there is one that is wrong",
+    "study.speed": "a sentence, shown as it is",
+    "data.files._verify": "takes the digest of the bytes",
+    "study.study._files": "looks for studies among Python files",
+    "study.report._template": "the package's own page",
+    "study.cost": "the system's own file on memory",
+    "study.kept.copied": "copies bytes as they are",
+    "study.run._live": "a state, which `run.start` checks, and rows that it has just written",
+    "study.folder._who": "the number of a process, shown if it is one",
+    "study.folder.last_words": "the last line of a traceback, shown as it is",
+}
+
+
+def calls(function):
+    """What a function calls, as it is written there."""
+    return {ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
+
+
+def reads(function):
+    opened = {
+        ast.unparse(node)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and "open" in ast.unparse(node.func)
+    }
+    return any(call.endswith(CALLS) for call in calls(function)) or any("'rb'" in call for call in opened)
+
+
+def readers_in(source):
+    """module.function of every function that reads a file or parses what is in one."""
+    for path in sorted(source.rglob("*.py")):
+        module = ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and reads(node):
+                yield f"{module}.{node.name}"
+
+
+def missing(source):
+    known = {each for reader in READERS.values() for each in reader.covers} | OTHERWISE.keys()
+    return [name for name in readers_in(source) if not known & {name, name.rpartition(".")[0]}]
+
+
+def test_every_function_that_reads_a_file_is_in_the_table():
+    assert missing(SOURCE) == [], "give it a Reader, whose files are then mutated"
+
+
+def test_the_table_names_functions_that_are_there():
+    here = {
+        f"{'.'.join(path.relative_to(SOURCE).with_suffix('').parts)}.{node.name}"
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert {each for reader in READERS.values() for each in reader.covers} <= here
+
+
+def test_a_new_reader_is_found(tmp_path):
+    (tmp_path / "new.py").write_text("import json\ndef peek(path):\n    return json.loads(path.read_text())\n")
+    assert missing(tmp_path) == ["new.peek"]
