@@ -16,7 +16,6 @@ MELS = torch.rand(1, 16, 64, generator=torch.Generator().manual_seed(0))
 TEXT = {"vocab_size": 64, "max_position_embeddings": 32}
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 SHARED = SMALL | TEXT | {"num_key_value_heads": 2, "pad_token_id": 0}
-EXPERTS = {"experts_implementation": "eager"}
 OF_CLIP = {**SMALL, "projection_dim": 32}
 NAMED: dict[str, tuple[str, dict[str, Any]]] = {  # model -> its class in transformers, its configuration
     "phi": ("Phi", SHARED),
