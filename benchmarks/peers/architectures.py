@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import architectures_language as language
 import architectures_vision as more
 import torch
 import torch.nn.functional as F
@@ -111,12 +112,14 @@ NAMED: dict[str, tuple[str, dict[str, Any]]] = {  # model -> its class in transf
     "wav2vec2": ("Wav2Vec2", SMALL | {"conv_dim": (32, 32, 32), "conv_stride": (5, 2, 2), "conv_kernel": (10, 3, 3),
                                       "num_feat_extract_layers": 3, "num_conv_pos_embeddings": 16,
                                       "num_conv_pos_embedding_groups": 4}),
+    **language.NAMED,
 }  # fmt: skip
 INPUTS: dict[str, dict[str, Tensor]] = {
     "vit": {"pixel_values": PIXELS},
     "swin": {"pixel_values": PIXELS},
     "convnext": {"pixel_values": PIXELS.repeat(1, 1, 2, 2)},
     "wav2vec2": {"input_values": SOUND},
+    **language.INPUTS,
     "t5": {"input_ids": WORDS, "decoder_input_ids": WORDS[:, :7]},
 }
 
@@ -233,6 +236,7 @@ ARCHITECTURES: dict[str, Callable[[], Made]] = {
     "one-stage detector": lambda: (more.OneStage(), (more.PIXELS,)),
     "network without norms": lambda: (more.Free(), (more.PIXELS,)),
     "channel shuffle": lambda: (Shuffled(), (torch.rand(1, 3, 16, 16),)),
+    **language.WRITTEN,
 }
 
 

@@ -16,15 +16,14 @@ MELS = torch.rand(1, 16, 64, generator=torch.Generator().manual_seed(0))
 TEXT = {"vocab_size": 64, "max_position_embeddings": 32}
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 SHARED = SMALL | TEXT | {"num_key_value_heads": 2, "pad_token_id": 0}
-EXPERTS = {"experts_implementation": "eager"}
 OF_CLIP = {**SMALL, "projection_dim": 32}
 NAMED: dict[str, tuple[str, dict[str, Any]]] = {  # model -> its class in transformers, its configuration
     "phi": ("Phi", SHARED),
     "gemma": ("Gemma", SHARED | {"head_dim": 16}),
     "gemma2": ("Gemma2", SHARED | {"head_dim": 16}),
     "mixtral": ("Mixtral", SHARED | {"num_local_experts": 4}),
-    "qwen2-moe": ("Qwen2Moe", SHARED | {"num_experts": 4, "moe_intermediate_size": 64,
-                                        "shared_expert_intermediate_size": 64, "num_experts_per_tok": 2}),
+    "qwen2-moe": ("Qwen2Moe", SHARED | {"num_experts": 4, "moe_intermediate_size": 96,
+                                        "shared_expert_intermediate_size": 80, "num_experts_per_tok": 2}),
     "deberta-v2": ("DebertaV2", SMALL | TEXT | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"],
                                                 "position_buckets": 8}),
     "whisper": ("Whisper", {"vocab_size": 64, "num_mel_bins": 16, "d_model": 64, "encoder_layers": 2,

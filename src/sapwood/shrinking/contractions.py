@@ -110,7 +110,7 @@ CONTRACTIONS: dict[str, Spaces] = (
         "linear": linear,
         "scaled_dot_product_attention": attention,
     }
-    | dict.fromkeys(("einsum", "inner", "tensordot", "_grouped_mm"), lettered)
+    | dict.fromkeys(("einsum", "inner", "tensordot", "_grouped_mm", "transformers.grouped_mm_fallback"), lettered)
     | dict.fromkeys(("mm", "addmm", "bmm", "baddbmm", "matmul"), product)
     | dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), convolution)
     | dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), convolution)

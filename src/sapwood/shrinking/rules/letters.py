@@ -142,5 +142,7 @@ LETTERS: Mapping[str, Callable[[Call], Product]] = (
     | dict.fromkeys(("outer", "ger", "addr"), outer)
     | dict.fromkeys(("chain_matmul", "linalg_multi_dot"), chain)
     | {"einsum": einsum, "inner": inner, "tensordot": tensordot, "linear": linear}
-    | dict.fromkeys(("_grouped_mm", "grouped_mm_fallback"), grouped)  # torch's own, and that of transformers
+    | dict.fromkeys(
+        ("_grouped_mm", "transformers.grouped_mm_fallback"), grouped
+    )  # torch's own, and that of transformers
 )

@@ -150,7 +150,7 @@ KEPT = frozenset((
     "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
     "upsample_bicubic2d", "upsample_trilinear3d",
     # one with another: what is 0 in both is 0
-    "mm", "bmm", "matmul", "einsum", "mv", "inner", "tensordot", "_grouped_mm", "grouped_mm_fallback",
+    "mm", "bmm", "matmul", "einsum", "mv", "inner", "tensordot", "_grouped_mm", "transformers.grouped_mm_fallback",
 ))  # fmt: skip
 RULES: dict[str, Any] = (
     dict.fromkeys(("add", "sub", "maximum", "minimum", "where", "copy"), _added)
