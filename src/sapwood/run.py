@@ -210,7 +210,7 @@ def start(
     if state is not None:
         run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
         refuse_other_words(state, run.origin)
-        _refuse_other_run(state, task, seed)
+        _refuse_other_run(state, task, seed, run.origin)
         run.phase, run._saved = state["phase"], state
         _refill(run.memory, _moved(state["memory"], where))
     return run
@@ -227,10 +227,10 @@ def fingerprint(task: Task) -> str:
     return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"
 
 
-def _refuse_other_run(state: Mapping[str, Any], task: Task, seed: int) -> None:
+def _refuse_other_run(state: Mapping[str, Any], task: Task, seed: int, origin: str) -> None:
     if state.get("task") != fingerprint(task) or state.get("seed") != seed:
         raise InputError(
-            f"the checkpoint is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is "
+            f"{origin} is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is "
             f"{fingerprint(task)!r}, seed {seed}; has the data or the task changed? "
             "Start in another folder, or delete the checkpoint"
         )
