@@ -391,7 +391,7 @@ def _kept_forged(files: Files, luck: Random) -> Files:
     else:
         odd = ("", "-1", "nan", "1e999", "1_0", "\u0663", " 7", "x", "9" * 5000, "../x", "a | b", "\0", "0.5", "\r")
         line[at] = luck.choice((*odd, line[at] + "0", *line))
-    with suppress(ValueError):  # an identity that is no JSON has no id
+    with suppress(ValueError, RecursionError):  # an identity that is no JSON has no id
         if luck.random() < 0.3 and "identity" in lines[0]:
             lines[-1][0] = id_of(json.loads(lines[-1][lines[0].index("identity")]))
     out = io.StringIO(newline="")
