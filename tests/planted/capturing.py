@@ -16,7 +16,8 @@ from torch.optim import SGD
 from sapwood.checks.law import Laws, demand, demand_refused
 from sapwood.shrinking import duplicate, graph, plain, rules, sites
 from sapwood.shrinking import shrink as shrinking
-from sapwood.shrinking.rules.ids import Ties, nobody
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.values import nobody
 from sapwood.shrinking.shrink import shrink
 
 LIBRARY = torch.library.Library("planted", "FRAGMENT")

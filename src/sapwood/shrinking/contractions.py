@@ -10,8 +10,8 @@ from typing import Any
 from torch import Size
 
 from sapwood.shrinking.rules.call import Call
-from sapwood.shrinking.rules.ids import Value
 from sapwood.shrinking.rules.letters import LETTERS, dropped, leading
+from sapwood.shrinking.rules.values import Value
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.shrinking.contractions import CONTRACTIONS, Space
 from sapwood.shrinking.graph import Traced, call_of, exported, line, named_tensors, op_of, traced
-from sapwood.shrinking.rules.ids import Ties, Weight, thin, varied
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import thin, varied
+from sapwood.shrinking.rules.values import Weight
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.widths import Numbering, Term, extent, width
 

@@ -14,7 +14,8 @@ from sapwood.measure.untouched import untouched
 from sapwood.shrinking.computed import copied, plain_
 from sapwood.shrinking.cut import Keep, Positions, leaving
 from sapwood.shrinking.graph import exported, line, named_tensors, op_of, traced
-from sapwood.shrinking.rules.ids import Weight, thin
+from sapwood.shrinking.rules.strides import thin
+from sapwood.shrinking.rules.values import Weight
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.wide import Wide, running_in, said, widened_
 

@@ -30,8 +30,10 @@ from sapwood.shrinking.mode import seeing_the_mode_read
 from sapwood.shrinking.packed import padded
 from sapwood.shrinking.plain import with_sizes, without_regions
 from sapwood.shrinking.rules import rule_for
+from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.call import Call, pinned
-from sapwood.shrinking.rules.ids import CONSTANT, DATA, Anew, Ties, Weight, nobody, weight_of
+from sapwood.shrinking.rules.ids import Ties, weight_of
+from sapwood.shrinking.rules.values import CONSTANT, DATA, Weight, nobody
 from sapwood.shrinking.suited import refuse_unsuited
 
 HELD = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sapwood.shrinking.computed import owner
 from sapwood.shrinking.graph import Traced
-from sapwood.shrinking.rules.ids import Ties, thin, varied
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import thin, varied
 
 Role = Literal["makes", "reads", "holds", "both"]
 

@@ -15,7 +15,8 @@ from sapwood.shrinking.cut import cut_, positions, sharing
 from sapwood.shrinking.duplicate import duplicate
 from sapwood.shrinking.fit import Whole, fitted, set_, whole_of
 from sapwood.shrinking.graph import Graph, Traced, line, named, op_of, traced
-from sapwood.shrinking.rules.ids import Anew, Ties
+from sapwood.shrinking.rules.anew import Anew
+from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.site import Couplings, Pinned, Site, grouped, module_of, told_apart
 from sapwood.shrinking.training import Trained, refuse_untrainable, with_training
 

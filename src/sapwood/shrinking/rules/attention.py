@@ -7,7 +7,8 @@ from torch import Tensor
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.contraction import multiplied
 from sapwood.shrinking.rules.elementwise import join
-from sapwood.shrinking.rules.ids import Ties, varied
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import varied
 from sapwood.shrinking.rules.zero import zero
 
 

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, pinned
 from sapwood.shrinking.rules.elementwise import held, join
-from sapwood.shrinking.rules.ids import Ties, Value, Weight, along, nobody, thin, varied
+from sapwood.shrinking.rules.ids import Ties, along
+from sapwood.shrinking.rules.strides import thin, varied
+from sapwood.shrinking.rules.values import Value, Weight, nobody
 
 
 def contracted(ties: Ties, call: Call, x: Tensor, dim: int, weight: Weight, *, reads: int, makes: int) -> Tensor:

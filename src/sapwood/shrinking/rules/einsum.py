@@ -14,8 +14,10 @@ from torch import Tensor
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.contraction import added, multiplied
 from sapwood.shrinking.rules.elementwise import join
-from sapwood.shrinking.rules.ids import CONSTANT, Ties, Value, Weight, nobody, steady, thin, varied
+from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.letters import LETTERS, Factor, dropped, each_of
+from sapwood.shrinking.rules.strides import steady, thin, varied
+from sapwood.shrinking.rules.values import CONSTANT, Value, Weight, nobody
 from sapwood.shrinking.rules.weights import over
 from sapwood.shrinking.rules.zero import zero
 

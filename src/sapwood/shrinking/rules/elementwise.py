@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, in_parts, pinned
-from sapwood.shrinking.rules.ids import CONSTANT, Ties, Weight, nobody, thin, varied
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import thin, varied
+from sapwood.shrinking.rules.values import CONSTANT, Weight, nobody
 
 
 def elementwise(ties: Ties, call: Call) -> Any:

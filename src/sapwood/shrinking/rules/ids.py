@@ -9,25 +9,13 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.quiet import Quiet
-from sapwood.shrinking.rules.strides import steady as steady
-from sapwood.shrinking.rules.strides import thin as thin
-from sapwood.shrinking.rules.strides import together as together
-from sapwood.shrinking.rules.strides import varied as varied
-from sapwood.shrinking.rules.values import BLANK as BLANK
-from sapwood.shrinking.rules.values import CONSTANT as CONSTANT
-from sapwood.shrinking.rules.values import DATA as DATA
-from sapwood.shrinking.rules.values import Value as Value
-from sapwood.shrinking.rules.values import Weight as Weight
-from sapwood.shrinking.rules.values import nobody as nobody
-from sapwood.shrinking.rules.values import walk as walk
+from sapwood.shrinking.rules.strides import steady, thin, together, varied
+from sapwood.shrinking.rules.values import BLANK, DATA, Weight, nobody
 
 START = 4096  # ids that there is room for at first
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
-
-
-class Anew(Exception):
-    """A rule has failed in the middle of a run. The next run pins its operator from the start, so that ids agree."""
 
 
 class Ties:
@@ -268,12 +256,14 @@ class Ties:
 
     def by(self, noted: list[tuple[Tensor, str]], roots: Tensor) -> tuple[str, ...]:
         """The operators that were noted beside ids of these units."""
-        found = (operator for ids, operator in noted if bool(torch.isin(self._root[ids], roots).any()))
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(operator for ids, operator in noted if self._among(ids, roots)))
 
     def guessed(self, roots: Tensor) -> bool:
         """Whether some operator's wrong size would go unnoticed without these units."""
-        return any(bool(torch.isin(self._root[ids], roots).any()) for ids in self._guesses)
+        return any(self._among(ids, roots) for ids in self._guesses)
+
+    def _among(self, ids: Tensor, roots: Tensor) -> bool:
+        return bool(torch.isin(self._root[ids], roots).any())
 
     def tied_by(self, roots: Tensor) -> list[str]:
         """For each unit the last operator that tied it to others, "" where none did."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call
-from sapwood.shrinking.rules.ids import Value, Weight, nobody, steady, varied, walk
+from sapwood.shrinking.rules.strides import steady, varied
+from sapwood.shrinking.rules.values import Value, Weight, nobody, walk
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, in_parts, pinned
 from sapwood.shrinking.rules.elementwise import join
-from sapwood.shrinking.rules.ids import BLANK, CONSTANT, Ties, Weight, nobody, steady, varied, walk
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import steady, varied
+from sapwood.shrinking.rules.values import BLANK, CONSTANT, Weight, nobody, walk
 
 
 def moved(ties: Ties, call: Call) -> Any:

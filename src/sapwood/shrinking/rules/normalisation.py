@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, in_parts
-from sapwood.shrinking.rules.ids import Ties, varied
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import varied
 
 
 def by_channel(ties: Ties, call: Call) -> Tensor:

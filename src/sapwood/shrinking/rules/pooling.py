@@ -6,7 +6,9 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, spread
 from sapwood.shrinking.rules.elementwise import join
-from sapwood.shrinking.rules.ids import DATA, Ties, varied, walk
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import varied
+from sapwood.shrinking.rules.values import DATA, walk
 
 
 def pooled(ties: Ties, call: Call) -> Any:

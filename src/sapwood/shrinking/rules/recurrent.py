@@ -13,7 +13,9 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, in_parts, pinned
 from sapwood.shrinking.rules.contraction import contracted
-from sapwood.shrinking.rules.ids import CONSTANT, Ties, Value, Weight, along, varied, walk
+from sapwood.shrinking.rules.ids import Ties, along
+from sapwood.shrinking.rules.strides import varied
+from sapwood.shrinking.rules.values import CONSTANT, Value, Weight, walk
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 RESHAPED, FOREIGN = "reads a reshaped weight", "reads numbers that belong to no unit"

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.elementwise import elementwise, join
-from sapwood.shrinking.rules.ids import Ties, Weight, nobody, thin, varied
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import thin, varied
+from sapwood.shrinking.rules.values import Weight, nobody
 from sapwood.shrinking.rules.zero import zero
 
 

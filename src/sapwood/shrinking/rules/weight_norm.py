@@ -11,7 +11,9 @@ from typing import Any
 
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.einsum import product
-from sapwood.shrinking.rules.ids import CONSTANT, Ties, Weight, nobody, thin, varied
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import thin, varied
+from sapwood.shrinking.rules.values import CONSTANT, Weight, nobody
 
 SPECTRAL = re.compile(
     r"(.*?)(?:\.original|\.0\._[uv]|_orig|_[uv])$"

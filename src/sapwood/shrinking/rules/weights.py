@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, in_parts, pinned
-from sapwood.shrinking.rules.ids import BLANK, CONSTANT, Ties, Value, Weight, nobody, steady, thin, varied, walk
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import steady, thin, varied
+from sapwood.shrinking.rules.values import BLANK, CONSTANT, Value, Weight, nobody, walk
 
 Kind = Literal["sum", "product", "quotient", "zeros", "other"]
 RESHAPED = "computes with a reshaped weight"

@@ -8,7 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call
-from sapwood.shrinking.rules.ids import BLANK, DATA, Ties, Weight, thin, together, walk
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import thin, together
+from sapwood.shrinking.rules.values import BLANK, DATA, Weight, walk
 
 
 def noted(ties: Ties, call: Call, out: Any) -> Any:
