@@ -32,7 +32,7 @@ from sapwood.shrinking.plain import with_sizes, without_regions
 from sapwood.shrinking.rules import rule_for
 from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.call import Call, pinned
-from sapwood.shrinking.rules.ids import Ties, weight_of
+from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.values import CONSTANT, DATA, Weight, nobody
 from sapwood.shrinking.suited import refuse_unsuited
 
@@ -201,8 +201,16 @@ def _placeholder(ties: Ties, graph: Graph, weights: dict[str, Weight], node: fx.
         return nobody(shape, which=DATA if node.name in graph.inputs else CONSTANT)
     name = graph.tensors[node.name]
     if name not in weights:
-        weights[name] = weight_of(ties, name, shape)
+        weights[name] = _weight_of(ties, name, shape)
     return weights[name]
+
+
+def _weight_of(ties: Ties, name: str, shape: torch.Size) -> Weight:
+    """A parameter with new ids for each of its dimensions; one without numbers has no units."""
+    if shape.numel() == 0:
+        return Weight(name, tuple(nobody(shape) for _ in shape))
+    places = [(dim, [-1 if d == dim else 1 for d in range(len(shape))]) for dim in range(len(shape))]
+    return Weight(name, tuple(ties.fresh(shape[dim]).view(view).expand(shape) for dim, view in places))
 
 
 def _outcome(ties: Ties, refused: dict[fx.Node, str], values: Mapping[fx.Node, Any], node: fx.Node) -> Any:

@@ -282,14 +282,6 @@ class Ties:
         return most[self._root]
 
 
-def weight_of(ties: Ties, name: str, shape: torch.Size) -> Weight:
-    """A parameter with new ids for each of its dimensions; one without numbers has no units."""
-    if shape.numel() == 0:
-        return Weight(name, tuple(nobody(shape) for _ in shape))
-    places = [(dim, [-1 if d == dim else 1 for d in range(len(shape))]) for dim in range(len(shape))]
-    return Weight(name, tuple(ties.fresh(shape[dim]).view(view).expand(shape) for dim, view in places))
-
-
 def along(ties: Ties, weight: Weight, dim: int, because: str) -> Tensor:
     """The ids of a weight's positions along one of its dimensions, [size].
 
