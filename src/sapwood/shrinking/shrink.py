@@ -84,7 +84,7 @@ def shrink(
     small, memory = duplicate((model, optimizer), sharing(model) | _others(model, optimizer))
     own_(plan.made(small, memory), model)
     if lossy or check:
-        _refuse_unless_it_runs(model if lossy else small, small, example)
+        _refuse_unless_it_runs(model if lossy else None, duplicate(small, sharing(small)), example)
     if check:
         refuse_untrainable(small, in_training(model, example))
         configured_(small, model, plan.places, plan.attributes, example)
@@ -158,14 +158,15 @@ class _Proof:
         return found
 
 
-def _refuse_unless_it_runs(like: nn.Module, small: nn.Module, example: Example) -> None:
-    """An InputError where it does not run in its own type, or answers in other shapes than `like`, if that is another.
+def _refuse_unless_it_runs(like: nn.Module | None, small: nn.Module, example: Example) -> None:
+    """An InputError where it does not run in its own type, or answers in other shapes than `like`.
 
     A proof in a wider type does not see that an operator takes only some sizes in this one.
     """
     try:
-        with untouched(small, like):
-            found = [call(model, deepcopy(as_tuple(example))) for model in dict.fromkeys((small, like))]
+        models = (small,) if like is None else (small, duplicate(like, sharing(like)))
+        with untouched(*models):
+            found = [call(model, deepcopy(as_tuple(example))) for model in models]
     except Exception as error:  # the model's own code, on sizes that it may not expect
         raise InputError(f"the smaller network does not run: {said(error)}; keep all units that pass there") from error
     if shapes_of(found[0]) != shapes_of(found[-1]):
