@@ -37,6 +37,7 @@ class Held:
         self._force = Force()
         self._weights = [Removed(each, gradients, self._force.known) for each in weights]
         for removed in self._weights:
+            removed.weight.data.masked_fill_(removed.keep.logical_not(), 0)
             removed.clear()
             for each in behind(optimizer):
                 removed.clear_memory(getattr(each, "state", {}))

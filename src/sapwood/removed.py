@@ -18,6 +18,7 @@ from sapwood.named import Masked
 from sapwood.seal import Seal, newer, same_memory, seal, sealed_again, unbroken
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an entry
+SIGNED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # whose first bit alone is -0
 
 
 class Removed:
@@ -146,8 +147,7 @@ class Removed:
     def _bits_for(self, tensor: Tensor) -> Tensor:
         bits = self._bits.get(tensor.dtype)
         if bits is None or bits.device != tensor.device:
-            size = tensor.element_size() // (2 if tensor.is_complex() else 1)
-            bits = self._bits[tensor.dtype] = _bits(self.keep.to(tensor.device), size, tensor.is_complex())
+            bits = self._bits[tensor.dtype] = _bits(self.keep.to(tensor.device), tensor.dtype)
         return bits
 
     def _zero_sparse(self, gradient: Tensor) -> None:
@@ -156,10 +156,15 @@ class Removed:
             gradient._values().masked_fill_(self.keep[tuple(gradient._indices())].logical_not(), 0)
 
 
-def _bits(keep: Tensor, size: int, real_and_imaginary: bool) -> Tensor:
-    """All ones where an entry stays and 0 where it was removed, as small as broadcasting allows."""
-    ones = mask.thin(keep).to(INTEGERS[size]).neg()
-    return ones.unsqueeze(-1) if real_and_imaginary else ones
+def _bits(keep: Tensor, dtype: torch.dtype) -> Tensor:
+    """All ones where an entry stays, the sign's bit alone where it was removed, as small as broadcasting allows.
+
+    A multiplication by 0 keeps the sign as well, and scores that are drawn from a weight's bits depend on it.
+    """
+    integers = INTEGERS[dtype.itemsize // (2 if dtype.is_complex else 1)]
+    gone = torch.iinfo(integers).min if dtype.is_complex or dtype in SIGNED else 0
+    ones = gone + mask.thin(keep).to(integers) * (-1 - gone)
+    return ones.unsqueeze(-1) if dtype.is_complex else ones
 
 
 def _nothing() -> None:
