@@ -83,10 +83,19 @@ def costs(original: Made, small: nn.Module, sites: Sequence[Site], keep: Keep) -
 
 
 def counted(model: nn.Module, example: tuple[Any, ...]) -> float:
-    """Half of torch's FLOPs; in float64, with gradients and plain attention: it does not see inside fused kernels."""
-    copy = copied(model).double()
+    """Half of torch's FLOPs; with gradients and plain attention: it does not see inside fused kernels.
+
+    In float64, or as the model is where an operator of its has none, as grouped products.
+    """
+    try:
+        return _counted(copied(model).double(), inputs(example, 0)[0])
+    except RuntimeError:
+        return _counted(copied(model), example)
+
+
+def _counted(copy: nn.Module, example: tuple[Any, ...]) -> float:
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-        copy(*inputs(example, 0)[0])
+        copy(*example)
     return float(counter.get_total_flops()) / 2
 
 
