@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from sapwood import CRITERIA, hidden, hold, observing, score, select
+from sapwood.checks.tiny import tiny_task
+from sapwood.run import start
 
 
 def test_prune_in_the_middle_of_training():
