@@ -31,8 +31,8 @@ class Force:
 
     def alive(self) -> list[Removed]:
         """All masked weights, those of copies too."""
-        found = [(key, known()) for key, known in self.known.items()]
-        return [removed for key, removed in found if removed is not None and id(removed.weight) == key]
+        known = self.known.items()
+        return [each for key, one in known if (each := one()) is not None and id(each.weight) == key]
 
     def of(self, optimizer: Any) -> list[Removed]:
         """The masked weights that an optimiser has."""
@@ -70,7 +70,7 @@ class Look:
         if self._twins is not None:
             self._bind(module, self._twins)
         for path, leaf, removed in self.ways:
-            owner = _reached(module, path) if path else module
+            owner = module if not path else _reached(module, path)
             weight = owner._parameters.get(leaf)
             if weight is not removed.weight:
                 _refuse_replicas(module)
@@ -157,12 +157,18 @@ def _down(model: nn.Module, path: tuple[str, ...]) -> Iterator[nn.Module]:
 
 
 def _reached(module: nn.Module, path: tuple[str, ...]) -> nn.Module:
-    for name in path:
-        below = module._modules.get(name)
-        if below is None:
-            raise InputError(f"layer {name!r} is not there any more; release its mask before the network is changed")
-        module = below
+    try:
+        for name in path:
+            module = module._modules[name]  # type: ignore[assignment]
+    except (KeyError, AttributeError):  # gone, or None
+        raise _gone(name) from None
+    if module is None:
+        raise _gone(name)
     return module
+
+
+def _gone(name: str) -> InputError:
+    return InputError(f"layer {name!r} is not there any more; release its mask before the network is changed")
 
 
 def _refuse_replicas(module: nn.Module) -> None:

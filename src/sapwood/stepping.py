@@ -28,8 +28,9 @@ _handles: list[RemovableHandle] = []
 def attend(force: Force) -> None:
     """From now on."""
     if not _handles:
-        _handles.append(optimizers.register_optimizer_step_pre_hook(_before))
         _handles.append(optimizers.register_optimizer_step_post_hook(_after))
+    if force.gradients and len(_handles) == 1:
+        _handles.append(optimizers.register_optimizer_step_pre_hook(_before))
     _forces[:] = [known for known in _forces if known() is not None] + [ref(force)]
 
 
@@ -41,9 +42,12 @@ def dismiss(force: Force) -> None:
 
 
 def _before(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """Only once masks are in force that are put on gradients: the others do without."""
+    if is_compiling():
+        return
     for known in _forces:
         force = known()
-        if force is None or not force.gradients or is_compiling():
+        if force is None or not force.gradients:
             continue
         state = optimizer.state
         force.proven.discard(id(optimizer))
@@ -68,7 +72,8 @@ def _after(optimizer: Any, *_: Any) -> None:
             _in_graph(force.of(optimizer))
             continue
         state, proven = optimizer.state, id(optimizer) in force.proven
-        force.proven.discard(id(optimizer))
+        if proven:
+            force.proven.discard(id(optimizer))
         for removed in force.alive():
             if proven and removed.gradient_is_clear():
                 removed.vouch(state)
