@@ -34,7 +34,7 @@ class Held:
         refuse_foreign({each.names[0]: each.weight for each in weights}, optimizer)
         processes.agree(masks)
         self.masks: Masks = {name: each.keep for each in weights for name in each.names}
-        self._force = Force()
+        self._force = Force(gradients)
         self._weights = [Removed(each, gradients, self._force.known) for each in weights]
         for removed in self._weights:
             removed.weight.data.masked_fill_(removed.keep.logical_not(), 0)

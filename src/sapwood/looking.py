@@ -10,11 +10,13 @@ from weakref import ref
 
 import torch
 from torch import nn
+from torch.compiler import is_compiling
 from torch.utils.hooks import RemovableHandle
 
 from sapwood.errors import InputError
 from sapwood.named import Masked, Place
 from sapwood.removed import Removed
+from sapwood.seal import unbroken
 
 Way = tuple[tuple[str, ...], str, Removed]  # from a module to the owner of a weight, the weight's name there
 
@@ -22,12 +24,15 @@ Way = tuple[tuple[str, ...], str, Removed]  # from a module to the owner of a we
 class Force:
     """What all that one call of `hold` has set up shares: whether it is in force, and which weights it is about."""
 
-    def __init__(self) -> None:
-        self.on = True
+    def __init__(self, gradients: bool) -> None:
+        self.on, self.gradients = True, gradients
         self.known: dict[int, ref[Removed]] = {}  # by the weight's id; those of copies too, as long as there are any
-        self.proven: dict[
-            int, list[Removed]
-        ] = {}  # by the optimiser's id: weights that its step in progress leaves at 0
+        self.proven: set[int] = set()  # ids of optimisers whose step in progress leaves all weights at 0
+
+    def alive(self) -> list[Removed]:
+        """All masked weights, those of copies too."""
+        known = self.known.items()
+        return [each for key, one in known if (each := one()) is not None and id(each.weight) == key]
 
     def of(self, optimizer: Any) -> list[Removed]:
         """The masked weights that an optimiser has."""
@@ -59,19 +64,18 @@ class Look:
         if not self.force.on:
             _vanish(module, self)
             return
-        if torch.compiler.is_compiling():
+        if is_compiling():
             self._in_graph(module)
             return
         if self._twins is not None:
             self._bind(module, self._twins)
-        if "_is_replica" in module.__dict__:
-            raise InputError("masks are not held in the replicas of nn.DataParallel; use DistributedDataParallel")
         for path, leaf, removed in self.ways:
-            owner = _reached(module, path)
+            owner = module if not path else _reached(module, path)
             weight = owner._parameters.get(leaf)
             if weight is not removed.weight:
+                _refuse_replicas(module)
                 removed.found(owner, weight)
-            if not removed.is_clear():
+            if not unbroken(removed.weight, removed.sealed):
                 removed.clear()
 
     def _in_graph(self, module: nn.Module) -> None:
@@ -153,12 +157,23 @@ def _down(model: nn.Module, path: tuple[str, ...]) -> Iterator[nn.Module]:
 
 
 def _reached(module: nn.Module, path: tuple[str, ...]) -> nn.Module:
-    for name in path:
-        below = module._modules.get(name)
-        if below is None:
-            raise InputError(f"layer {name!r} is not there any more; release its mask before the network is changed")
-        module = below
+    try:
+        for name in path:
+            module = module._modules[name]  # type: ignore[assignment]
+    except (KeyError, AttributeError):  # gone, or None
+        raise _gone(name) from None
+    if module is None:
+        raise _gone(name)
     return module
+
+
+def _gone(name: str) -> InputError:
+    return InputError(f"layer {name!r} is not there any more; release its mask before the network is changed")
+
+
+def _refuse_replicas(module: nn.Module) -> None:
+    if "_is_replica" in module.__dict__:
+        raise InputError("masks are not held in the replicas of nn.DataParallel; use DistributedDataParallel")
 
 
 def _hooks(module: nn.Module) -> dict[int, Any]:

@@ -32,30 +32,26 @@ class Removed:
         self._memory: dict[tuple[int, str], Seal | None] = {}  # seals of what optimisers remember
         self._hook: RemovableHandle | None = None
         self.weight: Tensor = given.weight
-        self._seal: Seal | None = None
-        self._alias = self._view = self._ones = (
-            given.weight.data
-        )  # as last sealed: the memory, as integers, the mask's bits
+        self.sealed: Seal | None = None
+        # The weight as last sealed, also as integers, and the mask's bits.
+        self._alias = self._view = self._ones = given.weight.data
+        self._storage = self._alias.untyped_storage()
         self._gradient: Callable[[], Tensor | None] = _nothing  # a weak reference
         self._gradient_seal: Seal | None = None
         self._bind(given.weight)
 
-    def is_clear(self) -> bool:
-        """Whether nobody has written to the weight since it was cleared."""
-        return unbroken(self.weight, self._seal)
-
     def clear(self) -> None:
         """Removed entries of the weight are exactly 0, whatever they were."""
-        before = self._seal
-        if before is not None and same_memory(self.weight, before) and self._alias.untyped_storage().resizable():
+        before = self.sealed
+        if before is not None and same_memory(self.weight, before) and self._storage.resizable():
             self._view.bitwise_and_(self._ones)
-            torch._lazy_clone(self._alias)
-            self._seal = newer(before)
+            self.sealed = newer(before, self._alias)
             return
         self._zero(self.weight)
-        self._seal = seal(self.weight)
-        if self._seal is not None:
+        self.sealed = seal(self.weight)
+        if self.sealed is not None:
             self._alias, self._ones = self.weight.data, self._bits_for(self.weight)
+            self._storage = self._alias.untyped_storage()
             data = torch.view_as_real(self._alias) if self._alias.is_complex() else self._alias
             self._view = data.view(self._ones.dtype)
         if self._hook is None and self.gradients and self.weight.requires_grad:
@@ -66,7 +62,7 @@ class Removed:
         gradient = self.weight.grad
         if gradient is None:
             return
-        if gradient.layout != torch.strided:
+        if gradient.layout is not torch.strided:
             self._zero_sparse(gradient)
             return
         self._zero(gradient)
@@ -86,7 +82,7 @@ class Removed:
 
     def vouch(self, state: Mapping[Any, Any]) -> None:
         """What an optimiser has just written is known to be 0 where it was 0: nobody need look."""
-        self._seal = sealed_again(self.weight, self._seal, self._alias)
+        self.sealed = sealed_again(self.weight, self.sealed, self._alias)
         for key, value in self._remembered(state):
             self._memory[key] = sealed_again(value, self._memory.get(key))
 
@@ -116,7 +112,7 @@ class Removed:
 
     def _bind(self, weight: Tensor) -> None:
         self.let_go()
-        self.weight, self._seal = weight, None
+        self.weight, self.sealed = weight, None
         self._gradient, self._gradient_seal = _nothing, None
         self._memory.clear()
         self.known[id(weight)] = weakref.ref(self)

@@ -5,17 +5,18 @@ Sealing marks the tensor's memory as copy-on-write, with nobody to share it. Wha
 """
 
 from functools import cache
-from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Seal = tuple[int, int, tuple[int, ...]]  # the memory, the number of its seal, the strides
+Seal = tuple[int, tuple[int, ...]]  # the memory and the strides; which one it is counts, not what is in it
 
 _C: Any = torch._C
-_latest: dict[int, int] = {}  # memory -> number of its latest seal: who sealed it before must look at it again
-_numbers = count()
+_lazy_clone: Any = getattr(torch, "_lazy_clone", None)
+_marked: Any = getattr(_C, "_is_cow_tensor", None)
+_memory: Any = getattr(_C, "_storage_id", None)
+_latest: dict[int, Seal] = {}  # memory -> its latest seal: who sealed it before must look at it again
 MOST = 100_000  # seals remembered; those forgotten count as broken
 
 
@@ -34,29 +35,31 @@ def sealed_again(tensor: Tensor, before: Seal | None, alias: Tensor | None = Non
     """The same seal as before on the same memory, which its owner alone has written to; else a new one."""
     if before is None or not same_memory(tensor, before):
         return seal(tensor)
-    torch._lazy_clone(tensor.data if alias is None else alias)
+    _lazy_clone(tensor.data if alias is None else alias)
     return before
 
 
 def same_memory(tensor: Tensor, seal: Seal) -> bool:
     """Whether the tensor is where it was when it got this seal."""
-    return bool(_C._storage_id(tensor) == seal[0]) and tensor.stride() == seal[2]
+    return bool(_memory(tensor) == seal[0]) and tensor.stride() == seal[1]
 
 
-def newer(seal: Seal) -> Seal:
-    """The next seal of this memory; whoever else had sealed it must look at it again."""
-    _latest[seal[0]] = number = next(_numbers)
-    return seal[0], number, seal[2]
+def newer(seal: Seal, alias: Tensor) -> Seal:
+    """The next seal of this memory, known as `alias`; whoever else had sealed it must look at it again."""
+    _lazy_clone(alias)
+    at, strides = seal
+    fresh = _latest[at] = (at, strides)
+    return fresh
 
 
 def unbroken(tensor: Tensor, seal: Seal | None) -> bool:
     """Whether nobody has written to the tensor since it got this seal."""
     return (
         seal is not None
-        and _C._is_cow_tensor(tensor)
-        and _C._storage_id(tensor) == seal[0]
-        and _latest.get(seal[0]) == seal[1]
-        and tensor.stride() == seal[2]
+        and _marked(tensor)
+        and _latest.get(seal[0]) is seal
+        and _memory(tensor) == seal[0]
+        and tensor.stride() == seal[1]
     )
 
 
@@ -68,20 +71,20 @@ def _whole(tensor: Tensor) -> bool:
 
 def _sealed(tensor: Tensor) -> Seal | None:
     try:
-        torch._lazy_clone(tensor.data if torch.is_grad_enabled() else tensor)  # dropped at once
+        _lazy_clone(tensor.data if torch.is_grad_enabled() else tensor)  # dropped at once
     except RuntimeError:  # memory that PyTorch has not allocated itself
         return None
     if len(_latest) > MOST:
         _latest.clear()
-    at, number = _C._storage_id(tensor), next(_numbers)
-    _latest[at] = number
-    return at, number, tensor.stride()
+    at = _memory(tensor)
+    fresh = _latest[at] = (at, tensor.stride())
+    return fresh
 
 
 @cache
 def _trustworthy() -> bool:
     """Whether this PyTorch breaks a seal when something writes behind autograd's back, and not when something reads."""
-    if not (hasattr(torch, "_lazy_clone") and hasattr(_C, "_is_cow_tensor") and hasattr(_C, "_storage_id")):
+    if None in (_lazy_clone, _marked, _memory):
         return False
     tensor = torch.zeros(4)
     first = _sealed(tensor)

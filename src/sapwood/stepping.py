@@ -9,15 +9,18 @@ from typing import Any
 from weakref import ref
 
 import torch
+from torch.compiler import is_compiling
 from torch.optim import SGD, Adam, AdamW
 from torch.optim import optimizer as optimizers
 from torch.utils.hooks import RemovableHandle
 
 from sapwood.looking import Force
 from sapwood.removed import Removed
+from sapwood.seal import unbroken
 
 NUMBER_BY_NUMBER = (SGD, Adam, AdamW)  # a weight of 0 whose gradient and memory are 0 is 0 after their step
 
+_NONE = (0,)  # betas of an optimiser that has none
 _forces: list[ref[Force]] = []
 _handles: list[RemovableHandle] = []
 
@@ -25,8 +28,9 @@ _handles: list[RemovableHandle] = []
 def attend(force: Force) -> None:
     """From now on."""
     if not _handles:
-        _handles.append(optimizers.register_optimizer_step_pre_hook(_before))
         _handles.append(optimizers.register_optimizer_step_post_hook(_after))
+    if force.gradients and len(_handles) == 1:
+        _handles.append(optimizers.register_optimizer_step_pre_hook(_before))
     _forces[:] = [known for known in _forces if known() is not None] + [ref(force)]
 
 
@@ -38,58 +42,66 @@ def dismiss(force: Force) -> None:
 
 
 def _before(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-    if torch.compiler.is_compiling():
+    """Only once masks are in force that are put on gradients: the others do without."""
+    if is_compiling():
         return
     for known in _forces:
         force = known()
-        if force is None:
+        if force is None or not force.gradients:
             continue
-        force.proven.pop(id(optimizer), None)
-        mine = force.of(optimizer)
-        if not mine or not mine[0].gradients:
-            continue
-        for removed in mine:
-            if not removed.is_clear():
+        state = optimizer.state
+        force.proven.discard(id(optimizer))
+        for removed in force.alive():
+            if not unbroken(removed.weight, removed.sealed):
                 removed.clear()
             if not removed.gradient_is_clear():
                 removed.clear_gradient()
-            if optimizer.state:
-                removed.clear_memory(optimizer.state)
+            if state:
+                removed.clear_memory(state)
         if _harmless(optimizer, args, options):
-            force.proven[id(optimizer)] = mine
+            force.proven.add(id(optimizer))
 
 
 def _after(optimizer: Any, *_: Any) -> None:
+    """Whichever optimiser it was: an unbroken seal tells whose weights it has not moved."""
     for known in _forces:
         force = known()
         if force is None:
             continue
-        if torch.compiler.is_compiling():
+        if is_compiling():
             _in_graph(force.of(optimizer))
             continue
-        proven = force.proven.pop(id(optimizer), None)
-        for removed in proven or force.of(optimizer):
+        state, proven = optimizer.state, id(optimizer) in force.proven
+        if proven:
+            force.proven.discard(id(optimizer))
+        for removed in force.alive():
             if proven and removed.gradient_is_clear():
-                removed.vouch(optimizer.state)
-            else:
+                removed.vouch(state)
+                continue
+            if not unbroken(removed.weight, removed.sealed):
                 removed.clear()
-                removed.clear_memory(optimizer.state)
+            if state:
+                removed.clear_memory(state)
 
 
 def _harmless(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> bool:
-    """Whether zeros stay zeros: no other hook has a say before the step, and no number makes NaN of 0."""
+    """Whether zeros stay zeros: no other hook has a say around the step, and no number makes NaN of 0."""
     if type(optimizer) not in NUMBER_BY_NUMBER or len(args) > 1 or options:
         return False
-    others = optimizer._optimizer_step_pre_hooks or len(optimizers._global_optimizer_pre_hooks) > 1
-    return not others and all(map(_ordinary, optimizer.param_groups))
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return False
+    if len(optimizers._global_optimizer_pre_hooks) > 1 or len(optimizers._global_optimizer_post_hooks) > 1:
+        return False
+    return all(map(_ordinary, optimizer.param_groups))
 
 
 def _ordinary(group: dict[str, Any]) -> bool:
     """Learning rate and the like are finite numbers, and what is divided by is not 0."""
-    betas = group.get("betas", (0,))
-    numbers = (group["lr"], group["weight_decay"], group.get("momentum", 0), group.get("dampening", 0), *betas)
-    finite = all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
-    return finite and group.get("eps", 1) > 0 and max(betas) < 1
+    get, betas = group.get, group.get("betas", _NONE)
+    for number in (group["lr"], group["weight_decay"], get("momentum", 0), get("dampening", 0), *betas):
+        if not isinstance(number, (int, float)) or not math.isfinite(number):
+            return False
+    return bool(get("eps", 1) > 0 and max(betas) < 1)
 
 
 def _in_graph(weights: list[Removed]) -> None:

@@ -2,8 +2,8 @@
 
 import torch
 import torch.nn.functional as F
+from graph.zoo import Written, conv
 from torch import nn
-from zoo import Written, conv
 
 # ---- on images: [n, w, h, w] -> the same width ----
 

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from sapwood import CRITERIA, hidden, hold, observing, score, select
+from sapwood.checks.tiny import tiny_task
+from sapwood.run import start
 
 
 def test_prune_in_the_middle_of_training():
@@ -50,3 +52,12 @@ def test_prune_in_the_middle_of_training():
     epoch()
     for name, mask in keep.items():
         assert (model.get_parameter(name) != moved[name])[mask].any()
+
+
+def test_what_was_removed_is_0_as_soon_as_a_run_has_gone_back():
+    run = start(tiny_task())
+    early = {name: value.clone() for name, value in run.model.state_dict().items()}
+    keep = torch.arange(64).view(8, 8) % 3 != 0
+    run.prune({"2.weight": keep})
+    run.rewind(early)
+    assert torch.equal(run.model[2].weight, early["2.weight"] * keep)

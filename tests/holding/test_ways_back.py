@@ -446,12 +446,15 @@ def test_gradients_are_left_when_a_method_looks_at_them(trained):
             assert is_pruned(model)
 
 
-@pytest.mark.parametrize("made", ["Adam with eps 0", "an infinite rate", "a closure", "another hook before the step"])
+ODD_STEPS = ["Adam with eps 0", "an infinite rate", "a closure", "a hook before the step", "a hook after the step"]
+
+
+@pytest.mark.parametrize("made", ODD_STEPS)
 def test_steps_that_do_not_leave_zeros_alone(made):
     model = network()
     options = {"eps": 0.0} if made == "Adam with eps 0" else {}
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1, **options)
-    closure = None
+    given = ()
     if made == "an infinite rate":
         optimizer.param_groups[0]["lr"] = float("inf")
     with hold(model, optimizer, {"0.weight": KEEP}):
@@ -462,9 +465,12 @@ def test_steps_that_do_not_leave_zeros_alone(made):
                 model[0].weight.grad.data.fill_(1)
                 return torch.tensor(0.0)
 
-        if made == "another hook before the step":
+            given = (closure,)
+        if made == "a hook before the step":
             optimizer.register_step_pre_hook(lambda *_: fill(model[0].weight))
-        optimizer.step(closure)
+        if made == "a hook after the step":
+            optimizer.register_step_post_hook(lambda *_: fill(model[0].weight))
+        optimizer.step(*given)
         assert (model[0].weight[REMOVED] == 0).all()
 
 

@@ -9,7 +9,7 @@ import torch
 from planted.mutant import bugs, instead
 from torch.optim import SGD
 
-from sapwood import looking, masks, removed, seal
+from sapwood import looking, masks, removed, seal, stepping
 from sapwood.checks import holding
 from sapwood.looking import Force, Look
 from sapwood.removed import Removed
@@ -96,7 +96,14 @@ def first_mask_only(model, weights, force, real=looking.look_before):
 
 def by_version(tensor, known):
     """The count of writes that autograd knows of, which `.data` passes by."""
-    return known is not None and known[0] == torch._C._storage_id(tensor) and known[2] == tensor.stride()
+    return known is not None and known[0] == torch._C._storage_id(tensor) and known[1] == tensor.stride()
+
+
+def unseen():
+    every = ExitStack()
+    for module in (looking, removed, stepping):
+        every.enter_context(patch.object(module, "unbroken", by_version))
+    return every
 
 
 @contextmanager
@@ -146,7 +153,7 @@ MUTANTS = (
             },
             "pruned weights that somebody moved are 0 in the next forward pass": {
                 "no look before the forward pass": instead(Look, "__call__", nothing),
-                "writes behind autograd's back not seen": instead(removed, "unbroken", by_version),
+                "writes behind autograd's back not seen": unseen,
                 "memory that numpy knows sealed": instead(seal, "_whole", lambda tensor: True),
                 "the parameter that was there at first looked at for ever": instead(Removed, "found", nothing),
             },
