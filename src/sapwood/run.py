@@ -93,6 +93,8 @@ class Run:
         """Values go back to `weights` (a state_dict); masks stay in force, so what they removed is 0 again at once."""
         _refuse_other_weights(self.model, weights)
         self.model.load_state_dict(dict(weights))
+        if not self.dense:
+            mask.apply_(dict(self.model.named_parameters()), self.masks)  # 0.0, whatever the sign was
 
     def become(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
         """Go on with another network, or with the same one and a fresh optimiser; masks end here.
@@ -166,7 +168,7 @@ class Run:
         refuse_useless_optimizer(self.optimizer, self.task.optimizer, self.model, saved["optimizer"])
         self.dense = saved["dense"]
         self._set_masks(saved["masks"])
-        self.model.load_state_dict(saved["model"])
+        self.model.load_state_dict(saved["model"])  # after the masks, which would turn -0.0 into 0.0
         self.optimizer.load_state_dict(deepcopy(saved["optimizer"]))  # it would go on in the saved tensors themselves
         self.step, self.round, self.begun = saved["step"], saved["round"], saved["begun"]
         self.sums = dict(saved["sums"])

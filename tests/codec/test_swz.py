@@ -69,7 +69,7 @@ def test_masks_are_the_zeros_of_the_file_and_nothing_changes_in_the_network(tmp_
     model = swz.plain()
     keep = {"2.weight": torch.rand(10, 30) < 0.1}
     with torch.no_grad():
-        model[2].weight[~keep["2.weight"]] *= -0.0  # as multiplying by a mask leaves them
+        model[2].weight[~keep["2.weight"]] *= -0.0  # as holding leaves them
     before = digest(model)
     without, with_ = codec.save(model, tmp_path / "a.swz"), codec.save(model, tmp_path / "b.swz", masks=keep)
     assert with_.bytes < without.bytes - 50

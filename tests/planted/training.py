@@ -115,6 +115,11 @@ def not_held_again(run, saved):
         run._held.release()
 
 
+def masks_after_weights(run, saved):
+    load(run, saved)
+    run._set_masks(saved["masks"])
+
+
 def ill_timed(*, before_the_consumer, at_epoch_ends):
     """`train` with `run.between` called at the wrong time."""
 
@@ -205,6 +210,7 @@ MUTANTS = (
                 "epoch sums not saved": without(sums={}),
                 "a prune lost on resuming": instead(Run, "_load", prune_lost),
                 "masks loaded but not held": instead(Run, "_load", not_held_again),
+                "masks set after the weights are loaded: -0.0 becomes 0.0": instead(Run, "_load", masks_after_weights),
                 "saved before the consumer has acted": saving(before_the_consumer=True),
                 "saved at the ends of epochs only": saving(at_epoch_ends=True),
                 "data order from the global random state": instead(

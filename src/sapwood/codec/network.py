@@ -76,10 +76,10 @@ def encode(
 ) -> tuple[bytes, Sizes]:
     """The bytes of the .swz file, and what is what in them. Every tensor comes back bit by bit.
 
-    `masks`: zeros that the file is to have; give those of the run. Without them a -0.0, which multiplying by a mask
-    leaves, is a value like others. Weights that take few different values, as `sharing` makes them, are written as
-    indices into a codebook. `layout`: one of `LAYOUTS` for all matrices and kernels; for each tensor the shortest when
-    left out. Without `entropy`, nothing is coded by Huffman.
+    `masks`: zeros that the file is to have; give those of the run. Without them a -0.0, as a held weight may be, is a
+    value like others. Weights that take few different values, as `sharing` makes them, are written as indices into a
+    codebook. `layout`: one of `LAYOUTS` for all matrices and kernels; for each tensor the shortest when left out.
+    Without `entropy`, nothing is coded by Huffman.
     """
     if layout is not None:
         picked("layout", layout, LAYOUTS)

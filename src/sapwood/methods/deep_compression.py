@@ -14,6 +14,7 @@ from functools import partial
 from torch import Tensor
 
 from sapwood import codec
+from sapwood import masks as mask
 from sapwood.codec.sharing import Sharing, clustered, widths
 from sapwood.masks import Masks
 from sapwood.methods.iterative_magnitude import iterative_magnitude
@@ -61,6 +62,7 @@ def deep_compression(
     with Sharing(run.model, run.optimizer, clusters):
         notes |= run.remember("shared", partial(_noted, run, "shared"))
         yield from train(run, epochs=share_epochs)
+    mask.apply_(dict(run.model.named_parameters()), run.masks)  # held weights may be -0.0, which is not nothing
     sizes = codec.encode(run.model)[1]
     run.memory.setdefault("notes", {}).update(notes | {"stored_bytes": sizes.bytes, "stored_fold": sizes.fold})
 
