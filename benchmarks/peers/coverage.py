@@ -35,6 +35,7 @@ known to the library by name: coverage follows from rules about operators. Writt
 - *MACs removed*: the share of the multiply-adds that went. *Counted*: `macs_of` gives exactly half of the FLOPs that
   `torch.utils.flop_counter` counts, of the whole network and, before it is made, of the shrunk one; counted with
   gradients, in float64 and with plain attention, since on a CPU it does not see inside fused kernels.
+  Nor does it know the grouped products with which transformers runs experts: there ours is the higher count.
 - *Loaded*: written by `sapwood.export.save` and loaded in a second process, which built the original from its class and
   had never seen the shrunk one, every parameter, every buffer and the outputs were the same bit by bit (one thread).
 - *ONNX*: `sapwood.export.to_onnx` wrote the shrunk network, and ONNX Runtime's answers differ from PyTorch's by at most
