@@ -1,6 +1,5 @@
 """Bugs planted in the proof that a smaller network is the same, and in trying what is offered."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -8,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from graph.zoo import Written, conv, flat, image, settled
 from planted.mutant import bugs, instead
+from planted.shrinking import running
 from torch import nn
 
 from sapwood.checks.law import Laws, demand, demand_refused
@@ -40,17 +40,6 @@ def wrong(site):
     """Units that are read in a place beside their own."""
     slots = [replace(slot, unit_of=slot.unit_of.roll(int(slot.role == "reads"))) for slot in site.slots]
     return replace(site, slots=tuple(slots))
-
-
-@contextmanager
-def running():
-    """A refusal, or what no longer runs, breaks a law as well."""
-    try:
-        yield
-    except AssertionError:
-        raise
-    except Exception as error:
-        raise AssertionError(f"{type(error).__name__}: {error}") from error
 
 
 def plain(of, x):

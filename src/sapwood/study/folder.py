@@ -5,7 +5,7 @@ Who works in a folder holds a lock on it, which goes with the process however it
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -74,12 +74,16 @@ def check_sums(about: Any) -> None:
 
 def read_trial(folder: Path) -> dict[str, Any]:
     """What trial.json says."""
-    path = folder / "trial.json"
+    return _checked(folder / "trial.json", check_about)
+
+
+def _checked(path: Path, check: Callable[[Any], None]) -> dict[str, Any]:
+    """What a file of a trial says; an InputError unless `check` passes it."""
     try:
         about: dict[str, Any] = schema.parse(disk.read(path))
-        check_about(about)
+        check(about)
     except schema.Unexpected as error:
-        raise InputError(f"{path} is damaged ({error}); delete {folder} and run the trial again") from error
+        raise InputError(f"{path} is damaged ({error}); delete {path.parent} and run the trial again") from error
     return about
 
 
@@ -95,14 +99,7 @@ def over(folder: Path) -> bool:
 
 def _ending(folder: Path) -> dict[str, Any]:
     path = next((folder / name for name in OVER if disk.there(folder / name)), None)
-    if path is None:
-        return {}
-    try:
-        about: dict[str, Any] = schema.parse(disk.read(path))
-        check_sums(about)
-    except schema.Unexpected as error:
-        raise InputError(f"{path} is damaged ({error}); delete {folder} and run the trial again") from error
-    return about
+    return {} if path is None else _checked(path, check_sums)
 
 
 def sums(folder: Path) -> dict[str, float]:
