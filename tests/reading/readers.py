@@ -461,7 +461,8 @@ READERS = {
         ("data.cifar10._unpacked", "data.cifar10._members"), _cifar_files, _cifar_read, _cifar_forged, _cifar_again
     ),
     "trial.json": Reader(
-        ("study.folder.read_trial",), _trial_files, read_trial, _trial_forged, _trial_again, ("trial.json",)
+        ("study.folder.read_trial", "study.folder._checked"), _trial_files, read_trial, _trial_forged, _trial_again,
+        ("trial.json",),
     ),
     "rows.jsonl": Reader(
         ("study.folder.rows_of", "study.rows.read_rows", "study.rows._parsed"), _trial_files, rows_of, _rows_forged,
