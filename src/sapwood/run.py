@@ -20,7 +20,7 @@ from sapwood import checkpoint, processes
 from sapwood import masks as mask
 from sapwood.errors import InputError
 from sapwood.gates import decided
-from sapwood.hold import Held, hold
+from sapwood.hold import Held
 from sapwood.masks import Masks
 from sapwood.observe import hidden
 from sapwood.state import refuse_other_optimizer, refuse_other_words, refuse_useless_optimizer
@@ -182,7 +182,7 @@ class Run:
             self._held.release()
             self._held = None
         if masks and not self.dense:  # gradients stay: methods look at those of removed weights, and nothing else does
-            self._held = hold(self.model, self.optimizer, masks, gradients=False)
+            self._held = Held(self.model, self.optimizer, masks, gradients=False, parts=False)
         self.masks = {name: keep.to(self.device) for name, keep in masks.items()}
 
 

@@ -19,7 +19,7 @@ from sapwood.methods import METHODS
 from sapwood.run import Run, start
 
 # The package gives these names to the functions in them; the modules are wanted here.
-keeping, training, seeing = (import_module(f"sapwood.{name}") for name in ("hold", "train", "observe"))
+training, seeing = (import_module(f"sapwood.{name}") for name in ("train", "observe"))
 tasks, running = import_module("sapwood.task"), import_module("sapwood.run")
 global_activation, nuclear, sparse = (
     import_module(f"sapwood.methods.{name}") for name in ("global_activation", "nuclear", "sparse_training")
@@ -231,7 +231,7 @@ MUTANTS = (
                 )
             },
             "masked weights are 0 at every moment": {
-                "masks of a run dropped after one step": instead(keeping, "Held", FirstStepOnly)
+                "masks of a run dropped after one step": instead(running, "Held", FirstStepOnly)
             },
             "no hook is left behind, also when the consumer stops early": {
                 "hooks left when the consumer stops": instead(seeing, "_remove", lambda hooks: None)
