@@ -52,6 +52,7 @@ class Run:
         self.round = 0  # prunes made
         self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
         self.memory: dict[str, Any] = {}  # what the method keeps: tensors, numbers, strings, dicts of them
+        self.weight = 1.0  # of this process's mean loss in the mean over all processes; set by train for each step
         self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
         self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
         self.pruning: Callable[[Run, Masks], None] | None = None  # called by prune before the masks are changed
