@@ -12,8 +12,7 @@ from torch.utils import _pytree as pytree
 from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.untouched import untouched
-from sapwood.shrinking.cut import sharing
-from sapwood.shrinking.duplicate import duplicate
+from sapwood.shrinking.bare import Numbers, copy_for, inputs_for, meeting, ways
 from sapwood.shrinking.graph import Graph, exported, written_out
 from sapwood.shrinking.lines import culprit, first_line
 from sapwood.shrinking.steps import Steps
@@ -54,23 +53,38 @@ def in_training(model: nn.Module, example: Example) -> Trained | None:
     return next((run for run in runs if isinstance(run, Trained)), None)
 
 
-def _ran(model: nn.Module, inputs: tuple[Any, ...], *, training: bool = True) -> Trained | str:
-    """A run, or why there is none. A copy runs, so that statistics stay as they are."""
-    copy = duplicate(model, sharing(model))
+def _ran(model: nn.Module, inputs: tuple[Any, ...], *, training: bool = True, real: bool = False) -> Trained | str:
+    """A run, or why there is none. A copy runs, so that statistics stay as they are.
+
+    Without numbers, if it can: then it takes no time. `real`: with numbers in any case.
+    """
+    found: Trained | str = ""
+    for numbers in ("all",) if real else ways(model):
+        found = _run_with(numbers, model, inputs, training)
+        if isinstance(found, Trained):
+            break
+    return found
+
+
+def _run_with(numbers: Numbers, model: nn.Module, inputs: tuple[Any, ...], training: bool) -> Trained | str:
+    copy = copy_for(model, numbers)
     steps = Steps(copy)
     try:
-        with untouched(copy, training=training), written_out(), steps:
-            outputs = call(copy, deepcopy(inputs))
+        with untouched(copy, training=training), written_out(), meeting(numbers), steps:
+            outputs = call(copy, deepcopy(inputs_for(inputs, numbers)))
     except Exception as error:  # the model's own code
         return f"{first_line(error)}{culprit(error)}"
     return Trained(inputs, [x.shape for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor)], steps.found)
 
 
-def refuse_untrainable(small: nn.Module, run: Trained | None) -> None:
-    """Raise unless a smaller model runs in training mode as the original has done; None: it has not."""
+def refuse_untrainable(small: nn.Module, run: Trained | None, *, real: bool = True) -> None:
+    """Raise unless a smaller model runs in training mode as the original has done; None: it has not.
+
+    `real=False`: a run without numbers will do.
+    """
     if run is None:
         return
-    found = _ran(small, run.inputs)
+    found = _ran(small, run.inputs, real=real)
     if isinstance(found, Trained) and found.shapes == run.shapes:
         return
     said = found if isinstance(found, str) else f"its outputs have the shapes {[*map(tuple, found.shapes)]}"
