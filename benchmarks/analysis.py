@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from math import log2
 from typing import Any
 from unittest.mock import patch
@@ -102,7 +103,7 @@ def seconds(*runs: Callable[[], None]) -> list[float]:
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
     """How often a model is exported and copied in here."""
-    counts, original, copy = Counter[str](), torch.export.export, duplicate.deepcopy
+    counts, original = Counter[str](), torch.export.export
 
     def exporting(*given: Any, **more: Any) -> Any:
         counts["exports"] += 1
@@ -110,7 +111,7 @@ def counted() -> Iterator[Counter[str]]:
 
     def copying(thing: Any, memo: Any = None) -> Any:
         counts["copies"] += any(isinstance(x, nn.Module) for x in (thing if isinstance(thing, tuple) else (thing,)))
-        return copy(thing, memo)
+        return deepcopy(thing, memo)
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(torch.export, "export", exporting))

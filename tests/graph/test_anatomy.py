@@ -107,3 +107,13 @@ def test_numbers_that_meet_none_lose_theirs_and_the_codes_own_stay():
     with Meeting():
         assert (torch.ones(3) + bare).is_meta
         assert torch.arange(3, device=bare.device).tolist() == [0, 1, 2]
+
+
+def test_the_former_word_for_zeroed_still_does_and_says_so():
+    model, example = built(mlp)
+    anatomy = Anatomy(model, example)
+    keep = {sites(anatomy)[0].name: torch.arange(8) > 2}
+    with pytest.warns(DeprecationWarning, match='"zeroed" now'):
+        old = shrink(anatomy, keep, removed="gated").model
+    new = shrink(anatomy, keep, removed="zeroed").model
+    assert torch.equal(old(example), new(example))

@@ -5,7 +5,7 @@ them alone has some, and what meets a parameter has none. Code that looks at num
 """
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -23,7 +23,10 @@ Numbers = Literal["none", "inputs", "all"]  # which numbers a run has
 
 def ways(model: nn.Module) -> Iterator[Numbers]:
     """In what order runs are tried. Without numbers torch runs recurrent layers step by step, which takes longer."""
-    yield from ("all",) if any(isinstance(m, nn.RNNBase) for m in model.modules()) else ("none", "inputs", "all")
+    if not any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        yield "none"
+        yield "inputs"
+    yield "all"
 
 
 def copy_for(model: nn.Module, numbers: Numbers) -> nn.Module:
@@ -37,9 +40,22 @@ def inputs_for(inputs: tuple[Any, ...], numbers: Numbers) -> tuple[Any, ...]:
     return bare if numbers == "none" else inputs
 
 
-def meeting(numbers: Numbers) -> Any:
+@contextmanager
+def meeting(numbers: Numbers) -> Iterator[None]:
     """The context in which it is called."""
-    return Meeting() if numbers == "inputs" else nullcontext()
+    if numbers != "inputs":
+        yield
+        return
+    mode = Meeting()
+    try:
+        with mode:
+            yield
+    except torch._dynamo.exc.TorchDynamoException:
+        mode.compiled = True
+        raise
+    finally:
+        if mode.compiled:  # inside of a mode; outside of it that would not run
+            torch._dynamo.reset()
 
 
 class Meeting(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -47,9 +63,14 @@ class Meeting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     supports_higher_order_operators = True
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.compiled = False  # torch compiles what runs graphs of its own
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator, on the meta device if one of its arguments is there."""
         given = args, dict(kwargs or {})
+        self.compiled |= not isinstance(func, torch._ops.OpOverload)
         bare = {part.is_meta for part in pytree.tree_leaves(given) if isinstance(part, Tensor)}
         if len(bare) == 2:
             given = pytree.tree_map_only(Tensor, lambda x: x.to("meta"), given)

@@ -24,7 +24,7 @@ from sapwood.shrinking.anatomy import Anatomy
 from sapwood.shrinking.bare import Numbers, copy_for, inputs_for, meeting, ways
 from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
 from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, stirred
+from sapwood.shrinking.equal import Narrow, difference, inputs, most, stirred, zero_
 from sapwood.shrinking.graph import named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
@@ -100,7 +100,7 @@ class _Stage:
             small = duplicate(whole, sharing(whole))
             cut_(small, self.places)
             set_(small, attributes)
-            reference, like_it = gate_(whole, self.sites, self.keep), inputs(self.example, 0, dtype)
+            reference, like_it = zero_(whole, self.sites, self.keep), inputs(self.example, 0, dtype)
             try:
                 return difference(reference, small, like_it, dtype, awake=True) <= most(dtype)
             except Narrow:
@@ -136,12 +136,12 @@ class Whole:
 
 def whole_of(anatomy: Anatomy) -> Whole:
     """What the model gives as it is; an InputError where it does not run."""
-    return anatomy.once("whole", lambda: _whole_of(anatomy.model, anatomy.example))
+    return anatomy.once("whole", lambda: _whole_of(anatomy.model, anatomy.example, anatomy.plain))
 
 
-def _whole_of(model: nn.Module, example: Example) -> Whole:
+def _whole_of(model: nn.Module, example: Example, plain: bool) -> Whole:
     said = ""
-    for numbers in ways(model):
+    for numbers in (each for each in ways(model) if plain or each != "inputs"):
         stage = _Stage(model, (), {}, as_tuple(example), numbers)
         found = stage.run({}, {})
         if not isinstance(found, _Failure):

@@ -190,7 +190,7 @@ class _Seated:
     def units(self, site: int, ids: Tensor) -> Tensor:
         """The units of a site, -1 where another one sits."""
         roots = self.root[ids]
-        return self.unit[roots].where(self.site[roots] == site, -1)
+        return torch.where(self.site[roots] == site, self.unit[roots], -1)
 
     def uses(self, site: int) -> Iterator[Use]:
         """Where views give the number of a site's units."""

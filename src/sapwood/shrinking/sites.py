@@ -107,16 +107,20 @@ def _misfit(anatomy: Anatomy, sites: Sequence[Site]) -> str | None:
 def _refuse_untrainable(anatomy: Anatomy, places: Positions, attributes: Attributes) -> None:
     """Raise unless the smaller model trains, tried without numbers first: to slice these takes long."""
     try:
+        if not anatomy.plain:
+            raise InputError("graphs of the model's own are run with numbers only")
         small = copy_for(anatomy.model, whole_of(anatomy).numbers)
-        _refuse_in_training(small, anatomy.trained, places, attributes)
+        _refuse_in_training(small, anatomy.trained, places, attributes, bare=True)
     except Exception:  # whatever stops it, numbers have the last word
         _refuse_in_training(copy_for(anatomy.model, "all"), anatomy.trained, places, attributes)
 
 
-def _refuse_in_training(small: nn.Module, run: Trained | None, places: Positions, attributes: Attributes) -> None:
+def _refuse_in_training(
+    small: nn.Module, run: Trained | None, places: Positions, attributes: Attributes, *, bare: bool = False
+) -> None:
     cut_(small, places)
     set_(small, attributes)
-    refuse_untrainable(small, run, real=False)
+    refuse_untrainable(small, run, bare=bare)
 
 
 def _tried(anatomy: Anatomy, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:

@@ -48,7 +48,7 @@ def per_unit(
 def spread(model: nn.Module, keep: Mapping[str, Tensor], sites: Iterable[Site]) -> Masks:
     """Masks of all parameters in which units of the sites sit: False wherever a unit sits that `keep` removes.
 
-    Masked so, units count as 0 wherever they are read: the network computes what `shrink(..., removed="gated")` gives.
+    Masked so, units count as 0 wherever they are read: the network computes what `shrink(..., removed="zeroed")` gives.
     """
     known, parameters = {site.name: site for site in sites}, dict(model.named_parameters())
     masks: Masks = {}

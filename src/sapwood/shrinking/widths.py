@@ -89,7 +89,8 @@ def _distinct(rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """Different rows in order, and how often each is there. As digits of one number where that is small enough."""
     columns = rows.shape[1]
     if (most + 1) ** columns >= 2**63:
-        return torch.unique(rows, dim=0, return_counts=True)  # type: ignore[return-value]
+        found: tuple[Tensor, Tensor] = torch.unique(rows, dim=0, return_counts=True)
+        return found
     places = torch.tensor([(most + 1) ** place for place in reversed(range(columns))], dtype=torch.int64)
     numbers, counts = torch.unique((rows * places).sum(1), return_counts=True)
     return numbers[:, None] // places % (most + 1), counts
