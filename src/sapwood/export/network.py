@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from sapwood import checkpoint, disk, schema
+from sapwood import masks as mask
 from sapwood.errors import InputError
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
 from sapwood.export.fitting import narrow_, refuse_unfitting
@@ -31,7 +32,8 @@ HELD = schema.record({
 WORDS = schema.record({
     "narrow": schema.items(schema.text), "classes": schema.mapping(schema.text), "settings": SETTINGS,
     "changes": CHANGES, "tensors": schema.mapping(HELD),
-})  # fmt: skip
+}, {"masks": schema.mapping(schema.text)})  # fmt: skip
+MASK = "keep of "  # with the parameter's name: what a mask is called in the file, where no parameter can be
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ class Held:
     same_as: str | None  # another name of the very same tensor
 
 
-def save(model: nn.Module, path: Path | str, *, of: nn.Module) -> None:
+def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[str, Tensor] | None = None) -> None:
     """Write a network that was shrunk from `of` to one safetensors file; the old file stays until the new one is whole.
 
     `of` is the original network, or another of its class and options: only its shapes and plain numbers are looked at.
+    `masks` of the network are kept beside it, for `tensors_of`; they are not applied.
     The file has all parameters and buffers bit by bit, those outside state_dict too; which are one tensor; which are
     trained; and the numbers (None, bool, int, float, tuples and lists of them) by which modules, and the objects on
     them such as a config, differ. It does not have: training or evaluation mode, and tensors that are neither
@@ -68,6 +71,10 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module) -> None:
         "tensors": {name: asdict(each) for name, each in held.items()},
     }
     own = {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}
+    if masks:
+        mask.validate(masks, dict(model.named_parameters()))
+        words["masks"] = {name: MASK + name for name in masks}
+        own |= {MASK + name: keep for name, keep in masks.items()}
     checkpoint.replace(Path(path), pack(own, words))
 
 
@@ -77,13 +84,7 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     On the devices and in the mode of make's network. Nothing in the file is executed. InputError: the file is missing,
     damaged, of another kind or newer than this sapwood, or make's network is not the original.
     """
-    tensors, words = unpack(disk.read(Path(path), "the network"), str(path))
-    try:
-        WORDS(words, "it")
-        held = {name: Held(**each) for name, each in words["tensors"].items()}
-        values = _values(held, tensors)
-    except (ValueError, RuntimeError) as error:
-        raise not_as_said(str(path), error) from error
+    held, values, _, words = _read(Path(path))
     model = make()
     try:
         _refuse_other_network(model, held, words["classes"], words["settings"])
@@ -103,6 +104,37 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     except ValueError as error:
         raise not_as_said(str(path), error) from error
     return model
+
+
+def tensors_of(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """All parameters and buffers in a file that `save` wrote, by name, and its masks; no network is built."""
+    held, values, masks, _ = _read(Path(path))
+    return {name: values[each.same_as or name] for name, each in held.items()}, masks
+
+
+def _read(path: Path) -> tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
+    """What is said of each tensor, the values, the masks, and all the words."""
+    tensors, words = unpack(disk.read(path, "the network"), str(path))
+    try:
+        WORDS(words, "it")
+        held = {name: Held(**each) for name, each in words["tensors"].items()}
+        masks = _masks(words.get("masks", {}), held, tensors)
+        return held, _values(held, tensors), masks, words
+    except (ValueError, RuntimeError) as error:
+        raise not_as_said(str(path), error) from error
+
+
+def _masks(called: Mapping[str, str], held: Mapping[str, Held], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The masks, taken out of the tensors."""
+    masks = {}
+    for name, entry in called.items():
+        if entry != MASK + name or entry not in tensors or name not in held:
+            raise ValueError(f"there is no mask {entry!r} of a parameter {name!r}")
+        masks[name] = tensors.pop(entry)
+        if masks[name].dtype is not torch.bool or tuple(masks[name].shape) != held[name].shape:
+            raise ValueError(f"{entry!r} is no mask of {name!r}")
+    checkpoint.refuse_half_truths(masks)
+    return masks
 
 
 def _narrowed(model: nn.Module, original: nn.Module) -> list[str]:
