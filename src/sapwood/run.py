@@ -83,7 +83,8 @@ class Run:
                 "the network cannot be rebuilt while a call of train is in progress, since that one could not be "
                 "resumed; let it end, then shrink, then train on in another call"
             )
-        chosen = self.remember(f"cut {len(self.cuts) + 1}", keep if callable(keep) else lambda: dict(keep))
+        number = len(self.cuts) + 1
+        chosen = self.remember(f"cut {number}", keep if callable(keep) else lambda: dict(keep))
         processes.agree(chosen)
         found = cut(self.model, chosen, sites, self.masks, self.task.data.train.inputs[:2])
         if self.pruning is not None:
@@ -91,7 +92,7 @@ class Run:
         self.become(found.model)
         self._set_masks(found.masks)
         self.round += 1
-        self.cuts.append(Cut(self.round, chosen, self.size()))
+        self.cuts.append(Cut(self.round, chosen, Size(*self.remember(f"size {number}", lambda: [*self.size()]))))
         return self.cuts[-1]
 
     @cached_property
@@ -159,9 +160,10 @@ class Run:
 
     def remember(self, name: str, compute: Callable[[], T]) -> T:
         """compute() the first time, cloned; the same value ever after, also after a restart."""
-        if name not in self.memory.setdefault("remembered", {}):
-            self._catch_up()
-            self.memory.setdefault("remembered", {})[name] = cloned(compute())
+        if name not in self.memory.get("remembered", {}):
+            self._catch_up()  # which fills the memory anew
+            kept = self.memory.setdefault("remembered", {})
+            kept[name] = cloned(compute())
         value: T = cloned(self.memory["remembered"][name])
         return value
 

@@ -1,11 +1,11 @@
 """Training as a generator: it makes a step and hands over the moment, so a method is an ordinary `for` loop."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import processes
@@ -14,6 +14,8 @@ from sapwood.hold import seen_through
 from sapwood.observe import evaluating
 from sapwood.run import Run
 from sapwood.task import Batch, Task
+
+Update = Callable[[Run, Batch], tuple[Tensor, Tensor]]  # leaves gradients in .grad; (outputs, loss), as recorded
 
 
 class Moment(NamedTuple):
@@ -31,7 +33,17 @@ class Moment(NamedTuple):
     phase: int  # which call of train
 
 
-def train(run: Run, *, epochs: int | None = None, steps: int | None = None) -> Iterator[Moment]:
+def descend(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
+    """One forward and one backward pass: the outputs, and the run's loss of them, with gradients left in `.grad`."""
+    outputs = run.forward(batch.inputs)
+    loss = run.loss(run.model, batch, outputs)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return outputs, loss
+
+
+def train(
+    run: Run, *, epochs: int | None = None, steps: int | None = None, update: Update = descend
+) -> Iterator[Moment]:
     """Trains for so many epochs or steps, a moment at a time; the consumer may prune between them, or leave.
 
     `run.between` is called when the consumer asks for the next moment: by then all that followed from the last step
@@ -46,7 +58,7 @@ def train(run: Run, *, epochs: int | None = None, steps: int | None = None) -> I
             epoch, first = divmod(run.step, run.task.steps_per_epoch)
             for batch in run.task.batches(run.seed, epoch, first):
                 _set_rates(run, length)
-                yield _moment(run, _step(run, batch))
+                yield _moment(run, _step(run, batch, update))
                 if run.between is not None:
                     run.between(run)
                 if run.step >= end:
@@ -78,7 +90,7 @@ def _through(run: Run, split: str) -> dict[str, float]:
         return measured(run.model, run.task, getattr(run.task.data, split))
 
 
-def _step(run: Run, batch: Batch) -> float:
+def _step(run: Run, batch: Batch, update: Update) -> float:
     """One update; the loss before it. Nothing has changed when the loss is not finite."""
     if not run.model.training:
         run.model.train()
@@ -86,7 +98,7 @@ def _step(run: Run, batch: Batch) -> float:
     if processes.world() > 1:
         batch = batch.rows(processes.share(whole))
     _forget_gradients(run.optimizer)
-    value = _backward(run, batch, whole) if not run.dense else _backward_through(run, batch, whole)
+    value = _backward(run, batch, whole, update) if not run.dense else _backward_through(run, batch, whole, update)
     run.optimizer.step()
     run.step += 1
     return value
@@ -108,27 +120,21 @@ def _forget_gradients(optimizer: Optimizer) -> None:
             parameter.grad = None
 
 
-def _backward(run: Run, batch: Batch, whole: int) -> float:
-    outputs = run.forward(batch.inputs)
-    # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
-    share = batch.targets.shape[0]
-    loss: torch.Tensor = run.loss(run.model, batch, outputs) if share else outputs.sum() * 0
+def _backward(run: Run, batch: Batch, whole: int, update: Update) -> float:
+    outputs, loss = update(run, batch)
     value = loss.item()
     if not math.isfinite(value):
         raise InputError(
             f"the loss is {value} at step {run.step}; lower the learning rate or check the data; "
             "the model is as it was before this step"
         )
-    # Shares of a batch can differ by one sample; the mean over all processes must weigh samples, not processes.
-    weight = share * processes.world() / whole
-    (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
     _add(run.sums, run.task, batch, outputs.detach(), value)
     return value
 
 
-def _backward_through(run: Run, batch: Batch, whole: int) -> float:
+def _backward_through(run: Run, batch: Batch, whole: int, update: Update) -> float:
     with seen_through(run.model, run.masks):
-        return _backward(run, batch, whole)
+        return _backward(run, batch, whole, update)
 
 
 def _moment(run: Run, loss: float) -> Moment:
