@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+
 from sapwood import checkpoint
+from sapwood.errors import InputError
 from sapwood.run import start
 from sapwood.task import Task
 from sapwood.train import Moment
@@ -36,3 +39,12 @@ class Life:
 
 
 Make = Callable[..., Life]
+
+
+def resumed(trial: Make, saved: dict[str, Any], when: str) -> tuple[str, list[Moment]]:
+    """The end of a life that goes on from a saved state, and the moments on the way; it is a failure where none can."""
+    torch.manual_seed(4711)  # what others have drawn before must not matter
+    try:
+        return trial(saved=saved).finish()
+    except InputError as error:
+        raise AssertionError(f"interrupted {when}, it cannot be resumed: {error}") from error

@@ -15,7 +15,7 @@ from sapwood import checkpoint, masks
 from sapwood.checks import rebuilding
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.life import Life as _Trial
-from sapwood.checks.life import Make, Method
+from sapwood.checks.life import Make, Method, resumed
 from sapwood.checks.tiny import tiny_conv_task, tiny_task
 from sapwood.declared import Declared, declared
 from sapwood.errors import InputError
@@ -129,11 +129,10 @@ def _interrupted(trial: Make) -> None:
     missed = sorted(due - {saved["step"] for saved in saves})
     demand(bool(saves) and not missed, f"run.between was not called after steps {missed}: does it train by `train`?")
     for saved in saves:
-        torch.manual_seed(4711)
-        resumed, rest = trial(saved=saved).finish()
+        end, rest = resumed(trial, saved, f"after step {saved['step']}")
         tail = [m for m in moments if m.step > saved["step"]]
         demand(
-            resumed == final,
+            end == final,
             f"interrupted after step {saved['step']} of {moments[-1].step}: another end; "
             "keep what the method computes and needs later in run.memory",
         )

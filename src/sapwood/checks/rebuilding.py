@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sapwood import checkpoint, export, masks
 from sapwood.checks.law import demand
-from sapwood.checks.life import Life, Make, Method
+from sapwood.checks.life import Life, Make, Method, resumed
 from sapwood.errors import InputError
 from sapwood.observe import evaluating
 from sapwood.rebuild import Cut, Wanted
@@ -101,8 +101,8 @@ def _zeroed(trial: Make) -> None:
 def _told(trial: Make) -> None:
     first = trial()
     watched = Watched(first)
-    resumed = Watched(trial(saved=checkpoint.decode(first.saves[-1])))
-    for which, each in (("undisturbed", watched), ("resumed", resumed)):
+    again = Watched(trial(saved=checkpoint.decode(first.saves[-1])))
+    for which, each in (("undisturbed", watched), ("resumed", again)):
         run = each.run
         was, now = (_counted(model, run) for model in (run.task.model(), run.model))
         demand(run.reference == was, f"{which}: it is said to have begun with {run.reference}, and began with {was}")
@@ -133,8 +133,7 @@ def _interrupted(trial: Make) -> None:
     demand(bool(watched.cuts), "run.shrink was not called, so that nothing is known of when it rebuilds")
     for number, seen in enumerate(watched.cuts, start=1):
         for when, state in zip(("before", "after"), seen.states, strict=True):
-            torch.manual_seed(4711)
-            end, _ = trial(saved=state).finish()
+            end, _ = resumed(trial, state, f"just {when} rebuilding {number}")
             demand(end == watched.end, f"interrupted just {when} rebuilding {number}: another end; give run.shrink a "
                    "function, or keep what is computed in run.memory")  # fmt: skip
 

@@ -19,7 +19,7 @@ def conv(
 
     Modules conv1, relu1, pool1, conv2, ..., relu3, flatten, output. A convolution is 3 x 3 with a border of one zero,
     so it keeps the side; a pool halves it, rounded down; the last convolution has no pool. No normalisation, so that a
-    channel's outputs are its own; with `norms`, a batch norm after each convolution, bn1, bn2, ..., and no biases there.
+    channel's outputs are its own; with `norms`, a batch norm after each convolution, bn1, ..., and no biases there.
     Weights start in U(-a, a) with a = sqrt(6 / (inputs + outputs)), where a convolution counts its kernel's 9 positions
     in both, biases at 0: the default of Keras' Conv2D and Dense.
 
