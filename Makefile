@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test trainers check laws nightly smoke bench size
+.PHONY: help demo test trainers lint check laws nightly smoke docs bench size
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 15
@@ -26,10 +26,12 @@ test: .venv/test  ## all tests
 trainers: .venv/trainers  ## pruning inside Hugging Face's Trainer, accelerate and Lightning
 	$(PYTEST) tests/holding tests/evidence
 
-check: .venv/dev  ## what must hold before a commit: format, lint, types, quick tests
+lint: .venv/dev  ## format, lint, and strict types of the package, the studies and the benchmarks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check: lint  ## what must hold before a commit: format, lint, types, quick tests
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow and not data"
 
 laws: .venv/test  ## the laws of every family, then bugs planted against them; make laws ONLY=apoz: some laws only
@@ -42,6 +44,10 @@ nightly: .venv/trainers  ## hours: 2,000 random networks of each kind, 2,000 sit
 
 smoke: .venv/study  ## the smallest scale of the paper's study
 	$(BIN)/sapwood run activation_pruning --scale smoke
+
+docs: .venv/study  ## the pages that are made of kept results and of docstrings
+	$(BIN)/python docs/write_results.py
+	$(BIN)/python docs/write_api.py
 
 bench: .venv/bench  ## the benchmarks, one after another
 	@missed=0; for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || missed=1; done; exit $$missed

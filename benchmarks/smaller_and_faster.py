@@ -19,9 +19,25 @@ from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
-from speed_page import DENSE, FOLDED, LAST, MASKED, ONE, RUNTIME, SMALL, TORCH, Measured, Size, held, line, page, readme
+from speed_page import (
+    DENSE,
+    FOLDED,
+    LAST,
+    MASKED,
+    ONE,
+    RUNTIME,
+    SMALL,
+    TORCH,
+    Measured,
+    Size,
+    held,
+    in_short,
+    line,
+    page,
+)
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
@@ -71,7 +87,7 @@ def silenced(share: float) -> Remove:
         with torch.no_grad():
             for site in sites(dense, example):
                 gone = torch.randperm(site.units, generator=luck) < round(share * site.units)
-                masked.get_submodule(site.name).weight[gone] = 0
+                masked.get_parameter(f"{site.name}.weight")[gone] = 0
         return masked, compact(masked, example=example).model
 
     return remove
@@ -156,7 +172,8 @@ def in_torch(model: nn.Module, x: Tensor) -> Call:
 def in_channels_last(model: nn.Module, x: Tensor) -> Call:
     """With the channels of a pixel side by side in memory."""
     last = torch.channels_last
-    return partial(deepcopy(model).eval().to(memory_format=last), x.contiguous(memory_format=last))
+    moved: Any = deepcopy(model).eval()  # torch does not declare this argument
+    return partial(moved.to(memory_format=last), x.contiguous(memory_format=last))
 
 
 def in_folded(model: nn.Module, x: Tensor) -> Call:
@@ -272,5 +289,5 @@ if __name__ == "__main__":
         sys.exit(str(missing))
     if chosen.write and not chosen.only:
         WRITTEN.write_text(page(found, made_by | {"onnxruntime": version("onnxruntime")}), encoding="utf-8")
-    print(readme(found), *(words for _, words in held(found)), sep="\n")
+    print(in_short(found), *(words for _, words in held(found)), sep="\n")
     sys.exit(not all(holds for holds, _ in held(found)))

@@ -13,7 +13,6 @@ from sapwood.methods import METHODS
 from sapwood.methods.network_slimming import chosen, drawn
 from sapwood.models.resnet_cifar import resnet_cifar
 
-
 PLAIN = partial(SGD, lr=0.1)
 
 

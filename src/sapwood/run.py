@@ -3,7 +3,7 @@
 Resuming is replay: `start(..., saved=...)` gives a fresh run that knows its saved state; the method is called again
 from its first line, calls of `train` that were over return without a step, and the one that was interrupted loads
 the saved state and goes on. A method therefore needs no code for resuming, under one rule: what it computes from
-trained weights and still needs later is kept in `run.memory`, most easily through `run.remember`.
+trained weights and still needs later is kept through `run.remember` or in `run.store`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from sapwood import masks as mask
 from sapwood.errors import InputError
 from sapwood.gates import decided
 from sapwood.given import Given as Given
-from sapwood.hold import Held, hold
+from sapwood.hold import Held
 from sapwood.masks import Masks
 from sapwood.memory import cloned, moved, refill
 from sapwood.observe import hidden
@@ -49,7 +49,8 @@ class Run:
         self.round = 0  # prunes made, and cuts
         self.cuts: list[Cut] = []  # what `shrink` took out
         self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
-        self.memory: dict[str, Any] = {}  # what the method keeps: tensors, numbers, strings, dicts of them
+        self.memory: dict[str, Any] = {}  # what the method keeps, see `remember`, `store` and `note`
+        self.weight = 1.0  # of this process's mean loss in the mean over all processes; set by train for each step
         self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
         self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
         self.pruning: Callable[[Run, Masks], None] | None = None  # called by prune before the masks are changed
@@ -73,16 +74,13 @@ class Run:
     def shrink(self, keep: Wanted, sites: Sequence[Site]) -> Cut:
         """Go on with a smaller network, without the units that `keep`, {site: bool [units]}, leaves out.
 
-        `keep` may be a function that gives it: it is called once and remembered, so that what it reads from trained
-        weights is not asked of the untrained ones of a run that is resumed. Units count as 0 (`sapwood.shrink`); masks
-        are cut likewise and stay in force; the optimiser begins anew. Counts as one more round, and its rows tell the
-        size. InputError as in `sapwood.shrink`, and inside of a call of `train`.
+        `keep` may be a function that gives it, called once and remembered: what it reads from trained weights is not
+        asked of the untrained ones of a resumed run. Units count as 0 (`sapwood.shrink`); masks are cut likewise and
+        stay in force; the optimiser begins anew. Counts as one more round. InputError inside of a call of `train`.
         """
         if self._calls > self.phase:
-            raise InputError(
-                "the network cannot be rebuilt while a call of train is in progress, since that one could not be "
-                "resumed; let it end, then shrink, then train on in another call"
-            )
+            raise InputError("the network cannot be rebuilt while a call of train is in progress, which could not be "
+                             "resumed; let it end, shrink, and train on in another")  # fmt: skip
         number = len(self.cuts) + 1
         chosen = self.remember(f"cut {number}", keep if callable(keep) else lambda: dict(keep))
         processes.agree(chosen)
@@ -158,11 +156,25 @@ class Run:
         self.model, self.optimizer = model.to(self.device), fresh
         self.forward = processes.wrap(model)
 
+    def store(self, name: str) -> dict[str, Any]:
+        """A dict of the method's own, empty at first and saved with the run: the same object in all of this life."""
+        kept: dict[str, Any] = self.memory.setdefault(name, {})
+        return kept
+
+    def note(self, **values: float) -> None:
+        """Numbers that a trial writes down at its end, under these names; the last value of each counts."""
+        self.store("notes").update(values)
+
+    @property
+    def notes(self) -> Mapping[str, float]:
+        """What was noted so far."""
+        return dict(self.memory.get("notes", {}))
+
     def remember(self, name: str, compute: Callable[[], T]) -> T:
         """compute() the first time, cloned; the same value ever after, also after a restart."""
         if name not in self.memory.get("remembered", {}):
             self._catch_up()  # which fills the memory anew
-            kept = self.memory.setdefault("remembered", {})
+            kept = self.store("remembered")
             kept[name] = cloned(compute())
         value: T = cloned(self.memory["remembered"][name])
         return value
@@ -233,7 +245,7 @@ class Run:
             self._held.release()
             self._held = None
         if masks and not self.dense:  # gradients stay: methods look at those of removed weights, and nothing else does
-            self._held = hold(self.model, self.optimizer, masks, gradients=False)
+            self._held = Held(self.model, self.optimizer, masks, gradients=False, parts=False)
         self.masks = {name: keep.to(self.device) for name, keep in masks.items()}
 
 

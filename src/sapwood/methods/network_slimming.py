@@ -47,7 +47,7 @@ def network_slimming(
     yield from train(run, epochs=epochs, update=partial(drawn, strength=strength))
     run.shrink(lambda: chosen(run, found, macs, channels), found)
     cut = run.remember("cut valid", lambda: {f"cut_valid_{name}": value for name, value in evaluate(run).items()})
-    run.memory.setdefault("notes", {}).update(cut)
+    run.note(**cut)
     for group in run.optimizer.param_groups:
         group["lr"] *= rate
     yield from train(run, epochs=tune)
@@ -73,6 +73,5 @@ def chosen(run: Run, found: Sequence[Site], macs: float, channels: float) -> sel
         keep = fewest(units, cost, macs * run.reference.macs)
     gone = max(float(each.masked_fill(keep[name], 0).max()) for name, each in units.items())
     spared = sum(int((each[keep[name]] < gone).sum()) for name, each in units.items())
-    notes = {"near_zero": float((every < 0.05 * every.max()).double().mean()), "spared": spared}
-    run.memory.setdefault("notes", {}).update(notes)
+    run.note(near_zero=float((every < 0.05 * every.max()).double().mean()), spared=spared)
     return keep
