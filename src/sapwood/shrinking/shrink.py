@@ -148,7 +148,7 @@ class _Proof:
     def seen(
         self, whole: nn.Module, examples: Sequence[tuple[Any, ...]], *, gated: bool = True, awake: bool = False
     ) -> float:
-        """The difference between `whole`, a copy of the model that is spoilt here, and it cut."""
+        """Largest output difference between the zeroed copy `whole` and its sliced copy. `whole` is modified."""
         whole = widened_(whole, self.dtype)
         small = self.plan.made(duplicate(whole, sharing(whole)))  # before the gating: they share what is not cut
         reference = gate_(whole, self.sites, self.keep) if gated else whole
