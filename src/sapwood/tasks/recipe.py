@@ -1,4 +1,4 @@
-"""Recipe: variants of a task - learning rate, its course, weight decay, batch size, blanked inputs, widths, a teacher."""
+"""Recipe: variants of a task - learning rate and its course, weight decay, batch size, blanks, widths, a teacher."""
 
 import math
 from collections.abc import Iterable
