@@ -70,6 +70,15 @@ def shrink(
     changed: InputError then names the operator and its line; a `config` that the model is built from changes with it
     where numbers can say so, unless `check` is False. In training mode a batch norm sees fewer channels, each
     with its own statistics, so gated networks train alike; folded constants hold in evaluation mode only.
+
+    >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
+    >>> keep = {"0": torch.arange(6) < 2}  # the first two units of site "0" stay
+    >>> shrink(net, keep, sites(net, x), example=x).model
+    Sequential(
+      (0): Linear(in_features=4, out_features=2, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=2, out_features=2, bias=True)
+    )
     """
     refuse_unless("removed", removed, ("gated", "folded"))
     _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
@@ -186,6 +195,11 @@ def compact(
     that read it) or when nobody reads it; its going may make others useless, until nothing changes. Without masks the
     zeros in the weights count, those of torch.nn.utils.prune too: the copy has them for good. `staying` names what
     remains of them, numbered as in the smaller network.
+
+    >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
+    >>> dead = {"0.weight": (torch.arange(6) < 3)[:, None].expand(6, 4)}  # the last three neurons see nothing
+    >>> compact(net, dead, example=x).model[0]
+    Linear(in_features=4, out_features=3, bias=True)
     """
     small, memory = duplicate((model, optimizer), computed(model) | _others(model, optimizer))
     _with_zeros_(small)
