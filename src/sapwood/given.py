@@ -11,7 +11,7 @@ from sapwood.errors import InputError
 
 @dataclass(frozen=True)
 class Given:
-    """What another, finished run left: given to a run whose method goes on from it or is measured by it."""
+    """The result of another, finished run, given to a run that starts from it or is compared with it."""
 
     weights: Mapping[str, Tensor]  # its model's state_dict
     masks: Mapping[str, Tensor]

@@ -29,7 +29,13 @@ from sapwood.observe import hidden
 from sapwood.rebuild import Cut, Wanted, cut
 from sapwood.shrinking.site import Site
 from sapwood.size import Size, parameters_in, shapes_of, size, weights_in
-from sapwood.state import refuse_other_optimizer, refuse_other_weights, refuse_other_words, refuse_useless_optimizer
+from sapwood.state import (
+    refuse_other_optimizer,
+    refuse_other_run,
+    refuse_other_weights,
+    refuse_other_words,
+    refuse_useless_optimizer,
+)
 from sapwood.task import Loss, Task
 
 T = TypeVar("T")
@@ -259,6 +265,10 @@ def start(
     """A run of `task`, fresh or to be resumed from `saved`: a checkpoint's path, or what `checkpoint.read` gave.
 
     Seeds torch's generators, so that initial weights and dropout depend on `seed` alone.
+
+    >>> run = start(TASKS["mlp_digits"](), seed=1)
+    >>> run.step, run.sparsity()
+    (0, 0.0)
     """
     try:
         where = torch.device(device)
@@ -273,7 +283,7 @@ def start(
     if state is not None:
         run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
         refuse_other_words(state, run.origin)
-        _refuse_other_run(state, task, seed, run.origin)
+        refuse_other_run(state, fingerprint(task), seed, run.origin)
         run.phase, run._saved = state["phase"], state
         refill(run.memory, moved(state["memory"], where))
     return run
@@ -288,12 +298,3 @@ def fingerprint(task: Task) -> str:
     }
     sizes = torch.tensor([task.batch_size, *(len(getattr(task.data, n).targets) for n in ("train", "valid", "test"))])
     return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"
-
-
-def _refuse_other_run(state: Mapping[str, Any], task: Task, seed: int, origin: str) -> None:
-    if state.get("task") != fingerprint(task) or state.get("seed") != seed:
-        raise InputError(
-            f"{origin} is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is "
-            f"{fingerprint(task)!r}, seed {seed}; has the data or the task changed? "
-            "Start in another folder, or delete the checkpoint"
-        )

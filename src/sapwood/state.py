@@ -58,6 +58,15 @@ def refuse_other_words(state: Any, origin: str) -> None:
         raise InputError(f"{origin} holds no run's state ({error}); delete it to start afresh") from error
 
 
+def refuse_other_run(state: Mapping[str, Any], task: str, seed: int, origin: str) -> None:
+    """InputError unless the state is of this task, by its fingerprint, and of this seed."""
+    if state.get("task") != task or state.get("seed") != seed:
+        raise InputError(
+            f"{origin} is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is {task!r}, seed {seed}; "
+            "has the data or the task changed? Start in another folder, or delete the checkpoint"
+        )
+
+
 def refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Asked before anything is loaded: torch copies what fits before it complains of what does not."""
     mine, theirs = (
@@ -75,7 +84,7 @@ def refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Non
 
 
 def refuse_other_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Another kind has options that this one has not, and lacks some; another version of it does not do both."""
+    """InputError for another kind of optimiser, which both lacks and adds options; another torch version only adds."""
     mine, theirs = optimizer.state_dict()["param_groups"], saved["param_groups"]
     same = [len(group["params"]) for group in mine] == [len(group["params"]) for group in theirs]
     if not same or any(set(a) - set(b) and set(b) - set(a) for a, b in zip(mine, theirs, strict=True)):
