@@ -62,7 +62,8 @@ def refuse_other_run(state: Mapping[str, Any], task: str, seed: int, origin: str
     """InputError unless the state is of this task, by its fingerprint, and of this seed."""
     if state.get("task") != task or state.get("seed") != seed:
         raise InputError(
-            f"{origin} is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is {task!r}, seed {seed}; "
+            f"{origin} is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is {task!r}, "
+            f"seed {seed}; "
             "has the data or the task changed? Start in another folder, or delete the checkpoint"
         )
 

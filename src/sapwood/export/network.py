@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from sapwood import checkpoint, disk, schema
-from sapwood import masks as mask
 from sapwood.errors import InputError
+from sapwood.export import beside
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
 from sapwood.export.fitting import narrow_, refuse_unfitting
 from sapwood.export.packed import not_as_said, pack, unpack
@@ -33,7 +33,6 @@ WORDS = schema.record({
     "narrow": schema.items(schema.text), "classes": schema.mapping(schema.text), "settings": SETTINGS,
     "changes": CHANGES, "tensors": schema.mapping(HELD),
 }, {"masks": schema.mapping(schema.text)})  # fmt: skip
-MASK = "keep of "  # with the parameter's name: what a mask is called in the file, where no parameter can be
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,7 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     }
     own = {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}
     if masks:
-        mask.validate(masks, dict(model.named_parameters()))
-        words["masks"] = {name: MASK + name for name in masks}
-        own |= {MASK + name: keep for name, keep in masks.items()}
+        beside.put(masks, model, own, words)
     checkpoint.replace(Path(path), pack(own, words))
 
 
@@ -130,23 +127,10 @@ def _read(path: Path) -> tuple[dict[str, Held], dict[str, Tensor], dict[str, Ten
     try:
         WORDS(words, "it")
         held = {name: Held(**each) for name, each in words["tensors"].items()}
-        masks = _masks(words.get("masks", {}), held, tensors)
+        masks = beside.taken(words.get("masks", {}), {name: each.shape for name, each in held.items()}, tensors)
         return held, _values(held, tensors), masks, words
     except (ValueError, RuntimeError) as error:
         raise not_as_said(str(path), error) from error
-
-
-def _masks(called: Mapping[str, str], held: Mapping[str, Held], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The masks, taken out of the tensors."""
-    masks = {}
-    for name, entry in called.items():
-        if entry != MASK + name or entry not in tensors or name not in held:
-            raise ValueError(f"there is no mask {entry!r} of a parameter {name!r}")
-        masks[name] = tensors.pop(entry)
-        if masks[name].dtype is not torch.bool or tuple(masks[name].shape) != held[name].shape:
-            raise ValueError(f"{entry!r} is no mask of {name!r}")
-    checkpoint.refuse_half_truths(masks)
-    return masks
 
 
 def _narrowed(model: nn.Module, original: nn.Module) -> list[str]:
