@@ -70,12 +70,25 @@ def above(scores: Mapping[str, Tensor], threshold: float) -> Keep:
     return {name: s > threshold for name, s in scores.items()}
 
 
-def n_of_m(scores: Mapping[str, Tensor], n: int, m: int) -> Keep:
-    """The n highest of every m consecutive scores along the last dimension stay (2 of 4, for example)."""
+def per_row(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float], *, dim: int = 0) -> Keep:
+    """Each row ranked alone: round(sparsity * its length) of its scores go.
+
+    A row is everything at one index of `dim`: all weights that one neuron or filter reads, with dim=1 in a transposed
+    convolution. Scores of one dimension are one row.
+    """
+    _finite(scores)
+    return {name: _rowwise(name, s, _checked(_of(sparsity, name)), dim) for name, s in scores.items()}
+
+
+def n_of_m(scores: Mapping[str, Tensor], n: int, m: int, *, dim: int = -1) -> Keep:
+    """The n highest of every m consecutive scores along dimension `dim` stay (2 of 4, for example).
+
+    The last dimension unless told otherwise; dim=1 is the input channels of a linear layer and of a convolution alike.
+    """
     if not 1 <= n <= m:
         raise InputError(f"n of m is {n} of {m}; n must lie in 1..m")
     _finite(scores)
-    return {name: _blockwise(name, s, n, m) for name, s in scores.items()}
+    return {name: _blockwise(name, s, n, m, dim) for name, s in scores.items()}
 
 
 def within(
@@ -229,12 +242,27 @@ def _free(scores: Tensor, alive: Array | None, least: int, ties: Ties) -> Array 
     return ~protected if alive is None else ~protected & alive
 
 
-def _blockwise(name: str, scores: Tensor, n: int, m: int) -> Tensor:
-    if scores.shape[-1] % m:
-        raise InputError(f"{name!r} has {scores.shape[-1]} scores along its last dimension, not a multiple of m={m}")
-    blocks = scores.reshape(-1, m)
+def _rowwise(name: str, scores: Tensor, sparsity: float, dim: int) -> Tensor:
+    rows = _last(name, scores, dim).movedim(-1, 0) if scores.dim() > 1 else scores[None]
+    length = rows[0].numel()
+    keep = _blockwise(name, rows.flatten(1), length - round(sparsity * length), length, -1).view(rows.shape)
+    return keep.movedim(0, dim) if scores.dim() > 1 else keep[0]
+
+
+def _blockwise(name: str, scores: Tensor, n: int, m: int, dim: int) -> Tensor:
+    along = _last(name, scores, dim)
+    if along.shape[-1] % m:
+        raise InputError(f"{name!r} has {along.shape[-1]} scores along dimension {dim}, not a multiple of m={m}")
+    blocks = along.reshape(-1, m)
     order = blocks.argsort(dim=1, descending=True, stable=True)[:, :n]  # stable: of equals the lowest index stays
-    return torch.zeros_like(blocks, dtype=torch.bool).scatter_(1, order, True).view(scores.shape)
+    return torch.zeros_like(blocks, dtype=torch.bool).scatter_(1, order, True).view(along.shape).movedim(-1, dim)
+
+
+def _last(name: str, scores: Tensor, dim: int) -> Tensor:
+    """The scores with dimension `dim` behind all others."""
+    if not -scores.dim() <= dim < scores.dim():
+        raise InputError(f"{name!r} has scores of shape {tuple(scores.shape)}, which have no dimension {dim}")
+    return scores.movedim(dim, -1)
 
 
 def _flat(scores: Tensor) -> Array:
