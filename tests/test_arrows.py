@@ -25,7 +25,7 @@ LAYERS = (  # from bottom to top; a folder stands for all of its files
         "stopping",
     },
     {"layout", "evidence", "modes", "layers", "batches", "gradients", "answers", "observe", "processes"},
-    {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates"},
+    {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates", "reconstruction"},
     {
         "task",
         "named",

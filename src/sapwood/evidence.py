@@ -87,12 +87,19 @@ class Statistic(str):
     of: Callable[[Sight], Tensor]
     backward: bool
     of_weight: bool  # looks at gw_OI only, so that nobody has to see the layer's calls
+    wants: bool  # looks at wanted_NO
     rows: Callable[[Sight], Tensor] | None  # for counts: 0 or 1 for each row, see `statistics.counting`
 
     def __new__(
-        cls, name: str, of: Callable[[Sight], Tensor], backward: bool = False, of_weight: bool = False
+        cls,
+        name: str,
+        of: Callable[[Sight], Tensor],
+        backward: bool = False,
+        of_weight: bool = False,
+        wants: bool = False,
     ) -> "Statistic":
         self = super().__new__(cls, name)
+        self.wants = wants
         self.of, self.backward, self.of_weight, self.rows = of, backward, of_weight, None
         return self
 

@@ -37,10 +37,12 @@ output_sum = Statistic("output_sum", lambda s: s.y_NO.relu().sum(0, dtype=torch.
 output_square = Statistic("output_square", lambda s: s.y_NO.relu().double().square().sum(0))
 input_square = Statistic("input_square", lambda s: s.x_NI.double().square().sum(0))
 gram = Statistic("gram", lambda s: s.x_NI.double().T @ s.x_NI.double())
-cross = Statistic("cross", lambda s: s.x_NI.double().T @ (s.wanted_NO.double() - _bias(s)))
+cross = Statistic("cross", lambda s: s.x_NI.double().T @ (s.wanted_NO.double() - _bias(s)), wants=True)
 weight_grad = Statistic("weight_grad", lambda s: s.gw_OI.double(), backward=True, of_weight=True)
 
-STATISTICS = {str(s): s for s in (count, active, inactive, output_sum, output_square, input_square, gram, cross, weight_grad)}
+STATISTICS = {
+    str(s): s for s in (count, active, inactive, output_sum, output_square, input_square, gram, cross, weight_grad)
+}
 
 ABOUT = {  # y is the layer's output before the activation function, x its input; sums over samples and positions
     "count": "how many samples and positions",

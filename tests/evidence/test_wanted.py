@@ -65,18 +65,24 @@ def test_passes_are_paired_when_one_observes_by_oneself():
         small(x[10:])
     assert torch.allclose(seen["2"][cross], by_hand(original, small, x), rtol=1e-12, atol=1e-12)
     assert gave == {"2": []}
-    with pytest.raises(InputError, match="'2' ran more often than in the original network"), torch.no_grad():
-        with observing(small, cross, only=["2"], wanted=gave):
-            small(x[:10])
+    with (
+        pytest.raises(InputError, match="'2' ran more often than in the original network"),
+        torch.no_grad(),
+        observing(small, cross, only=["2"], wanted=gave),
+    ):
+        small(x[:10])
 
 
 def test_another_number_of_samples_is_refused():
     original, small = pruned()
     with torch.no_grad(), recording(original, ["2"]) as gave:
         original(tiny_samples().inputs[:9])
-    with pytest.raises(InputError, match="gave 10 outputs where the original gave 9"), torch.no_grad():
-        with observing(small, cross, only=["2"], wanted=gave):
-            small(tiny_samples().inputs[:10])
+    with (
+        pytest.raises(InputError, match="gave 10 outputs where the original gave 9"),
+        torch.no_grad(),
+        observing(small, cross, only=["2"], wanted=gave),
+    ):
+        small(tiny_samples().inputs[:10])
 
 
 def test_of_a_convolution_that_lost_channels():

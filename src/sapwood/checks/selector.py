@@ -15,7 +15,7 @@ SPARSITIES = (0.0, 0.1, 0.25, 0.5, 0.77, 0.9, 0.99)
 
 
 def check_selector(name: str, selector: Selector, *, scope: str = "global") -> list[Result]:
-    """The laws of selectors. `scope`: "global" ranks all entries together, "local" each one by itself, "row" each row."""
+    """The laws of selectors. `scope`: "global" ranks all entries together, "local" each by itself, "row" each row."""
     return tried(laws(name, selector, scope=scope))
 
 
