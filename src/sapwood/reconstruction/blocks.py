@@ -200,7 +200,8 @@ def _chain(model: nn.Module, arguments: batching.Arguments, found: Sequence[Weig
         for hook in hooks:
             hook.remove()
     every = list(ways.values())
-    return list(max(every, key=worth)) if every else []
+    best = max(every, key=worth) if every else ()
+    return list(best)
 
 
 def _layers_of(model: nn.Module, names: Sequence[str], found: Sequence[Weight]) -> dict[str, list[Weight]]:
