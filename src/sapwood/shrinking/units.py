@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, refuse_unless, unknown
-from sapwood.layout import matrix
+from sapwood.layout import is_layer, matrix
 from sapwood.masks import Masks
 from sapwood.select import Scores
 from sapwood.shrinking.cut import leaving
@@ -71,6 +71,19 @@ def spread(
                 mask = masks.setdefault(slot.tensor, torch.ones_like(parameter, dtype=torch.bool))
                 mask.movedim(slot.dim, 0)[_leaving(slot, known[name], kept).to(mask.device)] = False
     return masks
+
+
+def reading_layer(model: nn.Module, site: Site) -> str:
+    """The one Linear or Conv layer without groups that reads a site's units; "" if others read them too, or none.
+
+    What it gives can be held against what it gave: its Gram matrix says what each unit is good for.
+    """
+    reads = list(site.at("reads"))
+    if len(reads) != 1 or site.summed or site.lossy:
+        return ""
+    name, _, leaf = reads[0].tensor.rpartition(".")
+    layer = model.get_submodule(name)
+    return name if is_layer(layer) and leaf == "weight" and getattr(layer, "groups", 1) == 1 else ""
 
 
 def unit_of_columns(model: nn.Module, slot: Slot) -> Tensor:
