@@ -6,9 +6,9 @@
 Paper: Luo, Wu, Lin, "ThiNet: a filter level pruning method for deep neural network compression", arXiv:1707.06342, ICCV
 2017 (rule "remove"); Luo et al., "ThiNet: pruning CNN filters for a thinner net", TPAMI 2018 (rule "keep").
 Defaults: rate and rule of the released code; epochs for small networks.
-Differs: all outputs and places of `samples` images count, through the Gram matrix, not a sample of them; a ridge of 1e-9
-in place of a pseudo-inverse; dense layers by the same rule. Only units that one layer reads are pruned, in residual
-networks those inside of blocks.
+Differs: all outputs and places of `samples` images count, through the Gram matrix, not a sample of them; a ridge of
+1e-9 in place of a pseudo-inverse; dense layers by the same rule. Only units that one layer reads are pruned: in
+residual networks those inside of blocks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from sapwood.draws import luck
 from sapwood.errors import InputError
 from sapwood.layout import matrix, shaped
 from sapwood.observe import observe
@@ -78,6 +79,6 @@ def solve_(run: Run, site: Site, kept: float, rule: str, samples: int) -> Tensor
 
 def drawn(run: Run, samples: int) -> Sequence[object]:
     """Training samples, the same for every layer; all of them if there are no more."""
-    train_split, luck = run.task.data.train, torch.Generator().manual_seed(run.seed)
-    order = torch.randperm(len(train_split.targets), generator=luck)[:samples].to(train_split.targets.device)
-    return [train_split.rows(index) for index in order.split(AT_ONCE)]
+    split = run.task.data.train
+    order = torch.randperm(len(split.targets), generator=luck(run.seed, "thinet"))[:samples]
+    return [split.rows(index.to(split.targets.device)) for index in order.split(AT_ONCE)]
