@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from sapwood.errors import InputError
 from sapwood.models.resnet_cifar import resnet_cifar
+from sapwood.shrinking.anatomy import Anatomy
 from sapwood.shrinking.depth import branches, remove_branches
 from sapwood.shrinking.sites import sites
 from sapwood.shrinking.skipped import Skipped, skipped
@@ -116,7 +117,9 @@ def assert_equal_to_zeros(model, names, x):
 
 def test_branches_of_a_residual_network(resnet):
     model, x = resnet
-    found = branches(model, x)
+    anatomy = Anatomy(model, x)
+    found = branches(anatomy)
+    assert remove_branches(anatomy, ["layer1.0.bn2"]).difference < 1e-12
     assert [b.name for b in found] == [f"layer{s}.{n}.bn2" for s in (1, 2, 3) for n in (0, 1)]
     assert found[1].modules == tuple(f"layer1.1.{part}" for part in ("conv1", "bn1", "conv2", "bn2"))
     assert "resnet_cifar.py" in found[1].operator

@@ -11,7 +11,7 @@ Differs: all outputs and places of `samples` images count, through the Gram matr
 residual networks those inside of blocks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -20,13 +20,14 @@ from torch import Tensor
 from sapwood.draws import luck
 from sapwood.errors import InputError
 from sapwood.layout import matrix, shaped
-from sapwood.observe import observe
+from sapwood.observe import chosen, observe
 from sapwood.reconstruction import thinet as solved
 from sapwood.run import Run
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.sites import sites
 from sapwood.shrinking.units import reading_layer, unit_of_columns
 from sapwood.statistics import gram
+from sapwood.task import Batch
 from sapwood.train import Moment, train
 
 AT_ONCE = 256  # samples in one pass
@@ -68,7 +69,7 @@ def thinet(
 def solve_(run: Run, site: Site, kept: float, rule: str, samples: int) -> Tensor:
     """Which units stay, bool [units]; the layer that reads them gets its new weights."""
     name = reading_layer(run.model, site)
-    layer, (slot, *_) = run.model.get_submodule(name), list(site.at("reads"))
+    (layer,), (slot, *_) = chosen(run.model, [name]).values(), site.at("reads")
     seen = observe(run.model, drawn(run, samples), gram, only=[name])[name]
     gone = 1 - max(1, int(kept * site.units + 1e-9)) / site.units
     w_OI, keep = solved(matrix(layer, layer.weight), seen[gram], sparsity=gone, rule=rule,
@@ -77,8 +78,8 @@ def solve_(run: Run, site: Site, kept: float, rule: str, samples: int) -> Tensor
     return keep
 
 
-def drawn(run: Run, samples: int) -> Sequence[object]:
+def drawn(run: Run, samples: int) -> list[Batch]:
     """Training samples, the same for every layer; all of them if there are no more."""
     split = run.task.data.train
     order = torch.randperm(len(split.targets), generator=luck(run.seed, "thinet"))[:samples]
-    return [split.rows(index.to(split.targets.device)) for index in order.split(AT_ONCE)]
+    return [split.rows(index.to(split.targets.device)) for index in torch.split(order, AT_ONCE)]

@@ -15,11 +15,12 @@ from torch.utils import _pytree as pytree
 from sapwood.errors import InputError, unknown
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.untouched import untouched
+from sapwood.shrinking.anatomy import Anatomy, anatomy_of
 from sapwood.shrinking.computed import copied
 from sapwood.shrinking.cut import own_, sharing
 from sapwood.shrinking.duplicate import duplicate
 from sapwood.shrinking.equal import Narrow, difference, inputs, most, stirred
-from sapwood.shrinking.graph import Graph, exported, named_tensors, written_out
+from sapwood.shrinking.graph import Graph, named_tensors, written_out
 from sapwood.shrinking.skipped import skip_, skipped
 from sapwood.shrinking.summands import Branch as Branch
 from sapwood.shrinking.summands import Flow, Summand, summands
@@ -37,15 +38,17 @@ class Shorter:
     proven: torch.dtype | None = None  # in which type
 
 
-def branches(model: nn.Module, example: Example) -> tuple[Branch, ...]:
+def branches(model: nn.Module | Anatomy, example: Example | None = None) -> tuple[Branch, ...]:
     """The branches of a network, in the order in which they are added; the model is left as it was.
 
-    Their names go with `remove_branches`. Whether one can be removed is known when it is tried.
+    Give a model and an example, or an `Anatomy` of both. Their names go with `remove_branches`. Whether one can be removed is known when it is tried.
     """
-    return tuple(each.branch for each in _known(model, exported(model, example)).values())
+    return tuple(each.branch for each in _known(anatomy_of(model, example)).values())
 
 
-def remove_branches(model: nn.Module, gone: Iterable[str], *, example: Example, check: bool = True) -> Shorter:
+def remove_branches(
+    model: nn.Module | Anatomy, gone: Iterable[str], *, example: Example | None = None, check: bool = True
+) -> Shorter:
     """A copy of the model without the branches named in `gone`: each counts as 0 where it was added.
 
     The modules that only these need are replaced by `Skipped`, which has no numbers, so that their parameters are gone.
@@ -54,8 +57,9 @@ def remove_branches(model: nn.Module, gone: Iterable[str], *, example: Example, 
     InputError: a branch is unknown, or cannot be removed: it gives another shape than it reads, or the model's own code
     does not run without it.
     """
-    graph = exported(model, example)
-    known, names = _known(model, graph), list(dict.fromkeys(gone))
+    anatomy = anatomy_of(model, example)
+    model, example, graph = anatomy.model, anatomy.example, anatomy.graph
+    known, names = _known(anatomy), list(dict.fromkeys(gone))
     for name in names:
         if name not in known:
             raise unknown("branch", name, known)
@@ -70,10 +74,10 @@ def remove_branches(model: nn.Module, gone: Iterable[str], *, example: Example, 
     return Shorter(small, *proven)
 
 
-def _known(model: nn.Module, graph: Graph) -> dict[str, Summand]:
+def _known(anatomy: Anatomy) -> dict[str, Summand]:
     """The branches by name, those that are left out already aside."""
-    found = {each.branch.name: each for each in summands(graph)}
-    return {name: each for name, each in found.items() if name not in skipped(model)}
+    found = anatomy.once("summands", lambda: {each.branch.name: each for each in summands(anatomy.graph)})
+    return {name: each for name, each in found.items() if name not in skipped(anatomy.model)}
 
 
 def _refuse_other_shape(summand: Summand) -> None:
