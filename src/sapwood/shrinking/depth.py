@@ -41,7 +41,8 @@ class Shorter:
 def branches(model: nn.Module | Anatomy, example: Example | None = None) -> tuple[Branch, ...]:
     """The branches of a network, in the order in which they are added; the model is left as it was.
 
-    Give a model and an example, or an `Anatomy` of both. Their names go with `remove_branches`. Whether one can be removed is known when it is tried.
+    Give a model and an example, or an `Anatomy` of both. The names go with `remove_branches`; whether a branch can be
+    removed is known when it is tried.
     """
     return tuple(each.branch for each in _known(anatomy_of(model, example)).values())
 
