@@ -86,6 +86,12 @@ def observe(
     are not accumulated, and frozen layers have theirs like any other. A layer that is never seen is an error.
     `wanted` is the original network, from which `model` was pruned: it runs on the same batches, and statistics may
     look at what its layers give (`Sight.wanted_NO`).
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    >>> net[0].weight.data, net[0].bias.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.zeros(2)
+    >>> seen = observe(net, [torch.tensor([[1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])], statistics.active)
+    >>> seen["0"]["active"]  # how many of the three samples each neuron fires for
+    tensor([2, 1])
     """
     backward = any([_refuse_stranger(statistic).backward for statistic in statistics])
     if backward and loss is None:

@@ -23,6 +23,7 @@ from sapwood.layout import matrix, shaped
 from sapwood.observe import chosen, observe
 from sapwood.reconstruction import thinet as solved
 from sapwood.run import Run
+from sapwood.shrinking.shrink import shrink
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.sites import sites
 from sapwood.shrinking.units import reading_layer, unit_of_columns
@@ -59,7 +60,7 @@ def thinet(
     for name in names[: max(0, len(names) - spared)]:
         (site,) = (each for each in sites(run.model, example) if each.name == name)
         keep = run.remember(f"keep {name}", partial(solve_, run, site, kept, rule, samples))
-        run.shrink({name: keep}, [site])
+        run.become(shrink(run.model, {name: keep}, [site], example=example).model)
         for group in run.optimizer.param_groups:
             group["lr"] *= rate
         yield from train(run, epochs=between)
