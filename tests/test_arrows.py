@@ -16,6 +16,7 @@ LAYERS = (  # from bottom to top; a folder stands for all of its files
         "schema",
         "seal",
         "masks",
+        "kth",
         "select",
         "regrow",
         "allocate",

@@ -7,7 +7,7 @@ from sapwood import select
 from sapwood.checks import limit, pattern, selector
 from sapwood.errors import InputError
 
-drop, spare, cut, blockwise, within = select.drop, select._spare, select._cut, select._blockwise, select.within
+drop, spare, cut, blockwise, within = select.drop, select._spare, select.lowest, select._blockwise, select.within
 rowwise = select._rowwise
 
 
@@ -116,7 +116,7 @@ MUTANTS = (
             "an increasing transform of the scores changes nothing": {
                 "scores divided by their layer's mean first": instead(select, "drop", relative)
             },
-            "scores are not changed": {"the caller's scores are sorted in place": instead(select, "_cut", sorting)},
+            "scores are not changed": {"the caller's scores are sorted in place": instead(select, "lowest", sorting)},
             "keys, shapes and type of the scores": {"masks come back flat": instead(select, "drop", flat)},
             "NaN, infinite and no scores are refused": {
                 "NaN ranked like a number": instead(select, "_finite", lambda scores: None)
