@@ -31,6 +31,9 @@ def everywhere(
     """One ranking over all entries: round(sparsity * all) of them are gone afterwards.
 
     What `among` has already removed counts towards the sparsity and stays removed.
+
+    >>> select.everywhere({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, 0.5)
+    {'a': tensor([ True, False]), 'b': tensor([False,  True])}
     """
     total = sum(s.numel() for s in scores.values())
     return drop(scores, _new(total, _checked(sparsity), among), among=among, least=least, ties=ties)
@@ -43,7 +46,11 @@ def per_layer(
     among: Mapping[str, Tensor] | None = None,
     ties: Ties = "first stays",
 ) -> Keep:
-    """Each entry of the dict ranked alone, at one sparsity or at `{name: sparsity}`."""
+    """Each entry of the dict ranked alone, at one sparsity or at `{name: sparsity}`.
+
+    >>> select.per_layer({"a": torch.tensor([3.0, 4.0]), "b": torch.tensor([2.0, 1.0])}, 0.5)
+    {'a': tensor([False,  True]), 'b': tensor([ True, False])}
+    """
     _finite(scores)
     return {
         name: everywhere({name: s}, _of(sparsity, name), among=_only(among, name), ties=ties)[name]
@@ -52,7 +59,11 @@ def per_layer(
 
 
 def by_count(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, ties: Ties = "first stays") -> Keep:
-    """The `counts[name]` highest scores of each entry stay."""
+    """The `counts[name]` highest scores of each entry stay.
+
+    >>> select.by_count({"a": torch.tensor([3.0, 4.0, 1.0])}, {"a": 1})
+    {'a': tensor([False,  True, False])}
+    """
     _finite(scores)
     for name in scores:
         if not 0 <= _of(counts, name) <= scores[name].numel():
@@ -61,7 +72,11 @@ def by_count(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, ties: T
 
 
 def above(scores: Mapping[str, Tensor], threshold: float) -> Keep:
-    """Scores greater than the threshold stay; how many that is depends on the scores."""
+    """Scores greater than the threshold stay; how many that is depends on the scores.
+
+    >>> select.above({"a": torch.tensor([3.0, 4.0, 1.0])}, 3.0)
+    {'a': tensor([False,  True, False])}
+    """
     _finite(scores)
     if not np.isfinite(threshold):
         raise InputError(f"threshold is {threshold}; give a finite number")
@@ -73,6 +88,10 @@ def per_row(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float],
 
     A row is everything at one index of `dim`: all weights that one neuron or filter reads, with dim=1 in a transposed
     convolution. Scores of one dimension are one row.
+
+    >>> select.per_row({"a": torch.tensor([[3.0, 4.0], [2.0, 1.0]])}, 0.5)
+    {'a': tensor([[False,  True],
+            [ True, False]])}
     """
     _finite(scores)
     return {name: _rowwise(name, s, _checked(_of(sparsity, name)), dim) for name, s in scores.items()}
@@ -82,6 +101,9 @@ def n_of_m(scores: Mapping[str, Tensor], n: int, m: int, *, dim: int = -1) -> Ke
     """The n highest of every m consecutive scores along dimension `dim` stay (2 of 4, for example).
 
     The last dimension unless told otherwise; dim=1 is the input channels of a linear layer and of a convolution alike.
+
+    >>> select.n_of_m({"a": torch.tensor([3.0, 4.0, 1.0, 2.0])}, 2, 4)
+    {'a': tensor([ True,  True, False, False])}
     """
     if not 1 <= n <= m:
         raise InputError(f"n of m is {n} of {m}; n must lie in 1..m")
@@ -99,6 +121,10 @@ def within(
     """The fewest removals, lowest scores first, after which cost(keep) <= limit; keeping one more breaks it.
 
     `cost` must not rise when something is removed. Bisection: about log2(entries) calls of `cost`.
+
+    >>> cost = lambda keep: int(keep["a"].sum())
+    >>> select.within({"a": torch.tensor([3.0, 4.0, 1.0])}, cost, 2)
+    {'a': tensor([ True,  True, False])}
     """
     most = sum(max(0, s.numel() - _floor(least, name)) for name, s in scores.items())
     low, high = 0, most
@@ -128,6 +154,9 @@ def drop(
     In each entry of the dict the `least` highest stay whatever the others score.
     Cost: a few passes over the scores, at most 4 bytes a float32 score beside the mask; it runs on the CPU, also for
     scores on another device, so that the same scores give the same choice everywhere.
+
+    >>> select.drop({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, 1)
+    {'a': tensor([ True, False]), 'b': tensor([True, True])}
     """
     _finite(scores)
     refuse_unless("ties", ties, ("first stays", "first goes"))

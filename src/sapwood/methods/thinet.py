@@ -35,17 +35,9 @@ AT_ONCE = 256  # samples in one pass
 
 
 def thinet(
-    run: Run,
-    *,
-    kept: float = 0.5,
-    spared: int = 0,
-    rule: str = "keep",
-    samples: int = 1000,
-    epochs: int = 20,
-    between: int = 1,
-    recover: int = 10,
-    rate: float = 0.1,
-) -> Iterator[Moment]:
+    run: Run, *, kept: float = 0.5, spared: int = 0, rule: str = "keep", samples: int = 1000,
+    epochs: int = 20, between: int = 1, recover: int = 10, rate: float = 0.1,
+) -> Iterator[Moment]:  # fmt: skip
     """Trains for `epochs`; then, layer by layer from the inputs on, prunes and trains for `between`; `recover` at last.
 
     `kept` is the share of each layer's units that stay, rounded down, one at least; the last `spared` layers that could
