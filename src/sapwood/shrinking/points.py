@@ -1,0 +1,196 @@
+"""Points: where the units of sites are scaled last, so that a gate of 0 there is the network without the unit.
+
+That is the norm behind a layer, else the layer; on a residual stream the last of every branch, or the norms in front of
+those that read it. Where a unit that is 0 there would not be 0 where it is read, as behind a sigmoid, the columns that
+read it are scaled instead.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from sapwood.errors import InputError
+from sapwood.gates.point import Point, Points, Side, scale_
+from sapwood.measure.example import Example
+from sapwood.shrinking.computed import computed, normed, owner
+from sapwood.shrinking.duplicate import duplicate
+from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, stirred
+from sapwood.shrinking.graph import Graph, Traced, call_of, exported, op_of, traced
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import thin
+from sapwood.shrinking.rules.values import Value, Weight, walk
+from sapwood.shrinking.site import Site, Slot
+from sapwood.shrinking.wide import types_of
+
+NORMS = ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm")
+SLOPED = ("prelu",)  # a parameter for each unit, which scales nothing where x is positive
+CURVED = ("silu", "gelu", "tanh", "relu", "elu", "mish")  # of two factors the other one is scaled
+AXES = {  # of what a layer of torch's gives and takes, the dimension along which its units lie
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), 1),
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm), 1),
+    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), 1),
+    **dict.fromkeys((nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm), -1),
+}
+
+
+def points(model: nn.Module, sites: Sequence[Site], example: Example) -> Points:
+    """Where the units of each site are scaled last, {site: points}; what `Gated` needs.
+
+    Tried with numbers, as `shrink` does: with half of each site's units at 0 there, the network must compute what it
+    computes without them. InputError names a site that has no such place, as where norms go over the weights themselves.
+    """
+    found = traced(graph := exported(model, example), Ties(heads=True))
+    tensors, last = dict(model.named_parameters()), {}
+    for site in sites:
+        made = _made(graph, found, site, set(tensors) - {weight.v for weight in normed(model)})
+        read = [slot for slot in site.slots if slot.role in ("reads", "both") and slot.tensor in tensors]
+        ways = [("outputs", made), ("inputs", read), ("outputs", [*made, *read])]
+        last[site.name] = [tuple(_point(model, s, side) for s in slots) for side, slots in ways if slots]
+    chosen = {site.name: last[site.name][0] for site in sites if last[site.name]}
+    if len(chosen) < len(sites) or _differs(model, sites, chosen, example):
+        chosen = {site.name: _exact(model, site, last[site.name], example) for site in sites}
+    return chosen
+
+
+def _exact(model: nn.Module, site: Site, ways: Sequence[tuple[Point, ...]], example: Example) -> tuple[Point, ...]:
+    for way in ways:
+        if not _differs(model, [site], {site.name: way}, example):
+            return way
+    raise InputError(
+        f"the units of site {site.name!r} are nowhere scaled so that a gate of 0 would remove them: what makes them and "
+        "what reads them has a computed weight; put a plain layer or a norm behind it, or leave this site without a gate"
+    )
+
+
+def _differs(model: nn.Module, sites: Sequence[Site], chosen: Points, example: Example) -> bool:
+    """Whether the network with some units scaled by 0 is another than without them."""
+    keep = {site.name: torch.arange(site.units) % 2 == 0 for site in sites}
+    for dtype in types_of(model):
+        whole = stirred(model, dtype)
+        scaled = duplicate(whole, computed(whole))
+        scale_(dict(scaled.named_parameters()), chosen, {name: kept.double() for name, kept in keep.items()})
+        try:
+            seen = difference(gate_(whole, sites, keep), scaled, inputs(example, 1, dtype), dtype)
+        except Narrow:
+            continue
+        return not seen <= most(dtype)
+    raise InputError(f"{type(model).__name__} cannot be run in any type, so no point can be tried for this example")
+
+
+def _made(graph: Graph, found: Traced, site: Site, parameters: set[str]) -> list[Slot]:
+    """The slots that scale a site's units last; none where a unit might not be 0 where it is read."""
+    walked = _Walk(graph, found, site)
+    loud = [node for node in walked.ends() if not found.ties.quiet.zero(found.values[node], otherwise=False)]
+    slots = [] if loud else [slot for node in walked.ends() for slot in walked.back(node)]
+    places = dict.fromkeys(slots)  # each once
+    return [slot for slot in places if slot.tensor in parameters] if None not in places else []
+
+
+class _Walk:
+    """From those that read a site's units back to what scales them last."""
+
+    def __init__(self, graph: Graph, found: Traced, site: Site) -> None:
+        self.graph, self.found, self.seen = graph, found, set[fx.Node]()
+        self.slots = [slot for slot in site.slots if slot.role != "reads"]
+        self.reads = {slot.tensor for slot in site.slots if slot.role in ("reads", "both")}
+        ties, weights = found.ties, found.weights
+        ids = [thin(weights[s.tensor].layers[s.dim]).flatten()[s.unit_of >= 0] for s in site.slots if s.tensor in weights]
+        self.own = torch.zeros(len(ties.known()), dtype=torch.bool)
+        self.own[ties.root(torch.cat(ids))] = True
+
+    def carries(self, node: fx.Node) -> bool:
+        """Whether units of the site are in what an operator gives."""
+        return any(bool(self.own[self.found.ties.root(thin(ids))].any()) for ids in _ids(self.found.values.get(node)))
+
+    def ends(self) -> list[fx.Node]:
+        """Activations with units of the site that some operator reads."""
+        ends = dict[fx.Node, None]()
+        for node in self.graph.nodes():
+            into = [part for part in node.all_input_nodes if self._flows(part) and self.carries(part)]
+            reads = self.reads & {name for part in node.all_input_nodes for name in self.names(part)}
+            if into and (reads or not self.carries(node)) and _is_operator(node):
+                ends |= dict.fromkeys(into)
+        return list(ends)
+
+    def back(self, node: fx.Node) -> Iterator[Slot | None]:
+        """The slots that scale last on the way to an activation; None where nothing could."""
+        if node in self.seen or not self.carries(node):
+            return
+        self.seen.add(node)
+        op, weighed = op_of(node) if node.op == "call_function" else "", self._scaling(node)
+        if not self._flows(node):
+            yield from self._at([node])
+        elif op in NORMS or (weighed and op not in SLOPED and not _is_sum(op)):
+            yield from self._at(weighed)
+        else:
+            if weighed and op not in SLOPED:
+                yield from self._at(weighed)
+            for part in self._into(op, node):
+                yield from self.back(part)
+
+    def _into(self, op: str, node: fx.Node) -> list[fx.Node]:
+        """The activations to go on with: all; of two factors one."""
+        into = [part for part in node.all_input_nodes if self._flows(part) and self.carries(part)]
+        if op in ("mul", "div"):
+            zero = [part for part in into if self.found.ties.quiet.zero(self.found.values[part], otherwise=False)]
+            into = sorted(zero, key=lambda part: part.op == "call_function" and op_of(part) in CURVED)[:1]
+        return into
+
+    def _scaling(self, node: fx.Node) -> list[fx.Node]:
+        """The parameters, or what is computed from them, that an operator scales or shifts the units by."""
+        if node.op != "call_function" or not self._flows(node):
+            return []
+        parts = [part for part in node.all_input_nodes if not self._flows(part)]
+        if op_of(node) in NORMS:
+            given = call_of({n: n for n in node.all_input_nodes}, node).given
+            parts = [part for part in parts if part in (given.get("weight"), given.get("bias"))]
+        return [part for part in parts if self._slots(part)]
+
+    def _at(self, parts: Sequence[fx.Node]) -> Iterator[Slot | None]:
+        slots = [slot for part in parts for slot in self._slots(part)]
+        yield from slots or [None]
+
+    def _slots(self, part: fx.Node) -> list[Slot]:
+        """Where a parameter makes or holds units; of a computed one what makes them, else what holds."""
+        names = self.names(part)
+        here = [slot for slot in self.slots if slot.tensor in names]
+        return [slot for slot in here if slot.role != "holds"] or here
+
+    def names(self, part: fx.Node) -> set[str]:
+        """The tensors from which a parameter is computed; its own name."""
+        if part.op == "placeholder":
+            return {self.graph.tensors[part.name]} if part.name in self.graph.tensors else set()
+        return set() if self._flows(part) else {name for n in part.all_input_nodes for name in self.names(n)}
+
+    def _flows(self, node: fx.Node) -> bool:
+        """Whether an operator gives activations, not weights."""
+        return not any(isinstance(value, Weight) for value in walk(self.found.values.get(node)))
+
+
+def _is_operator(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload)
+
+
+def _is_sum(op: str) -> bool:
+    return op in ("add", "sub", "where", "cat", "stack", "maximum", "minimum")
+
+
+def _ids(value: object) -> Iterator[Tensor]:
+    for part in walk(value):
+        yield from part.layers if isinstance(part, Weight) else (part,)
+
+
+def _point(model: nn.Module, slot: Slot, side: Side) -> Point:
+    """A slot, and the layer of torch's whose units it scales, if there is one."""
+    name = owner(slot.tensor)
+    layer = model.get_submodule(name) if name else model
+    axis = AXES.get(type(layer))
+    sizes = ("out_features", "out_channels", "num_features", "num_channels", "embedding_dim")
+    if side == "inputs":
+        sizes = ("in_features", "in_channels")
+    known = name and axis is not None and slot.tensor == f"{name}.{slot.tensor.rpartition('.')[2]}"
+    fits = any(getattr(layer, size, None) == len(slot.unit_of) for size in sizes) or isinstance(
+        layer, nn.LayerNorm | nn.RMSNorm
+    )
+    return Point(slot.tensor, slot.dim, slot.unit_of, name if known and fits else None, side, axis or 1)
