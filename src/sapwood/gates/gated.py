@@ -1,5 +1,6 @@
 """Gated: a network whose units pass through gates, all producers of one site through the same one."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -13,6 +14,7 @@ from torch.func import functional_call
 from sapwood.errors import InputError, unknown
 from sapwood.gates.point import Point, Points, at_positions, factors, layers_of, scale_
 from sapwood.gates.unit_gate import UnitGate
+from sapwood.gates.weight_gate import WeightGate, WeightGated
 from sapwood.masks import Masks
 
 
@@ -24,6 +26,13 @@ class Gated(nn.Module):
     sample scales the outputs themselves. `extra` are parameters that are trained beside the gates, such as multipliers
     of a Lagrangian. Parameters are called model.NAME, gates.SITE.NAME, extra.NAME, the dots of SITE written as slashes.
     """
+
+    def __new__(cls, model: Any = None, gates: Any = None, points: Any = None, extra: Any = None) -> Any:
+        """The older `Gated`, of weight gates, under its new name; for one release."""
+        if gates and points is None and all(isinstance(gate, WeightGate) for gate in gates.values()):
+            warnings.warn("Gated(model, {layer: WeightGate}) is WeightGated now", DeprecationWarning, stacklevel=2)
+            return WeightGated(model, gates)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -75,7 +84,7 @@ class Gated(nn.Module):
                 f"the gate of site {alone[0]!r} is per sample, so no one network gives what the gated one gives; "
                 "bake without it, or keep the gated network"
             )
-        baked, mode = deepcopy(self.model), self.gates.training
+        baked, mode = deepcopy(self.model, _computed(self.model)), self.gates.training
         self.gates.eval()
         with torch.no_grad():
             values = {name: gate.draw(None) for name, gate in self.by_site().items()}
@@ -129,6 +138,18 @@ class Gated(nn.Module):
                 yield module.register_forward_hook(partial(_outputs, seen, point))
             else:
                 yield module.register_forward_pre_hook(partial(_inputs, seen, point))
+
+
+def decided(model: nn.Module) -> Masks:
+    """What a gated network's gates would keep now, by the names of its own parameters; nothing of any other network."""
+    keep = model.keep() if isinstance(model, WeightGated) else model.masks() if isinstance(model, Gated) else {}
+    return {f"model.{name}": kept for name, kept in keep.items()}
+
+
+def _computed(model: nn.Module) -> dict[int, Any]:
+    """For `deepcopy`: weights that modules have worked out and keep, as plain values; torch copies parameters only."""
+    kept = (value for module in model.modules() for value in vars(module).values())
+    return {id(value): value.detach().clone() for value in kept if isinstance(value, Tensor) and not value.is_leaf}
 
 
 def _outputs(seen: list[Tensor], point: Point, layer: nn.Module, inputs: tuple[Any, ...], y: Tensor) -> Tensor:

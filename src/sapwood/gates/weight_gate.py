@@ -84,11 +84,6 @@ class WeightGated(nn.Module):
         return [(name, layers[name], _gate(gate)) for name, gate in zip(self.layers, self.gates.values(), strict=True)]
 
 
-def decided(model: nn.Module) -> Masks:
-    """What a gated network's gates would keep now, by the names of its own parameters; nothing of any other network."""
-    return {f"model.{name}": keep for name, keep in model.keep().items()} if isinstance(model, WeightGated) else {}
-
-
 def _acting(gate: WeightGate, layer: Layer, inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:
     return gate.act(layer, inputs[0], y)
 

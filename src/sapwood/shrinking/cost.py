@@ -87,7 +87,9 @@ def _sum(numbering: Numbering, terms: Sequence[Term]) -> Cost:
         open_U = numbering.open(keep)
         if open_U.device not in on:
             on[open_U.device] = [term.to(open_U.device) for term in terms]
-        return torch.stack([open_U.new_zeros(open_U.shape[:-1]), *(term.of(open_U) for term in on[open_U.device])]).sum(0)
+        return torch.stack([open_U.new_zeros(open_U.shape[:-1]), *(term.of(open_U) for term in on[open_U.device])]).sum(
+            0
+        )
 
     return cost
 

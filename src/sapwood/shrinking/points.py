@@ -45,7 +45,8 @@ def points(model: nn.Module, sites: Sequence[Site], example: Example) -> Points:
     for site in sites:
         made = _made(graph, found, site, set(tensors) - {weight.v for weight in normed(model)})
         read = [slot for slot in site.slots if slot.role in ("reads", "both") and slot.tensor in tensors]
-        ways = [("outputs", made), ("inputs", read), ("outputs", [*made, *read])]
+        everywhere = [slot for slot in site.slots if slot.tensor in tensors and site.summed]
+        ways: tuple[tuple[Side, list[Slot]], ...] = (("outputs", made), ("inputs", read), ("outputs", everywhere))
         last[site.name] = [tuple(_point(model, s, side) for s in slots) for side, slots in ways if slots]
     chosen = {site.name: last[site.name][0] for site in sites if last[site.name]}
     if len(chosen) < len(sites) or _differs(model, sites, chosen, example):
@@ -95,7 +96,9 @@ class _Walk:
         self.slots = [slot for slot in site.slots if slot.role != "reads"]
         self.reads = {slot.tensor for slot in site.slots if slot.role in ("reads", "both")}
         ties, weights = found.ties, found.weights
-        ids = [thin(weights[s.tensor].layers[s.dim]).flatten()[s.unit_of >= 0] for s in site.slots if s.tensor in weights]
+        ids = [
+            thin(weights[s.tensor].layers[s.dim]).flatten()[s.unit_of >= 0] for s in site.slots if s.tensor in weights
+        ]
         self.own = torch.zeros(len(ties.known()), dtype=torch.bool)
         self.own[ties.root(torch.cat(ids))] = True
 
