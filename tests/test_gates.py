@@ -11,7 +11,7 @@ from sapwood import masks as mask
 from sapwood.checks import tiny_task
 from sapwood.checks.tiny import seeded, seeded_model, tiny_samples
 from sapwood.errors import InputError
-from sapwood.gates import WeightGated, VariationalDropout, decided
+from sapwood.gates import VariationalDropout, WeightGated, decided
 from sapwood.gates.variational_dropout import divergence, log_alpha
 from sapwood.run import start
 

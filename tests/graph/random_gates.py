@@ -1,4 +1,4 @@
-"""What gates on every site of a random network are put to: 0 is the network without the unit; costs and their slopes."""
+"""What gates on all sites of a random network are put to: 0 is the network without the unit; costs and their slopes."""
 
 import torch
 from random_checks import answers_alike

@@ -6,7 +6,7 @@ from planted.training import SAME_BITS
 from torch import nn
 
 from sapwood.checks import gate, method
-from sapwood.gates import WeightGated, VariationalDropout
+from sapwood.gates import VariationalDropout, WeightGated
 from sapwood.gates import variational_dropout as noise
 from sapwood.methods import METHODS
 

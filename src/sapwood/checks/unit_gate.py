@@ -18,7 +18,6 @@ from sapwood.shrinking.site import Site
 from sapwood.shrinking.sites import sites
 
 Make = Callable[[int], UnitGate]  # a number of units -> a gate for them, as it is before any training
-CLOSE = {"rtol": 0.0, "atol": 1e-9}
 
 
 def check_unit_gate(name: str, make: Make) -> list[Result]:
@@ -94,6 +93,10 @@ def _static(gated: Gated) -> dict[str, UnitGate]:
     return {name: gate for name, gate in gated.by_site().items() if not gate.per_sample}
 
 
+def _alike(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=0, atol=1e-9)
+
+
 def _values(make: Make) -> None:
     for gated, found, inputs in _gated(make):
         keeps = gated.eval().keep()
@@ -124,9 +127,7 @@ def _closed(make: Make) -> None:
             baked, _ = gated.bake()
             small = shrink(baked, keep, found, example=inputs, check=False).model
             with evaluating(gated), evaluating(small), torch.no_grad():
-                demand(
-                    torch.allclose(gated(inputs), small(inputs), **CLOSE), "without these units it answers otherwise"
-                )
+                demand(_alike(gated(inputs), small(inputs)), "without these units it answers otherwise")
 
 
 def _some(keep: Tensor) -> Tensor:
@@ -143,7 +144,7 @@ def _baked(make: Make) -> None:
         baked, keep = gated.bake()
         demand(set(keep) == set(gated.by_site()), f"it tells what stays of {sorted(keep)}")
         with evaluating(baked), torch.no_grad():
-            demand(torch.allclose(gated(inputs), baked(inputs), **CLOSE), "baked, it answers otherwise")
+            demand(_alike(gated(inputs), baked(inputs)), "baked, it answers otherwise")
 
 
 def _noise(make: Make) -> None:
@@ -171,7 +172,7 @@ def _alone(make: Make) -> None:
     for gated, _, inputs in _gated(make):
         with evaluating(gated), torch.no_grad():
             together, alone = gated(inputs), torch.cat([gated(x[None]) for x in inputs])
-        demand(torch.allclose(together, alone, **CLOSE), "a sample passes otherwise beside others")
+        demand(_alike(together, alone), "a sample passes otherwise beside others")
 
 
 def _gradients(make: Make) -> None:

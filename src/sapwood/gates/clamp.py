@@ -20,10 +20,13 @@ from sapwood.gates.unit_gate import UnitGate
 class Clamp(UnitGate):
     """Open at first; learns by how much. Deterministic."""
 
+    opened: Tensor  # the sum of the values after every step, [U]
+    steps: Tensor
+
     def __init__(self, units: int, *, start: float = 1.0) -> None:
         super().__init__(units)
         self.value = nn.Parameter(torch.full((units,), start))
-        self.register_buffer("opened", torch.zeros(units))  # the sum of all values after a step
+        self.register_buffer("opened", torch.zeros(units))
         self.register_buffer("steps", torch.zeros(()))
 
     def draw(self, x: Tensor | None) -> Tensor:

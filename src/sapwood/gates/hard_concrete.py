@@ -8,8 +8,8 @@ Paper: Louizos, Welling, Kingma, "Learning sparse neural networks through L0 reg
 2018, equations 10 to 12, with l = -0.1, h = 1.1. The evaluation is that of Wang, Wohlwend, Lei, "Structured pruning of
 large language models", arXiv:1910.04732, EMNLP 2020, from the authors' code; theirs are also β = 1 and u within
 [1e-6, 1 - 1e-6].
-Differs: for another β than 1, where 0.8 is far from the mean, the others are clip(σ(log α / β) (h - l) + l, 0, 1); a
-unit that stays is 1e-6 at least, so that 0 always means removed. All log α start at the same value, without noise.
+Differs: for another β than 1 the others are those of Louizos et al., equation 13: clip(σ(log α / β) (h - l) + l, 0, 1).
+A unit that stays is 1e-6 at least, so that 0 always means removed. All log α start at the same value, without noise.
 """
 
 import math

@@ -6,6 +6,7 @@ read it are scaled instead.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
@@ -19,31 +20,36 @@ from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, sti
 from sapwood.shrinking.graph import Graph, Traced, call_of, exported, op_of, traced
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.strides import thin
-from sapwood.shrinking.rules.values import Value, Weight, walk
+from sapwood.shrinking.rules.values import Weight, walk
 from sapwood.shrinking.site import Site, Slot
 from sapwood.shrinking.wide import types_of
 
 NORMS = ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm")
 SLOPED = ("prelu",)  # a parameter for each unit, which scales nothing where x is positive
+SUMS = ("add", "sub", "where", "cat", "stack", "maximum", "minimum")
 CURVED = ("silu", "gelu", "tanh", "relu", "elu", "mish")  # of two factors the other one is scaled
-AXES = {  # of what a layer of torch's gives and takes, the dimension along which its units lie
+AXES: dict[
+    type[nn.Module], int
+] = {  # of what a layer of torch's gives and takes, the dimension along which its units lie
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), 1),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm), 1),
     **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), 1),
     **dict.fromkeys((nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm), -1),
 }
 
+SIZES = ("out_features", "out_channels", "num_features", "num_channels", "embedding_dim")
+
 
 def points(model: nn.Module, sites: Sequence[Site], example: Example) -> Points:
     """Where the units of each site are scaled last, {site: points}; what `Gated` needs.
 
     Tried with numbers, as `shrink` does: with half of each site's units at 0 there, the network must compute what it
-    computes without them. InputError names a site that has no such place, as where norms go over the weights themselves.
+    computes without them. InputError names a site that has no such place, as where norms go over weights.
     """
-    found = traced(graph := exported(model, example), Ties(heads=True))
+    flow = _flow_of(exported(model, example), sites)
     tensors, last = dict(model.named_parameters()), {}
     for site in sites:
-        made = _made(graph, found, site, set(tensors) - {weight.v for weight in normed(model)})
+        made = _made(_Walk(flow, site), set(tensors) - {weight.v for weight in normed(model)})
         read = [slot for slot in site.slots if slot.role in ("reads", "both") and slot.tensor in tensors]
         everywhere = [slot for slot in site.slots if slot.tensor in tensors and site.summed]
         ways: tuple[tuple[Side, list[Slot]], ...] = (("outputs", made), ("inputs", read), ("outputs", everywhere))
@@ -59,8 +65,8 @@ def _exact(model: nn.Module, site: Site, ways: Sequence[tuple[Point, ...]], exam
         if not _differs(model, [site], {site.name: way}, example):
             return way
     raise InputError(
-        f"the units of site {site.name!r} are nowhere scaled so that a gate of 0 would remove them: what makes them and "
-        "what reads them has a computed weight; put a plain layer or a norm behind it, or leave this site without a gate"
+        f"no gate of 0 would remove the units of site {site.name!r}: what makes them and what reads them have computed "
+        "weights; put a plain layer or a norm behind what makes them, or leave this site without a gate"
     )
 
 
@@ -79,52 +85,88 @@ def _differs(model: nn.Module, sites: Sequence[Site], chosen: Points, example: E
     raise InputError(f"{type(model).__name__} cannot be run in any type, so no point can be tried for this example")
 
 
-def _made(graph: Graph, found: Traced, site: Site, parameters: set[str]) -> list[Slot]:
+def _made(way: "_Walk", parameters: set[str]) -> list[Slot]:
     """The slots that scale a site's units last; none where a unit might not be 0 where it is read."""
-    walked = _Walk(graph, found, site)
-    loud = [node for node in walked.ends() if not found.ties.quiet.zero(found.values[node], otherwise=False)]
-    slots = [] if loud else [slot for node in walked.ends() for slot in walked.back(node)]
-    places = dict.fromkeys(slots)  # each once
-    return [slot for slot in places if slot.tensor in parameters] if None not in places else []
+    ends = way.ends()
+    if not all(map(way.flow.zero, ends)):
+        return []
+    slots = [slot for node in ends for slot in way.back(node)]
+    known = [slot for slot in dict.fromkeys(slots) if slot is not None]  # each once
+    return [slot for slot in known if slot.tensor in parameters] if None not in slots else []
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """A graph run on ids, and which of its activations and parameters have units of each site."""
+
+    graph: Graph
+    found: Traced
+    carriers: dict[str, dict[fx.Node, None]]  # by site, in the order in which they run
+
+    def zero(self, node: fx.Node) -> bool:
+        """Whether an activation is 0 where all that makes and holds its unit is 0."""
+        return self.found.ties.quiet.zero(self.found.values[node], otherwise=False)
+
+    def flows(self, node: fx.Node) -> bool:
+        """Whether an operator gives activations, not weights."""
+        return not any(isinstance(value, Weight) for value in walk(self.found.values.get(node)))
+
+    def names(self, node: fx.Node) -> set[str]:
+        """The tensors from which a parameter is computed; its own name."""
+        if node.op == "placeholder":
+            return {self.graph.tensors[node.name]} if node.name in self.graph.tensors else set()
+        return set() if self.flows(node) else {name for part in node.all_input_nodes for name in self.names(part)}
+
+
+def _flow_of(graph: Graph, sites: Sequence[Site]) -> _Flow:
+    """The units of a site go the same ways, so that its first one stands for all."""
+    found = traced(graph, Ties(heads=True))
+    ties, of_root = found.ties, dict[int, set[str]]()
+    for site in sites:
+        for slot in (slot for slot in site.slots if slot.tensor in found.weights):
+            ids = thin(found.weights[slot.tensor].layers[slot.dim]).flatten()
+            for root in ties.root(ids[slot.unit_of == 0]).tolist():
+                of_root.setdefault(root, set()).add(site.name)
+    known = torch.zeros(len(ties.known()), dtype=torch.bool)
+    known[list(of_root)] = True
+    carriers: dict[str, dict[fx.Node, None]] = {site.name: {} for site in sites}
+    for node, value in found.values.items():
+        for ids in _ids(value):
+            roots = torch.unique(ties.root(thin(ids)))
+            for name in set[str]().union(*(of_root[root] for root in roots[known[roots]].tolist())):
+                carriers[name][node] = None
+    return _Flow(graph, found, carriers)
 
 
 class _Walk:
     """From those that read a site's units back to what scales them last."""
 
-    def __init__(self, graph: Graph, found: Traced, site: Site) -> None:
-        self.graph, self.found, self.seen = graph, found, set[fx.Node]()
+    def __init__(self, flow: _Flow, site: Site) -> None:
+        self.flow, self.seen, self.carriers = flow, set[fx.Node](), flow.carriers[site.name]
         self.slots = [slot for slot in site.slots if slot.role != "reads"]
         self.reads = {slot.tensor for slot in site.slots if slot.role in ("reads", "both")}
-        ties, weights = found.ties, found.weights
-        ids = [
-            thin(weights[s.tensor].layers[s.dim]).flatten()[s.unit_of >= 0] for s in site.slots if s.tensor in weights
-        ]
-        self.own = torch.zeros(len(ties.known()), dtype=torch.bool)
-        self.own[ties.root(torch.cat(ids))] = True
-
-    def carries(self, node: fx.Node) -> bool:
-        """Whether units of the site are in what an operator gives."""
-        return any(bool(self.own[self.found.ties.root(thin(ids))].any()) for ids in _ids(self.found.values.get(node)))
 
     def ends(self) -> list[fx.Node]:
         """Activations with units of the site that some operator reads."""
+        users = dict.fromkeys(user for node in self.carriers for user in node.users if _is_operator(user))
         ends = dict[fx.Node, None]()
-        for node in self.graph.nodes():
-            into = [part for part in node.all_input_nodes if self._flows(part) and self.carries(part)]
-            reads = self.reads & {name for part in node.all_input_nodes for name in self.names(part)}
-            if into and (reads or not self.carries(node)) and _is_operator(node):
-                ends |= dict.fromkeys(into)
+        for user in users:
+            reads = user in self.carriers and self.reads & {
+                name for part in user.all_input_nodes if part in self.carriers for name in self.flow.names(part)
+            }
+            if reads or user not in self.carriers:
+                ends |= dict.fromkeys(self._activations(user))
         return list(ends)
 
     def back(self, node: fx.Node) -> Iterator[Slot | None]:
         """The slots that scale last on the way to an activation; None where nothing could."""
-        if node in self.seen or not self.carries(node):
+        if node in self.seen or node not in self.carriers:
             return
         self.seen.add(node)
         op, weighed = op_of(node) if node.op == "call_function" else "", self._scaling(node)
-        if not self._flows(node):
+        if not self.flow.flows(node):
             yield from self._at([node])
-        elif op in NORMS or (weighed and op not in SLOPED and not _is_sum(op)):
+        elif op in NORMS or (weighed and op not in (*SLOPED, *SUMS)):
             yield from self._at(weighed)
         else:
             if weighed and op not in SLOPED:
@@ -132,19 +174,22 @@ class _Walk:
             for part in self._into(op, node):
                 yield from self.back(part)
 
+    def _activations(self, node: fx.Node) -> list[fx.Node]:
+        return [part for part in node.all_input_nodes if part in self.carriers and self.flow.flows(part)]
+
     def _into(self, op: str, node: fx.Node) -> list[fx.Node]:
         """The activations to go on with: all; of two factors one."""
-        into = [part for part in node.all_input_nodes if self._flows(part) and self.carries(part)]
+        into = self._activations(node)
         if op in ("mul", "div"):
-            zero = [part for part in into if self.found.ties.quiet.zero(self.found.values[part], otherwise=False)]
+            zero = filter(self.flow.zero, into)
             into = sorted(zero, key=lambda part: part.op == "call_function" and op_of(part) in CURVED)[:1]
         return into
 
     def _scaling(self, node: fx.Node) -> list[fx.Node]:
         """The parameters, or what is computed from them, that an operator scales or shifts the units by."""
-        if node.op != "call_function" or not self._flows(node):
+        if node.op != "call_function" or not self.flow.flows(node):
             return []
-        parts = [part for part in node.all_input_nodes if not self._flows(part)]
+        parts = [part for part in node.all_input_nodes if not self.flow.flows(part)]
         if op_of(node) in NORMS:
             given = call_of({n: n for n in node.all_input_nodes}, node).given
             parts = [part for part in parts if part in (given.get("weight"), given.get("bias"))]
@@ -152,31 +197,19 @@ class _Walk:
 
     def _at(self, parts: Sequence[fx.Node]) -> Iterator[Slot | None]:
         slots = [slot for part in parts for slot in self._slots(part)]
-        yield from slots or [None]
+        yield from slots
+        if not slots:
+            yield None
 
     def _slots(self, part: fx.Node) -> list[Slot]:
         """Where a parameter makes or holds units; of a computed one what makes them, else what holds."""
-        names = self.names(part)
+        names = self.flow.names(part)
         here = [slot for slot in self.slots if slot.tensor in names]
         return [slot for slot in here if slot.role != "holds"] or here
-
-    def names(self, part: fx.Node) -> set[str]:
-        """The tensors from which a parameter is computed; its own name."""
-        if part.op == "placeholder":
-            return {self.graph.tensors[part.name]} if part.name in self.graph.tensors else set()
-        return set() if self._flows(part) else {name for n in part.all_input_nodes for name in self.names(n)}
-
-    def _flows(self, node: fx.Node) -> bool:
-        """Whether an operator gives activations, not weights."""
-        return not any(isinstance(value, Weight) for value in walk(self.found.values.get(node)))
 
 
 def _is_operator(node: fx.Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload)
-
-
-def _is_sum(op: str) -> bool:
-    return op in ("add", "sub", "where", "cat", "stack", "maximum", "minimum")
 
 
 def _ids(value: object) -> Iterator[Tensor]:
@@ -189,9 +222,7 @@ def _point(model: nn.Module, slot: Slot, side: Side) -> Point:
     name = owner(slot.tensor)
     layer = model.get_submodule(name) if name else model
     axis = AXES.get(type(layer))
-    sizes = ("out_features", "out_channels", "num_features", "num_channels", "embedding_dim")
-    if side == "inputs":
-        sizes = ("in_features", "in_channels")
+    sizes = SIZES if side == "outputs" else ("in_features", "in_channels")
     known = name and axis is not None and slot.tensor == f"{name}.{slot.tensor.rpartition('.')[2]}"
     fits = any(getattr(layer, size, None) == len(slot.unit_of) for size in sizes) or isinstance(
         layer, nn.LayerNorm | nn.RMSNorm
