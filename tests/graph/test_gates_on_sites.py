@@ -50,7 +50,7 @@ def test_every_site_of_random_networks_on_images():
 
 @pytest.mark.slow
 def test_every_site_of_random_networks_on_sequences():
-    all_of(sequences, words, 30)
+    all_of(sequences, words, 10)
 
 
 @pytest.mark.slow
