@@ -15,7 +15,7 @@ from torch import Tensor
 from sapwood.errors import InputError
 from sapwood.run import Run
 from sapwood.study.final import Measure
-from sapwood.train import Moment, evaluate, measured
+from sapwood.train import Moment, measured
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,11 @@ class Best:
             return {}
         return {"valid": self.valid, "epoch": self.epoch, "stage": self.stage, "weights": dict(self.weights)}
 
-    def after(self, run: Run, moment: Moment, *, pruned: bool) -> "Best":
-        """The best once this epoch is over. `pruned`: at its end, after the moment's own accuracy was measured."""
+    def after(self, run: Run, moment: Moment) -> "Best":
+        """The best once this epoch is over and the method has acted, which its metrics take into account."""
         accuracy, stage = moment.metrics.get("valid_accuracy"), f"{moment.phase}/{run.round}"
         if accuracy is None or run.dense:
             return self
-        if pruned:
-            accuracy = evaluate(run, "valid")["accuracy"]
         if stage == self.stage and accuracy <= self.valid:
             return self
         weights = {name: value.detach().clone() for name, value in run.model.state_dict().items()}
