@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import torch
+from archives import KEPT, ROOT, STUDIES, part
 from planted.mutant import bugs, instead
-from quoted.kept import KEPT, ROOT, STUDIES, part
 
 from sapwood import phases
 from sapwood.checks import Laws
