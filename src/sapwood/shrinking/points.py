@@ -14,14 +14,15 @@ from torch import Tensor, fx, nn
 from sapwood.errors import InputError
 from sapwood.gates.point import Point, Points, Side, scale_
 from sapwood.measure.example import Example
+from sapwood.shrinking.anatomy import Anatomy, anatomy_of
 from sapwood.shrinking.computed import computed, normed, owner
 from sapwood.shrinking.duplicate import duplicate
 from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, stirred
-from sapwood.shrinking.graph import Graph, Traced, call_of, exported, op_of, traced
-from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.graph import Graph, Traced, call_of, op_of
 from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight, walk
 from sapwood.shrinking.site import Site, Slot
+from sapwood.shrinking.sites import sites as sites_of
 from sapwood.shrinking.wide import types_of
 
 NORMS = ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm")
@@ -40,13 +41,17 @@ AXES: dict[
 SIZES = ("out_features", "out_channels", "num_features", "num_channels", "embedding_dim")
 
 
-def points(model: nn.Module, sites: Sequence[Site], example: Example) -> Points:
+def points(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, example: Example | None = None) -> Points:
     """Where the units of each site are scaled last, {site: points}; what `Gated` needs.
+
+    Give a model, its sites and an example, or an `Anatomy`, whose own sites count where none are given.
 
     Tried with numbers, as `shrink` does: with half of each site's units at 0 there, the network must compute what it
     computes without them. InputError names a site that has no such place, as where norms go over weights.
     """
-    flow = _flow_of(exported(model, example), sites)
+    anatomy = anatomy_of(model, example)
+    model, sites = anatomy.model, sites_of(anatomy) if sites is None else sites
+    flow = _flow_of(anatomy, sites)
     tensors, last = dict(model.named_parameters()), {}
     for site in sites:
         made = _made(_Walk(flow, site), set(tensors) - {weight.v for weight in normed(model)})
@@ -55,8 +60,8 @@ def points(model: nn.Module, sites: Sequence[Site], example: Example) -> Points:
         ways: tuple[tuple[Side, list[Slot]], ...] = (("outputs", made), ("inputs", read), ("outputs", everywhere))
         last[site.name] = [tuple(_point(model, s, side) for s in slots) for side, slots in ways if slots]
     chosen = {site.name: last[site.name][0] for site in sites if last[site.name]}
-    if len(chosen) < len(sites) or _differs(model, sites, chosen, example):
-        chosen = {site.name: _exact(model, site, last[site.name], example) for site in sites}
+    if len(chosen) < len(sites) or _differs(model, sites, chosen, anatomy.example):
+        chosen = {site.name: _exact(model, site, last[site.name], anatomy.example) for site in sites}
     return chosen
 
 
@@ -118,24 +123,23 @@ class _Flow:
         return set() if self.flows(node) else {name for part in node.all_input_nodes for name in self.names(part)}
 
 
-def _flow_of(graph: Graph, sites: Sequence[Site]) -> _Flow:
+def _flow_of(anatomy: Anatomy, sites: Sequence[Site]) -> _Flow:
     """The units of a site go the same ways, so that its first one stands for all."""
-    found = traced(graph, Ties(heads=True))
+    found = anatomy.flow
     ties, of_root = found.ties, dict[int, set[str]]()
     for site in sites:
         for slot in (slot for slot in site.slots if slot.tensor in found.weights):
             ids = thin(found.weights[slot.tensor].layers[slot.dim]).flatten()
             for root in ties.root(ids[slot.unit_of == 0]).tolist():
                 of_root.setdefault(root, set()).add(site.name)
-    known = torch.zeros(len(ties.known()), dtype=torch.bool)
-    known[list(of_root)] = True
+    known = torch.tensor(sorted(of_root), dtype=torch.int64)
     carriers: dict[str, dict[fx.Node, None]] = {site.name: {} for site in sites}
     for node, value in found.values.items():
         for ids in _ids(value):
             roots = torch.unique(ties.root(thin(ids)))
-            for name in set[str]().union(*(of_root[root] for root in roots[known[roots]].tolist())):
+            for name in set[str]().union(*(of_root[root] for root in roots[torch.isin(roots, known)].tolist())):
                 carriers[name][node] = None
-    return _Flow(graph, found, carriers)
+    return _Flow(anatomy.graph, found, carriers)
 
 
 class _Walk:
