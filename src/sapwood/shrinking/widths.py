@@ -69,7 +69,7 @@ class Numbering:
         return None if found is None else torch.stack(found, 1)
 
     def open(self, keep: Mapping[str, Tensor]) -> Tensor:
-        """How far each unit is open, float64 [..., U + 1]; the last entry is the 1 of everything that cannot be removed.
+        """How far each unit is open, float64 [..., U + 1]; the last entry, 1, is of everything that cannot be removed.
 
         The leading dimensions of all values, such as one for samples, are broadcast. The result is on their device.
         """
