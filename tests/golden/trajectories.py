@@ -36,6 +36,7 @@ OPTIONS = {
     "network_slimming": {"macs": 0.6, "strength": 0.02, "epochs": 8, "tune": 3, "rate": 0.2},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
+    "thinet": {"kept": 0.5, "epochs": 6, "between": 2, "recover": 2, "rate": 0.5},
     "variational_dropout": {"log_sigma2": -3.0, "begin": 1.0, "end": 4.0, "lr": 0.1, "epochs": 8, "tune": 3},
 }
 
@@ -137,6 +138,11 @@ GOLDEN = {
             "2.weight": "01100001 00000000 11101001 10000000 00010100 00110000 10110001 01010101",
             "4.weight": "10110111 10011011 10011100",
         },
+    ),
+    "thinet": Trajectory(
+        correct=[11, 17, 26, 32, 32, 35, 37, 38, 39, 40, 40, 40],
+        pruned=[7, 9],
+        masks={"0": "10001101", "2": "01101001"},
     ),
     "variational_dropout": Trajectory(
         correct=[11, 17, 26, 26, 28, 23, 21, 27, 30, 27, 28],

@@ -15,6 +15,7 @@ from sapwood.methods.low_rank import low_rank
 from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.sparse_training import sparse_training
+from sapwood.methods.thinet import thinet
 from sapwood.methods.variational_dropout import variational_dropout
 from sapwood.train import Moment
 
@@ -34,6 +35,7 @@ METHODS: dict[str, Method] = {
     "network_slimming": network_slimming,
     "nuclear": nuclear,
     "sparse_training": sparse_training,
+    "thinet": thinet,
     "variational_dropout": variational_dropout,
 }
 
@@ -52,6 +54,7 @@ METHOD_VERSIONS: dict[str, int] = {
     "network_slimming": 1,
     "nuclear": 2,
     "sparse_training": 2,
+    "thinet": 1,
     "variational_dropout": 2,
 }
 
