@@ -11,10 +11,11 @@ at random does: that, too, removes rank and nuclear norm.
 import math
 from collections.abc import Iterator
 
+from sapwood.study.finals import course
 from sapwood.study.seeds import Seeds
 from sapwood.study.table import Table
 
-from .found import LAYERS, course
+from .found import LAYERS
 
 LIKE, RANDOM = "V neurons", "V random neurons"  # what is compared with, and the yardstick
 QUANTITIES = ("nuclear", "effective_rank", "stable_rank")

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
+from sapwood.study.finals import accuracy, at_end, over, zeros
 from sapwood.study.grid import NOTHING, Grid, number
 from sapwood.study.seeds import Seeds, minus, summed_up, together
 from sapwood.study.table import Table
+from sapwood.study.words import told
 
-from .found import LAYERS, accuracy, at_end, over, told, total_rank, zeros
+from .found import LAYERS, total_rank
 from .printed import COMPLETED, PRINTED, WIDTHS
 from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, NARROW, PCA, PRUNED, RELEASED
 

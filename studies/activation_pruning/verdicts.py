@@ -8,16 +8,18 @@ with the last weights.
 from collections.abc import Callable, Iterable, Mapping
 
 from sapwood.study.claim import VERDICTS, by_group
+from sapwood.study.finals import accuracy, at_end, over, zeros
 from sapwood.study.grid import number
+from sapwood.study.printed import judged
 from sapwood.study.seeds import Seeds, minus, summed_up
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
+from sapwood.study.words import Pairs, corrected, count, difference, finding, sentence, told
 
 from .claims import CLAIMS
 from .closeness import LIKE, RANDOM, distance
-from .found import accuracy, at_end, over, told, total_rank, zeros
+from .found import total_rank
 from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, PENALTIES, PRUNED, STRENGTHS
-from .tables_of_paper import judged
 from .verdicts_of_text import (
     all_networks,
     channels,
@@ -29,7 +31,6 @@ from .verdicts_of_text import (
     retrained,
     while_training,
 )
-from .words import Pairs, corrected, count, difference, finding, sentence
 
 SCOPES = {"L1": ("G1", "G5"), "L2": ("G2", "G6"), "L3": ("G3", "G7"), "L4": ("G4", "G8")}  # local: the same, global
 PRODUCT = {"G3": "G1", "G4": "G2", "G7": "G5", "G8": "G6", "L3": "L1", "L4": "L2"}  # Neurons & Weights: Neurons

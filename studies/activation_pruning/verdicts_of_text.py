@@ -5,15 +5,16 @@ What holds in the rows stands here as well as what does not.
 
 from collections.abc import Callable, Iterable
 
+from sapwood.study.finals import accuracy, at_end, zeros
 from sapwood.study.seeds import Seeds, minus, summed_up, together
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
+from sapwood.study.words import Pairs, corrected, count, difference, finding, sentence
 
-from .found import accuracy, at_end, average, zeros
+from .found import average
 from .printed import AVERAGED, PRINTED
 from .rows import AS_LONG, CHANNELS, GLOBAL, LOCAL, NARROW, PRUNING
 from .shrinking import shrunk
-from .words import Pairs, corrected, count, difference, finding, sentence
 
 MORE_CYCLES = {"G5": "G1", "G6": "G2", "G7": "G3", "G8": "G4"}  # ten cycles: five, the rest equal
 NETWORKS = (*GLOBAL, *LOCAL)

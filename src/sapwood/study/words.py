@@ -9,8 +9,6 @@ from sapwood.study.several import ALPHA, holm, p_value
 from sapwood.study.study import Finding
 from sapwood.study.table import Summary
 
-from .found import told
-
 Pairs = Mapping[str, Seeds]  # what is compared -> the differences, seed by seed
 MISSING = "the rows for it have not been run"
 
@@ -75,3 +73,10 @@ def difference(found: Summary | None, decimals: int = 2) -> str:
 
 def _signed(value: float, decimals: int) -> str:
     return f"{value:+.{decimals}f}".replace("-", MINUS)
+
+
+def told(difference: Summary | None, more: str = "higher", less: str = "lower") -> str:
+    """What a paired difference says: a direction only where its 95 % interval leaves out 0."""
+    if difference is None or difference.low is None or difference.high is None:
+        return "cannot be told" if difference is None else "cannot be told from one seed"
+    return more if difference.low > 0 else less if difference.high < 0 else "cannot be told apart"
