@@ -3,10 +3,10 @@
 from functools import partial
 
 from sapwood.study import spectra
+from sapwood.study.cost_report import cost
 from sapwood.study.study import Figure
 from sapwood.study.trajectories import trajectories
 
-from .figures_cost import cost
 from .figures_curves import BY_SCORE, BY_TARGET, PENALTY_LOOKS, PRUNING_LOOKS, accuracy_curves
 from .figures_maps import layer_maps
 from .figures_rows import accuracy_against_zeros, channels, controls, pca, retraining

@@ -1,12 +1,11 @@
 """The paper's tables again: each printed number, ours beside it, and the verdict; and what those columns really are."""
 
-from sapwood.errors import InputError
-from sapwood.study.cost import Cost, Exponent, exponent
+from sapwood.study.cost_report import measured
 from sapwood.study.finals import at_end
 from sapwood.study.grid import NOTHING, Grid, number
 from sapwood.study.printed import Printed, Shown, by_table
 from sapwood.study.seeds import summed_up
-from sapwood.study.table import Summary, Table
+from sapwood.study.table import Table
 
 from .claims import CLAIMS, claim
 from .found import as_pruned
@@ -68,33 +67,8 @@ def quality(rows: Table) -> Grid:
 
 
 def complexity(rows: Table) -> Grid:
-    """Table 1: the printed orders, and how time and memory were measured to grow with the number of weights.
-
-    From rows "cost", which no trial makes: split is the step, metric "seconds" or "bytes", column "weights" the size.
-    """
-    costs = [
-        Cost(row["split"], row["weights"], row["metric"], row["value"])
-        for row in rows
-        if row["row"] == "cost" and row["value"] is not None
-    ]
-    lines: list[tuple[str, ...]] = [
-        (f"printed: {scope}", NOTHING, time, memory) for scope, (time, memory) in TABLE_1.items()
-    ]
-    seconds, held = _exponents(costs, "seconds"), _exponents(costs, "bytes")
-    for step in dict.fromkeys(cost.kind for cost in costs):
-        sizes = str(seconds[step].sizes) if step in seconds else NOTHING
-        lines.append((f"measured: {step}", sizes, *(_power(each.get(step)) for each in (seconds, held))))
+    """Table 1: the printed orders, and how time and memory were measured to grow with the number of weights."""
+    lines = [(f"printed: {scope}", NOTHING, time, memory) for scope, (time, memory) in TABLE_1.items()]
     columns = ("prune", "sizes (n)", "time (order in neurons; growth with weights W)",
                "memory (order in neurons; growth with weights W)")  # fmt: skip
-    return Grid(columns, tuple(lines))
-
-
-def _exponents(costs: list[Cost], metric: str) -> dict[str, Exponent]:
-    try:
-        return exponent(costs, metric)
-    except InputError:  # of too few sizes
-        return {}
-
-
-def _power(found: Exponent | None) -> str:
-    return NOTHING if found is None else f"W^{number(Summary(*found), 2)}"
+    return Grid(columns, (*lines, *measured(rows)))

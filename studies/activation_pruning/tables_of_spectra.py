@@ -3,13 +3,13 @@
 from sapwood.study.finals import accuracy, at_end, over, zeros
 from sapwood.study.grid import NOTHING, Grid
 from sapwood.study.seeds import minus, summed_up
+from sapwood.study.shrinking import shrunk
 from sapwood.study.table import Table
 from sapwood.study.words import told
 
 from .closeness import LIKE, QUANTITIES, RANDOM, distance
 from .found import LAYERS
 from .rows import CHANNELS, K_DENSE, PENALTIES, PRUNING, V_DENSE
-from .shrinking import shrunk
 from .tables_of_controls import show
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from sapwood.study.finals import accuracy, at_end, zeros
 from sapwood.study.seeds import Seeds, minus, summed_up, together
+from sapwood.study.shrinking import shrunk
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
 from sapwood.study.words import Pairs, corrected, count, difference, finding, sentence
@@ -14,7 +15,6 @@ from sapwood.study.words import Pairs, corrected, count, difference, finding, se
 from .found import average
 from .printed import AVERAGED, PRINTED
 from .rows import AS_LONG, CHANNELS, GLOBAL, LOCAL, NARROW, PRUNING
-from .shrinking import shrunk
 
 MORE_CYCLES = {"G5": "G1", "G6": "G2", "G7": "G3", "G8": "G4"}  # ten cycles: five, the rest equal
 NETWORKS = (*GLOBAL, *LOCAL)

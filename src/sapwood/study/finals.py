@@ -1,5 +1,8 @@
 """Finals: the final numbers of a study's rows and their courses over epochs, looked up by row and metric."""
 
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
 from sapwood.study.seeds import Seeds, once, together
 from sapwood.study.table import Table, final, while_training
 
@@ -51,3 +54,24 @@ def zeros(rows: Table, label: str) -> Seeds:
 def over(one: Seeds, other: Seeds) -> Seeds:
     """The ratio, seed by seed; not where it would be divided by 0."""
     return together((one, {seed: value for seed, value in other.items() if value}), lambda pair: pair[0] / pair[1])
+
+
+def distance(rows: Table, one: str, other: str, quantities: Iterable[str], layers: Sequence[int]) -> Seeds:
+    """d between two rows, seed by seed, over the epochs that both have; where a quantity is 0 it is left out.
+
+    d(a, b) = sqrt(mean over quantities q, layers l, epochs t of ln(q_alt / q_blt)²), of courses with the same seed.
+    """
+    squares: dict[int, list[float]] = {}
+    for metric in [f"{quantity}_{layer}" for quantity in quantities for layer in layers]:
+        for seed, square in _squares(rows, one, other, metric):
+            squares.setdefault(seed, []).append(square)
+    return {seed: math.sqrt(sum(each) / len(each)) for seed, each in sorted(squares.items())}
+
+
+def _squares(rows: Table, one: str, other: str, metric: str) -> Iterator[tuple[int, float]]:
+    left, right = course(rows, one, metric), course(rows, other, metric)
+    for seed in left.keys() & right.keys():
+        for epoch in left[seed].keys() & right[seed].keys():
+            a, b = left[seed][epoch], right[seed][epoch]
+            if a > 0 and b > 0:
+                yield seed, math.log(a / b) ** 2
