@@ -111,6 +111,24 @@ def by_table(claims: Sequence[Claim]) -> Callable[[Table], Grid]:
     return build
 
 
+def of_points(claims: Sequence[Claim]) -> Callable[[Table], Grid]:
+    """A builder of the table of single claims: the source, the band it is held to, ours and the verdict."""
+
+    def build(rows: Table) -> Grid:
+        found = [(claim, claim.found(rows)) for claim in claims]
+        lines = [(c.where, c.text, _band(c), number(ours, 2), MARKS[verdict(c, ours)]) for c, ours in found]
+        return Grid(("source", "what", "band", "here", ""), tuple(lines))
+
+    return build
+
+
+def _band(claim: Claim) -> str:
+    low, high = claim.value - claim.tolerance, claim.value + claim.tolerance
+    if high > 1e6:
+        return f"at least {low:g}"
+    return f"at most {high:g}" if low < -1e6 else f"{low:.4g} to {high:.4g}"
+
+
 def counted(claims: Iterable[Claim], rows: Table) -> Counter[Verdict]:
     """How many of the claims have which verdict."""
     return Counter(verdict(claim, claim.found(rows)) for claim in claims)
