@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapwood.study.beside import Kind, against_zeros, gaps_to, percent, percent_by_seed
-from sapwood.study.plots import BLACK, BLUE, GREY, NOT_RUN, ORANGE, WIDTH, absent, canvas, dots, nothing
+from sapwood.study.beside import Kind, against_zeros, percent, side_by_side, with_differences
+from sapwood.study.plots import BLACK, BLUE, GREY, NOT_RUN, ORANGE, WIDTH, absent, canvas, nothing
 from sapwood.study.table import Summary, Table, difference, over_seeds
 
 from .printed import PRINTED
@@ -54,31 +54,12 @@ def accuracy_against_zeros(rows: Table, folder: Path) -> Figure:
 
 def controls(rows: Table, folder: Path) -> Figure:
     """Test accuracy of G1 and the controls, and how much each differs from G1, seed by seed."""
-    found = percent_by_seed(rows, COMPARED)
-    if not found:
-        return nothing()
-    figure = canvas(WIDTH, 0.9 + 0.38 * len(COMPARED))
-    left, right = figure.subplots(1, 2, sharey=True)
-    dots(left, COMPARED, {label: seeds.values() for label, seeds in found.items()})
-    gaps = {label: gaps_to(found, label, "G1") for label in COMPARED[1:]}
-    right.axvline(0, color=GREY, lw=0.8)
-    dots(right, COMPARED, gaps | {"G1": [0.0]} if "G1" in found else {}, missing="")
-    left.set_xlabel("test accuracy (%)")
-    right.set_xlabel("minus G1, same seed (percentage points)")
-    return figure
+    return with_differences(rows, COMPARED, "G1")
 
 
 def channels(rows: Table, folder: Path) -> Figure:
     """Test accuracy of the convolutional network, channels removed in three ways and not at all."""
-    names = [*CHANNELS, K_DENSE]
-    found = percent_by_seed(rows, names)
-    if not found:
-        return nothing()
-    figure = canvas(WIDTH, 0.7 + 0.38 * len(names))
-    axes = figure.subplots()
-    dots(axes, names, {label: seeds.values() for label, seeds in found.items()})
-    axes.set_xlabel("test accuracy (%)")
-    return figure
+    return side_by_side(rows, [*CHANNELS, K_DENSE])
 
 
 def pca(rows: Table, folder: Path) -> Figure:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from sapwood.study.plots import BLACK, DOTTED, GREY, WIDTH, canvas, nothing
+from sapwood.study.plots import BLACK, DOTTED, GREY, WIDTH, canvas, dots, nothing
 from sapwood.study.table import Summary, Table, by_seed, over_seeds
 
 if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
@@ -81,6 +81,34 @@ def _name(axes: Axes, points: Points, side: int, color: str) -> None:
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": GREY, "shrinkA": 0, "shrinkB": 4},
             bbox={"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.75},
         )
+
+
+def side_by_side(rows: Table, names: Sequence[str]) -> Figure:
+    """Test accuracy of these rows: every seed, mean and interval."""
+    found = percent_by_seed(rows, names)
+    if not found:
+        return nothing()
+    figure = canvas(WIDTH, 0.7 + 0.38 * len(names))
+    axes = figure.subplots()
+    dots(axes, names, {label: seeds.values() for label, seeds in found.items()})
+    axes.set_xlabel("test accuracy (%)")
+    return figure
+
+
+def with_differences(rows: Table, names: Sequence[str], reference: str) -> Figure:
+    """Test accuracy of these rows, and how much each differs from the reference, the first of them, seed by seed."""
+    found = percent_by_seed(rows, names)
+    if not found:
+        return nothing()
+    figure = canvas(WIDTH, 0.9 + 0.38 * len(names))
+    left, right = figure.subplots(1, 2, sharey=True)
+    dots(left, names, {label: seeds.values() for label, seeds in found.items()})
+    gaps = {label: gaps_to(found, label, reference) for label in names[1:]}
+    right.axvline(0, color=GREY, lw=0.8)
+    dots(right, names, gaps | {reference: [0.0]} if reference in found else {}, missing="")
+    left.set_xlabel("test accuracy (%)")
+    right.set_xlabel(f"minus {reference}, same seed (percentage points)")
+    return figure
 
 
 def percent(found: Mapping[str, Summary]) -> dict[str, Summary]:

@@ -46,6 +46,11 @@ def accuracy(rows: Table, label: str, split: str = "test") -> Seeds:
     return {seed: 100 * epochs[max(epochs)] for seed, epochs in course(rows, label, "accuracy", "train").items()}
 
 
+def best_test(rows: Table, label: str) -> Seeds:
+    """Test accuracy in percent with the weights of the best validation epoch since the last prune."""
+    return at_end(rows, label, "accuracy", "best test", 100)
+
+
 def zeros(rows: Table, label: str) -> Seeds:
     """Share of all weights that are 0, in percent."""
     return at_end(rows, label, "sparsity", scale=100)
