@@ -33,6 +33,9 @@ def everywhere(
     """One ranking over all entries: round(sparsity * all) of them are gone afterwards.
 
     What `among` has already removed counts towards the sparsity and stays removed.
+
+    >>> select.everywhere({"a": torch.tensor([0.1, 0.9]), "b": torch.tensor([0.5, 0.2])}, 0.5)
+    {'a': tensor([False,  True]), 'b': tensor([ True, False])}
     """
     total = sum(s.numel() for s in scores.values())
     return drop(scores, _new(total, _checked(sparsity), among), among=among, least=least, ties=ties)
@@ -45,7 +48,11 @@ def per_layer(
     among: Mapping[str, Tensor] | None = None,
     ties: Ties = "first stays",
 ) -> Keep:
-    """Each entry of the dict ranked alone, at one sparsity or at `{name: sparsity}`."""
+    """Each entry of the dict ranked alone, at one sparsity or at `{name: sparsity}`.
+
+    >>> select.per_layer({"a": torch.tensor([0.1, 0.9]), "b": torch.tensor([0.01, 0.02])}, 0.5)
+    {'a': tensor([False,  True]), 'b': tensor([False,  True])}
+    """
     _finite(scores)
     return {
         name: everywhere({name: s}, _of(sparsity, name), among=_only(among, name), ties=ties)[name]
@@ -71,7 +78,11 @@ def above(scores: Mapping[str, Tensor], threshold: float) -> Keep:
 
 
 def n_of_m(scores: Mapping[str, Tensor], n: int, m: int) -> Keep:
-    """The n highest of every m consecutive scores along the last dimension stay (2 of 4, for example)."""
+    """The n highest of every m consecutive scores along the last dimension stay (2 of 4, for example).
+
+    >>> select.n_of_m({"a": torch.tensor([[4.0, 3.0, 2.0, 1.0]])}, n=2, m=4)
+    {'a': tensor([[ True,  True, False, False]])}
+    """
     if not 1 <= n <= m:
         raise InputError(f"n of m is {n} of {m}; n must lie in 1..m")
     _finite(scores)
