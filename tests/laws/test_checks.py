@@ -9,7 +9,7 @@ from sapwood import allocate, checks, schedule, select, statistics, stopping
 from sapwood.checks import broken, check_criterion, check_selector, criterion
 from sapwood.criteria import CRITERIA, magnitude
 from sapwood.criterion import Criterion
-from sapwood.gates import GATES
+from sapwood.gates import GATES, UNIT_GATES
 from sapwood.methods import METHODS
 
 CHECKS = {  # each public check, on something sound
@@ -26,6 +26,7 @@ CHECKS = {  # each public check, on something sound
     "check_selector": partial(checks.check_selector, "everywhere", select.everywhere),
     "check_shares": partial(checks.check_shares, "uniform", schedule.uniform_shares),
     "check_statistic": partial(checks.check_statistic, statistics.gram),
+    "check_unit_gate": partial(checks.check_unit_gate, "clamp", UNIT_GATES["clamp"]),
     "check_within": partial(checks.check_within, "within", select.within),
 }
 

@@ -23,3 +23,4 @@ from sapwood.checks.statistic import check_statistic as check_statistic
 from sapwood.checks.stopping import check_rule as check_rule
 from sapwood.checks.tiny import tiny_model as tiny_model
 from sapwood.checks.tiny import tiny_task as tiny_task
+from sapwood.checks.unit_gate import check_unit_gate as check_unit_gate
