@@ -1,6 +1,7 @@
 """The examples in docstrings run as they stand, with PyTorch and sapwood's public names at hand."""
 
 import doctest
+import inspect
 
 import pytest
 import torch
@@ -22,7 +23,8 @@ MOST_USED = {
     "export.load": export.load,
     **{f"measure.{name}": getattr(measure, name)
        for name in ("accuracy", "flops", "latency", "spectrum", "compression")},
-    **{f"select.{name}": getattr(select, name) for name in ("everywhere", "per_layer", "n_of_m")},
+    **{f"select.{name}": function for name, function in vars(select).items()
+       if inspect.isfunction(function) and function.__module__ == select.__name__ and not name.startswith("_")},
 }  # fmt: skip
 
 
