@@ -96,14 +96,24 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"dense_epochs": 3, "target": 0.4, "power": 1.0},
     },
     "low_rank": {
-        "centred, trained on": {"ranks": "2 3", "epochs": 3, "stop": "epochs"},
-        "uncentred, one layer left alone": {"ranks": "6 1", "centred": False, "epochs": 3, "stop": "patience"},
+        "centred, trained on": {"ranks": "2 3", "epochs": 3, "stop": "epochs", "task": tiny_task()},
+        "uncentred, one layer left alone": {"ranks": "6 1", "centred": False, "epochs": 3, "stop": "patience"}
+        | {"task": tiny_task()},
+    },
+    "network_slimming": {
+        "to a share of the multiply-adds": {"macs": 0.6, "strength": 1e-2, "epochs": 1, "tune": 1, "rate": 0.5},
+        "to a share of the channels, from their own scales": {"channels": 0.4, "initial": 0.0, "epochs": 1, "tune": 1},
     },
     "sparse_training": {
         "by gradient": {"sparsity": 0.7, "every": 2, "epochs": 3, "nested": False, "reaches": 0.7},
         "at random": {"sparsity": 0.6, "grow": "random", "allocation": "uniform", "every": 3, "epochs": 3, "first": 0.5}
         | {"until": 1.0, "output": False, "nested": False, "reaches": 0.6},
         "static": {"sparsity": 0.8, "grow": "none", "allocation": "er", "epochs": 2, "reaches": 0.8},
+    },
+    "thinet": {
+        "half of each, trained on between": {"epochs": 1, "between": 1, "recover": 1, "samples": 40},
+        "removing, one layer spared": {"kept": 0.7, "spared": 1, "rule": "remove", "epochs": 1, "between": 0}
+        | {"recover": 2, "samples": 500},
     },
     "variational_dropout": {
         "by the threshold, tuned": {"log_sigma2": -2.0, "begin": 0.5, "end": 1.5, "lr": 0.05, "epochs": 3, "tune": 1},
@@ -115,7 +125,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "weighted, after every step": {"strength": 0.2, "weighted": True, "every": 1, "epochs": 3, "stop": "spikes"},
     },
 }
-NO_PRUNING = ("dense,", "low_rank,", "nuclear,")  # whose options make them do other things
+NO_MASKS = ("dense,", "low_rank,", "network_slimming,", "nuclear,", "thinet,")  # which do other things
 
 
 def cases():
@@ -148,7 +158,7 @@ def test_no_options_are_left_of_a_method_that_has_gone():
     assert set(OPTIONS) == set(METHODS)
 
 
-@pytest.mark.parametrize(("label", "of", "options"), [case for case in cases() if not case[0].startswith(NO_PRUNING)],
+@pytest.mark.parametrize(("label", "of", "options"), [case for case in cases() if not case[0].startswith(NO_MASKS)],
                          ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_the_tiny_options_make_it_prune(label, of, options):
     options = {k: v for k, v in options.items() if k not in ("nested", "reaches")}

@@ -1,9 +1,10 @@
 """Cost: what a network costs with some of its units open; one function for reports, for selection and for gates.
 
-Each is a `Cost`: {site: what is open} -> cost, a float64 scalar; sites that are not named are fully open. Given bools
-it is exact, the cost of the network that `shrink` returns. Given numbers from 0 to 1 (probabilities that units are
-open) it is a differentiable expectation, in which dimensions of a layer are independent: it is biased where one site
-feeds both of them, since E[n²] exceeds E[n]² by the variance of n.
+Each is a `Cost`: {site: what is open, [..., units]} -> cost, [...] float64, on the device of what it is given; sites
+that are not named are fully open. With [samples, units] it is the cost of each sample by itself. Given bools it is
+exact, the cost of the network that `shrink` returns. Given numbers from 0 to 1 (probabilities that units are open) it
+is a differentiable expectation, in which dimensions of a layer are independent: it is biased where one site feeds both
+of them, since E[n²] exceeds E[n]² by the variance of n.
 """
 
 import operator
@@ -29,7 +30,7 @@ from sapwood.shrinking.site import Site
 from sapwood.shrinking.sites import sites as sites_of
 from sapwood.shrinking.widths import Numbering, Term, extent, width
 
-Cost = Callable[[Mapping[str, Tensor]], Tensor]  # {site: what is open, [units]} -> cost; missing sites are fully open
+Cost = Callable[[Mapping[str, Tensor]], Tensor]  # {site: what is open, [..., units]} -> cost, [...]
 Values = Mapping[fx.Node, Any]  # the ids of every operator's outputs
 
 
@@ -85,9 +86,15 @@ def _rounded(scores: Mapping[str, Tensor], keep: Mapping[str, Tensor], multiple:
 
 
 def _sum(numbering: Numbering, terms: Sequence[Term]) -> Cost:
+    on = {torch.device("cpu"): terms}  # a copy for each device on which it has been asked for
+
     def cost(keep: Mapping[str, Tensor]) -> Tensor:
         open_U = numbering.open(keep)
-        return torch.stack([torch.zeros((), dtype=torch.float64), *(term.of(open_U) for term in terms)]).sum()
+        if open_U.device not in on:
+            on[open_U.device] = [term.to(open_U.device) for term in terms]
+        return torch.stack([open_U.new_zeros(open_U.shape[:-1]), *(term.of(open_U) for term in on[open_U.device])]).sum(
+            0
+        )
 
     return cost
 
@@ -129,8 +136,8 @@ def numbered(model: nn.Module | Anatomy, given: Sequence[Site] | None) -> Number
 def _seats(numbering: Numbering, found: Traced) -> Tensor:
     """[ids, K]: the units of all sites that each id belongs to.
 
-    A weight's positions are told by the slots; other ids, such as those of attention scores, by what they are tied to.
-    Where heads are units the ties of a head count besides: for each site, those under which it is whole.
+    The slots give the units of a weight's positions; ties give those of other ids, such as attention scores. If heads
+    are units, a second set of ties (one per head) is used too, for the sites whose units it does not mix.
     """
     own = {(n, d): thin(layer).flatten() for n, w in found.weights.items() for d, layer in enumerate(w.layers)}
     every = torch.cat([*own.values(), torch.empty(0, dtype=torch.int64)])
@@ -159,7 +166,7 @@ def _crossed(ties: Ties, root: Tensor, seats: Tensor, always: int) -> Tensor:
 def _whole(
     numbering: Numbering, site: Site, own: Mapping[tuple[str, int], Tensor], root: Tensor, members: Tensor
 ) -> list[Tensor]:
-    """[2, ..]: (what an id is tied to, unit of the site), if under these ties units of the site are not mixed up."""
+    """Pairs (root id, unit), [2, P]; empty if one root holds several units of the site."""
     at = torch.cat([own[slot.tensor, slot.dim] for slot in site.slots])
     unit = torch.cat([slot.unit_of for slot in site.slots])
     pairs, counts = torch.unique((root[at] * site.units + unit)[unit >= 0], return_counts=True)
