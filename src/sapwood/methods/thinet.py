@@ -54,8 +54,9 @@ def thinet(
         (site,) = (each for each in sites(run.model, example) if each.name == name)
         keep = run.remember(f"keep {name}", partial(solve_, run, site, kept, rule, samples))
         run.shrink({name: keep}, [site])
+        factor = run.remember(f"rate {name}", lambda: rate)  # a run resumed here has its saved optimiser by now
         for group in run.optimizer.param_groups:
-            group["lr"] *= rate
+            group["lr"] *= factor
         yield from train(run, epochs=between)
     yield from train(run, epochs=recover)
 
