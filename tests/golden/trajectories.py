@@ -139,7 +139,11 @@ GOLDEN = {
             "4.weight": "10110111 10011011 10011100",
         },
     ),
-    "thinet": Trajectory(correct=[11, 17, 26, 32, 32, 35, 37, 38, 39, 40, 40, 40], pruned=[], masks={}),
+    "thinet": Trajectory(
+        correct=[11, 17, 26, 32, 32, 35, 37, 38, 39, 40, 40, 40],
+        pruned=[7, 9],
+        masks={"0": "10001101", "2": "01101001"},
+    ),
     "variational_dropout": Trajectory(
         correct=[11, 17, 26, 26, 28, 23, 21, 27, 30, 27, 28],
         pruned=[9],

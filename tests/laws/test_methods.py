@@ -125,7 +125,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "weighted, after every step": {"strength": 0.2, "weighted": True, "every": 1, "epochs": 3, "stop": "spikes"},
     },
 }
-NO_MASKS = ("dense,", "low_rank,", "network_slimming,", "nuclear,", "thinet,")  # whose options do other things
+NO_MASKS = ("dense,", "low_rank,", "network_slimming,", "nuclear,", "thinet,")  # which do other things
 
 
 def cases():

@@ -6,20 +6,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-import torch
 from planted.mutant import bugs, instead
 
-from sapwood import checkpoint, export, sites
+from sapwood import checkpoint, export
 from sapwood.checks import Laws, method
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import tiny_conv_task
-from sapwood.declared import Declared, declares
+from sapwood.declared import Declared
 from sapwood.methods import METHODS
 from sapwood.run import Run, start
 from sapwood.study.rows import read_rows
 from sapwood.study.trial import Trial
 from sapwood.tasks import TASKS
-from sapwood.train import train
 
 slimming, compressing, rebuild, running, trials, ending, network = (
     import_module(f"sapwood.{name}")
@@ -31,26 +29,12 @@ size_of, cut = Run.size, Run.shrink
 SLIM = {"macs": 0.6, "strength": 1e-2, "epochs": 1, "tune": 1, "task": tiny_conv_task()}
 
 TOLD = "the size that is told is that of the network that was built, also after resuming"
-AROUND = "interrupted just before or after rebuilding and resumed: the same bits"
+AROUND = "interrupted just before rebuilding and resumed: the same bits"
 
 
 def slimming_laws():
     """Two convolutions lose channels after three steps of training."""
     return method.laws("network_slimming", METHODS["network_slimming"], **SLIM)
-
-
-@declares("rebuilds")
-def cutter(run):
-    """Trains, takes every other unit of the last site out, trains on; nothing is kept in memory but by `shrink`."""
-    found = sites(run.model, run.task.data.train.inputs[:2])
-    yield from train(run, steps=2)
-    run.shrink(lambda: {found[-1].name: torch.arange(found[-1].units) % 2 == int(run.model[0].weight.sum() > 0)}, found)
-    yield from train(run, steps=3)
-
-
-def cutter_laws():
-    """A rebuilt network, after which the next thing is to train it."""
-    return method.laws("cutter", cutter)
 
 
 def compression_laws():
@@ -141,10 +125,6 @@ def keep_anew(run, keep, sites):
         return cut(run, keep, sites)
 
 
-def left_without_a_mark(run):
-    run.phase = run._calls
-
-
 def masks_alone(run, folder):
     state = run.task.model().state_dict()
     checkpoint.write(folder / "weights.safetensors", {"model": state, "masks": {}})
@@ -180,11 +160,6 @@ MUTANTS = (
         },
         "interrupted before any step and resumed: the same bits": {
             "units are chosen anew by the untrained network of a resumed run": instead(Run, "shrink", keep_anew),
-        },
-    }),
-    *bugs("method cutter", cutter_laws, {
-        AROUND: {
-            "what is trained next begins where the last training did": instead(Run, "leave", left_without_a_mark),
         },
     }),
     *bugs("method deep_compression", compression_laws, {

@@ -36,7 +36,7 @@ class Seen(NamedTuple):
     after: nn.Module
     sites: Sequence[Site]
     told: Cut
-    states: tuple[dict[str, Any], dict[str, Any]]  # of the run, just before and just after
+    state: dict[str, Any]  # of the run, just before
 
 
 class Watched:
@@ -51,7 +51,7 @@ class Watched:
     def _watched(self, keep: Wanted, sites: Sequence[Site]) -> Cut:
         before, state = deepcopy(self.run.model), _state(self.run)
         told = self._shrink(keep, sites)
-        self.cuts.append(Seen(before, deepcopy(self.run.model), sites, told, (state, _state(self.run))))
+        self.cuts.append(Seen(before, deepcopy(self.run.model), sites, told, state))
         return told
 
 
@@ -63,7 +63,7 @@ def laws(trial: Make, method: Method, options: Mapping[str, Any]) -> Bodies:
         "the network with its units at 0 answers, in evaluation, as the one that is built": lambda: _zeroed(trial),
         "the size that is told is that of the network that was built, also after resuming": lambda: _told(trial),
         "a file of the network loads to the same outputs": lambda: _archived(trial),
-        "interrupted just before or after rebuilding and resumed: the same bits": lambda: _interrupted(trial),
+        "interrupted just before rebuilding and resumed: the same bits": lambda: _interrupted(trial),
     }
 
 
@@ -132,10 +132,9 @@ def _interrupted(trial: Make) -> None:
     watched = Watched(trial())
     demand(bool(watched.cuts), "run.shrink was not called, so that nothing is known of when it rebuilds")
     for number, seen in enumerate(watched.cuts, start=1):
-        for when, state in zip(("before", "after"), seen.states, strict=True):
-            end, _ = resumed(trial, state, f"just {when} rebuilding {number}")
-            demand(end == watched.end, f"interrupted just {when} rebuilding {number}: another end; give run.shrink a "
-                   "function, or keep what is computed in run.memory")  # fmt: skip
+        end, _ = resumed(trial, seen.state, f"just before rebuilding {number}")
+        demand(end == watched.end, f"interrupted just before rebuilding {number}: another end; give run.shrink a "
+               "function, or keep what is computed in run.memory")  # fmt: skip
 
 
 def _solved(trial: Make) -> None:

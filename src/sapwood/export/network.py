@@ -127,7 +127,8 @@ def _read(path: Path) -> tuple[dict[str, Held], dict[str, Tensor], dict[str, Ten
     try:
         WORDS(words, "it")
         held = {name: Held(**each) for name, each in words["tensors"].items()}
-        masks = beside.taken(words.get("masks", {}), {name: each.shape for name, each in held.items()}, tensors)
+        shapes = {name: each.shape for name, each in held.items() if each.kind == "parameter"}
+        masks = beside.taken(words.get("masks", {}), shapes, tensors)
         return held, _values(held, tensors), masks, words
     except (ValueError, RuntimeError) as error:
         raise not_as_said(str(path), error) from error

@@ -26,7 +26,7 @@ from sapwood.train import Moment
     unmet={
         "the network with its units at 0 answers, in evaluation, as the one that is built": "layers go, no units",
         "a file of the network loads to the same outputs": "its factors are layers that the task's network has not",
-        "interrupted just before or after rebuilding and resumed: the same bits": "it does so before any training",
+        "interrupted just before rebuilding and resumed: the same bits": "it does so before any training",
     },
 )
 def low_rank(
