@@ -27,6 +27,10 @@ LAYERS = (  # from bottom to top; a folder stands for all of its files
     {"layout", "evidence", "modes", "layers", "batches", "gradients", "answers", "observe", "processes"},
     {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates"},
     {
+        "goal",
+        "fresh",
+        "samples",
+        "windows",
         "task",
         "named",
         "wrapped",

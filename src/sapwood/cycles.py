@@ -34,16 +34,17 @@ def counts(
 
 
 def due(run: Run, now: Moment, mark: float, *, plateau: int = 0, wait: int = 0) -> bool:
-    """Whether the running training accuracy has reached `mark`, or not risen for `plateau` epochs (0: never mind).
+    """Whether the task's goal on training data is at `mark`, or no better for `plateau` epochs (0: never mind).
 
     With `wait` above 0 also when this has been asked for so many epochs since the last cycle.
     """
-    accuracy = now.metrics["train_accuracy"]
+    goal = run.task.goal
+    value = goal.of(now.metrics, "train")
     waited = run.memory["waited"] = run.memory.get("waited", 0) + 1
     stuck = plateau > 0 and stopping.stale(
-        run.memory.setdefault("plateau", {}), accuracy, patience=plateau, higher_is_better=True
+        run.memory.setdefault("plateau", {}), value, patience=plateau, higher_is_better=goal.up
     )
-    return accuracy >= mark or stuck or 0 < wait <= waited
+    return goal.reached(value, mark) or stuck or 0 < wait <= waited
 
 
 def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -> Evidence:
@@ -51,8 +52,8 @@ def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -
     refuse_bad(probe=samples)
     training = run.task.data.train
     luck = torch.Generator().manual_seed((run.seed * 7_919 + run.step) % 2**63)
-    rows = torch.randint(len(training.targets), (samples,), generator=luck).to(run.device)
-    return observe(run.model, [training.rows(rows)], *criterion.needs, only=layers)
+    rows = torch.randint(len(training), (samples,), generator=luck).to(run.device)
+    return observe(run.model, [training.take(rows)], *criterion.needs, only=layers)
 
 
 def refuse_bad(*, probe: int, plateau: int = 0, wait: int = 0) -> None:

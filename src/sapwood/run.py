@@ -23,6 +23,7 @@ from sapwood.gates import decided
 from sapwood.hold import Held, hold
 from sapwood.masks import Masks
 from sapwood.observe import hidden
+from sapwood.samples import glimpse
 from sapwood.state import refuse_other_optimizer, refuse_other_words, refuse_useless_optimizer
 from sapwood.task import Loss, Task
 
@@ -87,7 +88,7 @@ class Run:
 
     def hidden(self) -> list[str]:
         """The layers that do not give the answer, found by showing the model one training sample."""
-        return hidden(self.model, self.task.data.train.inputs[:1])
+        return hidden(self.model, self.task.example)
 
     def rewind(self, weights: Mapping[str, Tensor]) -> None:
         """Values go back to `weights` (a state_dict); masks stay in force, so what they removed is 0 again at once."""
@@ -205,7 +206,8 @@ def start(
     if type(seed) is not int or seed < 0:
         raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
     torch.manual_seed(seed)
-    here = replace(task, data=task.data.to(where)) if task.data.train.inputs.device != where else task
+    data = task.data.to(where)
+    here = task if data is task.data else replace(task, data=data)
     run = Run(here, seed, task.model().to(where), where)
     if state is not None:
         run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
@@ -218,12 +220,9 @@ def start(
 
 def fingerprint(task: Task) -> str:
     """A digest of what a checkpoint depends on: the data (every 97th sample), its order, the batch size."""
-    samples = {
-        f"{name}/{part}": tensor[::97]
-        for name in ("train", "valid", "test")
-        for part, tensor in zip(("inputs", "targets"), getattr(task.data, name), strict=True)
-    }
-    sizes = torch.tensor([task.batch_size, *(len(getattr(task.data, n).targets) for n in ("train", "valid", "test"))])
+    splits = {name: getattr(task.data, name) for name in ("train", "valid", "test")}
+    samples = {f"{name}/{part}": seen for name, split in splits.items() for part, seen in glimpse(split).items()}
+    sizes = torch.tensor([task.batch_size, *map(len, splits.values())])
     return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"
 
 

@@ -13,14 +13,15 @@ from sapwood.errors import InputError, refuse_unless
 from sapwood.hold import seen_through
 from sapwood.observe import evaluating
 from sapwood.run import Run
-from sapwood.task import Batch, Task
+from sapwood.task import WHOLE, Batch, Samples, Task
 
 
 class Moment(NamedTuple):
     """One step just made.
 
-    At the end of an epoch `metrics` has train_loss and train_accuracy, averaged over the epoch's batches (each seen
-    with the weights before its own step, as Keras prints them), and valid_loss and valid_accuracy, evaluated now.
+    At the end of an epoch `metrics` has train_loss and, for each metric of the task, train_NAME, as train_accuracy:
+    means over the epoch's batches, each seen with the weights before its own step, as Keras prints them. And valid_loss
+    and valid_NAME, evaluated now.
     """
 
     step: int  # steps made so far
@@ -43,14 +44,10 @@ def train(run: Run, *, epochs: int | None = None, steps: int | None = None) -> I
     end = run.begun + length
     try:
         while run.step < end:
-            epoch, first = divmod(run.step, run.task.steps_per_epoch)
-            for batch in run.task.batches(run.seed, epoch, first):
-                _set_rates(run, length)
-                yield _moment(run, _step(run, batch))
-                if run.between is not None:
-                    run.between(run)
-                if run.step >= end:
-                    break
+            _set_rates(run, length)
+            yield _moment(run, _step(run))
+            if run.between is not None:
+                run.between(run)
     finally:
         run.leave()
 
@@ -62,13 +59,13 @@ def evaluate(run: Run, split: str = "valid") -> dict[str, float]:
 
 
 @torch.no_grad()
-def measured(model: nn.Module, task: Task, samples: Batch, size: int = 2_000) -> dict[str, float]:
+def measured(model: nn.Module, task: Task, samples: Samples) -> dict[str, float]:
     """The task's mean loss and metrics of `model` over `samples`."""
     sums: dict[str, float] = {}
     with evaluating(model):
-        for at in range(0, len(samples.targets), size):
-            batch = samples.rows(slice(at, at + size))
-            outputs = model(batch.inputs)
+        for at in range(0, len(samples), task.at_once):
+            batch = samples.take(slice(at, at + task.at_once))
+            outputs = task.forward(model, batch)
             _add(sums, task, batch, outputs, task.loss(model, batch, outputs).item())
     return _means(sums)
 
@@ -78,15 +75,13 @@ def _through(run: Run, split: str) -> dict[str, float]:
         return measured(run.model, run.task, getattr(run.task.data, split))
 
 
-def _step(run: Run, batch: Batch) -> float:
+def _step(run: Run) -> float:
     """One update; the loss before it. Nothing has changed when the loss is not finite."""
     if not run.model.training:
         run.model.train()
-    whole = batch.targets.shape[0]  # len() of a tensor takes several times as long, and it all adds up
-    if processes.world() > 1:
-        batch = batch.rows(processes.share(whole))
+    batch = run.task.batch(run.seed, run.step, processes.share() if processes.world() > 1 else WHOLE)
     _forget_gradients(run.optimizer)
-    value = _backward(run, batch, whole) if not run.dense else _backward_through(run, batch, whole)
+    value = _backward(run, batch) if not run.dense else _backward_through(run, batch)
     run.optimizer.step()
     run.step += 1
     return value
@@ -108,27 +103,26 @@ def _forget_gradients(optimizer: Optimizer) -> None:
             parameter.grad = None
 
 
-def _backward(run: Run, batch: Batch, whole: int) -> float:
-    outputs = run.forward(batch.inputs)
+def _backward(run: Run, batch: Batch) -> float:
+    outputs = run.task.forward(run.forward, batch)
     # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
-    share = batch.targets.shape[0]
-    loss: torch.Tensor = run.loss(run.model, batch, outputs) if share else outputs.sum() * 0
+    loss: torch.Tensor = run.loss(run.model, batch, outputs) if batch.targets.shape[0] else outputs.sum() * 0
     value = loss.item()
     if not math.isfinite(value):
         raise InputError(
             f"the loss is {value} at step {run.step}; lower the learning rate or check the data; "
             "the model is as it was before this step"
         )
-    # Shares of a batch can differ by one sample; the mean over all processes must weigh samples, not processes.
-    weight = share * processes.world() / whole
+    count = _add(run.sums, run.task, batch, outputs.detach(), value)
+    # Shares of a batch can differ; the mean over all processes must weigh samples, or tokens, not processes.
+    weight = processes.weight(count)
     (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
-    _add(run.sums, run.task, batch, outputs.detach(), value)
     return value
 
 
-def _backward_through(run: Run, batch: Batch, whole: int) -> float:
+def _backward_through(run: Run, batch: Batch) -> float:
     with seen_through(run.model, run.masks):
-        return _backward(run, batch, whole)
+        return _backward(run, batch)
 
 
 def _moment(run: Run, loss: float) -> Moment:
@@ -143,12 +137,15 @@ def _epoch_metrics(run: Run) -> dict[str, float]:
     return {f"train_{k}": v for k, v in _means(sums).items()} | {f"valid_{k}": v for k, v in valid.items()}
 
 
-def _add(sums: dict[str, float], task: Task, batch: Batch, outputs: torch.Tensor, loss: float) -> None:
-    count = batch.targets.shape[0]
+def _add(sums: dict[str, float], task: Task, batch: Batch, outputs: torch.Tensor, loss: float) -> float:
+    """How many samples, or whatever the metrics count, the batch has; its sums are added to `sums`."""
+    found: dict[str, torch.Tensor | float] = {"count": batch.targets.shape[0], **task.metrics(outputs, batch)}
+    count = float(found.pop("count"))
     sums["count"] = sums.get("count", 0.0) + count
     sums["loss"] = sums.get("loss", 0.0) + loss * count
-    for name, value in task.metrics(outputs, batch).items():
-        sums[name] = sums.get(name, 0.0) + value.item()
+    for name, value in found.items():
+        sums[name] = sums.get(name, 0.0) + float(value)
+    return count
 
 
 def _means(sums: Mapping[str, float]) -> dict[str, float]:

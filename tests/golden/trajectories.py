@@ -153,7 +153,7 @@ def task(moved: float = 0.0) -> Task:
     """The network on 48 samples whose class is the largest of their first three inputs, all in one batch."""
     inputs = _sines((80, 6), 11) * 2
     every = Batch(inputs, inputs[:, :3].argmax(1))
-    splits = every.rows(slice(0, 48)), every.rows(slice(48, 64)), every.rows(slice(64, 80))
+    splits = every.take(slice(0, 48)), every.take(slice(48, 64)), every.take(slice(64, 80))
     recipe = partial(SGD, lr=0.4, momentum=0.8)
     return Task("golden", partial(network, moved), Data(*splits), recipe, batch_size=48, classes=3)
 

@@ -111,7 +111,7 @@ def test_the_task_fits_together(real_data, name):
     assert task.name == name == TASKS[name].__name__
     network = task.model()
     for part in (task.data.train, task.data.valid, task.data.test):
-        few = part.rows(slice(0, 3))
+        few = part.take(slice(0, 3))
         outputs = network(few.inputs)
         assert outputs.shape == (3, task.classes)
         assert bool(torch.isfinite(task.loss(network, few, outputs)))
@@ -290,7 +290,7 @@ def test_a_trained_task_starts_afresh_each_time_with_the_trained_weights(real_da
     first_one, second = task.model(), task.model()
     with torch.no_grad():
         first_one.linear.bias.zero_()
-    few = task.data.test.rows(slice(0, 500))
+    few = task.data.test.take(slice(0, 500))
     assert int(task.metrics(second.eval()(few.inputs), few)["accuracy"]) > 440
 
 

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from sapwood import masks as mask
 from sapwood.measure import Compression, accuracy, compression, dead_share, flops, spectrum
+from sapwood.modes import evaluating
 from sapwood.observe import hidden, prunable
 from sapwood.run import Run
+from sapwood.samples import Samples
 from sapwood.train import measured
 
 SPECTRUM = {  # the metric's name in a row, before the layer's number -> its name in a Spectrum
@@ -37,10 +40,7 @@ def final_measures(run: Run) -> Iterator[Measure]:
     for split in ("train", "valid", "test"):
         yield from _quality(run, network, split)
     yield from (Measure("network", metric, float(value)) for metric, value in _size(run, network).items())
-    yield from (
-        Measure("network", metric, float(value))
-        for metric, value in shape(network, run.task.data.test.inputs[:1]).items()
-    )
+    yield from (Measure("network", metric, float(value)) for metric, value in shape(network, run.task.example).items())
     yield from (Measure("note", name, float(value)) for name, value in sorted(run.memory.get("notes", {}).items()))
 
 
@@ -59,7 +59,20 @@ def _quality(run: Run, network: nn.Module, split: str) -> Iterator[Measure]:
     values = measured(network, run.task, samples)
     if run.task.classes is not None:
         values |= accuracy(network, samples, k=(5,), class0=True)
+    values |= _extra(run, network, samples)
     yield from (Measure(split, metric, value) for metric, value in values.items())
+
+
+@torch.no_grad()
+def _extra(run: Run, network: nn.Module, samples: Samples) -> dict[str, float]:
+    """The task's own measures, each a mean over the samples."""
+    sums = dict.fromkeys(run.task.measures, 0.0)
+    with evaluating(network):
+        for at in range(0, len(samples) if sums else 0, run.task.at_once):
+            batch = samples.take(slice(at, at + run.task.at_once))
+            for name, measure in run.task.measures.items():
+                sums[name] += float(measure(network, batch))
+    return {name: value / len(samples) for name, value in sums.items()}
 
 
 def _size(run: Run, network: nn.Module) -> dict[str, float]:
@@ -68,7 +81,7 @@ def _size(run: Run, network: nn.Module) -> dict[str, float]:
     `dead` is the share of weights that can not grow back (`measure.dead_share`).
     """
     weights = {name: p for name, p in network.named_parameters() if p.dim() > 1}
-    example, layers = run.task.data.test.inputs[:1], prunable(network)
+    example, layers = run.task.example, prunable(network)
     inner = {name: layers[name].weight for name in _hidden(network, example)}
     sizes = compression(network, example)
     return {

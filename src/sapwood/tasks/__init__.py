@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from sapwood.goal import ACCURACY, Goal
 from sapwood.task import Task
 from sapwood.tasks.conv_fashion import conv_fashion
 from sapwood.tasks.conv_fashion_smoke import conv_fashion_smoke
@@ -52,6 +53,15 @@ TASK_VERSIONS: dict[str, int] = {
     "resnet8_cifar_smoke": 1,
     "vgg16_cifar": 1,
 }
+
+# What a task is judged by, where that is not accuracy: for those who know its name and not its data.
+TASK_GOALS: dict[str, Goal] = {}
+
+
+def goal_of(task: str) -> Goal:
+    """Return the goal of a task by its name."""
+    return TASK_GOALS.get(task, ACCURACY)
+
 
 # Which entry of sapwood.data.DATASETS each task reads: what to fetch before its trials start.
 TASK_DATA: dict[str, str] = {
