@@ -9,6 +9,7 @@ import argparse
 import subprocess
 import sys
 from functools import partial
+from typing import Any
 
 import torch
 from interleaved import compare
@@ -43,7 +44,7 @@ def scores(size: int, tied: bool) -> Tensor:
     return counters.repeat_interleave(-(-size // 650))[:size].contiguous()
 
 
-def again(times: int, case: partial[object]) -> None:
+def again(times: int, case: partial[Any]) -> None:
     """A case so often that the clock can tell."""
     for _ in range(times):
         case()
@@ -52,7 +53,7 @@ def again(times: int, case: partial[object]) -> None:
 def measured(size: int, tied: bool, rounds: int) -> bool:
     """Prints one line; whether the targets were met."""
     values, times = scores(size, tied), max(1, 20_000_000 // size)
-    cases = {
+    cases: dict[str, partial[Any]] = {
         "ours": partial(select.everywhere, {"w": values}, SPARSITY),
         "kthvalue": partial(torch.kthvalue, values, int(size * SPARSITY)),
         "sort": partial(torch.sort, values),

@@ -42,7 +42,7 @@ def samples(count: int) -> Batch:
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Masks of the hidden layers' weights that remove 80 %, at random, one by one."""
     luck = torch.Generator().manual_seed(1)
-    weights = {f"{name}.weight": model.get_submodule(name).weight for name in hidden(model)}
+    weights = {f"{name}.weight": model.get_parameter(f"{name}.weight") for name in hidden(model)}
     return {name: torch.rand(w.shape, generator=luck) >= SPARSITY for name, w in weights.items()}
 
 
@@ -106,6 +106,7 @@ def torch_parametrize(model: nn.Module, _: object) -> None:
 class _Masked(nn.Module):
     def __init__(self, keep: Tensor) -> None:
         super().__init__()
+        self.keep: Tensor
         self.register_buffer("keep", keep.float())
 
     def forward(self, weight: Tensor) -> Tensor:

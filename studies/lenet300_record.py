@@ -27,15 +27,15 @@ from sapwood.study.seeds import errors, excess, summed_up
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.study import Finding, Study, Tabled
 from sapwood.study.table import Summary, Table, by_seed, labels, summary
-from sapwood.study.trial import Trial
+from sapwood.study.trial import Trial, Value
 
 TASK, DENSE, TAUGHT, TEACHER, NOISE = "lenet300_mnist", "dense", "dense, taught", "teacher", "noise"
 CODED = (12, 16)  # folds of what is coded
 FIRST, FOLDS = 32, (94, 128, 160)
 FAR = 120
 WANTED = 1.9  # percent, at the first of them
-RECIPE = {"batch_size": 120, "course": "cosine", "learning_rate": 2e-3}
-TEACHING = {"temperature": 2.0, "soft": 0.9, "blank": 0.1}
+RECIPE: dict[str, Value] = {"batch_size": 120, "course": "cosine", "learning_rate": 2e-3}
+TEACHING: dict[str, Value] = {"temperature": 2.0, "soft": 0.9, "blank": 0.1}
 
 
 ASSUMED = (

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sapwood import schedule, select, stopping
 from sapwood.criterion import Criterion, score
+from sapwood.draws import luck
 from sapwood.errors import InputError, refuse_unless
 from sapwood.layers import weights
 from sapwood.layout import matrix, shaped
@@ -51,8 +52,8 @@ def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -
     """What `layers` show on so many training samples, drawn with replacement: a function of seed and step."""
     refuse_bad(probe=samples)
     training = run.task.data.train
-    luck = torch.Generator().manual_seed((run.seed * 7_919 + run.step) % 2**63)
-    rows = torch.randint(len(training), (samples,), generator=luck).to(run.device)
+    drawn = luck(run.seed, "probe", run.step)
+    rows = torch.randint(len(training), (samples,), generator=drawn).to(run.device)
     return observe(run.model, [training.take(rows)], *criterion.needs, only=layers)
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from hashlib import blake2b
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import goal as goals
+from sapwood.draws import luck
 from sapwood.errors import InputError
 from sapwood.fresh import reset, seeded
 from sapwood.goal import ACCURACY, Goal
@@ -20,8 +20,7 @@ from sapwood.samples import Samples as Samples
 
 Loss = Callable[[nn.Module, Batch, Tensor], Tensor]  # (model, batch, the model's outputs) -> mean over the batch
 Forward = Callable[[nn.Module, Batch], Tensor]  # (model, batch) -> the model's outputs
-# (outputs, batch) -> sums over the batch; "count" says over how many, samples if it is not there. Words have tokens.
-Metrics = Callable[[Tensor, Batch], Mapping[str, Tensor | float]]
+Metrics = Callable[[Tensor, Batch], Mapping[str, Tensor | float]]  # (outputs, batch) -> sums over what `count` counts
 Measure = Callable[[nn.Module, Batch], Tensor | float]  # (model in evaluation mode, batch) -> sum over its samples
 Augment = Callable[[Batch, torch.Generator], Batch]  # (batch, where luck comes from) -> the batch, changed at random
 Course = Callable[[float], float]  # share of a training phase that is over, [0, 1) -> factor on the learning rates
@@ -83,6 +82,7 @@ class Task:
     augment: Augment | None = None
     course: Course | None = None
     forward: Forward = forward
+    count: Callable[[Batch], float] = len  # what a batch's loss is a mean over: samples; of text it is tokens
     goal: Goal = ACCURACY  # or a mere (metric, "up" or "down"): what the task is judged by
     measures: Mapping[str, Measure] = field(default_factory=dict, hash=False)  # measured once, when a trial is over
     fresh: Callable[[nn.Module], None] = reset  # gives a network new initial weights, drawn from torch's generator
@@ -128,7 +128,7 @@ class Task:
         index = _order(len(train), self.batch_size, seed, epoch, getattr(train, "device", CPU))[within]
         if self.augment is None:
             return train.take(index if share is WHOLE else index[share])
-        whole = self.augment(train.take(index), _luck(seed, epoch, within))
+        whole = self.augment(train.take(index), luck(seed, "augmentation", step))
         return whole if share is WHOLE else whole.take(share)
 
     def batches(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
@@ -143,17 +143,7 @@ CPU = torch.device("cpu")
 @lru_cache(maxsize=4)  # the shuffle of an epoch is made once, also where several streams are read in turn
 def _order(samples: int, size: int, seed: int, epoch: int, device: torch.device) -> tuple[Tensor, ...]:
     """The numbers of each batch's samples."""
-    return torch.split(torch.randperm(samples, generator=_generator(seed, epoch)).to(device), size)
-
-
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-
-
-def _luck(seed: int, epoch: int, step: int) -> torch.Generator:
-    """One of its own for every step; a digest, since torch's generator looks at 32 bits of its seed only."""
-    digest = blake2b(f"{seed} {epoch} {step}".encode(), digest_size=4).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+    return torch.split(torch.randperm(samples, generator=luck(seed, "data order", epoch)).to(device), size)
 
 
 def _refuse_bad_labels(task: str, split: str, labels: Tensor, classes: int) -> None:

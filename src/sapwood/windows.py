@@ -64,3 +64,8 @@ class Windows:
         whole = torch.full((len(self) * self.length + 1,), IGNORED, dtype=small, device=self.device)
         whole[: len(self.tokens)] = self.tokens
         return whole.unfold(0, self.length + 1, self.length)
+
+
+def tokens(batch: Batch) -> int:
+    """Return how many targets of a batch are to be predicted: for `Task.count`."""
+    return int((batch.targets != IGNORED).sum())

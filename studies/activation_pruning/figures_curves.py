@@ -104,7 +104,7 @@ def trajectories(looks: Mapping[str, Any]) -> Draw:
     return draw
 
 
-def _trajectory(axes: Axes, found: Mapping[str, Values], looks: Mapping[str, Any]) -> None:
+def _trajectory(axes: Axes, found: Mapping[str, Values], looks: Mapping[str, tuple[str, Any]]) -> None:
     if not any(found.values()):
         absent(axes)
         return

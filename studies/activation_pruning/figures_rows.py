@@ -16,8 +16,16 @@ from .rows import AS_LONG, CHANNELS, CONTROLS, GLOBAL, K_DENSE, LOCAL, NARROW, P
 
 COMPARED = ("G1", *CONTROLS, NARROW, AS_LONG)
 
+
+def _printed(table: int, label: str, column: str) -> float:
+    """A number that is in print; not one of the few that a table leaves out."""
+    value = PRINTED[table][label][column]
+    assert value is not None, (table, label, column)
+    return value
+
+
 PRINTED_AT = {  # zeros and test accuracy, %; M's zeros as Table 5 has them, since Table 4 rounds them
-    label: (PRINTED[5][label]["zeros"], PRINTED[table][label]["accuracy test"])
+    label: (_printed(5, label, "zeros"), _printed(table, label, "accuracy test"))
     for table, labels in ((13, GLOBAL), (3, LOCAL), (4, ("M",)))
     for label in labels
 }
@@ -164,7 +172,8 @@ def _approximated(axes: Axes, rows: Table, kinds: Sequence[str]) -> bool:
         found = _percent({label: gap for label, gap in gaps.items() if gap})
         places = [list(GLOBAL).index(label) + 0.15 * (at - 1) for label in found]
         for place, (_, low, high, _) in zip(places, found.values(), strict=True):
-            axes.plot([place] * 2, [low, high], color=color, lw=1) if low is not None else None
+            if low is not None and high is not None:
+                axes.plot([place] * 2, [low, high], color=color, lw=1)
         words = kind.partition(" ranks")[2].strip(", ") or "as it is" if kind else "the pruned row itself"
         axes.plot(
             places,
@@ -180,7 +189,7 @@ def _approximated(axes: Axes, rows: Table, kinds: Sequence[str]) -> bool:
 
 
 def _printed_drops() -> list[float]:
-    return [PRINTED[13][label]["pca accuracy test"] - PRINTED[12]["S"]["accuracy test"] for label in GLOBAL]
+    return [_printed(13, label, "pca accuracy test") - _printed(12, "S", "accuracy test") for label in GLOBAL]
 
 
 def retraining(rows: Table, folder: Path) -> Figure:
@@ -195,7 +204,7 @@ def retraining(rows: Table, folder: Path) -> Figure:
         _retrained(axes, place, zeros.get(label), zeros.get(f"{label} retrained"), dead.get(label))
     at = range(len(names))
     axes.plot(
-        [PRINTED[7][label]["after zeros"] for label in names],
+        [_printed(7, label, "after zeros") for label in names],
         at,
         "o",
         mfc="white",
@@ -228,9 +237,8 @@ def _retrained(axes: Axes, place: int, before: Summary | None, after: Summary | 
 
 
 def _percent(found: Mapping[str, Summary]) -> dict[str, Summary]:
-    return {
-        label: Summary(*(None if v is None else 100 * v for v in each[:3]), each.n) for label, each in found.items()
-    }  # type: ignore[arg-type]
+    times = lambda value: None if value is None else 100 * value  # noqa: E731
+    return {label: Summary(100 * s.mean, times(s.low), times(s.high), s.n) for label, s in found.items()}
 
 
 def _percent_by_seed(rows: Table, names: Iterable[str]) -> dict[str, dict[int, float]]:

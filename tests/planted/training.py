@@ -19,7 +19,7 @@ from sapwood.methods import METHODS
 from sapwood.run import Run, start
 
 # The package gives these names to the functions in them; the modules are wanted here.
-keeping, training, seeing = (import_module(f"sapwood.{name}") for name in ("hold", "train", "observe"))
+training, seeing = (import_module(f"sapwood.{name}") for name in ("train", "observe"))
 tasks, running = import_module("sapwood.task"), import_module("sapwood.run")
 global_activation, nuclear, sparse = (
     import_module(f"sapwood.methods.{name}") for name in ("global_activation", "nuclear", "sparse_training")
@@ -126,7 +126,7 @@ def ill_timed(*, before_the_consumer, at_epoch_ends):
     def train(run, *, epochs=None, steps=None):
         end = run.begun if not run.enter() else run.begun + training._length(run.task, epochs, steps)
         while run.step < end:
-            now = training._moment(run, training._step(run))
+            now = training._moment(run, training._step(run, training.descend))
             if before_the_consumer:
                 run.between(run)
             yield now
@@ -245,7 +245,7 @@ MUTANTS = (
                 )
             },
             "masked weights are 0 at every moment": {
-                "masks of a run dropped after one step": instead(keeping, "Held", FirstStepOnly)
+                "masks of a run dropped after one step": instead(running, "Held", FirstStepOnly)
             },
             "no hook is left behind, also when the consumer stops early": {
                 "hooks left when the consumer stops": instead(seeing, "_remove", lambda hooks: None)
@@ -305,7 +305,9 @@ MUTANTS = (
         {
             SAME_BITS: {"dense training not saved": without(dense=False)},
             SEEN_MASKED: {
-                "dense weights in the forward pass": instead(training, "_backward_through", training._backward),
+                "dense weights in the forward pass": instead(
+                    training, "_seen_through", lambda run, batch, update: update(run, batch)
+                ),
                 "dense weights evaluated": instead(training, "_through", dense_metrics),
             },
         },

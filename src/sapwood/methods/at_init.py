@@ -18,6 +18,7 @@ from torch import Tensor
 from sapwood import criteria, saliency, schedule
 from sapwood.controls import CONTROLS, controlled
 from sapwood.criterion import score
+from sapwood.draws import luck
 from sapwood.errors import InputError, refuse_unless
 from sapwood.hold import seen_through
 from sapwood.masks import Masks
@@ -74,6 +75,5 @@ def _drawn(run: Run, samples: int) -> Batch:
     train = run.task.data.train
     if not 1 <= samples <= len(train):
         raise InputError(f"samples is {samples}; give how many of {len(train)} training samples to look at")
-    luck = torch.Generator().manual_seed((run.seed * 5_003 + 1) % 2**63)
-    order = torch.randperm(len(train), generator=luck)
+    order = torch.randperm(len(train), generator=luck(run.seed, "samples at initialisation"))
     return train.take(order[:samples].to(run.device))
