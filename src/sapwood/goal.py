@@ -47,6 +47,7 @@ class Goal(NamedTuple):
 
 
 ACCURACY = Goal("accuracy", UP)
+BITS = Goal("bits", DOWN, "per byte")
 
 
 def checked(goal: tuple[str, ...], whose: str) -> Goal:

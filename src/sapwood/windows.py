@@ -1,10 +1,12 @@
 """Windows: samples cut from one long text, where each token's target is the token after it."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sapwood.errors import InputError
 from sapwood.processes import digest
@@ -69,3 +71,14 @@ class Windows:
 def tokens(batch: Batch) -> int:
     """Return how many targets of a batch are to be predicted: for `Task.count`."""
     return int((batch.targets != IGNORED).sum())
+
+
+def next_token_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
+    """Cross-entropy of logits [B, T, symbols] with the tokens [B, T] that follow, mean over those that are there."""
+    return F.cross_entropy(outputs.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
+
+
+def next_token_bits(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """How many bits a code by the network's probabilities takes for the tokens; per byte where tokens are bytes."""
+    logits, targets = outputs.flatten(0, 1), batch.targets.flatten()
+    return {"bits": F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum") / math.log(2)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sapwood.goal import ACCURACY, Goal
+from sapwood.goal import ACCURACY, BITS, Goal
 from sapwood.task import Task
 from sapwood.tasks.conv_fashion import conv_fashion
 from sapwood.tasks.conv_fashion_smoke import conv_fashion_smoke
@@ -17,6 +17,8 @@ from sapwood.tasks.resnet20_cifar import resnet20_cifar
 from sapwood.tasks.resnet20_cifar_trained import resnet20_cifar_trained
 from sapwood.tasks.resnet56_cifar import resnet56_cifar
 from sapwood.tasks.resnet56_cifar_trained import resnet56_cifar_trained
+from sapwood.tasks.text import text
+from sapwood.tasks.text_smoke import text_smoke
 from sapwood.tasks.vgg16_cifar import vgg16_cifar
 
 TASKS: dict[str, Callable[[], Task]] = {
@@ -33,6 +35,8 @@ TASKS: dict[str, Callable[[], Task]] = {
     "resnet56_cifar": resnet56_cifar,
     "resnet56_cifar_trained": resnet56_cifar_trained,
     "resnet8_cifar_smoke": resnet8_cifar_smoke,
+    "text": text,
+    "text_smoke": text_smoke,
     "vgg16_cifar": vgg16_cifar,
 }
 
@@ -51,11 +55,13 @@ TASK_VERSIONS: dict[str, int] = {
     "resnet56_cifar": 1,
     "resnet56_cifar_trained": 1,
     "resnet8_cifar_smoke": 1,
+    "text": 1,
+    "text_smoke": 1,
     "vgg16_cifar": 1,
 }
 
 # What a task is judged by, where that is not accuracy: for those who know its name and not its data.
-TASK_GOALS: dict[str, Goal] = {}
+TASK_GOALS: dict[str, Goal] = {"text": BITS, "text_smoke": BITS}
 
 
 def goal_of(task: str) -> Goal:
@@ -78,5 +84,7 @@ TASK_DATA: dict[str, str] = {
     "resnet56_cifar": "cifar10",
     "resnet56_cifar_trained": "cifar10",
     "resnet8_cifar_smoke": "cifar10",
+    "text": "wikitext2",
+    "text_smoke": "wikitext2",
     "vgg16_cifar": "cifar10",
 }
