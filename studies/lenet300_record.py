@@ -13,21 +13,24 @@ compression, five seeds. The dense network and the teacher, of 800 and 400 neuro
 Run: sapwood run lenet300_record --scale paper
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, NamedTuple
 
 from sapwood.study import seeds
 from sapwood.study.grid import NOTHING, Grid, number, sizes
-from sapwood.study.plots import GREY, dots
+from sapwood.study.plots import GREY, canvas, dots
 from sapwood.study.seeds import errors, excess, summed_up
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.study import Finding, Study, Tabled
 from sapwood.study.table import Summary, Table, by_seed, labels, summary
 from sapwood.study.trial import Trial, Value
+
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.figure import Figure
 
 TASK, DENSE, TAUGHT, TEACHER, NOISE = "lenet300_mnist", "dense", "dense, taught", "teacher", "noise"
 CODED = (12, 16)  # folds of what is coded
@@ -193,7 +196,7 @@ def coded(rows: Table, fold: int) -> Finding:
 
 def drawn(rows: Table, folder: Path) -> Figure:
     """Test error of every row."""
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    figure = canvas(7, 3.4)
     axes = figure.subplots()
     names = [DENSE, TAUGHT, *map(coded_label, CODED), *map(label, FOLDS)]
     dots(axes, names, {row: found.values() for row, found in errors(rows).items()})

@@ -158,8 +158,8 @@ def test_planted_violations_are_caught_and_what_is_at_the_limit_is_not(tmp_path)
         ({"masks.py": "def f(\n    a,\n    b,\n):" + _function(41)[8:]}, None),  # a signature is not code to follow
         ({"utils.py": ""}, "utils.py is the name of a drawer; name the concept in it"),
         ({"core/__init__.py": ""}, "core is the name of a drawer; name the concept in it"),
-        ({f"part{n}.py": "x = 1\n" * 300 for n in range(14)},
-         "everything below methods/ has 4206 lines of code, 4200 may be"),
+        ({f"part{n}.py": "x = 1\n" * 300 for n in range(15)},
+         "everything below methods/ has 4506 lines of code, 4400 may be"),
         ({f"shrinking/part{n}.py": "x = 1\n" * 300 for n in range(16)},
          "shrinking/ has 4800 lines of code, 4600 may be"),
         ({f"part{n}.py": "#\n" * 300 for n in range(14)}, None),

@@ -1,18 +1,21 @@
 """Figures of what the rows ended with: accuracy and zeros, controls, PCA, retraining, channels."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from sapwood.study.plots import BLACK, BLUE, DOTTED, GREY, NOT_RUN, ORANGE, WIDTH, absent, dots, nothing
+from sapwood.study.plots import BLACK, BLUE, DOTTED, GREY, NOT_RUN, ORANGE, WIDTH, absent, canvas, dots, nothing
 from sapwood.study.table import Summary, Table, by_seed, difference, over_seeds
 
 from .printed import PRINTED
 from .rows import AS_LONG, CHANNELS, CONTROLS, GLOBAL, K_DENSE, LOCAL, NARROW, PCA, PRUNED, RELEASED
+
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COMPARED = ("G1", *CONTROLS, NARROW, AS_LONG)
 
@@ -59,7 +62,7 @@ def accuracy_against_zeros(rows: Table, folder: Path) -> Figure:
     ours = {label: (zeros[label], found[label]) for kind in KINDS for label in kind.rows if label in found}
     if not ours:
         return nothing()
-    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    figure = canvas(WIDTH, 4.6)
     axes = figure.subplots()
     for kind in KINDS:
         for label in kind.rows:
@@ -116,7 +119,7 @@ def controls(rows: Table, folder: Path) -> Figure:
     found = _percent_by_seed(rows, COMPARED)
     if not found:
         return nothing()
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.38 * len(COMPARED)), layout="constrained")
+    figure = canvas(WIDTH, 0.9 + 0.38 * len(COMPARED))
     left, right = figure.subplots(1, 2, sharey=True)
     dots(left, COMPARED, {label: seeds.values() for label, seeds in found.items()})
     gaps = {label: _gaps(found, label, "G1") for label in COMPARED[1:]}
@@ -133,7 +136,7 @@ def channels(rows: Table, folder: Path) -> Figure:
     found = _percent_by_seed(rows, names)
     if not found:
         return nothing()
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.38 * len(names)), layout="constrained")
+    figure = canvas(WIDTH, 0.7 + 0.38 * len(names))
     axes = figure.subplots()
     dots(axes, names, {label: seeds.values() for label, seeds in found.items()})
     axes.set_xlabel("test accuracy (%)")
@@ -142,7 +145,7 @@ def channels(rows: Table, folder: Path) -> Figure:
 
 def pca(rows: Table, folder: Path) -> Figure:
     """How far S falls when its layers are approximated at the ranks of each G row: at the printed ranks, at our own."""
-    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    figure = canvas(WIDTH, 5.6)
     for axes, ranks in zip(figure.subplots(2, 1, sharex=True), ("printed ranks", "own ranks"), strict=True):
         kinds = [kind for kind in PCA if kind.startswith(ranks)]
         drawn = _approximated(axes, rows, kinds)
@@ -198,7 +201,7 @@ def retraining(rows: Table, folder: Path) -> Figure:
     names = list(PRUNED)
     if not any(f"{label} retrained" in zeros for label in names):
         return nothing()
-    figure = Figure(figsize=(WIDTH, 1.2 + 0.33 * len(names)), layout="constrained")
+    figure = canvas(WIDTH, 1.2 + 0.33 * len(names))
     axes = figure.subplots()
     for place, label in enumerate(names):
         _retrained(axes, place, zeros.get(label), zeros.get(f"{label} retrained"), dead.get(label))

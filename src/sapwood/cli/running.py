@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from sapwood.data import DATASETS, fetch
 from sapwood.disk import there
 from sapwood.errors import InputError
 from sapwood.study import digests
+from sapwood.study.earlier import as_found
 from sapwood.study.folder import make_folder, sealed
 from sapwood.study.kept import copied, keep, restore
 from sapwood.study.pool import processes, serial
@@ -58,12 +60,14 @@ def carry_out(order: Order) -> None:
     `--only` narrows what is run now; the report still shows the whole scale, with what there is of it.
     """
     began = time.monotonic()
+    refuse_unless_reports_can_be_written()
     torch.set_num_threads(1)  # here too, so that a trial gives the same bits in this process and in a worker
     study = find(order.study)
     trials = choosing.changed(study.at(order.scale), choosing.pairs(order.changes, "--set"))
     chosen = choosing.only(trials, choosing.pairs(order.only, "--only"))
     folder = order.results / study.name
     _take_over(order.source, study, folder)
+    trials, chosen = as_found(trials, folder), as_found(chosen, folder)
     waiting = choosing.with_needed(
         chosen, lambda trial: over(folder / trial.id), lambda trial: finished(folder / trial.id)
     )
@@ -81,12 +85,19 @@ def carry_out(order: Order) -> None:
     for trial, error in failed:
         where = folder / trial.id / "failed"
         typer.echo(f"{trial.row} seed {trial.seed} failed: {f'see {where}' if there(where) else error}", err=True)
-    if study.extras and all(over(folder / trial.id) for trial in study.at(order.scale)):
+    if study.extras and all(over(folder / trial.id) for trial in as_found(study.at(order.scale), folder)):
         study.extras(folder, order.scale)
     time_taken = _time_taken([folder / trial.id for trial in chosen], time.monotonic() - began, workers)
     _write_up(study, folder, trials, time_taken)
     if failed:
         raise typer.Exit(1)
+
+
+def refuse_unless_reports_can_be_written() -> None:
+    """ModuleNotFoundError if what a report needs is not installed: it is imported when all trials have been run."""
+    for name in ("matplotlib", "jinja2", "scipy"):
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def _say_what_is_kept(done: list[Path]) -> None:
@@ -122,6 +133,7 @@ def _duration(seconds: float) -> str:
 
 def write_report(name: str, results: Path, source: Path | None, target: Path | None) -> None:
     """A study's report from the trials that are in its folder, without running any; they are also kept if asked."""
+    refuse_unless_reports_can_be_written()
     study = find(name)
     folder = results / study.name
     _take_over(source, study, folder)

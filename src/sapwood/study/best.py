@@ -15,7 +15,7 @@ from torch import Tensor
 from sapwood.errors import InputError
 from sapwood.run import Run
 from sapwood.study.final import Measure
-from sapwood.train import Moment, evaluate, measured
+from sapwood.train import Moment, measured
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,12 @@ class Best:
             return {}
         return {"valid": self.valid, "epoch": self.epoch, "stage": self.stage, "weights": dict(self.weights)}
 
-    def after(self, run: Run, moment: Moment, *, pruned: bool) -> "Best":
-        """The best once this epoch is over. `pruned`: at its end, after the moment's own metrics were measured."""
+    def after(self, run: Run, moment: Moment) -> "Best":
+        """The best once this epoch is over and the method has acted, which its metrics take into account."""
         goal, stage = run.task.goal, f"{moment.phase}/{run.round}"
         value = moment.metrics.get(f"valid_{goal.metric}")
         if value is None or run.dense:
             return self
-        if pruned:
-            value = evaluate(run, "valid")[goal.metric]
         if stage == self.stage and not goal.better(value, self.valid):
             return self
         weights = {name: value.detach().clone() for name, value in run.model.state_dict().items()}

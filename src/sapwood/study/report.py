@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-import matplotlib
 
 from sapwood import checkpoint, disk
 from sapwood.errors import InputError
 from sapwood.study.claim import verdict
+from sapwood.study.earlier import in_words
 from sapwood.study.folder import last_words
 from sapwood.study.grid import MINUS, Grid, number, overview, ranks, sizes
 from sapwood.study.plots import STYLE
@@ -83,7 +83,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
         about_scale="" if scale == "every" else ABOUT_SCALE[scale],
         summary=study.summary(rows) if study.summary else (),
         speed=speed(rows, folder),
-        assumed=[*ASSUMED, *(study.assumes(rows) if study.assumes else ())],
+        assumed=[*ASSUMED, *(study.assumes(rows) if study.assumes else ()), *in_words(shown)],
         claims=_claims(study, rows, judged=scale not in ("smoke", "")),
         figures=_drawn(study, rows, folder),
         tables=[(t, t.build(measured)) for t in study.tables or TABLES],
@@ -102,7 +102,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
 
 def _scale(study: Study, trials: Sequence[Trial]) -> str:
     """The scale that has exactly these trials; "every" when all scales have, "" when none has."""
-    mine = {trial.id for trial in trials}
+    mine = {trial.as_of(before=False).id for trial in trials}
     same = [scale for scale in SCALES if {trial.id for trial in study.at(scale)} == mine]
     if len(same) == len(SCALES):
         return "every"
@@ -133,7 +133,9 @@ def _claims(study: Study, rows: Table, *, judged: bool) -> Grid | None:
 
 
 def _drawn(study: Study, rows: Table, folder: Path) -> list[Shown]:
-    with matplotlib.rc_context(STYLE):
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
         drawings = [(figure, figure.draw(rows, folder)) for figure in study.figures]
         return [
             Shown(each.title, each.caption, svg(drawing, f"f{i}-", each.title))
@@ -163,7 +165,8 @@ def _unfinished(trials: Sequence[Trial], folder: Path) -> int:
 
 
 def _others(ids: Sequence[str], folder: Path) -> int:
-    return sum(file.parent.name not in ids for file in folder.glob("*/trial.json"))
+    mine = set(ids)
+    return sum(file.parent.name not in mine for file in folder.glob("*/trial.json"))
 
 
 def _made(ids: Sequence[str], folder: Path) -> list[tuple[str, int]]:
