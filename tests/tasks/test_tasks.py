@@ -17,7 +17,10 @@ from sapwood.task import Batch, Data, Task
 from sapwood.tasks import TASK_DATA, TASK_VERSIONS, TASKS
 from sapwood.tasks.split import first, split
 
-ALL = [name if name == "mlp_digits" else pytest.param(name, marks=pytest.mark.data) for name in TASKS]
+TEXTS = ("text", "text_smoke")  # see test_text.py
+ALL = [
+    name if name == "mlp_digits" else pytest.param(name, marks=pytest.mark.data) for name in TASKS if name not in TEXTS
+]
 
 
 CIFAR = [name for name in TASKS if TASK_DATA[name] == "cifar10"]
