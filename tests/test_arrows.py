@@ -34,6 +34,7 @@ LAYERS = (  # from bottom to top; a folder stands for all of its files
         "goal",
         "fresh",
         "samples",
+        "shards",
         "windows",
         "task",
         "named",
