@@ -2,8 +2,8 @@
 
 The whole of it is `train` with masks held and every sample counted on the hidden layers; the bare loop is a permuted
 index, index_select, cross-entropy and SGD, without masks, counts, metrics or a look at the loss. Beside it: the two
-ways to mask that come with torch. Random data of Fashion-MNIST's shape; what is timed are steps inside an epoch, not the
-evaluation at its end.
+ways to mask that come with torch. Random data of Fashion-MNIST's shape; what is timed are steps inside an epoch, not
+the evaluation at its end.
 """
 
 import argparse

@@ -34,22 +34,38 @@ def counts(
     return schedule.counts_of(parts, size)
 
 
-def due(run: Run, now: Moment, mark: float, *, plateau: int = 0, wait: int = 0) -> bool:
-    """Whether the task's goal on training data is at `mark`, or no better for `plateau` epochs (0: never mind).
+class Pace:
+    """When the next cycle falls: at a value of the task's goal, and, if asked for, when that is stuck or in time.
 
-    With `wait` above 0 also when this has been asked for so many epochs since the last cycle.
+    plateau: epochs in which the running training goal is no better, after which a cycle falls in any case; wait: epochs
+    since the last one; 0: for ever. What it counts is in the run's memory, so it survives an interruption.
     """
-    goal = run.task.goal
-    value = goal.of(now.metrics, "train")
-    waited = run.memory["waited"] = run.memory.get("waited", 0) + 1
-    stuck = plateau > 0 and stopping.stale(
-        run.memory.setdefault("plateau", {}), value, patience=plateau, higher_is_better=goal.up
-    )
-    return goal.reached(value, mark) or stuck or 0 < wait <= waited
+
+    def __init__(self, run: Run, *, plateau: int = 0, wait: int = 0) -> None:
+        if plateau < 0:
+            raise InputError(f"plateau is {plateau}; give the epochs to wait for a rise, or 0 to wait for ever")
+        if wait < 0:
+            raise InputError(f"wait is {wait}; give the epochs after which a cycle falls in any case, or 0 for never")
+        self.run, self.plateau, self.wait = run, plateau, wait
+
+    def due(self, now: Moment, mark: float) -> bool:
+        """Whether a cycle falls now, at an epoch's end: the goal on training data is at `mark`, or it is time."""
+        goal, memory = self.run.task.goal, self.run.memory
+        value = goal.of(now.metrics, "train")
+        waited = memory["waited"] = memory.get("waited", 0) + 1
+        stuck = self.plateau > 0 and stopping.stale(
+            self.run.store("plateau"), value, patience=self.plateau, higher_is_better=goal.up
+        )
+        return goal.reached(value, mark) or stuck or 0 < self.wait <= waited
+
+    def begin(self) -> None:
+        """Start waiting for the next cycle: forget what was counted."""
+        for name in ("plateau", "waited"):
+            self.run.memory.pop(name, None)
 
 
 def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -> Evidence:
-    """What `layers` show on so many training samples, drawn with replacement: a function of seed and step."""
+    """Evidence of `layers` on `samples` training samples, drawn with replacement as a function of seed and step."""
     refuse_bad(probe=samples)
     training = run.task.data.train
     drawn = luck(run.seed, "probe", run.step)
@@ -57,14 +73,10 @@ def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -
     return observe(run.model, [training.take(rows)], *criterion.needs, only=layers)
 
 
-def refuse_bad(*, probe: int, plateau: int = 0, wait: int = 0) -> None:
-    """Raise for options that would otherwise be found out when the first cycle is due."""
+def refuse_bad(*, probe: int) -> None:
+    """InputError for a bad number of samples now, not at the first cycle."""
     if probe < 1:
         raise InputError(f"probe is {probe}; give the number of training samples to look at, at least 1")
-    if plateau < 0:
-        raise InputError(f"plateau is {plateau}; give the epochs to wait for a rise, or 0 to wait for ever")
-    if wait < 0:
-        raise InputError(f"wait is {wait}; give the epochs after which a cycle falls in any case, or 0 for never")
 
 
 def gather(seen: Evidence, more: Evidence) -> None:
@@ -85,7 +97,7 @@ def prune_lowest(
     per_neuron: bool = False,
     whole_neurons: bool = False,
 ) -> None:
-    """Removes the `count` lowest-scored of the weights still kept in `layers`, in one ranking; ties: the first goes.
+    """Remove the `count` lowest-scored kept weights of `layers`, ranked together; of equal scores the first is removed.
 
     The highest-scored neuron of a layer (of a weight score: its highest weight) always stays, so that no layer goes
     silent; what that holds back is noted. `whole_neurons` spares the neuron that the count would cut in part.
@@ -96,12 +108,9 @@ def prune_lowest(
     least = {name: matrix(of[name], s).shape[1] if by_neuron else 1 for name, s in scores.items()}
     room = sum(max(0, _kept(run, name, s) - least[name]) for name, s in scores.items())
     if count > room:
-        notes = run.memory.setdefault("notes", {})
-        notes["held_back"] = notes.get("held_back", 0) + count - room
+        run.note(held_back=run.notes.get("held_back", 0) + count - room)
     keep = select.drop(scores, min(count, room), among=run.masks, least=least, ties="first goes")
     run.prune(run.masks | (_whole(keep, of) if whole_neurons else keep))
-    run.memory.pop("plateau", None)
-    run.memory.pop("waited", None)
 
 
 def _kept(run: Run, name: str, scores: Tensor) -> int:

@@ -1,6 +1,7 @@
 """Laws of what a study runs, and bugs planted in it: what ends a run, what validates, bands, controls."""
 
 import csv
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
@@ -8,8 +9,8 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import torch
+from archives import KEPT, ROOT, STUDIES, part
 from planted.mutant import bugs, instead
-from quoted.kept import KEPT, ROOT, STUDIES, part
 
 from sapwood import phases
 from sapwood.checks import Laws
@@ -62,7 +63,8 @@ def _ending(stop: str) -> Callable[[SimpleNamespace, Moment], bool]:
 
 
 def _run() -> SimpleNamespace:
-    return SimpleNamespace(memory={})
+    stores = defaultdict(dict)
+    return SimpleNamespace(memory=stores, store=stores.__getitem__)
 
 
 def _moment(train: float = 0.5, valid: float = 0.5, loss: float = 1.0, *, ends_epoch: bool = True) -> Moment:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from sapwood.measure.untouched import untouched
+from sapwood.shrinking.anatomy import Anatomy
 from sapwood.shrinking.computed import copied, owner
 from sapwood.shrinking.cut import Keep, leaving
 from sapwood.shrinking.equal import inputs
-from sapwood.shrinking.graph import Example, Graph, exported, line, named, named_tensors, op_of
+from sapwood.shrinking.graph import Graph, line, named, named_tensors, op_of
 from sapwood.shrinking.site import Site, Slot
 from sapwood.shrinking.wide import Wide, running_in, widened_
 
@@ -83,16 +84,16 @@ def _used(weight: Tensor, dim: int) -> Tensor:
 
 
 def folding(
-    given: nn.Module, sites: Sequence[Site], keep: Keep, example: Example
+    anatomy: Anatomy, sites: Sequence[Site], keep: Keep
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[Staying, ...]]:
     """What can be kept out exactly: the units kept, {bias: what is added to it}, and who stays though unwanted.
 
     Constants are measured in float64. The model is not changed.
     """
-    model, graph = widened_(copied(given), torch.float64), exported(given, example)
+    model, graph = widened_(copied(anatomy.model), torch.float64), anatomy.graph
     tensors = dict(named_tensors(model))
     held = {at: tensors[graph.tensors[at]] if at in graph.tensors else tensor for at, tensor in graph.held.items()}
-    readers = _readers(model, replace(graph, held=held), inputs(example))
+    readers = _readers(model, replace(graph, held=held), inputs(anatomy.example))
     kept, staying = {}, []
     for site in (site for site in sites if site.name in keep):
         reasons = _reasons(model, site, tensors, readers)

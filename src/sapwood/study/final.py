@@ -41,7 +41,7 @@ def final_measures(run: Run) -> Iterator[Measure]:
         yield from _quality(run, network, split)
     yield from (Measure("network", metric, float(value)) for metric, value in _size(run, network).items())
     yield from (Measure("network", metric, float(value)) for metric, value in shape(network, run.task.example).items())
-    yield from (Measure("note", name, float(value)) for name, value in sorted(run.memory.get("notes", {}).items()))
+    yield from (Measure("note", name, float(value)) for name, value in sorted(run.notes.items()))
 
 
 def as_used(run: Run) -> nn.Module:
