@@ -71,12 +71,10 @@ class Batch(_Pair):
         return self if _same(there.inputs, self.inputs) and there.targets is self.targets else there
 
     def take(self, index: Tensor | slice) -> "Batch":
-        """Return the samples at `index`, whole numbers or a slice."""
+        """Return the samples at `index`, whole numbers on the same device, or a slice."""
         inputs, targets = self.inputs, self.targets
         if isinstance(index, slice):
             return Batch(_each(inputs, lambda part: part[index]), targets[index])
-        if index.is_cpu != targets.is_cpu:
-            index = index.to(targets.device)
         # Indexing with brackets gives the same, element by element: at 784 numbers a row it takes far longer.
         if isinstance(inputs, Tensor):
             return Batch(inputs.index_select(0, index), targets.index_select(0, index))

@@ -125,11 +125,16 @@ class Task:
         """
         epoch, within = divmod(step, self.steps_per_epoch)
         train = self.data.train
-        index = _order(len(train), self.batch_size, seed, epoch, getattr(train, "device", CPU))[within]
+        index = _order(*self._samples, seed, epoch)[within]
         if self.augment is None:
             return train.take(index if share is WHOLE else index[share])
         whole = self.augment(train.take(index), luck(seed, "augmentation", step))
         return whole if share is WHOLE else whole.take(share)
+
+    @cached_property
+    def _samples(self) -> tuple[int, int, torch.device]:
+        """How many samples there are, how many are in a batch, and where their numbers are wanted."""
+        return len(self.data.train), self.batch_size, getattr(self.data.train, "device", CPU)
 
     def batches(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The training batches of one epoch from the `first`-th on: a fresh shuffle for each (seed, epoch)."""
@@ -141,7 +146,7 @@ CPU = torch.device("cpu")
 
 
 @lru_cache(maxsize=4)  # the shuffle of an epoch is made once, also where several streams are read in turn
-def _order(samples: int, size: int, seed: int, epoch: int, device: torch.device) -> tuple[Tensor, ...]:
+def _order(samples: int, size: int, device: torch.device, seed: int, epoch: int) -> tuple[Tensor, ...]:
     """The numbers of each batch's samples."""
     return torch.split(torch.randperm(samples, generator=luck(seed, "data order", epoch)).to(device), size)
 

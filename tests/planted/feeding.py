@@ -114,13 +114,13 @@ def in_the_order_of_calls():
     )
 
 
-def with_replacement(number, size, seed, epoch, device):
+def with_replacement(number, size, device, seed, epoch):
     luck = torch.Generator().manual_seed(seed * 1_000 + epoch)
     return torch.split(torch.randint(number, (number,), generator=luck), size)
 
 
-def the_same_every_epoch(number, size, seed, epoch, device):
-    return order(number, size, seed, 0, device)
+def the_same_every_epoch(number, size, device, seed, epoch):
+    return order(number, size, device, seed, 0)
 
 
 def shares_overlap(task, seed, step, share=slice(None)):

@@ -160,7 +160,7 @@ def by_the_clock():
     ticks = count()
     luck = torch.Generator()
 
-    def order(samples, size, seed, epoch, device):
+    def order(samples, size, device, seed, epoch):
         return torch.split(torch.randperm(samples, generator=luck.manual_seed(next(ticks))), size)
 
     return patch.object(tasks, "_order", order)
