@@ -19,6 +19,7 @@ from sapwood.scope import SCOPES, selected
 from sapwood.train import Moment, train
 
 
+@phases.then(phases.retrain)
 def gradual_magnitude(
     run: Run,
     *,
@@ -36,7 +37,6 @@ def gradual_magnitude(
     dense_epochs: int = 0,
     target: float = 0.98,
     stop: str = "spikes",
-    retrain: int = 0,
 ) -> Iterator[Moment]:
     """Prunes every `every` steps from epoch `begin` to epoch `end` of `epochs`, after up to `dense_epochs` without.
 
@@ -61,4 +61,3 @@ def gradual_magnitude(
         if due is not None:
             run.prune(selected(score(run.model, judge, only=layers), due, scope, among=run.masks))
         yield now
-    yield from phases.retrain(run, epochs=retrain, target=target, stop=stop)

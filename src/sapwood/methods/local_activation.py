@@ -21,6 +21,7 @@ from sapwood.run import Run
 from sapwood.train import Moment, train
 
 
+@phases.then(phases.retrain)
 def local_activation(
     run: Run,
     *,
@@ -34,7 +35,6 @@ def local_activation(
     wait: int = 0,
     stop: str = "spikes",
     epochs: int = 500,
-    retrain: int = 0,
 ) -> Iterator[Moment]:
     """Prunes the hidden layers one after another while training, each to `sparsity`."""
     cycle.refuse_bad(probe=probe)
@@ -57,7 +57,6 @@ def local_activation(
         yield now
         if over:
             break
-    yield from phases.retrain(run, epochs=retrain, target=target, stop=stop)
 
 
 def _count(layer: Layer, sparsity: float, by_neuron: bool) -> int:
