@@ -15,6 +15,7 @@ from sapwood.run import fingerprint
 from sapwood.samples import Batch, Data
 from sapwood.study.final import final_measures
 from sapwood.tasks import TASKS
+from sapwood.tasks.recipe import taught, with_recipe
 from sapwood.windows import Windows, tokens
 
 BYTES = torch.randint(256, (200,), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -184,6 +185,18 @@ class Fixed(nn.Module):
 def test_what_no_windows_can_be_cut_from_is_refused(make, says):
     with pytest.raises(InputError, match=says):
         make()
+
+
+def test_blanks_in_words_are_refused():
+    blanked = with_recipe(of_two(WORDS), blank=0.5)
+    with pytest.raises(InputError, match=r"inputs are torch.int64, in which 0 is no blank; leave blank out"):
+        blanked.batch(0, 0)
+
+
+def test_a_teacher_of_several_inputs_is_called_as_it_wants():
+    task = of_two({"words": WORDS, "weights": torch.ones(6, 2)})
+    *_, last = train(start(taught(task, Two())), epochs=1)
+    assert last.metrics["valid_loss"] > 0
 
 
 def test_fresh_weights_fit_a_smaller_network_and_leave_it_where_it_is():
