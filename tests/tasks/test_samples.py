@@ -61,7 +61,10 @@ def test_samples_obey_their_laws(samples):
     assert broken(check_samples("samples", *samples)) == []
 
 
-@pytest.mark.parametrize("task", [tiny_task(), TASKS["mlp_digits"](), replace(TASKS["mlp_digits"](), batch_size=1_000)])
+@pytest.mark.parametrize(
+    "task",
+    [tiny_task(), TASKS["mlp_digits"](), TASKS["conv_digits"](), replace(TASKS["mlp_digits"](), batch_size=1_000)],
+)
 def test_tasks_obey_their_laws(task):
     assert broken(check_task(task.name, task)) == []
 

@@ -12,6 +12,7 @@ from sapwood.methods.iterative_magnitude import iterative_magnitude
 from sapwood.methods.local_activation import local_activation
 from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
+from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.sparse_training import sparse_training
 from sapwood.methods.thinet import thinet
@@ -31,6 +32,7 @@ METHODS: dict[str, Method] = {
     "local_activation": local_activation,
     "lottery_ticket": lottery_ticket,
     "low_rank": low_rank,
+    "network_slimming": network_slimming,
     "nuclear": nuclear,
     "sparse_training": sparse_training,
     "thinet": thinet,
@@ -49,6 +51,7 @@ METHOD_VERSIONS: dict[str, int] = {
     "local_activation": 2,
     "lottery_ticket": 1,
     "low_rank": 1,
+    "network_slimming": 1,
     "nuclear": 2,
     "sparse_training": 2,
     "thinet": 1,
