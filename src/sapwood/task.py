@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import goal as goals
+from sapwood.batches import forward
 from sapwood.draws import luck
 from sapwood.errors import InputError
 from sapwood.fresh import reset, seeded
@@ -43,22 +44,6 @@ def classification_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tens
 def classification_metrics(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
     """How many samples have their label as the arg-max of the logits."""
     return {"accuracy": (outputs.argmax(1) == batch.targets).count_nonzero()}
-
-
-def forward(model: nn.Module, batch: Batch) -> Tensor:
-    """Return the model's outputs for a batch: its inputs are one argument, or several where they are a tuple or dict.
-
-    Of an answer that has `logits`, as Hugging Face's models give it, those are the outputs.
-    """
-    inputs = batch.inputs
-    if isinstance(inputs, Tensor):
-        outputs = model(inputs)
-    else:
-        outputs = model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
-    if isinstance(outputs, Tensor):
-        return outputs
-    logits: Tensor = getattr(outputs, "logits", outputs)
-    return logits
 
 
 @dataclass(frozen=True)

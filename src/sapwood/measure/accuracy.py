@@ -2,13 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from sapwood.batches import forward
 from sapwood.errors import InputError
 from sapwood.measure.untouched import untouched
-from sapwood.task import Samples, forward
+
+if TYPE_CHECKING:
+    from sapwood.samples import Samples
 
 
 def top_k_correct(outputs: Tensor, targets: Tensor, k: int) -> Tensor:
@@ -22,7 +26,7 @@ def top_k_correct(outputs: Tensor, targets: Tensor, k: int) -> Tensor:
 
 
 def accuracy(
-    model: nn.Module, split: Samples, k: Sequence[int] = (1, 5), *, batch_size: int = 1024, class0: bool = False
+    model: nn.Module, split: "Samples", k: Sequence[int] = (1, 5), *, batch_size: int = 1024, class0: bool = False
 ) -> dict[str, float]:
     """The share of a split's samples whose label is among the k best scores, as {"top1": ..., "top5": ...}.
 
