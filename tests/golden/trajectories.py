@@ -33,6 +33,7 @@ OPTIONS = {
     "lottery_ticket": {"each": 0.3, "rounds": 2, "rewind": 1.0, "round_epochs": 4},
     "low_rank": {"ranks": "3 4", "epochs": 10, "stop": "epochs"},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
+    "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
     "variational_dropout": {"log_sigma2": -3.0, "begin": 1.0, "end": 4.0, "lr": 0.1, "epochs": 8, "tune": 3},
 }
@@ -119,6 +120,7 @@ GOLDEN = {
     ),
     "low_rank": Trajectory(correct=[12, 19, 21, 25, 28, 27, 29, 29, 32, 33], pruned=[], masks={}),
     "nuclear": Trajectory(correct=[11, 17, 27, 30, 30, 31, 32, 40, 43, 42], pruned=[], masks={}),
+    "pruning_from_scratch": Trajectory(correct=[11, 11, 12, 15, 22, 27, 29, 30, 31, 33], pruned=[], masks={}),
     "sparse_training": Trajectory(
         correct=[12, 17, 21, 22, 24, 24, 25, 28, 30, 31],
         pruned=[1, 2, 4, 6],

@@ -99,6 +99,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "centred, trained on": {"ranks": "2 3", "epochs": 3, "stop": "epochs"},
         "uncentred, one layer left alone": {"ranks": "6 1", "centred": False, "epochs": 3, "stop": "patience"},
     },
+    "pruning_from_scratch": {
+        "gates behind layers": {"macs": 0.6, "level": 0.5, "rate": 0.2, "gate_epochs": 1, "epochs": 1},
+        "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}
+        | {"epochs": 1, "equal_cost": True},
+    },
     "sparse_training": {
         "by gradient": {"sparsity": 0.7, "every": 2, "epochs": 3, "nested": False, "reaches": 0.7},
         "at random": {"sparsity": 0.6, "grow": "random", "allocation": "uniform", "every": 3, "epochs": 3, "first": 0.5}
@@ -115,7 +120,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "weighted, after every step": {"strength": 0.2, "weighted": True, "every": 1, "epochs": 3, "stop": "spikes"},
     },
 }
-NO_PRUNING = ("dense,", "low_rank,", "nuclear,")  # whose options make them do other things
+NO_PRUNING = ("dense,", "low_rank,", "nuclear,", "pruning_from_scratch,")  # whose options make them do other things
 
 
 def cases():

@@ -13,6 +13,7 @@ from sapwood.methods.local_activation import local_activation
 from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
 from sapwood.methods.nuclear import nuclear
+from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.sparse_training import sparse_training
 from sapwood.methods.variational_dropout import variational_dropout
 from sapwood.train import Moment
@@ -31,6 +32,7 @@ METHODS: dict[str, Method] = {
     "lottery_ticket": lottery_ticket,
     "low_rank": low_rank,
     "nuclear": nuclear,
+    "pruning_from_scratch": pruning_from_scratch,
     "sparse_training": sparse_training,
     "variational_dropout": variational_dropout,
 }
@@ -48,6 +50,7 @@ METHOD_VERSIONS: dict[str, int] = {
     "lottery_ticket": 1,
     "low_rank": 1,
     "nuclear": 2,
+    "pruning_from_scratch": 1,
     "sparse_training": 2,
     "variational_dropout": 2,
 }
