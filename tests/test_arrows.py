@@ -16,6 +16,7 @@ LAYERS = (  # from bottom to top; a folder stands for all of its files
         "schema",
         "seal",
         "masks",
+        "kth",
         "select",
         "regrow",
         "allocate",
@@ -29,7 +30,7 @@ LAYERS = (  # from bottom to top; a folder stands for all of its files
         "proximal",
     },
     {"layout", "evidence", "modes", "layers", "batches", "gradients", "answers", "observe", "processes"},
-    {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates"},
+    {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates", "reconstruction"},
     {
         "task",
         "named",

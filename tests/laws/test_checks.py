@@ -11,6 +11,7 @@ from sapwood.criteria import CRITERIA, magnitude
 from sapwood.criterion import Criterion
 from sapwood.gates import GATES, UNIT_GATES
 from sapwood.methods import METHODS
+from sapwood.reconstruction import sparsegpt
 
 CHECKS = {  # each public check, on something sound
     "check_above": partial(checks.check_above, "above", select.above),
@@ -22,6 +23,7 @@ CHECKS = {  # each public check, on something sound
     "check_method": partial(checks.check_method, "dense", METHODS["dense"], epochs=1),
     "check_pattern": partial(checks.check_pattern, "n_of_m", select.n_of_m),
     "check_rule": partial(checks.check_rule, "spikes", stopping.spiked),
+    "check_solver": partial(checks.check_solver, "sparsegpt", lambda w, g, s: sparsegpt(w, g, sparsity=s)),
     "check_schedule": partial(checks.check_schedule, "linear", schedule.linear),
     "check_selector": partial(checks.check_selector, "everywhere", select.everywhere),
     "check_shares": partial(checks.check_shares, "uniform", schedule.uniform_shares),

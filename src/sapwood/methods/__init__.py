@@ -15,6 +15,7 @@ from sapwood.methods.low_rank import low_rank
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.sparse_training import sparse_training
+from sapwood.methods.thinet import thinet
 from sapwood.methods.variational_dropout import variational_dropout
 from sapwood.train import Moment
 
@@ -34,6 +35,7 @@ METHODS: dict[str, Method] = {
     "nuclear": nuclear,
     "pruning_from_scratch": pruning_from_scratch,
     "sparse_training": sparse_training,
+    "thinet": thinet,
     "variational_dropout": variational_dropout,
 }
 
@@ -52,6 +54,7 @@ METHOD_VERSIONS: dict[str, int] = {
     "nuclear": 2,
     "pruning_from_scratch": 1,
     "sparse_training": 2,
+    "thinet": 1,
     "variational_dropout": 2,
 }
 
