@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from sapwood.criteria import CRITERIA
     from sapwood.criterion import Criterion, score
+    from sapwood.declared import declares
     from sapwood.errors import InputError
     from sapwood.hold import hold
     from sapwood.methods import METHODS
@@ -63,6 +64,7 @@ __all__ = [
     "codec",
     "compact",
     "couplings",
+    "declares",
     "evaluate",
     "export",
     "fewest",
@@ -112,6 +114,7 @@ _HOME = {  # public name -> the module it lives in; a public name that is not he
     "bytes_of": "sapwood.shrinking.cost",
     "compact": "sapwood.shrinking.shrink",
     "couplings": "sapwood.shrinking.sites",
+    "declares": "sapwood.declared",
     "evaluate": "sapwood.train",
     "fewest": "sapwood.shrinking.cost",
     "hidden": "sapwood.observe",

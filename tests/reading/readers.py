@@ -185,6 +185,28 @@ def _export_again(model: nn.Module, folder: Path) -> Any:
     return export.load(folder / "again.safetensors", _mixed)
 
 
+def _with_masks(folder: Path) -> None:
+    _small(folder)
+    model = export.load(folder / "n.safetensors", _mixed)
+    masks = {name: p.detach() > 0 for name, p in model.named_parameters() if p.dim() > 1}
+    export.save(model, folder / "n.safetensors", of=_mixed(), masks=masks)
+    (folder / "n.safetensors").rename(folder / "weights.safetensors")
+
+
+def _rebuilt_read(folder: Path) -> Any:
+    return export.load(folder / "weights.safetensors", _mixed), weights_of(folder)["masks"]
+
+
+def _rebuilt_forged(files: Files, luck: Random) -> Files:
+    forged = _export_forged({"n.safetensors": files["weights.safetensors"]}, luck)
+    return {"weights.safetensors": forged["n.safetensors"]}
+
+
+def _rebuilt_again(found: tuple[nn.Module, dict[str, Tensor]], folder: Path) -> Any:
+    export.save(found[0], folder / "weights.safetensors", of=_mixed(), masks=found[1])
+    return _rebuilt_read(folder)
+
+
 def _of_one_type(model: nn.Module) -> bool:
     """A forger may say that a bias is float64: the network then is what he says, and torch does not run it."""
     return {p.dtype for p in model.parameters()} in ({torch.float32}, {torch.float64})
@@ -446,6 +468,10 @@ READERS = {
     "network": Reader(
         ("export.network.load", "export.packed.unpack", "export.packed._sound"), lambda: in_folder(_small),
         lambda folder: export.load(folder / "n.safetensors", _mixed), _export_forged, _export_again,
+    ),
+    "rebuilt": Reader(
+        ("export.network._read", "study.folder.tells_its_network"), lambda: in_folder(_with_masks), _rebuilt_read,
+        _rebuilt_forged, _rebuilt_again,
     ),
     "checkpoint": Reader(
         ("checkpoint.read", "checkpoint.opened", "checkpoint._tree", "checkpoint._header", "schema.parse", "disk.read"),

@@ -12,6 +12,7 @@ from sapwood.methods.iterative_magnitude import iterative_magnitude
 from sapwood.methods.local_activation import local_activation
 from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
+from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.sparse_training import sparse_training
@@ -32,6 +33,7 @@ METHODS: dict[str, Method] = {
     "local_activation": local_activation,
     "lottery_ticket": lottery_ticket,
     "low_rank": low_rank,
+    "network_slimming": network_slimming,
     "nuclear": nuclear,
     "pruning_from_scratch": pruning_from_scratch,
     "sparse_training": sparse_training,
@@ -51,6 +53,7 @@ METHOD_VERSIONS: dict[str, int] = {
     "local_activation": 2,
     "lottery_ticket": 1,
     "low_rank": 1,
+    "network_slimming": 1,
     "nuclear": 2,
     "pruning_from_scratch": 1,
     "sparse_training": 2,

@@ -16,6 +16,7 @@ from torch import Tensor
 from sapwood import codec
 from sapwood import masks as mask
 from sapwood.codec.sharing import Sharing, clustered, widths
+from sapwood.declared import declares
 from sapwood.masks import Masks
 from sapwood.methods.iterative_magnitude import iterative_magnitude
 from sapwood.observe import prunable
@@ -25,6 +26,7 @@ from sapwood.train import Moment, evaluate, train
 Clusters = dict[str, tuple[Tensor, Tensor]]  # weight -> values, labels
 
 
+@declares("masks", "solves")
 def deep_compression(
     run: Run,
     *,

@@ -6,12 +6,14 @@ Differs: nothing known; `as_long`, which gives the reference the training of wha
 
 from collections.abc import Iterator
 
+from sapwood.declared import declares
 from sapwood.errors import InputError
 from sapwood.phases import fit
 from sapwood.run import Run
 from sapwood.train import Moment
 
 
+@declares()
 def dense(
     run: Run, *, target: float = 0.98, stop: str = "spikes", epochs: int = 500, as_long: bool = False
 ) -> Iterator[Moment]:

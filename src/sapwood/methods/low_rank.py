@@ -9,6 +9,7 @@ learning rate that makes their product move as far as the undivided weight would
 
 from collections.abc import Iterator, Mapping
 
+from sapwood.declared import declares
 from sapwood.errors import InputError
 from sapwood.layout import Layer, matrix, shaped
 from sapwood.low_rank import factored, rates, truncated
@@ -19,6 +20,15 @@ from sapwood.run import Given, Run
 from sapwood.train import Moment
 
 
+@declares(
+    "rebuilds",
+    "solves",
+    unmet={
+        "the network with its units at 0 answers, in evaluation, as the one that is built": "layers go, no units",
+        "a file of the network loads to the same outputs": "its factors are layers that the task's network has not",
+        "interrupted just before rebuilding and resumed: the same bits": "it does so before any training",
+    },
+)
 def low_rank(
     run: Run, *, ranks: str = "", centred: bool = True, epochs: int = 0, target: float = 0.98, stop: str = "spikes"
 ) -> Iterator[Moment]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sapwood import phases
+from sapwood.declared import declares
 from sapwood.errors import InputError
 from sapwood.layout import matrix, shaped
 from sapwood.low_rank import shrunk
@@ -24,6 +25,7 @@ from sapwood.run import Run
 from sapwood.train import Moment, train
 
 
+@declares()
 def nuclear(
     run: Run,
     *,

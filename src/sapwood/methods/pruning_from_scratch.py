@@ -17,19 +17,20 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from sapwood import select
+from sapwood.declared import declares
 from sapwood.draws import luck
 from sapwood.errors import InputError
 from sapwood.gates import Clamp, Gated
 from sapwood.run import Run
 from sapwood.shrinking.cost import fewest, macs_of
 from sapwood.shrinking.points import points
-from sapwood.shrinking.shrink import shrink
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.sites import sites
 from sapwood.task import Batch
 from sapwood.train import Moment, train
 
 
+@declares("rebuilds")
 def pruning_from_scratch(
     run: Run, *, macs: float = 0.5, level: float = 0.2, weight: float = 0.5, rate: float = 0.01,
     gate_epochs: int = 10, epochs: int = 160, equal_cost: bool = False,
@@ -56,10 +57,9 @@ def pruning_from_scratch(
         yield now
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.set_state(luck(run.seed, "fresh weights").get_state())
-        fresh = run.task.model()
-    keep = run.remember("keep", lambda: chosen(run, network, found, macs))
-    run.become(shrink(fresh, keep, found, example=example).model)
+        run.become(run.task.model())
     run.loss = run.task.loss
+    run.shrink(lambda: chosen(run, network, found, macs), found)
     yield from train(run, epochs=int(epochs / run.notes["macs_left"]) if equal_cost else epochs)
 
 

@@ -17,13 +17,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from sapwood.declared import declares
 from sapwood.draws import luck
 from sapwood.errors import InputError
 from sapwood.layout import matrix, shaped
 from sapwood.observe import chosen, observe
 from sapwood.reconstruction import thinet as solved
 from sapwood.run import Run
-from sapwood.shrinking.shrink import shrink
 from sapwood.shrinking.site import Site
 from sapwood.shrinking.sites import sites
 from sapwood.shrinking.units import reading_layer, unit_of_columns
@@ -34,6 +34,7 @@ from sapwood.train import Moment, train
 AT_ONCE = 256  # samples in one pass
 
 
+@declares("rebuilds", "solves")
 def thinet(
     run: Run, *, kept: float = 0.5, spared: int = 0, rule: str = "keep", samples: int = 1000,
     epochs: int = 20, between: int = 1, recover: int = 10, rate: float = 0.1,
@@ -52,7 +53,7 @@ def thinet(
     for name in names[: max(0, len(names) - spared)]:
         (site,) = (each for each in sites(run.model, example) if each.name == name)
         keep = run.remember(f"keep {name}", partial(solve_, run, site, kept, rule, samples))
-        run.become(shrink(run.model, {name: keep}, [site], example=example).model)
+        run.shrink({name: keep}, [site])
         for group in run.optimizer.param_groups:
             group["lr"] *= rate
         yield from train(run, epochs=between)

@@ -1,7 +1,7 @@
 """Run: one trial, in its folder - recorded as it goes, saved every so often, resumed where it stopped, or left alone.
 
 trial.json         identity, options, provenance of each life     rows.jsonl           what was found
-state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network at the end
+state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network (`study.left`)
 done               when it is over                                failed               the traceback, when it fails
 kept               instead of `done`, when only its rows were restored (`study.kept`): over, but without weights
 running            the number of the process that is at work
@@ -14,13 +14,15 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from sapwood import checkpoint, disk
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
 from sapwood.run import Given, Run, fingerprint, start
 from sapwood.state import refuse_other_words
 from sapwood.study.final import final_measures
-from sapwood.study.folder import OVER, ending, forget, in_json, weights_of
+from sapwood.study.folder import OVER, ending, forget, in_json, tells_its_network, weights_of
 from sapwood.study.folder import Busy as Busy
 from sapwood.study.folder import alone as alone
 from sapwood.study.folder import finished as finished
@@ -28,6 +30,7 @@ from sapwood.study.folder import make_folder as make_folder
 from sapwood.study.folder import over as over
 from sapwood.study.folder import read_trial as read_trial
 from sapwood.study.folder import sums as sums
+from sapwood.study.left import built, leave
 from sapwood.study.provenance import provenance, usable
 from sapwood.study.record import Final, Record, Save
 from sapwood.study.rows import RowFile, cut
@@ -103,7 +106,7 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     run = start(task, trial.seed, device=device, saved=state)
     run.given, run.origin = given, str(state_file)
     if "start" in given:
-        run.rewind(given["start"].weights)
+        _begin(run, given["start"])
     forget(folder / name for name in OVER)  # what was said of an earlier result whose weights are not there
     _introduce(trial, folder, device, task, resumed=state is not None)
     kept = cut(folder / "rows.jsonl", state["step"] if state else -1)
@@ -116,7 +119,7 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
                 if moment.ends_epoch:
                     tell(_standing(trial, run, moment))
         record.end(final)
-    checkpoint.write(folder / "weights.safetensors", {"model": dict(run.model.state_dict()), "masks": dict(run.masks)})
+    leave(run, folder)
     _write_json(folder / "done", ending(record.sums(), disk.read(folder / "rows.jsonl")))
     forget([state_file])
     tell(_progress(trial, "done", done=1.0, finished=True))
@@ -132,10 +135,15 @@ def _task(trial: Trial, given: Mapping[str, Given]) -> Task:
                 f"row {trial.row!r} has {', '.join(teaching)} but no teacher; give one: after(teacher=...)"
             )
         return task
-    other = dict(trial.uses)["teacher"]
-    teacher = with_recipe(TASKS[other.task](), **split_recipe(dict(other.recipe))[0]).model()
-    teacher.load_state_dict(given["teacher"].weights)
-    return taught(task, teacher, **teaching)
+    return taught(task, given["teacher"].network(), **teaching)
+
+
+def _begin(run: Run, given: Given) -> None:
+    """With the network that another trial left, without its masks."""
+    if given.rebuilt:
+        run.become(given.network())
+    else:
+        run.rewind(given.weights)
 
 
 def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
@@ -146,7 +154,13 @@ def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
         )
     saved = weights_of(folder)
     weights, masks = ({name: t.to(device) for name, t in saved[part].items()} for part in ("model", "masks"))
-    return Given(weights, masks, float(sums(folder)["epochs"]))
+    build = lambda: built(folder, _network_of(other), other.task).to(device)  # noqa: E731
+    return Given(weights, masks, float(sums(folder)["epochs"]), tells_its_network(folder), build)
+
+
+def _network_of(trial: Trial) -> Callable[[], nn.Module]:
+    """What makes the network that a trial begins with."""
+    return with_recipe(TASKS[trial.task](), **split_recipe(dict(trial.recipe))[0]).model
 
 
 def _progress(trial: Trial, text: str, done: float | None = None, finished: bool = False) -> Progress:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from sapwood.task import Task
+from sapwood.tasks.conv_digits import conv_digits
 from sapwood.tasks.conv_fashion import conv_fashion
 from sapwood.tasks.conv_fashion_smoke import conv_fashion_smoke
 from sapwood.tasks.lenet300_mnist import lenet300_mnist
@@ -19,6 +20,7 @@ from sapwood.tasks.resnet56_cifar_trained import resnet56_cifar_trained
 from sapwood.tasks.vgg16_cifar import vgg16_cifar
 
 TASKS: dict[str, Callable[[], Task]] = {
+    "conv_digits": conv_digits,
     "conv_fashion": conv_fashion,
     "conv_fashion_smoke": conv_fashion_smoke,
     "lenet300_mnist": lenet300_mnist,
@@ -37,6 +39,7 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 # Raised whenever a task's data, network or recipe changes, so that earlier results are not taken for its own.
 TASK_VERSIONS: dict[str, int] = {
+    "conv_digits": 1,
     "conv_fashion": 1,
     "conv_fashion_smoke": 1,
     "lenet300_mnist": 2,
@@ -55,6 +58,7 @@ TASK_VERSIONS: dict[str, int] = {
 
 # Which entry of sapwood.data.DATASETS each task reads: what to fetch before its trials start.
 TASK_DATA: dict[str, str] = {
+    "conv_digits": "digits",
     "conv_fashion": "fashion_mnist",
     "conv_fashion_smoke": "fashion_mnist",
     "lenet300_mnist": "mnist",
