@@ -86,7 +86,7 @@ def test_lossy_sites_are_kept_beside_the_others():
 
 def test_what_was_given_with_a_model_or_without_is_refused_in_words():
     model, example = built(mlp)
-    with pytest.raises(InputError, match="a model was given without an example"):
+    with pytest.raises(InputError, match="it is None; give one of the model's inputs"):
         sites(model)
     with pytest.raises(InputError, match="a model was given without its sites"):
         parameters_of(model)

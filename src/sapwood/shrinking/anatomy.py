@@ -95,7 +95,10 @@ def anatomy_of(model: nn.Module | Anatomy, example: Example | None) -> Anatomy:
     """The anatomy itself, or a new one of a model for an example; InputError where none or another one is given."""
     if not isinstance(model, Anatomy):
         if example is None:
-            raise InputError("a model was given without an example; give one of its inputs, or an Anatomy of both")
+            raise InputError(
+                f"{type(model).__name__} cannot be exported for this example: it is None; give one of the model's inputs "
+                "or, in the model's place, an Anatomy of both"
+            )
         return Anatomy(model, example)
     if example is not None and example is not model.example:
         raise InputError("an Anatomy was given with another example than its own; leave the example out")
