@@ -96,8 +96,8 @@ def anatomy_of(model: nn.Module | Anatomy, example: Example | None) -> Anatomy:
     if not isinstance(model, Anatomy):
         if example is None:
             raise InputError(
-                f"{type(model).__name__} cannot be exported for this example: it is None; give one of the model's inputs "
-                "or, in the model's place, an Anatomy of both"
+                f"{type(model).__name__} cannot be exported for this example: it is None; give one of the model's "
+                "inputs or, in the model's place, an Anatomy of both"
             )
         return Anatomy(model, example)
     if example is not None and example is not model.example:
