@@ -27,7 +27,7 @@ from sapwood.study.seeds import errors, excess, summed_up
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.study import Finding, Study, Tabled
 from sapwood.study.table import Summary, Table, by_seed, labels, summary
-from sapwood.study.trial import Trial
+from sapwood.trials.trial import Trial
 
 TASK, DENSE, TAUGHT, TEACHER, NOISE = "lenet300_mnist", "dense", "dense, taught", "teacher", "noise"
 CODED = (12, 16)  # folds of what is coded

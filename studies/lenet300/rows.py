@@ -12,7 +12,7 @@ each method's own. A seed's rows are neighbours, so that a study cut short has f
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from sapwood.study.trial import Trial, Value
+from sapwood.trials.trial import Trial, Value
 
 from .rates import CANDIDATES, DECAY_CANDIDATES, DECAYS, DENSE, TUNING_SEEDS, decay_tuning, rate, tuned_at, tuning
 

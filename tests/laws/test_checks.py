@@ -8,9 +8,9 @@ import torch
 from sapwood import allocate, checks, schedule, select, statistics, stopping
 from sapwood.checks import broken, check_criterion, check_selector, criterion
 from sapwood.criteria import CRITERIA, magnitude
-from sapwood.criterion import Criterion
 from sapwood.gates import GATES
 from sapwood.methods import METHODS
+from sapwood.scoring.criterion import Criterion
 
 CHECKS = {  # each public check, on something sound
     "check_above": partial(checks.check_above, "above", select.above),

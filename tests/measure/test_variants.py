@@ -6,7 +6,7 @@ from test_latency import Clock
 from torch import nn
 
 from sapwood.errors import InputError
-from sapwood.measure.latency import latency
+from sapwood.measure.clock import latency
 from sapwood.measure.variants import compared, in_onnxruntime, sparse
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from sapwood.checks import gate, method
 from sapwood.gates import Gated, VariationalDropout
-from sapwood.gates import variational_dropout as noise
+from sapwood.gates import variational as noise
 from sapwood.methods import METHODS
 
 act, make, penalty = VariationalDropout.act, VariationalDropout.__init__, VariationalDropout.penalty

@@ -15,7 +15,9 @@ from quoted.kept import KEPT, ROOT
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
 from sapwood.errors import InputError
-from sapwood.study import digests, kept, provenance, several
+from sapwood.study import several
+from sapwood.trials import archive as kept
+from sapwood.trials import digests, provenance
 
 PAGE = (ROOT / "README.md").read_text("utf-8")
 

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sapwood.study import digests
 from sapwood.study.grid import number
 from sapwood.study.seeds import Seeds, summed_up
 from sapwood.study.study import find
 from sapwood.study.table import Summary, Table
+from sapwood.trials import digests
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "studies" / "results"

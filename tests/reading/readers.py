@@ -32,14 +32,15 @@ from sapwood.checks import tiny_task
 from sapwood.codec import file as swz
 from sapwood.data import cifar10, idx
 from sapwood.export import packed
-from sapwood.run import start
-from sapwood.shrinking.shrink import compact
-from sapwood.study import cost, kept, maps
-from sapwood.study.folder import OVER, digest, ending, in_json, read_trial, rows_of, sums, weights_of
-from sapwood.study.rows import Row, in_lines
-from sapwood.study.run import run_trial
-from sapwood.study.trial import Trial, id_of
-from sapwood.train import train
+from sapwood.shrinking.shrunk import compact
+from sapwood.study import cost, maps
+from sapwood.training.loop import train
+from sapwood.training.run import start
+from sapwood.trials import archive as kept
+from sapwood.trials.execution import run_trial
+from sapwood.trials.folder import OVER, digest, ending, in_json, read_trial, rows_of, sums, weights_of
+from sapwood.trials.rows import Row, in_lines
+from sapwood.trials.trial import Trial, id_of
 
 Files = dict[str, bytes]
 

@@ -7,7 +7,7 @@ from functools import wraps
 
 import torch
 
-from sapwood.study.trial import Trial
+from sapwood.trials.trial import Trial
 
 
 class Interrupted(Exception):

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sapwood import checkpoint, masks
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.tiny import tiny_task
-from sapwood.run import Run, start
-from sapwood.task import Batch, Task
-from sapwood.train import Moment
+from sapwood.masking import masks
+from sapwood.training import checkpoint
+from sapwood.training.loop import Moment
+from sapwood.training.run import Run, start
+from sapwood.training.task import Batch, Task
 
 Method = Callable[..., Iterator[Moment]]
 

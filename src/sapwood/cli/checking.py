@@ -12,10 +12,10 @@ import typer
 
 from sapwood.checks import Result, broken, check_criterion, check_method, check_statistic
 from sapwood.criteria import CRITERIA
-from sapwood.criterion import Criterion
 from sapwood.errors import InputError
-from sapwood.observe import Statistic
-from sapwood.statistics import STATISTICS
+from sapwood.scoring.criterion import Criterion
+from sapwood.scoring.evidence import Statistic
+from sapwood.scoring.statistics import STATISTICS
 
 
 def check_file(path: Path) -> None:

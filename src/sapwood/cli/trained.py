@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sapwood import checkpoint, disk, schema
-from sapwood import masks as mask
+from sapwood import disk, schema
 from sapwood.errors import InputError
-from sapwood.run import fingerprint
-from sapwood.shrinking.shrink import Shrunk, compact
-from sapwood.study.folder import LEFT_PARTS, finished, over, read_trial, weights_of
-from sapwood.study.trial import Value, split_recipe
-from sapwood.task import Task
+from sapwood.masking import masks as mask
+from sapwood.shrinking.shrunk import Shrunk, compact
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import with_recipe
+from sapwood.training import checkpoint
+from sapwood.training.run import fingerprint
+from sapwood.training.task import Task
+from sapwood.trials.folder import LEFT_PARTS, finished, over, read_trial, weights_of
+from sapwood.trials.trial import Value, split_recipe
 
 SAVED = schema.record(LEFT_PARTS | {"task": schema.text}, rest=lambda value, where: None)
 

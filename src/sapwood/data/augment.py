@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from sapwood.task import Batch
+from sapwood.training.task import Batch
 
 
 def crop_and_flip(batch: Batch, generator: torch.Generator, *, border: int = 4) -> Batch:

@@ -15,7 +15,7 @@ from sapwood.methods.low_rank import low_rank
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.sparse_training import sparse_training
 from sapwood.methods.variational_dropout import variational_dropout
-from sapwood.train import Moment
+from sapwood.training.loop import Moment
 
 Method = Callable[..., Iterator[Moment]]  # method(run, **options)
 

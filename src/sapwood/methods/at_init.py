@@ -15,18 +15,20 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from sapwood import criteria, saliency, schedule
-from sapwood.controls import CONTROLS, controlled
-from sapwood.criterion import score
+from sapwood import criteria
+from sapwood.currency import Masks, Scores
 from sapwood.errors import InputError, refuse_unless
-from sapwood.hold import seen_through
-from sapwood.masks import Masks
-from sapwood.observe import chosen, observe
-from sapwood.run import Run
-from sapwood.scope import selected
-from sapwood.select import Scores
-from sapwood.task import Batch
-from sapwood.train import Moment, train
+from sapwood.masking.holding import seen_through
+from sapwood.methods.parts.controls import CONTROLS, controlled
+from sapwood.scoring import saliency
+from sapwood.scoring.criterion import score
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.observation import observe
+from sapwood.selection import schedule
+from sapwood.selection.scope import selected
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
+from sapwood.training.task import Batch
 
 
 def at_init(
@@ -75,5 +77,4 @@ def _drawn(run: Run, samples: int) -> Batch:
     if not 1 <= samples <= len(train.targets):
         raise InputError(f"samples is {samples}; give how many of {len(train.targets)} training samples to look at")
     luck = torch.Generator().manual_seed((run.seed * 5_003 + 1) % 2**63)
-    order = torch.randperm(len(train.targets), generator=luck)
-    return train.rows(order[:samples].to(run.device))
+    return train.rows(torch.randperm(len(train.targets), generator=luck)[:samples].to(run.device))

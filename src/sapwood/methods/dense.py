@@ -7,9 +7,9 @@ Differs: nothing known; `as_long`, which gives the reference the training of wha
 from collections.abc import Iterator
 
 from sapwood.errors import InputError
-from sapwood.phases import fit
-from sapwood.run import Run
-from sapwood.train import Moment
+from sapwood.methods.parts.phases import fit
+from sapwood.training.loop import Moment
+from sapwood.training.run import Run
 
 
 def dense(

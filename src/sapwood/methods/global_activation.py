@@ -14,12 +14,15 @@ last one, so that the sparsity asked for is met.
 
 from collections.abc import Iterator
 
-from sapwood import criteria, phases, processes, schedule
-from sapwood import cycles as cycle
+from sapwood import criteria, processes
 from sapwood.errors import refuse_unless
-from sapwood.observe import Evidence, observing
-from sapwood.run import Run
-from sapwood.train import Moment, train
+from sapwood.methods.parts import cycles as cycle
+from sapwood.methods.parts import phases
+from sapwood.scoring.evidence import Evidence
+from sapwood.scoring.observation import observing
+from sapwood.selection import schedule
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
 
 
 def global_activation(

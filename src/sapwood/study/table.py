@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from scipy.stats import t as student
 
-from sapwood import checkpoint
-from sapwood.study.folder import read_trial, rows_of
-from sapwood.study.rows import Row
+from sapwood.training import checkpoint
+from sapwood.trials.folder import read_trial, rows_of
+from sapwood.trials.rows import Row
 
 Table = list[dict[str, Any]]  # columns: trial, row, method, task, seed, those of Row, and every option
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from sapwood.task import Task
 from sapwood.tasks.conv_fashion import conv_fashion
 from sapwood.tasks.conv_fashion_smoke import conv_fashion_smoke
 from sapwood.tasks.lenet300_mnist import lenet300_mnist
@@ -17,6 +16,7 @@ from sapwood.tasks.resnet20_cifar_trained import resnet20_cifar_trained
 from sapwood.tasks.resnet56_cifar import resnet56_cifar
 from sapwood.tasks.resnet56_cifar_trained import resnet56_cifar_trained
 from sapwood.tasks.vgg16_cifar import vgg16_cifar
+from sapwood.training.task import Task
 
 TASKS: dict[str, Callable[[], Task]] = {
     "conv_fashion": conv_fashion,
