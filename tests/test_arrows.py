@@ -1,4 +1,4 @@
-"""Data flows one way: rooms import from their own floor or a lower one; none, and no file, imports itself by a detour."""
+"""Data flows one way: a room imports from its own floor or a lower one; neither room nor file imports itself."""
 
 import ast
 from collections.abc import Iterator

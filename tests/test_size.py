@@ -131,7 +131,8 @@ def table(source: Path) -> str:
             head,
             *rows,
             f"limits: {ROOMS} rooms, {BELOW_METHODS} lines of code below methods, {SHRINKING} in shrinking, "
-            f"{FILE} a file ({CRITERION} a criterion, {METHOD} a method), {FUNCTION} a function's body, median body below {MEDIAN}",
+            f"{FILE} a file ({CRITERION} a criterion, {METHOD} a method), "
+            f"{FUNCTION} a function's body, median body below {MEDIAN}",
         ]
     )
 
