@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test trainers check laws nightly smoke bench size
+.PHONY: help demo test trainers lint check laws nightly smoke bench size
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 15
@@ -26,10 +26,12 @@ test: .venv/test  ## all tests
 trainers: .venv/trainers  ## pruning inside Hugging Face's Trainer, accelerate and Lightning
 	$(PYTEST) tests/masking tests/scoring
 
-check: .venv/dev  ## what must hold before a commit: format, lint, types, quick tests
+lint: .venv/dev  ## format, lint, and strict types of the package, the studies and the benchmarks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check: lint  ## what must hold before a commit: format, lint, types, quick tests
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow and not data"
 
 laws: .venv/test  ## the laws of every family, then bugs planted against them; make laws ONLY=apoz: some laws only

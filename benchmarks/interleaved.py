@@ -30,7 +30,7 @@ class Times:
 
     def ratio(self, case: str, to: str, clock: str = "cpu") -> float:
         """The median over the rounds of case / to."""
-        rounds = getattr(self, clock)
+        rounds: dict[str, list[float]] = getattr(self, clock)
         return median(one / other for one, other in zip(rounds[case], rounds[to], strict=True))
 
     def spread(self, case: str, to: str) -> float:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_info
@@ -43,7 +44,7 @@ def job(results: Path, item: tuple[str, Trial], tell: object) -> None:
 
 def trials(count: int, label: str) -> list[tuple[str, Trial]]:
     """So many trials that differ in their seed."""
-    options = {"stop": "epochs", "epochs": 60, "plateau": 3}
+    options: dict[str, Any] = {"stop": "epochs", "epochs": 60, "plateau": 3}
     return [(label, Trial.make("global_activation", "mlp_digits", seed, **options)) for seed in range(count)]
 
 

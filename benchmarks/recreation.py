@@ -49,7 +49,7 @@ def masks_for(model: nn.Module) -> dict[str, Tensor]:
     """Masks that take all incoming weights of 70 % of each hidden layer's neurons, at random."""
     luck, chosen = torch.Generator().manual_seed(1), {}
     for name in hidden(model):
-        weight = model.get_submodule(name).weight
+        weight = model.get_parameter(f"{name}.weight")
         neurons = torch.randperm(len(weight), generator=luck) >= round(SPARSITY * len(weight))
         chosen[f"{name}.weight"] = neurons[:, None].expand_as(weight).clone()
     return chosen
@@ -71,6 +71,7 @@ def at_once(counters: Tensor, outputs: Tensor) -> Tensor:
 def mask_gradients(kernels: Iterable[Tensor]) -> None:
     """By way of NumPy, where the kernel is exactly 0."""
     for kernel in kernels:
+        assert kernel.grad is not None
         w, gradient = kernel.detach().numpy().copy(), kernel.grad.numpy().copy()
         gradient[w == 0] = 0
         kernel.grad = torch.tensor(gradient)

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from speed_page import DENSE, FOLDED, LAST, MASKED, ONE, RUNTIME, SMALL, TORCH, Measured, Size, held, line, page, readme
@@ -71,7 +72,7 @@ def silenced(share: float) -> Remove:
         with torch.no_grad():
             for site in sites(dense, example):
                 gone = torch.randperm(site.units, generator=luck) < round(share * site.units)
-                masked.get_submodule(site.name).weight[gone] = 0
+                masked.get_parameter(f"{site.name}.weight")[gone] = 0
         return masked, compact(masked, example=example).model
 
     return remove
@@ -156,7 +157,8 @@ def in_torch(model: nn.Module, x: Tensor) -> Call:
 def in_channels_last(model: nn.Module, x: Tensor) -> Call:
     """With the channels of a pixel side by side in memory."""
     last = torch.channels_last
-    return partial(deepcopy(model).eval().to(memory_format=last), x.contiguous(memory_format=last))
+    moved: Any = deepcopy(model).eval()  # torch does not declare this argument
+    return partial(moved.to(memory_format=last), x.contiguous(memory_format=last))
 
 
 def in_folded(model: nn.Module, x: Tensor) -> Call:

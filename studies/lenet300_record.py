@@ -13,29 +13,32 @@ compression, five seeds. The dense network and the teacher, of 800 and 400 neuro
 Run: sapwood run lenet300_record --scale paper
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, NamedTuple
 
 from sapwood.study import seeds
 from sapwood.study.grid import NOTHING, Grid, number, sizes
-from sapwood.study.plots import GREY, dots
+from sapwood.study.plots import GREY, canvas, dots
 from sapwood.study.seeds import errors, excess, summed_up
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.study import Finding, Study, Tabled
 from sapwood.study.table import Summary, Table, by_seed, labels, summary
-from sapwood.trials.trial import Trial
+from sapwood.trials.trial import Trial, Value
+
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.figure import Figure
 
 TASK, DENSE, TAUGHT, TEACHER, NOISE = "lenet300_mnist", "dense", "dense, taught", "teacher", "noise"
 CODED = (12, 16)  # folds of what is coded
 FIRST, FOLDS = 32, (94, 128, 160)
 FAR = 120
 WANTED = 1.9  # percent, at the first of them
-RECIPE = {"batch_size": 120, "course": "cosine", "learning_rate": 2e-3}
-TEACHING = {"temperature": 2.0, "soft": 0.9, "blank": 0.1}
+RECIPE: dict[str, Value] = {"batch_size": 120, "course": "cosine", "learning_rate": 2e-3}
+TEACHING: dict[str, Value] = {"temperature": 2.0, "soft": 0.9, "blank": 0.1}
 
 
 ASSUMED = (
@@ -193,7 +196,7 @@ def coded(rows: Table, fold: int) -> Finding:
 
 def drawn(rows: Table, folder: Path) -> Figure:
     """Test error of every row."""
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    figure = canvas(7, 3.4)
     axes = figure.subplots()
     names = [DENSE, TAUGHT, *map(coded_label, CODED), *map(label, FOLDS)]
     dots(axes, names, {row: found.values() for row, found in errors(rows).items()})

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -70,7 +71,5 @@ def test_the_package_itself_uses_no_old_name():
 
 def test_nothing_old_is_in_the_way():
     with pytest.raises(ImportError):
-        import sapwood.not_there
-    with pytest.raises(AttributeError, match="no public name 'prune_everything'"):
-        _ = sapwood.prune_everything
+        import_module("sapwood.not_there")
     assert not any(new in moved.PLACES for new in moved.PLACES.values())

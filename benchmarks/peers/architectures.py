@@ -4,10 +4,12 @@ None of their names is known to the library. They come from packages that sapwoo
 `pip install -e '.[peers]'`; torchvision without its compiled operators is enough, `torchvision_models` sees to that.
 """
 
+import importlib
 import importlib.util
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,9 +35,7 @@ NO_INIT = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights"
 def torchvision_models() -> ModuleType:
     """`torchvision.models`. Operators that its build misses here, being for other hardware, are declared first."""
     try:
-        import torchvision.models
-
-        return torchvision.models
+        return importlib.import_module("torchvision.models")
     except RuntimeError:  # operator torchvision::nms does not exist
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
@@ -49,9 +49,7 @@ def torchvision_models() -> ModuleType:
         for name in sorted(set(re.findall(r'register_(?:fake|meta)\("(?:torchvision::)?(\w+)"\)', text))):
             if not hasattr(torch.ops.torchvision, name):
                 library.define(f"{name}(Tensor x) -> Tensor")
-    import torchvision.models
-
-    return torchvision.models
+    return importlib.import_module("torchvision.models")
 
 
 def vision(name: str) -> Made:
@@ -221,14 +219,14 @@ class Shuffled(nn.Module):
 
 
 ARCHITECTURES: dict[str, Callable[[], Made]] = {
-    **{f"torchvision {name}": lambda name=name: vision(name) for name in VISION},
+    **{f"torchvision {name}": partial(vision, name) for name in VISION},
     "torchvision r3d_18": video,
     "torchvision fcn_resnet50": segmentation("fcn_resnet50"),
     "torchvision deeplabv3_resnet50": segmentation("deeplabv3_resnet50"),
     "torchvision fasterrcnn_resnet50_fpn": lambda: detector("fasterrcnn"),
     "torchvision retinanet_resnet50_fpn": lambda: detector("retinanet"),
-    **{f"transformers {name}": lambda name=name: random_transformer(name) for name in NAMED},
-    **{f"transformers {name}": lambda name=name: random_vision(name) for name in more.NAMED},
+    **{f"transformers {name}": partial(random_transformer, name) for name in NAMED},
+    **{f"transformers {name}": partial(random_vision, name) for name in more.NAMED},
     "LSTM tagger": lambda: (Tagger(nn.LSTM), (torch.arange(18).view(2, 9) % 50,)),
     "GRU tagger": lambda: (Tagger(nn.GRU), (torch.arange(18).view(2, 9) % 50,)),
     "conv-LSTM": lambda: (Listener(), (torch.rand(2, 4, 40),)),
@@ -245,9 +243,10 @@ def made(name: str) -> Made:
     torch.manual_seed(0)
     model, example = ARCHITECTURES[name]()
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2.0)
+        mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and mean is not None and variance is not None:
+            mean.normal_(0, 0.1)
+            variance.uniform_(0.5, 2.0)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0.0, 0.2)
     return model.eval(), example

@@ -100,7 +100,8 @@ class Block(nn.Module):
         q, k, v = self.qkv(self.one(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
         x = x + self.out(y)
-        return x + self.down(F.gelu(self.up(self.two(x))))
+        added: Tensor = self.down(F.gelu(self.up(self.two(x))))
+        return x + added
 
 
 class Decoder(nn.Module):

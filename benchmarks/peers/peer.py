@@ -36,7 +36,7 @@ def classifiers(model: nn.Module) -> Iterable[nn.Module]:
     return (m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == CLASSES)
 
 
-def _heads(model: nn.Module) -> Iterable[tuple[nn.Module, int]]:
+def _heads(model: nn.Module) -> Iterable[tuple[Any, Any]]:
     """Every layer that makes queries, keys or values, and how many heads it makes."""
     for module in model.modules():
         if isinstance(module, nn.MultiheadAttention):
@@ -44,8 +44,9 @@ def _heads(model: nn.Module) -> Iterable[tuple[nn.Module, int]]:
         elif hasattr(module, "qkv"):
             yield module.qkv, module.num_heads
         elif hasattr(module, "q_proj"):
-            yield module.q_proj, module.config.num_attention_heads
-            yield from ((m, module.config.num_key_value_heads) for m in (module.k_proj, module.v_proj))
+            config: Any = module.config
+            yield module.q_proj, config.num_attention_heads
+            yield from ((m, config.num_key_value_heads) for m in (module.k_proj, module.v_proj))
 
 
 class Scoring:
@@ -59,7 +60,7 @@ class Scoring:
     def __call__(self, group: Any) -> Tensor:
         """One score for each channel."""
         start = time.process_time()
-        found = self.score(group)
+        found: Tensor = self.score(group)
         self.seconds += time.process_time() - start
         return found
 

@@ -1,9 +1,11 @@
 """Disk: whole files read and replaced, each failure in one error that names the file and what to do about it."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, EEXIST, EISDIR, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
+from typing import BinaryIO
 
 from sapwood.errors import InputError
 
@@ -52,10 +54,17 @@ def read(path: Path, what: str = "", advice: str = "check its name") -> bytes:
 
 def replace(path: Path, content: bytes) -> None:
     """Put `content` at `path` in one step: written beside, flushed to disk, renamed; nothing is left on failure."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write and read, which takes the place of `path` in one step when all is written; not on failure."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(beside, "wb") as file:
-            file.write(content)
+        with open(beside, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)

@@ -14,7 +14,6 @@ ROOMS = {  # where modules are -> what they were called; `old=new` where the nam
     "selection": "select allocate scope thresholds regrow schedule",
     "masking": "masks hold=holding looking named removed seal stepping wrapped",
     "reconstruction": "low_rank=factors",
-    "gates": "gates.variational_dropout=variational",
     "training": "task run train=loop state checkpoint stopping losses",
     "methods.parts": "phases cycles controls",
     "measure": "measure.accuracy=correct measure.compression=sizes measure.flops=work measure.latency=clock "

@@ -67,11 +67,17 @@ def agree(masks: Mapping[str, Tensor]) -> None:
         )
 
 
-def digest(tensors: Mapping[str, Tensor]) -> bytes:
-    """A fingerprint of names, types, shapes and bytes."""
+def digest(tensors: Mapping[str, Tensor], *, copies: bool = False) -> bytes:
+    """A fingerprint of names, types, shapes and bytes.
+
+    Reading a tensor's memory breaks its seal, so each is copied first; not if they are `copies` already: contiguous, on
+    the CPU, and nobody else's.
+    """
     state = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
-        value = tensors[name].detach().cpu().clone(memory_format=torch.contiguous_format)
+        value = tensors[name]
+        if not copies:
+            value = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         state.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
         state.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return state.digest()

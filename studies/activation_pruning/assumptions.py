@@ -8,10 +8,11 @@ from functools import partial
 
 from sapwood.study.claim import VERDICTS
 from sapwood.study.grid import number
+from sapwood.study.seeds import Seeds, minus, summed_up
 from sapwood.study.several import Family
 from sapwood.study.table import Table
 
-from .found import Seeds, accuracy, at_end, minus, summed_up, zeros
+from .found import accuracy, at_end, zeros
 from .rows import CHANNELS, CONTROLS, GLOBAL, LOCAL, PRUNING
 from .strictness import by_sort, free_once, inside, random_instead, with_another
 from .tables_of_paper import judged

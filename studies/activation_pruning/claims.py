@@ -24,9 +24,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from sapwood.study.claim import Claim
+from sapwood.study.seeds import summed_up
 from sapwood.study.table import Summary, Table
 
-from .found import average, printed_column, summed_up
+from .found import average, printed_column
 from .printed import AVERAGED, CALLED, PRINTED
 
 SAID = {  # column of PRINTED, without its split: what it is, and its unit

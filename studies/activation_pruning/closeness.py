@@ -11,9 +11,10 @@ at random does: that, too, removes rank and nuclear norm.
 import math
 from collections.abc import Iterator
 
+from sapwood.study.seeds import Seeds
 from sapwood.study.table import Table
 
-from .found import LAYERS, Seeds, course
+from .found import LAYERS, course
 
 LIKE, RANDOM = "V neurons", "V random neurons"  # what is compared with, and the yardstick
 QUANTITIES = ("nuclear", "effective_rank", "stable_rank")

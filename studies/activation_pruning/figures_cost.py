@@ -1,16 +1,20 @@
 """The counterpart of Table 1: what one prune costs against the number of weights, measured."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from sapwood.errors import InputError
 from sapwood.study.cost import Cost, exponent, read
 from sapwood.study.grid import number
-from sapwood.study.plots import LOOKS, WIDTH, absent, nothing
+from sapwood.study.plots import LOOKS, WIDTH, absent, canvas, nothing
 from sapwood.study.table import Summary, Table
+
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FILE = "cost.csv"  # in the folder of the results, as `sapwood.study.cost.write` writes it
 PANELS = (("seconds", "time (s)"), ("bytes", "memory (bytes)"))
@@ -22,7 +26,7 @@ def cost(rows: Table, folder: Path) -> Figure:
     if not (folder / FILE).exists():
         return nothing(f"not measured: there is no {FILE} among the results")
     costs = read(folder / FILE)
-    figure = Figure(figsize=(WIDTH, 4.1), layout="constrained")
+    figure = canvas(WIDTH, 4.1)
     for axes, (metric, words) in zip(figure.subplots(1, 2), PANELS, strict=True):
         _panel(axes, [each for each in costs if each.metric == metric and each.value > 0], metric)
         axes.set_xlabel("weights (number)")

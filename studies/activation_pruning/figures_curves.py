@@ -1,11 +1,10 @@
 """Figures 2-5 and the trajectories of norms and ranks: what changes from epoch to epoch."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from sapwood.study.plots import (
     BLACK,
@@ -19,6 +18,7 @@ from sapwood.study.plots import (
     WIDTH,
     absent,
     band,
+    canvas,
     nothing,
     whole_epochs,
 )
@@ -26,7 +26,11 @@ from sapwood.study.table import Table, by_epoch, over_seeds, while_training
 
 from .rows import GLOBAL, PENALTIES, PRUNING, STRENGTHS, V_DENSE
 
-Draw = Callable[[Table, Path], Figure]
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Draw = Callable[[Table, Path], "Figure"]
 Values = dict[int, list[float]]  # epoch -> one value a seed
 
 BY_SCORE = {
@@ -50,7 +54,7 @@ def accuracy_curves(split: str, words: str, panels: Mapping[str, list[str]], by:
     """Accuracy on `split` against the epoch, a line a row; `by`: what the legend says beside zeros and cycles."""
 
     def draw(rows: Table, folder: Path) -> Figure:
-        figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+        figure = canvas(WIDTH, 3.9)
         for axes, (title, labels) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
             _panel(axes, rows, split, labels, by)
             axes.set_title(title, loc="left")
@@ -88,7 +92,7 @@ def trajectories(looks: Mapping[str, Any]) -> Draw:
         layers = sorted({layer for _, _, layer in ratios})
         if not layers:
             return nothing()
-        figure = Figure(figsize=(WIDTH, 1.1 + 1.45 * len(layers)), layout="constrained")
+        figure = canvas(WIDTH, 1.1 + 1.45 * len(layers))
         grid = figure.subplots(len(layers), len(TRACED), sharex=True, squeeze=False)
         for layer, line in zip(layers, grid, strict=True):
             for (metric, words), axes in zip(TRACED, line, strict=True):
@@ -104,7 +108,7 @@ def trajectories(looks: Mapping[str, Any]) -> Draw:
     return draw
 
 
-def _trajectory(axes: Axes, found: Mapping[str, Values], looks: Mapping[str, Any]) -> None:
+def _trajectory(axes: Axes, found: Mapping[str, Values], looks: Mapping[str, tuple[str, Any]]) -> None:
     if not any(found.values()):
         absent(axes)
         return

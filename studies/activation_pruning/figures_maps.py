@@ -1,13 +1,17 @@
 """Figures 6 and A9-A11: which weights of a hidden layer are not 0, pruned and then trained on without masks."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from sapwood.study.maps import maps
-from sapwood.study.plots import WIDTH, absent, bitmap, nothing
+from sapwood.study.plots import WIDTH, absent, bitmap, canvas, nothing
 from sapwood.study.table import Table
+
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.figure import Figure
 
 PARTS = {"(a) pruned": ("G1", "M"), "(b) trained on": ("G1 retrained", "M retrained")}
 ROWS = tuple(label for part in PARTS.values() for label in part)
@@ -23,7 +27,7 @@ def layer_maps(layer: int) -> Callable[[Table, Path], Figure]:
         found = {label: every[label][PARAMETERS[layer - 1]] for label in every if PARAMETERS[layer - 1] in every[label]}
         if not found:
             return nothing(NO_WEIGHTS)
-        figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+        figure = canvas(WIDTH, 3.4)
         panels = figure.subplots(1, len(ROWS), sharex=True, sharey=True)
         for axes, label in zip(panels, ROWS, strict=True):
             part = next(part for part, labels in PARTS.items() if label in labels)

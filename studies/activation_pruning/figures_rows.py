@@ -1,23 +1,34 @@
 """Figures of what the rows ended with: accuracy and zeros, controls, PCA, retraining, channels."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from sapwood.study.plots import BLACK, BLUE, DOTTED, GREY, NOT_RUN, ORANGE, WIDTH, absent, dots, nothing
+from sapwood.study.plots import BLACK, BLUE, DOTTED, GREY, NOT_RUN, ORANGE, WIDTH, absent, canvas, dots, nothing
 from sapwood.study.table import Summary, Table, by_seed, difference, over_seeds
 
 from .printed import PRINTED
 from .rows import AS_LONG, CHANNELS, CONTROLS, GLOBAL, K_DENSE, LOCAL, NARROW, PCA, PRUNED, RELEASED
 
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 COMPARED = ("G1", *CONTROLS, NARROW, AS_LONG)
 
+
+def _printed(table: int, label: str, column: str) -> float:
+    """A number that is in print; not one of the few that a table leaves out."""
+    value = PRINTED[table][label][column]
+    assert value is not None, (table, label, column)
+    return value
+
+
 PRINTED_AT = {  # zeros and test accuracy, %; M's zeros as Table 5 has them, since Table 4 rounds them
-    label: (PRINTED[5][label]["zeros"], PRINTED[table][label]["accuracy test"])
+    label: (_printed(5, label, "zeros"), _printed(table, label, "accuracy test"))
     for table, labels in ((13, GLOBAL), (3, LOCAL), (4, ("M",)))
     for label in labels
 }
@@ -51,7 +62,7 @@ def accuracy_against_zeros(rows: Table, folder: Path) -> Figure:
     ours = {label: (zeros[label], found[label]) for kind in KINDS for label in kind.rows if label in found}
     if not ours:
         return nothing()
-    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    figure = canvas(WIDTH, 4.6)
     axes = figure.subplots()
     for kind in KINDS:
         for label in kind.rows:
@@ -108,7 +119,7 @@ def controls(rows: Table, folder: Path) -> Figure:
     found = _percent_by_seed(rows, COMPARED)
     if not found:
         return nothing()
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.38 * len(COMPARED)), layout="constrained")
+    figure = canvas(WIDTH, 0.9 + 0.38 * len(COMPARED))
     left, right = figure.subplots(1, 2, sharey=True)
     dots(left, COMPARED, {label: seeds.values() for label, seeds in found.items()})
     gaps = {label: _gaps(found, label, "G1") for label in COMPARED[1:]}
@@ -125,7 +136,7 @@ def channels(rows: Table, folder: Path) -> Figure:
     found = _percent_by_seed(rows, names)
     if not found:
         return nothing()
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.38 * len(names)), layout="constrained")
+    figure = canvas(WIDTH, 0.7 + 0.38 * len(names))
     axes = figure.subplots()
     dots(axes, names, {label: seeds.values() for label, seeds in found.items()})
     axes.set_xlabel("test accuracy (%)")
@@ -134,7 +145,7 @@ def channels(rows: Table, folder: Path) -> Figure:
 
 def pca(rows: Table, folder: Path) -> Figure:
     """How far S falls when its layers are approximated at the ranks of each G row: at the printed ranks, at our own."""
-    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    figure = canvas(WIDTH, 5.6)
     for axes, ranks in zip(figure.subplots(2, 1, sharex=True), ("printed ranks", "own ranks"), strict=True):
         kinds = [kind for kind in PCA if kind.startswith(ranks)]
         drawn = _approximated(axes, rows, kinds)
@@ -164,7 +175,8 @@ def _approximated(axes: Axes, rows: Table, kinds: Sequence[str]) -> bool:
         found = _percent({label: gap for label, gap in gaps.items() if gap})
         places = [list(GLOBAL).index(label) + 0.15 * (at - 1) for label in found]
         for place, (_, low, high, _) in zip(places, found.values(), strict=True):
-            axes.plot([place] * 2, [low, high], color=color, lw=1) if low is not None else None
+            if low is not None and high is not None:
+                axes.plot([place] * 2, [low, high], color=color, lw=1)
         words = kind.partition(" ranks")[2].strip(", ") or "as it is" if kind else "the pruned row itself"
         axes.plot(
             places,
@@ -180,7 +192,7 @@ def _approximated(axes: Axes, rows: Table, kinds: Sequence[str]) -> bool:
 
 
 def _printed_drops() -> list[float]:
-    return [PRINTED[13][label]["pca accuracy test"] - PRINTED[12]["S"]["accuracy test"] for label in GLOBAL]
+    return [_printed(13, label, "pca accuracy test") - _printed(12, "S", "accuracy test") for label in GLOBAL]
 
 
 def retraining(rows: Table, folder: Path) -> Figure:
@@ -189,13 +201,13 @@ def retraining(rows: Table, folder: Path) -> Figure:
     names = list(PRUNED)
     if not any(f"{label} retrained" in zeros for label in names):
         return nothing()
-    figure = Figure(figsize=(WIDTH, 1.2 + 0.33 * len(names)), layout="constrained")
+    figure = canvas(WIDTH, 1.2 + 0.33 * len(names))
     axes = figure.subplots()
     for place, label in enumerate(names):
         _retrained(axes, place, zeros.get(label), zeros.get(f"{label} retrained"), dead.get(label))
     at = range(len(names))
     axes.plot(
-        [PRINTED[7][label]["after zeros"] for label in names],
+        [_printed(7, label, "after zeros") for label in names],
         at,
         "o",
         mfc="white",
@@ -228,9 +240,8 @@ def _retrained(axes: Axes, place: int, before: Summary | None, after: Summary | 
 
 
 def _percent(found: Mapping[str, Summary]) -> dict[str, Summary]:
-    return {
-        label: Summary(*(None if v is None else 100 * v for v in each[:3]), each.n) for label, each in found.items()
-    }  # type: ignore[arg-type]
+    times = lambda value: None if value is None else 100 * value  # noqa: E731
+    return {label: Summary(100 * s.mean, times(s.low), times(s.high), s.n) for label, s in found.items()}
 
 
 def _percent_by_seed(rows: Table, names: Iterable[str]) -> dict[str, dict[int, float]]:

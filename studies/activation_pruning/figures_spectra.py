@@ -1,16 +1,19 @@
 """Figures 7 and A1-A8: how far pruning lowers each singular value, beside what random neurons do to it."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from sapwood.study.plots import BLACK, DASHED, GREY, NOT_RUN, WIDTH, absent, nothing
+from sapwood.study.plots import BLACK, DASHED, GREY, NOT_RUN, WIDTH, absent, canvas, nothing
 from sapwood.study.table import Table
+
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ROW, CONTROL = "V neurons", "V random neurons"
 LOOKS: dict[str, Any] = {CONTROL: ("#9a9a9a", DASHED), ROW: (BLACK, "-")}  # what is drawn last is on top
@@ -83,7 +86,7 @@ def overall(rows: Table, folder: Path) -> Figure:
     layers = _layers([arms])
     if arms[ROW] is None or not layers:
         return nothing()
-    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    figure = canvas(WIDTH, 4.6)
     panels = figure.subplots(2, -(-len(layers) // 2), squeeze=False).flatten()
     for layer, axes in zip(layers, panels, strict=False):
         _panel(axes, arms, layer)
@@ -105,7 +108,7 @@ def by_cycle(first: int, last: int) -> Callable[[Table, Path], Figure]:
         layers = _layers(every)
         if not found[ROW] or not layers:
             return nothing("none of these cycles was reached" if found[ROW] else NOT_RUN)
-        figure = Figure(figsize=(WIDTH, 0.9 + 1.45 * len(every)), layout="constrained")
+        figure = canvas(WIDTH, 0.9 + 1.45 * len(every))
         grid = figure.subplots(len(every), len(layers), squeeze=False)
         for cycle, arms, line in zip(cycles, every, grid, strict=True):
             for layer, axes in zip(layers, line, strict=True):

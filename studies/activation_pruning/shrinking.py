@@ -6,9 +6,10 @@ later all shrink alike, as under a plain one. What is at or below 1e-3 before th
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from sapwood.study.seeds import Seeds, once
 from sapwood.study.table import Table, while_training
 
-from .found import LAYERS, Seeds, once
+from .found import LAYERS
 
 NOTHING_LEFT = 1e-3
 Sigma = dict[int, dict[int, float]]  # layer -> index from 1 -> singular value

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sapwood.study.claim import Claim, Verdict, verdict
+from sapwood.study.seeds import summed_up
 from sapwood.study.table import Summary, Table
 
 from .claims import claim
-from .found import accuracy, summed_up
+from .found import accuracy
 from .printed import PRINTED
 from .rows import GLOBAL, LOCAL
 

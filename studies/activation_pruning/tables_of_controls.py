@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 from sapwood.study.grid import NOTHING, Grid, number
+from sapwood.study.seeds import Seeds, minus, summed_up, together
 from sapwood.study.table import Table
 
-from .found import LAYERS, Seeds, accuracy, at_end, minus, over, summed_up, together, told, total_rank, zeros
+from .found import LAYERS, accuracy, at_end, over, told, total_rank, zeros
 from .printed import COMPLETED, PRINTED, WIDTHS
 from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, NARROW, PCA, PRUNED, RELEASED
 
@@ -113,8 +115,7 @@ def _pca_lines(rows: Table, label: str) -> list[tuple[str, ...]]:
     for kind in PCA:
         row = f"{label} PCA {kind}"
         kept = [at_end(rows, row, f"rank_kept_{layer}", "note") for layer in LAYERS]
-        centred = "uncentred" not in kind
-        stored = together(kept, lambda ranks, centred=centred: factor_weights(ranks, centred))
+        stored = together(kept, partial(factor_weights, centred="uncentred" not in kind))
         ours = accuracy(rows, row)
         gap = minus(pruned, ours)
         less = (show(minus(ours, standard)), show(gap), told(summed_up(gap), "better", "worse"))

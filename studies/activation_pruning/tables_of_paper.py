@@ -11,10 +11,11 @@ from sapwood.errors import InputError
 from sapwood.study.claim import MARKS, VERDICTS, Claim, Verdict, by_group, verdict
 from sapwood.study.cost import Cost, Exponent, exponent
 from sapwood.study.grid import NOTHING, Grid, number
+from sapwood.study.seeds import summed_up
 from sapwood.study.table import Summary, Table
 
 from .claims import CLAIMS, claim
-from .found import as_pruned, at_end, summed_up
+from .found import as_pruned, at_end
 from .printed import AVERAGED, COMPLETED, PRINTED, TABLE_1
 from .rows import PAPER
 
@@ -146,7 +147,9 @@ def complexity(rows: Table) -> Grid:
         for row in rows
         if row["row"] == "cost" and row["value"] is not None
     ]
-    lines = [(f"printed: {scope}", NOTHING, time, memory) for scope, (time, memory) in TABLE_1.items()]
+    lines: list[tuple[str, ...]] = [
+        (f"printed: {scope}", NOTHING, time, memory) for scope, (time, memory) in TABLE_1.items()
+    ]
     seconds, held = _exponents(costs, "seconds"), _exponents(costs, "bytes")
     for step in dict.fromkeys(cost.kind for cost in costs):
         sizes = str(seconds[step].sizes) if step in seconds else NOTHING

@@ -1,10 +1,11 @@
 """Tables of the singular-value runs (section 5.6) and of the channels."""
 
 from sapwood.study.grid import NOTHING, Grid
+from sapwood.study.seeds import minus, summed_up
 from sapwood.study.table import Table
 
 from .closeness import LIKE, QUANTITIES, RANDOM, distance
-from .found import LAYERS, accuracy, at_end, minus, over, summed_up, told, zeros
+from .found import LAYERS, accuracy, at_end, over, told, zeros
 from .rows import CHANNELS, K_DENSE, PENALTIES, PRUNING, V_DENSE
 from .shrinking import shrunk
 from .tables_of_controls import show

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 from sapwood.study.claim import VERDICTS, by_group
 from sapwood.study.grid import number
+from sapwood.study.seeds import Seeds, minus, summed_up
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
 
 from .claims import CLAIMS
 from .closeness import LIKE, RANDOM, distance
-from .found import Seeds, accuracy, at_end, minus, over, summed_up, told, total_rank, zeros
+from .found import accuracy, at_end, over, told, total_rank, zeros
 from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, PENALTIES, PRUNED, STRENGTHS
 from .tables_of_paper import judged
 from .verdicts_of_text import (

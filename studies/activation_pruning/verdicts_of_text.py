@@ -5,10 +5,11 @@ What holds in the rows stands here as well as what does not.
 
 from collections.abc import Callable, Iterable
 
+from sapwood.study.seeds import Seeds, minus, summed_up, together
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
 
-from .found import Seeds, accuracy, at_end, average, minus, summed_up, together, zeros
+from .found import accuracy, at_end, average, zeros
 from .printed import AVERAGED, PRINTED
 from .rows import AS_LONG, CHANNELS, GLOBAL, LOCAL, NARROW, PRUNING
 from .shrinking import shrunk

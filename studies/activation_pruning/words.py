@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sapwood.study.grid import MINUS, NO_BREAK
+from sapwood.study.seeds import Seeds, summed_up
 from sapwood.study.several import ALPHA, holm, p_value
 from sapwood.study.study import Finding
 from sapwood.study.table import Summary
 
-from .found import Seeds, summed_up, told
+from .found import told
 
 Pairs = Mapping[str, Seeds]  # what is compared -> the differences, seed by seed
 MISSING = "the rows for it have not been run"

@@ -1,14 +1,12 @@
 """Figures: error against compression, one panel for each family of methods."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
-
-from sapwood.study.plots import BLACK, BLUE, DASHED, DOTTED, GREY, ORANGE, WIDTH, nothing
+from sapwood.study.plots import BLACK, BLUE, DASHED, DOTTED, GREY, ORANGE, WIDTH, canvas, nothing
 from sapwood.study.seeds import errors
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.table import Table, summary
@@ -16,6 +14,10 @@ from sapwood.study.table import Table, summary
 from .found import at_folds, run
 from .rates import DENSE
 from .rows import FOLDS
+
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PANELS = {
     "(a) while training": (
@@ -41,7 +43,7 @@ def curves(rows: Table, folder: Path) -> Figure:
     """Test error against compression, both logarithmic."""
     if not run(rows):
         return nothing()
-    figure = Figure(figsize=(WIDTH, 7.4), layout="constrained")
+    figure = canvas(WIDTH, 7.4)
     axes = figure.subplots(2, 2, sharex=True, sharey=True).flatten()
     for panel, (title, methods) in zip(axes, PANELS.items(), strict=True):
         _baseline(panel, errors(rows).get(DENSE, {}))
@@ -76,6 +78,8 @@ def _curve(axes: Axes, found: Mapping[int, Mapping[int, float]], color: str, das
 
 
 def _scales(axes: Axes) -> None:
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_ylim(1, 100)

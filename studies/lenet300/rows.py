@@ -95,7 +95,7 @@ def _dense(epochs: int, fold: int) -> Plan:
 def _gradual(epochs: int, fold: int, **options: Value) -> Plan:
     """From 5 % to 70 % of the training."""
     ramp: Options = {"begin": 0.05 * epochs, "end": 0.7 * epochs, "output": True, "epochs": epochs}
-    return Plan("gradual_magnitude", {"sparsity": sparsity(fold)} | ramp | options)
+    return Plan("gradual_magnitude", {"sparsity": sparsity(fold), **ramp, **options})
 
 
 def _once(epochs: int, fold: int) -> Plan:
@@ -105,29 +105,29 @@ def _once(epochs: int, fold: int) -> Plan:
 
 def _rounds(epochs: int, fold: int) -> Plan:
     """Trained, then pruned three times."""
-    length = {"first_epochs": epochs - 3 * (epochs // 4), "round_epochs": epochs // 4}
+    length: Options = {"first_epochs": epochs - 3 * (epochs // 4), "round_epochs": epochs // 4}
     options: Options = {"sparsity": sparsity(fold), "rounds": 3, "scope": "everywhere", "rate": 0.5}
-    return Plan("iterative_magnitude", options | length)
+    return Plan("iterative_magnitude", {**options, **length})
 
 
 def _surgery(epochs: int, fold: int) -> Plan:
     """A quarter dense, half surgery, a quarter under the masks."""
-    length = {"dense_epochs": epochs // 4, "surgery": epochs // 2, "epochs": epochs - epochs // 4}
-    return Plan("dynamic_surgery", {"sparsity": sparsity(fold), "scope": "everywhere"} | length)
+    length: Options = {"dense_epochs": epochs // 4, "surgery": epochs // 2, "epochs": epochs - epochs // 4}
+    return Plan("dynamic_surgery", {"sparsity": sparsity(fold), "scope": "everywhere", **length})
 
 
 def _ticket(epochs: int, fold: int, control: str = "none") -> Plan:
     """Five trainings, four prunes."""
     rounds = 4 if epochs >= 5 else 1
     options: Options = {"each": each_round(fold, rounds), "rounds": rounds, "control": control}
-    return Plan("lottery_ticket", options | {"round_epochs": epochs // (rounds + 1)})
+    return Plan("lottery_ticket", {**options, "round_epochs": epochs // (rounds + 1)})
 
 
 def _variational(epochs: int, fold: int) -> Plan:
     """Four fifths with noise, its price rising until two fifths, then tuned under the masks."""
     long = epochs * 4 // 5
     ramp: Options = {"begin": 0.1 * epochs, "end": 0.4 * epochs}
-    return Plan("variational_dropout", {"sparsity": sparsity(fold), "epochs": long, "tune": epochs - long} | ramp)
+    return Plan("variational_dropout", {"sparsity": sparsity(fold), "epochs": long, "tune": epochs - long, **ramp})
 
 
 def _active(method: str, criterion: str) -> Callable[[int, int], Plan]:
@@ -136,14 +136,14 @@ def _active(method: str, criterion: str) -> Callable[[int, int], Plan]:
 
     def plan(epochs: int, fold: int) -> Plan:
         fixed: Options = {"stop": "epochs", "epochs": epochs, "plateau": 2, "criterion": criterion}
-        return Plan(method, {"sparsity": hidden_sparsity(fold)} | fixed | more)
+        return Plan(method, {"sparsity": hidden_sparsity(fold), **fixed, **more})
 
     return plan
 
 
 def _untrained(criterion: str, **options: Value) -> Callable[[int, int], Plan]:
     return lambda epochs, fold: Plan(
-        "at_init", {"sparsity": sparsity(fold), "criterion": criterion, "epochs": epochs} | options
+        "at_init", {"sparsity": sparsity(fold), "criterion": criterion, "epochs": epochs, **options}
     )
 
 

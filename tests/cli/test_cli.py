@@ -24,8 +24,8 @@ from sapwood.selection.schedule import SCHEDULES, SHARES
 from sapwood.tasks import TASKS
 from sapwood.training.stopping import RULES
 
-ROOT = Path(__file__).parents[1]
-GOLDEN = Path(__file__).parent / "golden" / "cli.txt"
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parents[1] / "golden" / "cli.txt"
 COMMAND = [sys.executable, "-c", "from sapwood.cli import main; main()"]
 
 STUDY = '''
@@ -388,6 +388,27 @@ def test_without_its_libraries_the_command_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == 'error: the command line needs typer; run: pip install "sapwood[study]"\n'
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2", "scipy"])
+def test_what_only_a_report_needs_is_asked_for_before_the_first_trial(missing, tmp_path):
+    code = f"import sys; sys.modules[{missing!r}] = None; from sapwood.cli import main; main()"
+    words = ("run", "quickstart", "--results", str(tmp_path / "results"))
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f'error: the command line needs {missing}; run: pip install "sapwood[study]"\n'
+    assert not list(tmp_path.iterdir())
+
+
+def test_listing_imports_nothing_that_only_a_report_needs():
+    """Each of these takes from a quarter of `import torch` to half of it."""
+    code = (
+        "import sys; sys.argv[1:] = ['list']; from sapwood.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = done.stdout.splitlines()[-1].split()
+    assert "sapwood_study_lenet300.figures" in modules
+    assert not {"matplotlib.figure", "matplotlib.ticker", "scipy.stats", "scipy.optimize", "sklearn"} & set(modules)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from sapwood.checks import tiny_task
 from sapwood.checks.tiny import seeded, seeded_model, tiny_samples
 from sapwood.errors import InputError
 from sapwood.gates import Gated, VariationalDropout, decided
-from sapwood.gates.variational import divergence, log_alpha
+from sapwood.gates.variational_dropout import divergence, log_alpha
 from sapwood.training.run import start
 
 EULER = 0.5772156649015329

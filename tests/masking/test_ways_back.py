@@ -7,6 +7,7 @@ import copy
 import gc
 import io
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -17,6 +18,9 @@ from torch.utils.checkpoint import checkpoint
 
 from sapwood.errors import InputError
 from sapwood.masking.holding import hold, seen_through
+from sapwood.training.loop import train
+from sapwood.training.run import start
+from sapwood.training.task import Batch, Data, Task
 
 X, Y = torch.randn(16, 6, dtype=torch.float64), torch.randint(3, (16,))
 KEEP = torch.arange(48).view(8, 6) % 3 != 0
@@ -444,6 +448,23 @@ def test_gradients_are_left_when_a_method_looks_at_them(trained):
             steps(model, optimizer, 1)
             assert model[0].weight.grad[REMOVED].any()
             assert is_pruned(model)
+
+
+def test_weights_of_a_run_written_between_its_steps():
+    """A run looks before passes of its whole model and after loading, which is all that its own loop does."""
+    little = Batch(X, Y)
+    run = start(Task("little", network, Data(little, little, little), partial(torch.optim.SGD, lr=0.1), 8))
+    run.prune({"0.weight": KEEP})
+    moments = train(run, steps=3)
+    next(moments)
+    run.model[0].weight.data.fill_(1)
+    assert is_pruned(run.model)
+    run.model.load_state_dict({name: torch.ones_like(value) for name, value in run.model.state_dict().items()})
+    assert torch.all(run.model[0].weight[REMOVED] == 0)
+    run.model[0].weight.data.fill_(1)
+    next(moments)
+    assert torch.all(run.model[0].weight[REMOVED] == 0)
+    assert run.model[0].weight[KEEP].any()
 
 
 ODD_STEPS = ["Adam with eps 0", "an infinite rate", "a closure", "a hook before the step", "a hook after the step"]

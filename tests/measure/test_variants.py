@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_latency import Clock
+from test_clock import Clock
 from torch import nn
 
 from sapwood.errors import InputError

@@ -12,7 +12,7 @@ from sapwood import checkpoint, masks
 from sapwood.checks import broken, check_method, tiny_task
 from sapwood.errors import InputError
 from sapwood.gates import Gated, decided
-from sapwood.gates.variational import log_alpha
+from sapwood.gates.variational_dropout import log_alpha
 from sapwood.methods import METHODS
 from sapwood.training.loop import evaluate
 from sapwood.training.run import start

@@ -84,14 +84,14 @@ class Renamed(Held):
         model[0].register_buffer("mask", self.masks["0.weight"])
 
 
-def first_mask_only(model, weights, force, real=looking.look_before):
+def first_mask_only(model, weights, force, real=looking.look_before, **options):
     """The model has been seen before, so its hooks are believed to be there."""
     known = hasattr(model, "held_before")
     model.held_before = True
     for each in weights if known else ():
         del force.known[id(each.weight)]
         each.let_go()
-    return [] if known else real(model, weights, force)
+    return [] if known else real(model, weights, force, **options)
 
 
 def by_version(tensor, known):

@@ -15,7 +15,6 @@ from sapwood import checkpoint, schedule, select
 from sapwood.checks import checkpoint as files
 from sapwood.checks import method
 from sapwood.errors import InputError
-from sapwood.masking import holding as keeping
 from sapwood.methods import METHODS
 from sapwood.scoring import observation as seeing
 from sapwood.training import loop as training
@@ -130,7 +129,7 @@ def ill_timed(*, before_the_consumer, at_epoch_ends):
         while run.step < end:
             epoch, first = divmod(run.step, run.task.steps_per_epoch)
             for batch in run.task.batches(run.seed, epoch, first):
-                now = training._moment(run, training._step(run, batch))
+                now = training._moment(run, training._step(run, batch, training.descend))
                 if before_the_consumer:
                     run.between(run)
                 yield now
@@ -162,7 +161,7 @@ def let_go_when_rewinding(run, weights):
 
 def by_the_clock():
     ticks = count()
-    return patch.object(tasks, "_generator", lambda seed, epoch: torch.Generator().manual_seed(next(ticks)))
+    return patch.object(tasks, "luck", lambda *_: torch.Generator().manual_seed(next(ticks)))
 
 
 def forgetting_the_past(scores, count, **options):
@@ -215,9 +214,7 @@ MUTANTS = (
                 "masks set after the weights are loaded: -0.0 becomes 0.0": instead(Run, "_load", masks_after_weights),
                 "saved before the consumer has acted": saving(before_the_consumer=True),
                 "saved at the ends of epochs only": saving(at_epoch_ends=True),
-                "data order from the global random state": instead(
-                    tasks, "_generator", lambda seed, epoch: torch.default_generator
-                ),
+                "data order from the global random state": instead(tasks, "luck", lambda *_: torch.default_generator),
             },
             "resuming leaves the saved state as it was": {
                 "memory goes on in the saved tensors": instead(running, "_moved", lambda value, device: value),
@@ -233,7 +230,7 @@ MUTANTS = (
                 )
             },
             "masked weights are 0 at every moment": {
-                "masks of a run dropped after one step": instead(keeping, "Held", FirstStepOnly)
+                "masks of a run dropped after one step": instead(running, "Held", FirstStepOnly)
             },
             "no hook is left behind, also when the consumer stops early": {
                 "hooks left when the consumer stops": instead(seeing, "_remove", lambda hooks: None)
@@ -293,7 +290,9 @@ MUTANTS = (
         {
             SAME_BITS: {"dense training not saved": without(dense=False)},
             SEEN_MASKED: {
-                "dense weights in the forward pass": instead(training, "_backward_through", training._backward),
+                "dense weights in the forward pass": instead(
+                    training, "_seen_through", lambda run, batch, update: update(run, batch)
+                ),
                 "dense weights evaluated": instead(training, "_through", dense_metrics),
             },
         },

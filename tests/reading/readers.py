@@ -449,38 +449,38 @@ READERS = {
         lambda folder: export.load(folder / "n.safetensors", _mixed), _export_forged, _export_again,
     ),
     "checkpoint": Reader(
-        ("checkpoint.read", "checkpoint.opened", "checkpoint._tree", "checkpoint._header", "schema.parse", "disk.read"),
-        lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
+        (*(f"training.checkpoint.{name}" for name in ("read", "opened", "_tree", "_header")), "schema.parse",
+         "disk.read"), lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
         lambda folder: checkpoint.read(folder / "tree"), _checkpoint_forged, _tree_again,
     ),
     "state": Reader(
-        ("run.start", "study.run._live", "cli.trained._of_checkpoint"), lambda: in_folder(_saved_run), _run_read,
-        _checkpoint_forged, _tree_again,
+        ("training.run.start", "trials.execution._live", "cli.trained._of_checkpoint"),
+        lambda: in_folder(_saved_run), _run_read, _checkpoint_forged, _tree_again,
     ),
     "idx": Reader(("data.idx.read",), _idx_file, _idx_read, _idx_forged, _idx_again),
     "cifar10": Reader(
         ("data.cifar10._unpacked", "data.cifar10._members"), _cifar_files, _cifar_read, _cifar_forged, _cifar_again
     ),
     "trial.json": Reader(
-        ("study.folder.read_trial", "study.folder._checked"), _trial_files, read_trial, _trial_forged, _trial_again,
+        ("trials.folder.read_trial", "trials.folder._checked"), _trial_files, read_trial, _trial_forged, _trial_again,
         ("trial.json",),
     ),
     "rows.jsonl": Reader(
-        ("study.folder.rows_of", "study.rows.read_rows", "study.rows._parsed"), _trial_files, rows_of, _rows_forged,
+        ("trials.folder.rows_of", "trials.rows.read_rows", "trials.rows._parsed"), _trial_files, rows_of, _rows_forged,
         _rows_again, ("rows.jsonl",),
     ),
     "done": Reader(
-        ("study.folder._ending",), lambda: {"done": _trial_files()["done"]}, sums, _done_forged,
+        ("trials.folder._ending",), lambda: {"done": _trial_files()["done"]}, sums, _done_forged,
         lambda found, folder: sums(written(folder, {"kept": in_json(found)})),
     ),
     "weights": Reader(
-        ("study.folder.weights_of",),
+        ("trials.folder.weights_of",),
         lambda: {"weights.safetensors": _trial_files()["weights.safetensors"]}, weights_of, _checkpoint_forged,
         _weights_again,
     ),
     "kept": Reader(
-        ("study.kept._text_of", "study.kept._lines", "study.kept._trial"), _kept_files, kept.read_kept, _kept_forged,
-        _kept_again,
+        ("trials.archive._text_of", "trials.archive._lines", "trials.archive._trial"),
+        _kept_files, kept.read_kept, _kept_forged, _kept_again,
     ),
     "maps": Reader(("study.maps._kept",), lambda: in_folder(_maps_file), _maps_read, _checkpoint_forged, _maps_again),
     "cost": Reader(

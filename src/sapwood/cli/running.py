@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -58,6 +59,7 @@ def carry_out(order: Order) -> None:
     `--only` narrows what is run now; the report still shows the whole scale, with what there is of it.
     """
     began = time.monotonic()
+    refuse_unless_reports_can_be_written()
     torch.set_num_threads(1)  # here too, so that a trial gives the same bits in this process and in a worker
     study = find(order.study)
     trials = choosing.changed(study.at(order.scale), choosing.pairs(order.changes, "--set"))
@@ -87,6 +89,13 @@ def carry_out(order: Order) -> None:
     _write_up(study, folder, trials, time_taken)
     if failed:
         raise typer.Exit(1)
+
+
+def refuse_unless_reports_can_be_written() -> None:
+    """ModuleNotFoundError if what a report needs is not installed: it is imported when all trials have been run."""
+    for name in ("matplotlib", "jinja2", "scipy"):
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def _say_what_is_kept(done: list[Path]) -> None:
@@ -122,6 +131,7 @@ def _duration(seconds: float) -> str:
 
 def write_report(name: str, results: Path, source: Path | None, target: Path | None) -> None:
     """A study's report from the trials that are in its folder, without running any; they are also kept if asked."""
+    refuse_unless_reports_can_be_written()
     study = find(name)
     folder = results / study.name
     _take_over(source, study, folder)

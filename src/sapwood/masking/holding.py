@@ -29,8 +29,15 @@ class Held:
 
     @torch.no_grad()
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor], *, gradients: bool = True
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        masks: Mapping[str, Tensor],
+        *,
+        gradients: bool = True,
+        parts: bool = True,
     ) -> None:
+        """`gradients` as for `hold`; parts=False looks before passes of the whole model only, for `Run`'s own loop."""
         weights = named.masked(model, masks)
         refuse_foreign({each.names[0]: each.weight for each in weights}, optimizer)
         processes.agree(masks)
@@ -44,7 +51,7 @@ class Held:
                 removed.clear_memory(getattr(each, "state", {}))
             if gradients:
                 removed.clear_gradient()
-        self._handles = look_before(model, self._weights, self._force)
+        self._handles = look_before(model, self._weights, self._force, parts=parts)
         attend(self._force)
         _forget_compiled()
 

@@ -132,8 +132,13 @@ def free(model: nn.Module) -> dict[int, Any]:
     }
 
 
-def look_before(model: nn.Module, weights: Iterable[Removed], force: Force) -> list[RemovableHandle]:
-    """Hooks on every module from the model down to the owners of the weights."""
+def look_before(
+    model: nn.Module, weights: Iterable[Removed], force: Force, *, parts: bool = True
+) -> list[RemovableHandle]:
+    """Hooks on every module from the model down to the owners of the weights.
+
+    parts=False looks before a forward pass of the whole model only: parts that are called alone do not look.
+    """
     ways: dict[int, list[Way]] = {}
     modules: dict[int, nn.Module] = {}
     for removed in weights:
@@ -144,7 +149,8 @@ def look_before(model: nn.Module, weights: Iterable[Removed], force: Force) -> l
     handles = []
     for key, module in modules.items():
         look = Look(ways[key], force)
-        handles.append(module.register_forward_pre_hook(look, prepend=True))
+        if parts or module is model:
+            handles.append(module.register_forward_pre_hook(look, prepend=True))
         handles.append(module.register_load_state_dict_post_hook(look))  # type: ignore[no-untyped-call]
     return handles
 

@@ -13,7 +13,6 @@ are drawn without regard to their class (GraSP: equally many of each); they are 
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from sapwood import criteria
 from sapwood.currency import Masks, Scores
@@ -26,6 +25,7 @@ from sapwood.scoring.layers import chosen
 from sapwood.scoring.observation import observe
 from sapwood.selection import schedule
 from sapwood.selection.scope import selected
+from sapwood.training.draws import luck
 from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
 from sapwood.training.task import Batch
@@ -59,7 +59,7 @@ def at_init(
 
 
 def _scores(run: Run, criterion: str, batch: Batch, layers: Sequence[str]) -> Scores:
-    def loss(outputs: Tensor, batch: Batch) -> Tensor:
+    def loss(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         return run.loss(run.model, batch, outputs) * len(batch.targets)
 
     if criterion == "grasp":
@@ -76,5 +76,5 @@ def _drawn(run: Run, samples: int) -> Batch:
     train = run.task.data.train
     if not 1 <= samples <= len(train.targets):
         raise InputError(f"samples is {samples}; give how many of {len(train.targets)} training samples to look at")
-    luck = torch.Generator().manual_seed((run.seed * 5_003 + 1) % 2**63)
-    return train.rows(torch.randperm(len(train.targets), generator=luck)[:samples].to(run.device))
+    order = torch.randperm(len(train.targets), generator=luck(run.seed, "samples at initialisation"))
+    return train.rows(order[:samples].to(run.device))

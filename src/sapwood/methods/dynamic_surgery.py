@@ -5,9 +5,8 @@
     looked at again after each step with probability (1 + gamma * step)^(-power)
 
 Paper: Guo, Yao, Chen, "Dynamic network surgery for efficient DNNs", arXiv:1608.04493, NeurIPS 2016.
-Differs: t and band are from their code; biases only with `biases`. With `c` how much goes is found out; `sparsity`, of
-each layer or of all ("everywhere"), is not theirs: t moves, for what learns behind the masks outgrows a fixed one, and
-in the end exactly that share goes. All layers take part at once. When surgery is over masks stay, training goes on.
+Differs: t and band are from their code; biases only with `biases`; all layers take part at once; masks stay after it.
+`sparsity`, of each layer or of all, is ours: t moves, since masked weights outgrow a fixed one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from sapwood.currency import Masks
 from sapwood.errors import InputError, refuse_unless
 from sapwood.scoring.layers import chosen
 from sapwood.selection import select, thresholds
+from sapwood.training.draws import luck
 from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
 
@@ -43,8 +43,8 @@ def dynamic_surgery(
 ) -> Iterator[Moment]:
     """Trains, operates until epoch `surgery` of `epochs`, trains on. `c` is one number, or one for each layer."""
     if not 0 <= band < 1 or gamma < 0 or power < 0 or not 0 <= surgery <= epochs:
-        given = f"band={band}, gamma={gamma}, power={power}, surgery={surgery}, epochs={epochs}"
-        raise InputError(f"{given}: need band in [0, 1), gamma and power of 0 or more, and 0 <= surgery <= epochs")
+        raise InputError(f"{band=}, {gamma=}, {power=}, {surgery=}, {epochs=}: need band in "
+                         "[0, 1), gamma and power of 0 or more, and 0 <= surgery <= epochs")  # fmt: skip
     refuse_unless("scope", scope, thresholds.SCOPES)
     layers = chosen(run.model, None if output else run.hidden())
     kinds = ("weight", "bias")[: 1 + biases]
@@ -56,8 +56,8 @@ def dynamic_surgery(
     fixed = None if sparsity else run.remember("cuts", cuts)
     run.dense = True
     for now in train(run, epochs=surgery):
-        luck = torch.Generator().manual_seed((run.seed * 8_191 + run.step) % 2**63)
-        if torch.rand((), generator=luck) < (1 + gamma * (run.step - run.begun)) ** -power:
+        drawn = torch.rand((), generator=luck(run.seed, "surgery", run.step))
+        if drawn < (1 + gamma * (run.step - run.begun)) ** -power:
             run.prune(_operated(run, fixed or cuts(), band))
         yield now
     run.dense = False

@@ -52,8 +52,8 @@ PRESETS: dict[str, Preset] = {
 # fmt: on
 
 
-def preset(name: str, **changes: bool | int | float | str) -> tuple[str, dict[str, bool | int | float | str]]:
+def preset(name: str, **changes: bool | int | float | str) -> tuple[str, dict[str, bool | int | float | str | None]]:
     """The method's name and its options under the preset `name`, with `changes` made to them."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
-    return PRESETS[name].method, dict(PRESETS[name].options) | changes
+    return PRESETS[name].method, {**PRESETS[name].options, **changes}

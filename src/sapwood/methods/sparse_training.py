@@ -19,6 +19,7 @@ from sapwood.errors import InputError, refuse_unless
 from sapwood.scoring.layers import chosen
 from sapwood.selection import allocate, schedule, select
 from sapwood.selection.regrow import regrow
+from sapwood.training.draws import luck
 from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
 
@@ -53,8 +54,8 @@ def sparse_training(
 
 def _luck(run: Run, weights: Mapping[str, Tensor]) -> select.Scores:
     """A number drawn for each weight: a function of seed and step."""
-    luck = torch.Generator().manual_seed((run.seed * 6_007 + run.step) % 2**63)
-    return {name: torch.rand(w.shape, generator=luck).to(w.device) for name, w in weights.items()}
+    drawn = luck(run.seed, "moving weights", run.step)
+    return {name: torch.rand(w.shape, generator=drawn).to(w.device) for name, w in weights.items()}
 
 
 def _gradients(weights: Mapping[str, Tensor]) -> select.Scores:

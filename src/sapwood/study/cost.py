@@ -17,8 +17,6 @@ from statistics import median
 from typing import NamedTuple
 
 import torch
-from scipy.stats import linregress
-from scipy.stats import t as student
 from torch import Tensor, nn
 
 from sapwood import disk
@@ -200,6 +198,9 @@ def _large(metric: str, weights: int) -> bool:
 
 
 def _slope(points: list[tuple[float, float]]) -> Exponent:
+    from scipy.stats import linregress
+    from scipy.stats import t as student
+
     line = linregress(*zip(*points, strict=True))
     if len(points) < 3:
         return Exponent(float(line.slope), None, None, len(points))

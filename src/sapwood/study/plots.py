@@ -3,17 +3,18 @@
 Lines differ in lightness and dash, not only in colour, so that they can be told apart in grey.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from sapwood.study.maps import Map, maps
 from sapwood.study.table import Table, by_epoch, by_seed, labels, summary
+
+if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLACK, BLUE, ORANGE, GREY = "#000000", "#0072b2", "#e8a33d", "#8a8a8a"
 DASHED, DOTTED = (0, (4, 1.5)), (0, (1.2, 1.2))
@@ -49,7 +50,7 @@ def curves(rows: Table, folder: Path) -> Figure:
 def accuracies(rows: Table, folder: Path) -> Figure:
     """Test accuracy of each row: every seed, the mean and its 95 % interval."""
     names, seeds = labels(rows), by_seed(rows, "accuracy", "test")
-    figure = Figure(figsize=(7, 0.9 + 0.36 * len(names)), layout="constrained")
+    figure = canvas(7, 0.9 + 0.36 * len(names))
     axes = figure.subplots()
     dots(axes, names, {label: found.values() for label, found in seeds.items()}, missing="")
     axes.set_xlabel("test accuracy (fraction of the test samples)")
@@ -69,6 +70,13 @@ def weight_maps(parameter: str) -> Callable[[Table, Path], Figure]:
         return figure
 
     return draw
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of this many inches, whose parts make room for each other."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def dots(axes: Axes, names: Sequence[str], values: Mapping[str, Iterable[float]], missing: str = NOT_RUN) -> None:
@@ -113,6 +121,8 @@ def band(
 
 def bitmap(axes: Axes, alive: Map) -> None:
     """A map: black where it is True, its rows downwards, both axes numbered from 1."""
+    from matplotlib.colors import ListedColormap
+
     axes.imshow(
         alive,
         cmap=ListedColormap(["white", "black"]),
@@ -137,20 +147,22 @@ def absent(axes: Axes, words: str = NOT_RUN) -> None:
 
 def nothing(words: str = NOT_RUN) -> Figure:
     """A small figure that says why there is no other."""
-    figure = Figure(figsize=(WIDTH, 0.8), layout="constrained")
+    figure = canvas(WIDTH, 0.8)
     absent(figure.subplots(), words)
     return figure
 
 
 def whole_epochs(axes: Axes) -> None:
     """Few ticks, at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
 
 
 def _panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     """So many panels with common axes; empty places are left out."""
     count, lines = max(1, count), max(1, -(-count // columns))
-    figure = Figure(figsize=(WIDTH, 0.6 + height * lines), layout="constrained")
+    figure = canvas(WIDTH, 0.6 + height * lines)
     every = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
     for spare in every[count:]:
         spare.remove()

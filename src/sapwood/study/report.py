@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-import matplotlib
 
 from sapwood import disk
 from sapwood.errors import InputError
@@ -134,7 +133,9 @@ def _claims(study: Study, rows: Table, *, judged: bool) -> Grid | None:
 
 
 def _drawn(study: Study, rows: Table, folder: Path) -> list[Shown]:
-    with matplotlib.rc_context(STYLE):
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
         drawings = [(figure, figure.draw(rows, folder)) for figure in study.figures]
         return [
             Shown(each.title, each.caption, svg(drawing, f"f{i}-", each.title))
@@ -164,7 +165,8 @@ def _unfinished(trials: Sequence[Trial], folder: Path) -> int:
 
 
 def _others(ids: Sequence[str], folder: Path) -> int:
-    return sum(file.parent.name not in ids for file in folder.glob("*/trial.json"))
+    mine = set(ids)
+    return sum(file.parent.name not in mine for file in folder.glob("*/trial.json"))
 
 
 def _made(ids: Sequence[str], folder: Path) -> list[tuple[str, int]]:

@@ -8,10 +8,6 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from scipy.optimize import brentq
-from scipy.stats import nct
-from scipy.stats import t as student
-
 from sapwood.study.grid import NOTHING, Grid
 from sapwood.study.seeds import Seeds
 from sapwood.study.table import Table
@@ -37,7 +33,9 @@ def p_value(differences: Iterable[float]) -> float | None:
     mean, spread = statistics.fmean(seen), statistics.stdev(seen)
     if spread == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * student.sf(abs(mean) * math.sqrt(len(seen)) / spread, len(seen) - 1))
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(len(seen) - 1, -abs(mean) * math.sqrt(len(seen)) / spread))
 
 
 def holm(values: Mapping[str, float]) -> dict[str, float]:
@@ -60,8 +58,11 @@ def detectable(differences: Iterable[float], power: float = POWER) -> float | No
     seen = list(differences)
     if len(seen) < 2 or statistics.stdev(seen) == 0:
         return None
+    from scipy.optimize import brentq
+    from scipy.stats import nct, t
+
     n = len(seen)
-    limit = float(student.ppf(1 - ALPHA / 2, n - 1))
+    limit = float(t.ppf(1 - ALPHA / 2, n - 1))
 
     def too_often(shift: float) -> float:  # the other tail is next to nothing here
         return float(nct.sf(limit, n - 1, shift)) - power

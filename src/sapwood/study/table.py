@@ -5,10 +5,9 @@ import io
 import math
 import statistics
 from collections.abc import Collection, Hashable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from scipy.stats import t as student
 
 from sapwood.training import checkpoint
 from sapwood.trials.folder import read_trial, rows_of
@@ -65,8 +64,16 @@ def summary(values: Iterable[float]) -> Summary:
     mean = statistics.fmean(seen) if seen else math.nan
     if len(seen) < 2:
         return Summary(mean, None, None, len(seen))
-    half = float(student.ppf(0.975, len(seen) - 1)) * statistics.stdev(seen) / math.sqrt(len(seen))
+    half = _quantile(len(seen) - 1) * statistics.stdev(seen) / math.sqrt(len(seen))
     return Summary(mean, mean - half, mean + half, len(seen))
+
+
+@cache
+def _quantile(freedom: int) -> float:
+    """t(0.975) with so many degrees of freedom, as `scipy.stats` has it, which takes a second to import."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def over_seeds(rows: Table, metric: str, split: str, by: str = "row") -> dict[Any, Summary]:

@@ -7,7 +7,10 @@ is read must give, written again, the very words of the file.
 """
 
 import json
+import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,21 @@ from sapwood.errors import InputError
 from sapwood.processes import digest
 
 FORMAT = "sapwood-1"
+DIGITS = 32  # of a digest
 TENSOR, TUPLE, MAP = RESERVED = "__tensor__", "__tuple__", "__map__"
 
 
 def write(path: Path, tree: Mapping[str, Any]) -> None:
     """Save the tree; the old file stays until the new one is complete."""
-    replace(path, encode(tree))
+    own, words = _copied(tree)
+    later = len(_preface(own, {"format": FORMAT, "tree": words, "digest": "0" * DIGITS}))
+    with disk.replacing(path) as file, ThreadPoolExecutor(1) as aside:
+        metadata = aside.submit(_metadata, own, words, copies=True)  # while the tensors are written
+        file.seek(later)
+        for tensor in own.values():
+            file.write(_bytes(tensor))
+        file.seek(0)
+        file.write(_preface(own, metadata.result()))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -39,11 +51,45 @@ def read(path: Path) -> dict[str, Any]:
 
 def encode(tree: Mapping[str, Any]) -> bytes:
     """The tree as the bytes of a safetensors file."""
+    own, words = _copied(tree)
+    return b"".join([_preface(own, _metadata(own, words, copies=True)), *map(_bytes, own.values())])
+
+
+def _copied(tree: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
+    """A copy of each tensor, wide numbers first so that all are aligned in the file, and the rest of the tree as words.
+
+    Copied, because asking a tensor for its memory would break its seal.
+    """
     tensors: dict[str, Tensor] = {}
     plain = _taken_apart(tree, "", tensors)
     _refuse_deep(plain)
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    return save(own, metadata=_metadata(own, json.dumps(plain)))
+    wide_first = sorted(tensors.items(), key=lambda pair: (-pair[1].element_size(), pair[0]))
+    copies = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in wide_first}
+    return copies, json.dumps(plain)
+
+
+def _preface(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """What a safetensors file begins with: the length of its header, and the header."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.nbytes
+        header[name] = {"dtype": _spelt(tensor.dtype), "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    words = json.dumps(header, separators=(",", ":")).encode()
+    words += b" " * (-len(words) % 8)
+    return len(words).to_bytes(8, "little") + words
+
+
+@cache
+def _spelt(dtype: torch.dtype) -> str:
+    """What safetensors calls a type: it is asked, since it has no table of them that is public."""
+    said = re.search(rb'"dtype":"(\w+)"', save({"x": torch.empty(0, dtype=dtype)}))
+    assert said is not None
+    return said[1].decode()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def fingerprint(tree: Mapping[str, Any]) -> str:
@@ -110,10 +156,10 @@ def _refuse_deep(plain: Any) -> None:
         raise InputError(f"a checkpoint cannot hold this: {error}; keep fewer dicts and lists in each other") from error
 
 
-def _metadata(tensors: Mapping[str, Tensor], tree: str) -> dict[str, str]:
+def _metadata(tensors: Mapping[str, Tensor], tree: str, *, copies: bool = False) -> dict[str, str]:
     """The header's entries, with a digest over the tensors and over the words."""
     words = torch.frombuffer(bytearray(tree.encode() or b" "), dtype=torch.uint8)
-    return {"format": FORMAT, "tree": tree, "digest": digest({**tensors, "": words}).hex()}
+    return {"format": FORMAT, "tree": tree, "digest": digest({**tensors, "": words}, copies=copies).hex()}
 
 
 def _header(content: bytes) -> dict[str, str]:

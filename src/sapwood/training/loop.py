@@ -1,26 +1,30 @@
 """Training as a generator: it makes a step and hands over the moment, so a method is an ordinary `for` loop."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import processes
 from sapwood.errors import InputError, refuse_unless
 from sapwood.masking.holding import seen_through
 from sapwood.scoring.modes import evaluating
+from sapwood.training.epoch import EpochMetrics
 from sapwood.training.run import Run
 from sapwood.training.task import Batch, Task
+
+Update = Callable[[Run, Batch], tuple[Tensor, Tensor]]  # leaves gradients in .grad; (outputs, loss), as recorded
 
 
 class Moment(NamedTuple):
     """One step just made.
 
     At the end of an epoch `metrics` has train_loss and train_accuracy, averaged over the epoch's batches (each seen
-    with the weights before its own step, as Keras prints them), and valid_loss and valid_accuracy, evaluated now.
+    with the weights before its own step, as Keras prints them), and valid_loss and valid_accuracy, evaluated when they
+    are read: see `EpochMetrics`. At other moments it is empty.
     """
 
     step: int  # steps made so far
@@ -31,9 +35,31 @@ class Moment(NamedTuple):
     phase: int  # which call of train
 
 
-def train(run: Run, *, epochs: int | None = None, steps: int | None = None) -> Iterator[Moment]:
+def descend(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
+    """One forward and one backward pass: the outputs, and the run's loss of them, with gradients left in `.grad`."""
+    outputs = run.forward(batch.inputs)
+    # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
+    loss = run.loss(run.model, batch, outputs) if batch.targets.shape[0] else outputs.sum() * 0
+    (loss if run.weight == 1 else loss * run.weight).backward()
+    return outputs, loss
+
+
+def backward(run: Run, loss: Tensor, into: Iterable[Tensor]) -> None:
+    """Adds the gradients of `loss` to `.grad` of the parameters in `into` only; all others keep what they have.
+
+    For updates with several objectives on one forward pass: the graph stays, so that the next one can go through it.
+    """
+    torch.autograd.backward(loss * run.weight, inputs=list(into), retain_graph=True)
+
+
+def train(
+    run: Run, *, epochs: int | None = None, steps: int | None = None, update: Update = descend
+) -> Iterator[Moment]:
     """Trains for so many epochs or steps, a moment at a time; the consumer may prune between them, or leave.
 
+    update: what leaves gradients for the optimiser's step, given (run, batch), and returns (outputs, loss) as they are
+    recorded: several passes or objectives, adversarial samples, small parts of a batch one after another, autocast.
+    Parameters without a gradient are not moved. It may draw from torch's random numbers; it must not make the step.
     `run.between` is called when the consumer asks for the next moment: by then all that followed from the last step
     has been done, which makes it the one right place for saving.
     """
@@ -46,7 +72,11 @@ def train(run: Run, *, epochs: int | None = None, steps: int | None = None) -> I
             epoch, first = divmod(run.step, run.task.steps_per_epoch)
             for batch in run.task.batches(run.seed, epoch, first):
                 _set_rates(run, length)
-                yield _moment(run, _step(run, batch))
+                now = _moment(run, _step(run, batch, update))
+                try:
+                    yield now
+                finally:
+                    _settle(now)
                 if run.between is not None:
                     run.between(run)
                 if run.step >= end:
@@ -63,9 +93,10 @@ def evaluate(run: Run, split: str = "valid") -> dict[str, float]:
 
 @torch.no_grad()
 def measured(model: nn.Module, task: Task, samples: Batch, size: int = 2_000) -> dict[str, float]:
-    """The task's mean loss and metrics of `model` over `samples`."""
+    """The task's mean loss and metrics of `model` over `samples`; mode and random state stay untouched."""
     sums: dict[str, float] = {}
-    with evaluating(model):
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with evaluating(model), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for at in range(0, len(samples.targets), size):
             batch = samples.rows(slice(at, at + size))
             outputs = model(batch.inputs)
@@ -78,15 +109,24 @@ def _through(run: Run, split: str) -> dict[str, float]:
         return measured(run.model, run.task, getattr(run.task.data, split))
 
 
-def _step(run: Run, batch: Batch) -> float:
-    """One update; the loss before it. Nothing has changed when the loss is not finite."""
+def _step(run: Run, batch: Batch, update: Update) -> float:
+    """One update; the loss before it. No weight has changed when the loss is not finite."""
     if not run.model.training:
         run.model.train()
     whole = batch.targets.shape[0]  # len() of a tensor takes several times as long, and it all adds up
     if processes.world() > 1:
         batch = batch.rows(processes.share(whole))
+        # Shares of a batch can differ by one sample; the mean over all processes must weigh samples, not processes.
+        run.weight = batch.targets.shape[0] * processes.world() / whole
     _forget_gradients(run.optimizer)
-    value = _backward(run, batch, whole) if not run.dense else _backward_through(run, batch, whole)
+    outputs, loss = update(run, batch) if not run.dense else _seen_through(run, batch, update)
+    value = loss.item()
+    if not math.isfinite(value):
+        raise InputError(
+            f"the loss is {value} at step {run.step}; lower the learning rate or check the data; "
+            "the model is as it was before this step"
+        )
+    _add(run.sums, run.task, batch, outputs.detach(), value)
     run.optimizer.step()
     run.step += 1
     return value
@@ -108,27 +148,9 @@ def _forget_gradients(optimizer: Optimizer) -> None:
             parameter.grad = None
 
 
-def _backward(run: Run, batch: Batch, whole: int) -> float:
-    outputs = run.forward(batch.inputs)
-    # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
-    share = batch.targets.shape[0]
-    loss: torch.Tensor = run.loss(run.model, batch, outputs) if share else outputs.sum() * 0
-    value = loss.item()
-    if not math.isfinite(value):
-        raise InputError(
-            f"the loss is {value} at step {run.step}; lower the learning rate or check the data; "
-            "the model is as it was before this step"
-        )
-    # Shares of a batch can differ by one sample; the mean over all processes must weigh samples, not processes.
-    weight = share * processes.world() / whole
-    (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
-    _add(run.sums, run.task, batch, outputs.detach(), value)
-    return value
-
-
-def _backward_through(run: Run, batch: Batch, whole: int) -> float:
+def _seen_through(run: Run, batch: Batch, update: Update) -> tuple[Tensor, Tensor]:
     with seen_through(run.model, run.masks):
-        return _backward(run, batch, whole)
+        return update(run, batch)
 
 
 def _moment(run: Run, loss: float) -> Moment:
@@ -137,13 +159,24 @@ def _moment(run: Run, loss: float) -> Moment:
     return Moment(run.step, epoch + 1, ends, loss, _epoch_metrics(run) if ends else {}, run.phase)
 
 
-def _epoch_metrics(run: Run) -> dict[str, float]:
+def _settle(now: Moment) -> None:
+    """The consumer has acted, or is gone: from here on the moment's metrics stay what they are."""
+    if isinstance(now.metrics, EpochMetrics):
+        now.metrics.settle()
+
+
+def _epoch_metrics(run: Run) -> EpochMetrics:
     sums, run.sums = processes.add_up_numbers(run.sums), {}
-    valid = evaluate(run, "valid")
-    return {f"train_{k}": v for k, v in _means(sums).items()} | {f"valid_{k}": v for k, v in valid.items()}
+    return EpochMetrics(_means(sums), lambda: evaluate(run, "valid"), lambda: _standing(run))
 
 
-def _add(sums: dict[str, float], task: Task, batch: Batch, outputs: torch.Tensor, loss: float) -> None:
+def _standing(run: Run) -> bytes:
+    """A digest of all that an evaluation depends on."""
+    tensors = dict(run.model.named_parameters()) | dict(run.model.named_buffers())
+    return processes.digest(tensors | ({f"mask {name}": keep for name, keep in run.masks.items()} if run.dense else {}))
+
+
+def _add(sums: dict[str, float], task: Task, batch: Batch, outputs: Tensor, loss: float) -> None:
     count = batch.targets.shape[0]
     sums["count"] = sums.get("count", 0.0) + count
     sums["loss"] = sums.get("loss", 0.0) + loss * count

@@ -21,7 +21,7 @@ from sapwood.currency import Masks
 from sapwood.errors import InputError
 from sapwood.gates import decided
 from sapwood.masking import masks as mask
-from sapwood.masking.holding import Held, hold
+from sapwood.masking.holding import Held
 from sapwood.scoring.answers import hidden
 from sapwood.training import checkpoint
 from sapwood.training.state import refuse_other_optimizer, refuse_other_words, refuse_useless_optimizer
@@ -53,6 +53,7 @@ class Run:
         self.round = 0  # prunes made
         self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
         self.memory: dict[str, Any] = {}  # what the method keeps: tensors, numbers, strings, dicts of them
+        self.weight = 1.0  # of this process's mean loss in the mean over all processes; set by train for each step
         self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
         self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
         self.pruning: Callable[[Run, Masks], None] | None = None  # called by prune before the masks are changed
@@ -183,7 +184,7 @@ class Run:
             self._held.release()
             self._held = None
         if masks and not self.dense:  # gradients stay: methods look at those of removed weights, and nothing else does
-            self._held = hold(self.model, self.optimizer, masks, gradients=False)
+            self._held = Held(self.model, self.optimizer, masks, gradients=False, parts=False)
         self.masks = {name: keep.to(self.device) for name, keep in masks.items()}
 
 

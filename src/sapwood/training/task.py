@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from typing import NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood.errors import InputError
+from sapwood.training.draws import luck
 
 
 class Batch(NamedTuple):
@@ -107,20 +107,12 @@ class Task:
     def batches(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The training batches of one epoch from the `first`-th on: a fresh shuffle for each (seed, epoch)."""
         train = self.data.train
-        order = torch.randperm(len(train.targets), generator=_generator(seed, epoch)).to(train.targets.device)
+        order = torch.randperm(len(train.targets), generator=luck(seed, "data order", epoch)).to(train.targets.device)
         for step, index in enumerate(torch.split(order, self.batch_size)[first:], start=first):
             batch = train.rows(index)
-            yield batch if self.augment is None else self.augment(batch, _luck(seed, epoch, step))
-
-
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-
-
-def _luck(seed: int, epoch: int, step: int) -> torch.Generator:
-    """One of its own for every step; a digest, since torch's generator looks at 32 bits of its seed only."""
-    digest = blake2b(f"{seed} {epoch} {step}".encode(), digest_size=4).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+            if self.augment is not None:
+                batch = self.augment(batch, luck(seed, "augmentation", epoch * self.steps_per_epoch + step))
+            yield batch
 
 
 def _refuse_bad_split(name: str, split: Batch) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sapwood.currency import Masks
 from sapwood.errors import refuse_unless
+from sapwood.training.draws import luck
 from sapwood.training.run import Run
 
 CONTROLS = ("none", "shuffled", "reinitialised")
@@ -29,9 +30,9 @@ def controlled(
 
 def shuffled(masks: Masks, seed: int) -> Masks:
     """The same number kept in each layer, anywhere in it: a function of the masks' shapes, numbers and the seed."""
-    luck = torch.Generator().manual_seed((seed * 6_101 + 1) % 2**63)
+    drawn = luck(seed, "shuffled masks")
     return {
-        name: keep.flatten()[torch.randperm(keep.numel(), generator=luck).to(keep.device)].view(keep.shape)
+        name: keep.flatten()[torch.randperm(keep.numel(), generator=drawn).to(keep.device)].view(keep.shape)
         for name, keep in masks.items()
     }
 
@@ -39,5 +40,5 @@ def shuffled(masks: Masks, seed: int) -> Masks:
 def reinitialised(run: Run) -> dict[str, Tensor]:
     """The weights that the run's network would have started with under another seed; no random state is advanced."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed((run.seed * 6_101 + 2) % 2**63)
+        torch.set_rng_state(luck(run.seed, "other initial weights").get_state())
         return {name: value.to(run.device) for name, value in run.task.model().state_dict().items()}

@@ -16,6 +16,7 @@ from sapwood.scoring.layout import matrix, shaped
 from sapwood.scoring.observation import observe
 from sapwood.selection import schedule, select
 from sapwood.training import stopping
+from sapwood.training.draws import luck
 from sapwood.training.loop import Moment
 from sapwood.training.run import Run
 
@@ -52,8 +53,8 @@ def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -
     """What `layers` show on so many training samples, drawn with replacement: a function of seed and step."""
     refuse_bad(probe=samples)
     training = run.task.data.train
-    luck = torch.Generator().manual_seed((run.seed * 7_919 + run.step) % 2**63)
-    rows = torch.randint(len(training.targets), (samples,), generator=luck).to(run.device)
+    drawn = luck(run.seed, "probe", run.step)
+    rows = torch.randint(len(training.targets), (samples,), generator=drawn).to(run.device)
     return observe(run.model, [training.rows(rows)], *criterion.needs, only=layers)
 
 
