@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test trainers lint check laws nightly smoke bench size
+.PHONY: help demo test trainers lint check laws nightly smoke docs bench size
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 15
@@ -44,6 +44,10 @@ nightly: .venv/trainers  ## hours: 2,000 random networks of each kind, 2,000 sit
 
 smoke: .venv/study  ## the smallest scale of the paper's study
 	$(BIN)/sapwood run activation_pruning --scale smoke
+
+docs: .venv/study  ## the pages that are made of kept results and of docstrings
+	$(BIN)/python docs/write_results.py
+	$(BIN)/python docs/write_api.py
 
 bench: .venv/bench  ## the benchmarks, one after another
 	@missed=0; for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || missed=1; done; exit $$missed

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from sapwood import checkpoint, compact, measure
+from sapwood.study.earlier import as_found
 from sapwood.study.study import find
 from sapwood.tasks import TASKS
 from sapwood.trials.provenance import commit
@@ -46,7 +47,8 @@ if __name__ == "__main__":
     options.add_argument("--csv", type=Path)
     chosen = options.parse_args()
     torch.set_num_threads(1)
-    wanted = [t for t in find("activation_pruning").at("paper") if t.row in ROWS and t.seed == 0]
+    mine = [t for t in find("activation_pruning").at("paper") if t.row in ROWS and t.seed == 0]
+    wanted = as_found(mine, chosen.folder)
     there = [t for t in wanted if (chosen.folder / t.id / "weights.safetensors").exists()]
     print(f"{len(there)} of {len(wanted)} networks are in {chosen.folder}")
     with torch.no_grad():

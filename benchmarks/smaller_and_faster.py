@@ -22,7 +22,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from speed_page import DENSE, FOLDED, LAST, MASKED, ONE, RUNTIME, SMALL, TORCH, Measured, Size, held, line, page, readme
+from speed_page import (
+    DENSE,
+    FOLDED,
+    LAST,
+    MASKED,
+    ONE,
+    RUNTIME,
+    SMALL,
+    TORCH,
+    Measured,
+    Size,
+    held,
+    in_short,
+    line,
+    page,
+)
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
@@ -274,5 +289,5 @@ if __name__ == "__main__":
         sys.exit(str(missing))
     if chosen.write and not chosen.only:
         WRITTEN.write_text(page(found, made_by | {"onnxruntime": version("onnxruntime")}), encoding="utf-8")
-    print(readme(found), *(words for _, words in held(found)), sep="\n")
+    print(in_short(found), *(words for _, words in held(found)), sep="\n")
     sys.exit(not all(holds for holds, _ in held(found)))

@@ -174,8 +174,8 @@ def held(found: Iterable[Measured]) -> Iterator[tuple[bool, str]]:
             yield holds, f"{words}: {'holds' if holds else 'missed'}"
 
 
-def readme(found: Iterable[Measured]) -> str:
-    """The lines of which something was wanted, for the README."""
+def in_short(found: Iterable[Measured]) -> str:
+    """The lines of which something was wanted, to print."""
     names = ["network", "removed", "batch", "MACs", "parameters", "masked", *ENGINES]
     chosen = (m for m in found if m.wanted)
     rows = ([*m.name(), *m.sizes()[:2], m.faster(TORCH, MASKED), *map(m.faster, ENGINES)] for m in chosen)

@@ -11,6 +11,8 @@ error + 0.1 points.
 Smoke: few epochs, one seed. Small: a quarter of the epochs, two seeds. Paper: 60 epochs with noise, 40 for each
 compression, five seeds. The dense network and the teacher, of 800 and 400 neurons, train for 30.
 Run: sapwood run lenet300_record --scale paper
+Last run: 2026-11-21 to 2026-11-22, at 2 commits, 1c70a91202f6 to 74bba36dbdeb, on cpu (x86_64), threads: 1; 41 trials,
+1.8 hours of computing.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ Expected: no number of any paper; digits are too easy for that. It shows what th
 Every row trains for the same 40 epochs and prunes the hidden layers to sparsity 0.8; a cycle that waits for an
 accuracy the network no longer reaches is made when the training accuracy has not risen for three epochs.
 Run: sapwood run quickstart (or: make demo); 60 s of one core, half of that with two. Every scale is the same.
+Last run: 2026-11-28, at commit fc2a6de78fb9, on cpu (x86_64, AVX512), threads: 1; 24 trials, 1.4 minutes of computing.
 """
 
 from collections.abc import Iterable, Iterator

@@ -19,11 +19,10 @@ ROOMS = {  # where modules are -> what they were called; `old=new` where the nam
     "measure": "measure.accuracy=correct measure.compression=sizes measure.flops=work measure.latency=clock "
     "measure.recalibrate=norms measure.spectrum=ranks",
     "shrinking.tracing": "shrinking.graph shrinking.lines shrinking.mode shrinking.packed shrinking.plain "
-    "shrinking.suited shrinking.duplicate shrinking.computed shrinking.site",
+    "shrinking.suited shrinking.duplicate shrinking.computed shrinking.site shrinking.steps shrinking.training",
     "shrinking.cutting": "shrinking.cut shrinking.resize shrinking.resize_recurrent shrinking.narrow shrinking.units",
     "shrinking.costs": "shrinking.cost shrinking.contractions shrinking.widths shrinking.timetable=timing",
-    "shrinking.proof": "shrinking.equal shrinking.wide shrinking.sizes shrinking.steps shrinking.training "
-    "shrinking.config",
+    "shrinking.proof": "shrinking.equal shrinking.wide shrinking.sizes shrinking.config",
     "shrinking": "shrinking.shrink=shrunk shrinking.sites=finding",
     "trials": "study.trial=trial study.run=execution study.record=record study.rows=rows study.pool=pool "
     "study.folder=folder study.final=final study.best=best study.trace=trace study.provenance=provenance "

@@ -9,6 +9,7 @@ network, and gives no accuracy: study `lenet300` is about it.
 Smoke: 6,000 images, 6 epochs, one seed; it shows that everything runs. Small: all images, 15 epochs, two seeds. Paper:
 five seeds, three for the convolutional network, as long as the stopping rule lets them run.
 Run: sapwood run activation_pruning --scale paper        one row: --only row=G1 --only seed=0
+Last run: 2026-11-21, at commit 0566fa74a2d0, on cpu (x86_64), threads: 1; 482 trials, 9.1 hours of computing.
 """
 
 from sapwood.study.study import Study

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sapwood.study import cost, maps
+from sapwood.study.earlier import as_found
 from sapwood.study.table import Table, in_order, read
 
 from .figures_maps import PARAMETERS, ROWS
@@ -17,7 +18,7 @@ def extras(folder: Path, scale: str) -> None:
     """Write FILES into the folder of results, as far as they are not there."""
     if not (folder / COST).exists():
         cost.write(cost.prune_cost(SIZES[scale]), folder / COST)
-    mine = [trial for trial in trials(scale) if trial.row in ROWS and trial.seed == 0]
+    mine = as_found((trial for trial in trials(scale) if trial.row in ROWS and trial.seed == 0), folder)
     if all((folder / trial.id / "weights.safetensors").exists() for trial in mine):
         ids = [trial.id for trial in mine]
         maps.keep_maps(in_order(read(folder, ids), ids), folder, folder / maps.FILE, ROWS, PARAMETERS)

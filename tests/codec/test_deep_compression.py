@@ -108,7 +108,7 @@ def test_the_centroids_step_is_the_learning_rate_times_the_summed_gradient():
 def test_bytes_and_what_each_stage_cost_are_noted():
     run, moments = lived(TASKS["mlp_digits"](), sparsity=0.8, first_epochs=2)
     content, sizes = codec.encode(run.model)
-    notes = run.memory["notes"]
+    notes = run.notes
     assert notes["stored_bytes"] == len(content)
     assert notes["stored_fold"] == sizes.fold > 8
     pruned = next(now for now in reversed(moments) if now.phase == 1 and now.ends_epoch)

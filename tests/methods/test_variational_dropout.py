@@ -99,7 +99,7 @@ def test_the_pruned_network_is_the_one_that_was_evaluated_last(clipped):
     assert run.loss is run.task.loss
     found = evaluate(run)
     assert {f"valid_{name}": value for name, value in found.items()}.items() <= moments[-1].metrics.items()
-    assert run.memory["notes"]["sparsity_by_threshold"] == pytest.approx(run.sparsity())
+    assert run.notes["sparsity_by_threshold"] == pytest.approx(run.sparsity())
 
 
 def test_what_goes_is_what_drowns():
@@ -132,7 +132,7 @@ def test_so_many_weights_are_left_as_asked_for_those_of_the_lowest_alpha(fold):
     go = torch.cat([scores[name][~keep] for name, keep in run.masks.items()])
     assert stay.min() >= go.max()
     by_threshold, _ = lived()
-    assert run.memory["notes"]["sparsity_by_threshold"] == by_threshold.memory["notes"]["sparsity_by_threshold"]
+    assert run.notes["sparsity_by_threshold"] == by_threshold.notes["sparsity_by_threshold"]
 
 
 def test_tuning_is_by_the_tasks_recipe_under_the_masks():

@@ -20,7 +20,7 @@ from sapwood.shrinking import shrunk as shrinking
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.values import nobody
 from sapwood.shrinking.shrunk import shrink
-from sapwood.shrinking.tracing import duplicate, graph, plain
+from sapwood.shrinking.tracing import anatomy, duplicate, graph, plain
 
 LIBRARY = torch.library.Library("planted", "FRAGMENT")
 LIBRARY.define("hardswish(Tensor x) -> Tensor")
@@ -119,7 +119,7 @@ def trains():
 def refused():
     """Sites of the whole without its side head do not know of it."""
     model = settled(Two())
-    with patch.object(sites, "with_training", lambda model, example: (graph.exported(model, example), None)):
+    with patch.object(anatomy, "with_training", lambda model, example, run_of: (graph.exported(model, example), None)):
         found = sites.sites(model, GIVEN)
     demand_refused(lambda: shrink(model, some(found), found, example=GIVEN), "a head for training of the old width")
 
@@ -176,7 +176,7 @@ def in_the_order_given(model, inputs):
     return tuple(inputs[0].values()) if isinstance(inputs[0], dict) else inputs, {}
 
 
-def evaluation_only(model, example):
+def evaluation_only(model, example, run_of):
     return graph.exported(model, example), None
 
 
@@ -205,7 +205,7 @@ PLANTED = {
     f"{MAY_GO}, rows": {"sizes that depend on data stay symbols": instead(graph, "with_sizes", lambda *_: None)},
     f"{MAY_GO}, alike": {"operators of any library have torch's rules": instead(graph, "TORCHS", ("aten", "planted"))},
     STAYS: {"what no rule can follow may go": instead(graph, "pinned", let_go)},
-    TRAINS: {"what training runs is not looked at": instead(sites, "with_training", evaluation_only)},
+    TRAINS: {"what training runs is not looked at": instead(anatomy, "with_training", evaluation_only)},
     REFUSED: {"nothing is run in training mode": instead(shrinking, "refuse_untrainable", lambda small, run: None)},
     STEADY: {"gates in training count as data": instead(Ties, "mix", mixed)},
     SHARED: {"all that an optimiser trains is copied": instead(shrinking, "_others", lambda model, optimizer: {})},

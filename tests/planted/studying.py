@@ -1,6 +1,7 @@
 """Laws of what a study runs, and bugs planted in it: what ends a run, what validates, bands, controls."""
 
 import csv
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
@@ -8,8 +9,8 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import torch
+from archives import KEPT, ROOT, STUDIES, part
 from planted.mutant import bugs, instead
-from quoted.kept import KEPT, ROOT, STUDIES, part
 
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
@@ -62,7 +63,8 @@ def _ending(stop: str) -> Callable[[SimpleNamespace, Moment], bool]:
 
 
 def _run() -> SimpleNamespace:
-    return SimpleNamespace(memory={})
+    stores = defaultdict(dict)
+    return SimpleNamespace(memory=stores, store=stores.__getitem__)
 
 
 def _moment(train: float = 0.5, valid: float = 0.5, loss: float = 1.0, *, ends_epoch: bool = True) -> Moment:
@@ -157,12 +159,14 @@ def _retraining() -> None:
 
 def _trials() -> None:
     for name, study in STUDY_OF.items():
-        mine = {trial.id for trial in (rows.trials("paper") if name == "activation_pruning" else study.at("paper"))}
+        trials = list(rows.trials("paper") if name == "activation_pruning" else study.at("paper"))
+        mine = {each.id: each.as_of(before=False) for trial in trials for each in (trial, trial.as_of(before=True))}
         with (KEPT / name / "trials.csv").open(newline="") as file:
             there = {line["trial"] for line in csv.DictReader(file)}
         whole = name != "lenet300_record"  # that has been run in part
-        demand(there <= mine, f"{name}: {len(there - mine)} kept trials are none of the study's")
-        demand(there == mine or not whole, f"{name}: {len(mine - there)} trials of the study have no kept rows")
+        demand(there <= mine.keys(), f"{name}: {len(there - mine.keys())} kept trials are none of the study's")
+        missing = set(trials) - {mine[each] for each in there}
+        demand(not missing or not whole, f"{name}: {len(missing)} trials of the study have no kept rows")
 
 
 def ended_by(metric: str, at: Callable[[Moment], bool] = lambda now: now.ends_epoch):

@@ -1,4 +1,4 @@
-"""Laws of what is kept and told of a study, and bugs planted in it: digests, README, provenance, corrected p values."""
+"""Laws of what is kept and told of a study, and bugs planted in it: digests, pages, provenance, corrected p values."""
 
 import shutil
 import tempfile
@@ -8,18 +8,18 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from archives import KEPT, ROOT, STUDIES, writer
 from planted.mutant import bugs, instead
-from quoted import page
-from quoted.kept import KEPT, ROOT
 
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
 from sapwood.errors import InputError
-from sapwood.study import several
+from sapwood.study import last_run, several
+from sapwood.study.study import find
 from sapwood.trials import archive as kept
 from sapwood.trials import digests, provenance
 
-PAGE = (ROOT / "README.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "results.md").read_text("utf-8")
 
 
 def kept_laws() -> Laws:
@@ -56,14 +56,24 @@ def _edited(name: str, old: str, new: str, folder: Path) -> None:
 def told_laws() -> Laws:
     """What is said of results."""
     return {
-        "told: README's numbers are those of the kept rows": lambda: demand(
-            not (wrong := page.faults(PAGE)), "; ".join(wrong)
-        ),
+        "told: the results page is what the kept rows say": _results,
+        "told: a study's last run is that of all its kept trials": _last_run,
         "told: the vector instructions stand in a trial's provenance": lambda: demand(
             torch.backends.cpu.get_cpu_capability() in str(provenance.provenance("cpu")), "they do not"
         ),
         "told: corrected for many comparisons, no p gets smaller and the least is multiplied by all": _corrected,
     }
+
+
+def _results() -> None:
+    results, study = writer("write_results"), find(str(ROOT / "studies" / STUDIES["quickstart"]))
+    demand(results._section(study, results.kept("quickstart")) in PAGE, "the page says something else of quickstart")
+
+
+def _last_run() -> None:
+    said = last_run.last_run(KEPT / "lenet300")
+    text = " ".join((ROOT / "studies" / STUDIES["lenet300"]).read_text("utf-8").split())
+    demand(said in text, f"the study does not say: {said}")
 
 
 def _corrected() -> None:
@@ -96,10 +106,21 @@ MUTANTS = (
         "told",
         told_laws,
         {
-            "README's numbers are those of the kept rows": {
-                "a number of README is changed": partial(
-                    patch.dict, globals(), {"PAGE": PAGE.replace("463 reproduce", "483 reproduce")}
+            "the results page is what the kept rows say": {
+                "a number of the page is changed": partial(
+                    patch.dict,
+                    globals(),
+                    {"PAGE": PAGE.replace("the dense network has 0.976", "the dense network has 0.986")},
                 )
+            },
+            "a study's last run is that of all its kept trials": {
+                "the last run is that of the trial kept first": instead(
+                    last_run, "read_trials", lambda folder: kept.read_trials(folder)[:1]
+                ),
+                "the last run took minutes called hours": instead(last_run, "HOUR", 60),
+                "the last run is told by its first day and commit": instead(
+                    last_run, "_ends", lambda values: next(iter(values))
+                ),
             },
             "the vector instructions stand in a trial's provenance": {
                 "provenance does not name the vector instructions": instead(

@@ -21,20 +21,24 @@ def toy(monkeypatch):
     monkeypatch.setitem(METHOD_VERSIONS, "toy", 1)
 
 
+ACTIVITY = Trial.make("global_activation", "mlp_fashion", 1, "G1", criterion="active_magnitude", cycles=10)
+GRADUAL = Trial.make("gradual_magnitude", "mlp_digits", 2, epochs=60, begin=5.0, end=30.0)
+
+
 @pytest.mark.parametrize(
-    ("trial", "golden"),
+    ("trial", "golden", "before"),
     [
-        (Trial.make("dense", "mlp_digits", 0), "37fcde1b921e"),
-        (
-            Trial.make("global_activation", "mlp_fashion", 1, "G1", criterion="active_magnitude", cycles=10),
-            "ab4fae91225e",
-        ),
-        (Trial.make("dense", "mlp_digits", 0).after().tracing(), "37fcde1b921e"),
-        (Trial.make("gradual_magnitude", "mlp_digits", 2, epochs=60, begin=5.0, end=30.0), "1bf1702163ac"),
+        (Trial.make("dense", "mlp_digits", 0), "37fcde1b921e", "37fcde1b921e"),
+        (ACTIVITY, "0990ce1175f0", "ab4fae91225e"),
+        (Trial.make("dense", "mlp_digits", 0).after().tracing(), "37fcde1b921e", "37fcde1b921e"),
+        (GRADUAL, "24ecd0506cb7", "1bf1702163ac"),
+        (Trial.make("dense", "lenet300_mnist", 0).under(blank=10), "60982bae75de", "bed55242d6bf"),
     ],
 )
-def test_ids_stay_what_they_were(trial, golden):
-    assert trial.id == golden, "an id has changed: all results filed under the old one are orphaned; undo that"
+def test_ids_stay_what_they_were(trial, golden, before):
+    """Today's, and those of the versions before, under which kept results are filed."""
+    said = "an id has changed: all results filed under the old one are orphaned; undo that"
+    assert (trial.id, trial.as_of(before=True).id) == (golden, before), said
 
 
 def test_the_identity_is_what_differs_from_the_defaults():

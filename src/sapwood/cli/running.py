@@ -22,6 +22,7 @@ from sapwood.cli.progress import shown
 from sapwood.data import DATASETS, fetch
 from sapwood.disk import there
 from sapwood.errors import InputError
+from sapwood.study.earlier import as_found
 from sapwood.study.report import report
 from sapwood.study.speed import FILE as SPEED
 from sapwood.study.study import Study, find
@@ -66,6 +67,7 @@ def carry_out(order: Order) -> None:
     chosen = choosing.only(trials, choosing.pairs(order.only, "--only"))
     folder = order.results / study.name
     _take_over(order.source, study, folder)
+    trials, chosen = as_found(trials, folder), as_found(chosen, folder)
     waiting = choosing.with_needed(
         chosen, lambda trial: over(folder / trial.id), lambda trial: finished(folder / trial.id)
     )
@@ -83,7 +85,7 @@ def carry_out(order: Order) -> None:
     for trial, error in failed:
         where = folder / trial.id / "failed"
         typer.echo(f"{trial.row} seed {trial.seed} failed: {f'see {where}' if there(where) else error}", err=True)
-    if study.extras and all(over(folder / trial.id) for trial in study.at(order.scale)):
+    if study.extras and all(over(folder / trial.id) for trial in as_found(study.at(order.scale), folder)):
         study.extras(folder, order.scale)
     time_taken = _time_taken([folder / trial.id for trial in chosen], time.monotonic() - began, workers)
     _write_up(study, folder, trials, time_taken)

@@ -40,14 +40,25 @@ METHOD_VERSIONS: dict[str, int] = {
     "at_init": 1,
     "deep_compression": 1,
     "dense": 2,
+    "dynamic_surgery": 3,
+    "global_activation": 2,
+    "gradual_magnitude": 2,
+    "iterative_magnitude": 1,
+    "local_activation": 2,
+    "lottery_ticket": 1,
+    "low_rank": 1,
+    "nuclear": 2,
+    "sparse_training": 2,
+    "variational_dropout": 2,
+}
+
+# The versions before, whose results stay in use, marked as such, until a trial is run again (`study.earlier`). All rose
+# at once: what is recorded at an epoch's end is of the network that the method left, and no two seeds draw the same.
+METHODS_BEFORE: dict[str, int] = {
     "dynamic_surgery": 2,
     "global_activation": 1,
     "gradual_magnitude": 1,
-    "iterative_magnitude": 1,
     "local_activation": 1,
-    "lottery_ticket": 1,
-    "low_rank": 1,
     "nuclear": 1,
     "sparse_training": 1,
-    "variational_dropout": 2,
 }

@@ -64,7 +64,7 @@ def deep_compression(
         yield from train(run, epochs=share_epochs)
     mask.apply_(dict(run.model.named_parameters()), run.masks)  # held weights may be -0.0, which is not nothing
     sizes = codec.encode(run.model)[1]
-    run.memory.setdefault("notes", {}).update(notes | {"stored_bytes": sizes.bytes, "stored_fold": sizes.fold})
+    run.note(**notes, stored_bytes=sizes.bytes, stored_fold=sizes.fold)
 
 
 def _clusters(run: Run, keep: Masks, bits: dict[str, int]) -> Clusters:

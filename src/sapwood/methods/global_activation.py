@@ -50,7 +50,8 @@ def global_activation(
     """Prunes in `cycles` while training. What is counted is `source`: every training sample of every step ("stream"),
     or `probe` samples at each epoch's end ("probe"); counts start anew "after_cycle" or "never".
     """  # fmt: skip
-    cycle.refuse_bad(probe=probe, plateau=plateau, wait=wait)
+    cycle.refuse_bad(probe=probe)
+    pace = cycle.Pace(run, plateau=plateau, wait=wait)
     refuse_unless("source", source, ("stream", "probe"))
     refuse_unless("reset", reset, ("never", "after_cycle"))
     refuse_unless("granularity", granularity, ("weight", "neuron"))
@@ -58,8 +59,8 @@ def global_activation(
     counts = cycle.counts(run, sparsity, cycles, shares=shares, base=base, base_of=base_of)
     marks = schedule.marks(first, target, cycles)
     ended, whole = phases.ending(target=target, stop=stop), granularity == "neuron"
-    run.memory.setdefault("notes", {})["cycles_planned"] = cycles
-    seen: Evidence = run.memory.setdefault("seen", {})
+    run.note(cycles_planned=cycles)
+    seen: Evidence = run.store("seen")
     streamed = judge.needs if source == "stream" else ()
     with observing(run.model, *streamed, only=layers, training=True, into=seen):
         for now in train(run, epochs=epochs):
@@ -67,11 +68,12 @@ def global_activation(
             if now.ends_epoch and not over and run.round < cycles:
                 if source == "probe":
                     cycle.gather(seen, cycle.probe(run, judge, layers, probe))
-                if cycle.due(run, now, marks[run.round], plateau=plateau, wait=wait):
+                if pace.due(now, marks[run.round]):
                     total = processes.add_up(seen) if source == "stream" else seen
                     cycle.prune_lowest(
                         run, judge, total, layers, counts[run.round], per_neuron=per_neuron, whole_neurons=whole
                     )
+                    pace.begin()
                     if reset == "after_cycle":
                         seen.clear()
             yield now

@@ -39,20 +39,22 @@ def local_activation(
     retrain: int = 0,
 ) -> Iterator[Moment]:
     """Prunes the hidden layers one after another while training, each to `sparsity`."""
-    cycle.refuse_bad(probe=probe, plateau=plateau, wait=wait)
+    cycle.refuse_bad(probe=probe)
+    pace = cycle.Pace(run, plateau=plateau, wait=wait)
     judge, layers = criteria.named(criterion), chosen(run.model, run.hidden())
     names = list(layers)
     counts = [_count(layer, sparsity, per_neuron or judge.per == "output") for layer in layers.values()]
     ended = phases.ending(target=target, stop=stop)
-    run.memory.setdefault("notes", {})["cycles_planned"] = len(names)
+    run.note(cycles_planned=len(names))
     run.memory.setdefault("mark", first)
     for now in train(run, epochs=epochs):
         over = ended(run, now)
         waiting = now.ends_epoch and not over and run.round < len(names)
-        if waiting and cycle.due(run, now, run.memory["mark"], plateau=plateau, wait=wait):
+        if waiting and pace.due(now, run.memory["mark"]):
             layer = names[run.round]
             seen = cycle.probe(run, judge, [layer], probe)
             cycle.prune_lowest(run, judge, seen, [layer], counts[run.round], per_neuron=per_neuron)
+            pace.begin()
             run.memory["mark"] = now.metrics["train_accuracy"]
         yield now
         if over:

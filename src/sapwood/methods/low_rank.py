@@ -29,7 +29,7 @@ def low_rank(
     """
     layers = chosen(run.model, run.hidden())
     kept = _kept(layers, _asked(ranks, layers) if ranks else _found(run.given, layers))
-    run.memory.setdefault("notes", {}).update({f"rank_kept_{i}": k for i, k in enumerate(kept.values(), start=1)})
+    run.note(**{f"rank_kept_{i}": k for i, k in enumerate(kept.values(), start=1)})
     changed = {name: k for name, k in kept.items() if k < _full(layers[name])}
     if not epochs:
         for layer, k in ((layers[name], k) for name, k in changed.items()):

@@ -42,7 +42,6 @@ def nuclear(
     _refuse_bad(strength=strength, epsilon=epsilon, every=every)
     layers, ended = chosen(run.model, run.hidden()), phases.ending(target=target, stop=stop)
     for now in train(run, epochs=epochs):
-        over = ended(run, now)
         steps = _since_last(run, every)
         if steps == every or now.ends_epoch:
             size = steps * run.optimizer.param_groups[0]["lr"] * strength
@@ -50,6 +49,7 @@ def nuclear(
                 w = layer.weight.detach()
                 shrink_(w_OI := matrix(layer, w), size, epsilon if weighted else None)
                 w.copy_(shaped(layer, w_OI, w))
+        over = ended(run, now)
         yield now
         if over:
             return

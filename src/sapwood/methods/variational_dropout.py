@@ -66,7 +66,7 @@ def variational_dropout(
             group["lr"] = lr * (1 - _risen(run.step - run.begun, decay * epochs * per_epoch, epochs * per_epoch))
         yield now
     keep = gated.keep()
-    run.memory.setdefault("notes", {})["sparsity_by_threshold"] = masks.sparsity(keep)
+    run.note(sparsity_by_threshold=masks.sparsity(keep))
     if sparsity:
         keep = select.everywhere(gated.scores(), sparsity)
     run.become(gated.model)

@@ -1,9 +1,8 @@
 """Sites: finding them in a network, by running its exported graph on ids instead of numbers, and by trying."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,14 +10,14 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 from sapwood.measure.example import Example
-from sapwood.shrinking.cutting.cut import cut_, positions, sharing
-from sapwood.shrinking.fit import Whole, fitted, set_, whole_of
-from sapwood.shrinking.proof.training import Trained, refuse_untrainable, with_training
-from sapwood.shrinking.rules.anew import Anew
-from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.cutting.cut import cut_, positions
+from sapwood.shrinking.fit import fitted, set_, whole_of
+from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
+from sapwood.shrinking.tracing.computed import sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
-from sapwood.shrinking.tracing.graph import Graph, Traced, line, named, op_of, traced
+from sapwood.shrinking.tracing.graph import Graph, line, named, op_of
 from sapwood.shrinking.tracing.site import Couplings, Pinned, Site, grouped, module_of, told_apart
+from sapwood.shrinking.tracing.training import refuse_untrainable
 
 END = 2**63 - 1  # where slices end that take all
 WRITTEN = {
@@ -28,9 +27,10 @@ WRITTEN = {
 }  # fmt: skip
 
 
-def sites(model: nn.Module, example: Example, *, lossy: bool = False) -> tuple[Site, ...]:
+def sites(model: nn.Module | Anatomy, example: Example | None = None, *, lossy: bool = False) -> tuple[Site, ...]:
     """The sites of a network, in the order in which their units are made.
 
+    Give a model and an example, or an `Anatomy` of both: whoever asks more than once saves the most of the time.
     Sizes come from the example; one sample is enough. Units that some operator cannot lose are in no site: `couplings`
     says which and why. Two sites may sit on one dimension, as heads and what is inside of each; a position goes with
     any of its units. The model is left as it was.
@@ -44,36 +44,21 @@ def sites(model: nn.Module, example: Example, *, lossy: bool = False) -> tuple[S
     return couplings(model, example, lossy=lossy).sites
 
 
-def couplings(model: nn.Module, example: Example, *, lossy: bool = False) -> Couplings:
-    """The sites, and what is pinned with its reasons; `lossy` as for `sites`."""
-    graph, training = with_training(model, example)
-    found = [replace(run, sites=tuple(asked(graph, run.sites))) for run in map(grouped, _runs(graph, lossy))]
+def couplings(model: nn.Module | Anatomy, example: Example | None = None, *, lossy: bool = False) -> Couplings:
+    """The sites, and what is pinned with its reasons; arguments as for `sites`."""
+    anatomy = anatomy_of(model, example)
+    return anatomy.once(("couplings", lossy), lambda: _couplings(anatomy, lossy))
+
+
+def _couplings(anatomy: Anatomy, lossy: bool) -> Couplings:
+    graph = anatomy.graph
+    runs = map(grouped, anatomy.runs(lossy=lossy))
+    found = [replace(run, sites=tuple(asked(graph, run.sites))) for run in runs]
     wanted = _distinct([site for run in found for site in run.sites])
-    all_of_them = training is not None and graph.training is None
-    able, unable = _tried(_Trials(model, example, training), wanted, all_of_them)
+    all_of_them = anatomy.trained is not None and graph.training is None
+    able, unable = _tried(anatomy, wanted, all_of_them)
     heads = {module_of(slot.tensor) for site in able if site not in found[0].sites for slot in site.at("makes")}
     return Couplings(told_apart(able), (*(pin for pin in found[0].pinned if pin.name not in heads), *unable))
-
-
-def _runs(graph: Graph, lossy: bool) -> list[Traced]:
-    """The graph run on ids, from the start again where a rule fails on the way."""
-    while True:
-        try:
-            return list(_run(graph, lossy))
-        except Anew:
-            continue
-
-
-def _run(graph: Graph, lossy: bool) -> Iterator[Traced]:
-    """A first run looks for heads; then units lie inside of heads, then heads are units."""
-    first = traced(graph, Ties(heads=True, lossy=lossy))
-    if not first.ties.unsure:
-        yield first
-        return
-    known = first.ties.known()
-    yield traced(graph, Ties(known, after=first.ties, lossy=lossy))
-    if first.ties.heads:
-        yield traced(graph, Ties(first.ties.known_with_heads(), after=first.ties, lossy=lossy))
 
 
 def _distinct(sites: Sequence[Site]) -> list[Site]:
@@ -106,64 +91,51 @@ def _reading(site: Site, numbers: Mapping[str, set[float]]) -> list[str]:
     ]
 
 
-@dataclass
-class _Trials:
-    """A network on which it is tried what can go."""
-
-    model: nn.Module
-    example: Example
-    training: Trained | None
-
-    @cached_property
-    def whole(self) -> Whole:
-        """What it gives as it is."""
-        return whole_of(self.model, self.example)
-
-    def misfit(self, sites: Sequence[Site]) -> str | None:
-        """Why it would not run without some units of each of these sites."""
-        keep = dict[str, Tensor]()
-        for number, alike in enumerate(_kinds(sites)):  # of other kinds other shares stay: no two agree by chance
-            keep |= {site.name: torch.arange(site.units) % (2 + number % 3) != 1 for site in alike}
-        try:
-            attributes = fitted(self.model, sites, keep, self.example, self.whole)
-            if self.training is not None and sites:
-                small = duplicate(self.model, sharing(self.model))
-                cut_(small, positions(sites, keep))
-                set_(small, attributes)
-                refuse_untrainable(small, self.training)
-        except InputError as error:
-            return str(error)
-        return None
+def _misfit(anatomy: Anatomy, sites: Sequence[Site]) -> str | None:
+    """Why the model would not run without some units of each of these sites."""
+    keep = dict[str, Tensor]()
+    for number, alike in enumerate(_kinds(sites)):  # of other kinds other shares stay: no two agree by chance
+        keep |= {site.name: torch.arange(site.units) % (2 + number % 3) != 1 for site in alike}
+    try:
+        attributes = fitted(anatomy, sites, keep)
+        if anatomy.trained is not None and sites:
+            small = duplicate(anatomy.model, sharing(anatomy.model))
+            cut_(small, positions(sites, keep))
+            set_(small, attributes)
+            refuse_untrainable(small, anatomy.trained)
+    except InputError as error:
+        return str(error)
+    return None
 
 
-def _tried(trials: _Trials, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:
+def _tried(anatomy: Anatomy, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:
     """Those without which the model's own code still runs, and the others with what it says."""
     named = told_apart(wanted)
-    why = _misfits(trials, [site for site in named if site.asked or all_of_them])
+    why = _misfits(anatomy, [site for site in named if site.asked or all_of_them])
     able = [site for site, name in zip(wanted, named, strict=True) if name.name not in why]
     return able, [Pinned(site.name, site.units, why[site.name]) for site in named if site.name in why]
 
 
-def _misfits(trials: _Trials, asked: Sequence[Site]) -> dict[str, str]:
+def _misfits(anatomy: Anatomy, asked: Sequence[Site]) -> dict[str, str]:
     """{site: why the smaller model would not run}. All at once; else one of each kind, then one after another."""
     if not asked:
         return {}
     try:
-        trials.whole  # noqa: B018  (made once, for all)
+        whole_of(anatomy)
     except InputError as error:
         return {site.name: str(error) for site in asked}
-    if trials.misfit(asked) is None:
+    if _misfit(anatomy, asked) is None:
         return {}
     why = dict[str, str]()
     for alike in _kinds(asked):
-        because = trials.misfit(alike[:1])
+        because = _misfit(anatomy, alike[:1])
         why |= {} if because is None else {site.name: because for site in alike}
     able = [site for site in asked if site.name not in why]
-    if trials.misfit(able) is None:
+    if _misfit(anatomy, able) is None:
         return why
     together: list[Site] = []
     for site in able:
-        because = trials.misfit([*together, site])
+        because = _misfit(anatomy, [*together, site])
         if because is None:
             together.append(site)
         else:

@@ -20,12 +20,13 @@ from torch.utils import _pytree as pytree
 from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
-from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions, sharing
+from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
 from sapwood.shrinking.cutting.resize import knows
 from sapwood.shrinking.proof.equal import Narrow, difference, gate_, inputs, most, stirred
 from sapwood.shrinking.proof.sizes import NUMBER, Sizes, Wanted, unseen, wanted, wrong_in
 from sapwood.shrinking.proof.wide import ROOM, types_of
-from sapwood.shrinking.tracing.computed import computed
+from sapwood.shrinking.tracing.anatomy import Anatomy
+from sapwood.shrinking.tracing.computed import computed, sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors, of_torch
 from sapwood.shrinking.tracing.site import Site
@@ -133,8 +134,12 @@ class Whole:
     real: bool
 
 
-def whole_of(model: nn.Module, example: Example) -> Whole:
-    """Run it once; an InputError where it does not run."""
+def whole_of(anatomy: Anatomy) -> Whole:
+    """What the model gives as it is; an InputError where it does not run."""
+    return anatomy.once("whole", lambda: _whole_of(anatomy.model, anatomy.example))
+
+
+def _whole_of(model: nn.Module, example: Example) -> Whole:
     slow = any(isinstance(module, nn.RNNBase) for module in model.modules())  # without numbers torch goes step by step
     said = ""
     for real in (True,) if slow else (False, True):
@@ -146,14 +151,12 @@ def whole_of(model: nn.Module, example: Example) -> Whole:
     raise InputError(f"{type(model).__name__} does not run on this example: {said}")
 
 
-def fitted(
-    model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example, whole: Whole | None = None
-) -> Attributes:
+def fitted(anatomy: Anatomy, sites: Sequence[Site], keep: Keep) -> Attributes:
     """The attributes with which the smaller model runs; an InputError that names a line if there are none."""
     if not positions(sites, keep):
         return {}
-    whole = whole or whole_of(model, example)
-    return _search(_Stage(model, sites, keep, as_tuple(example), whole.real, whole.shapes, whole=whole.sizes))
+    whole, example = whole_of(anatomy), as_tuple(anatomy.example)
+    return _search(_Stage(anatomy.model, sites, keep, example, whole.real, whole.shapes, whole=whole.sizes))
 
 
 def _search(stage: _Stage) -> Attributes:

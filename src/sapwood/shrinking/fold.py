@@ -15,8 +15,9 @@ from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, leaving
 from sapwood.shrinking.proof.equal import inputs
 from sapwood.shrinking.proof.wide import Wide, running_in, widened_
+from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.computed import copied, owner
-from sapwood.shrinking.tracing.graph import Example, Graph, exported, line, named, named_tensors, op_of
+from sapwood.shrinking.tracing.graph import Graph, line, named, named_tensors, op_of
 from sapwood.shrinking.tracing.site import Site, Slot
 
 LAST = "one unit of a site must stay"
@@ -83,16 +84,16 @@ def _used(weight: Tensor, dim: int) -> Tensor:
 
 
 def folding(
-    given: nn.Module, sites: Sequence[Site], keep: Keep, example: Example
+    anatomy: Anatomy, sites: Sequence[Site], keep: Keep
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[Staying, ...]]:
     """What can be kept out exactly: the units kept, {bias: what is added to it}, and who stays though unwanted.
 
     Constants are measured in float64. The model is not changed.
     """
-    model, graph = widened_(copied(given), torch.float64), exported(given, example)
+    model, graph = widened_(copied(anatomy.model), torch.float64), anatomy.graph
     tensors = dict(named_tensors(model))
     held = {at: tensors[graph.tensors[at]] if at in graph.tensors else tensor for at, tensor in graph.held.items()}
-    readers = _readers(model, replace(graph, held=held), inputs(example))
+    readers = _readers(model, replace(graph, held=held), inputs(anatomy.example))
     kept, staying = {}, []
     for site in (site for site in sites if site.name in keep):
         reasons = _reasons(model, site, tensors, readers)

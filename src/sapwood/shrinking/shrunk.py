@@ -19,18 +19,19 @@ from sapwood.errors import InputError, refuse_unless, unknown
 from sapwood.masking import masks as mask
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
-from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, own_, positions, sharing
+from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
 from sapwood.shrinking.finding import sites as sites_of
 from sapwood.shrinking.fit import Attributes, fitted, set_, shapes_of
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
 from sapwood.shrinking.proof.config import configured_
 from sapwood.shrinking.proof.equal import Blind, Narrow, gate_, inputs, prove, stirred, told_apart_in
-from sapwood.shrinking.proof.training import in_training, refuse_untrainable
 from sapwood.shrinking.proof.wide import narrowest, said, types_of, widened_
-from sapwood.shrinking.tracing.computed import computed, copied
+from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
+from sapwood.shrinking.tracing.computed import computed, copied, own_, sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.site import Site
+from sapwood.shrinking.tracing.training import refuse_untrainable
 
 Removed = Literal["gated", "folded"]
 
@@ -47,17 +48,18 @@ class Shrunk:
 
 
 def shrink(
-    model: nn.Module,
+    model: nn.Module | Anatomy,
     keep: Keep,
-    sites: Sequence[Site],
+    sites: Sequence[Site] | None = None,
     *,
-    example: Example,
+    example: Example | None = None,
     removed: Removed = "gated",
     optimizer: Optimizer | None = None,
     check: bool = True,
 ) -> Shrunk:
     """A copy of `model` without the units that `keep` ({site name: bool [units]}, True stays) leaves out.
 
+    Give a model, its sites and an example, or an `Anatomy`, whose own sites count where none are given.
     Equality in evaluation mode is proven before anything is returned, on the example and on random inputs; of gated
     networks also with noise on every weight, all of ordinary size, and with a tenth of what ReLUs and the like hold
     back let by: what is 0, tiny or silent would hide what flows into it. The proof is in float64, whatever the code
@@ -72,21 +74,23 @@ def shrink(
     with its own statistics, so gated networks train alike; folded constants hold in evaluation mode only.
     """
     refuse_unless("removed", removed, ("gated", "folded"))
+    anatomy = anatomy_of(model, example)
+    model, example, sites = anatomy.model, anatomy.example, _sites_of(model, sites)
     _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
     if check or removed == "folded":
         _refuse_no_numbers(model)
     keep, shifts, staying = dict(keep), dict[str, Tensor](), tuple[Staying, ...]()
     if removed == "folded":
-        keep, shifts, staying = folding(model, sites, keep, example)
-    plan = _Plan(positions(sites, keep), _attributes(model, sites, keep, example), shifts)
+        keep, shifts, staying = folding(anatomy, sites, keep)
+    plan = _Plan(positions(sites, keep), _attributes(anatomy, sites, keep), shifts)
     lossy = any(site.lossy for site in sites if site.name in keep and not bool(keep[site.name].all()))
-    proven = _proven(model, sites, keep, plan, example, removed) if check and not lossy else (None, None)
+    proven = _proven(anatomy, sites, keep, plan, removed) if check and not lossy else (None, None)
     small, memory = duplicate((model, optimizer), sharing(model) | _others(model, optimizer))
     own_(plan.made(small, memory), model)
     if lossy or check:
         _refuse_unless_it_runs(model if lossy else None, duplicate(small, sharing(small)), example)
     if check:
-        refuse_untrainable(small, in_training(model, example))
+        refuse_untrainable(small, anatomy.in_training)
         configured_(small, model, plan.places, plan.attributes, example)
     return Shrunk(small, memory, staying, *proven)
 
@@ -107,43 +111,48 @@ class _Plan:
         return model
 
 
+def _sites_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None) -> Sequence[Site]:
+    if sites is None and not isinstance(model, Anatomy):
+        raise InputError("a model was given without its sites; give `sites(model, example)`, or an Anatomy")
+    return sites_of(model) if sites is None else sites
+
+
 def _proven(
-    model: nn.Module, sites: Sequence[Site], keep: Keep, plan: _Plan, example: Example, removed: Removed
+    anatomy: Anatomy, sites: Sequence[Site], keep: Keep, plan: _Plan, removed: Removed
 ) -> tuple[float, torch.dtype]:
     """The largest difference seen, and in which type; an InputError if there is one."""
     obstacles = list[str]()
-    for dtype in types_of(model):
-        proof = _Proof(model, sites, keep, plan, example, dtype)
+    for dtype in types_of(anatomy.model):
+        proof = _Proof(anatomy, sites, keep, plan, dtype)
         try:
             return (proof.folded() if removed == "folded" else proof.gated()), dtype
         except Narrow as obstacle:
             obstacles.append(f"in {str(dtype)[6:]}: {obstacle}")
-    raise InputError(f"{type(model).__name__} itself cannot be run for the proof; {'; '.join(obstacles)}")
+    raise InputError(f"{type(anatomy.model).__name__} itself cannot be run for the proof; {'; '.join(obstacles)}")
 
 
 @dataclass(frozen=True)
 class _Proof:
     """All that is compared, in one type."""
 
-    model: nn.Module
+    anatomy: Anatomy
     sites: Sequence[Site]
     keep: Keep
     plan: _Plan
-    example: Example
     dtype: torch.dtype
 
     def folded(self) -> float:
         """The difference from the network as it is."""
-        return self.seen(copied(self.model), inputs(self.example, dtype=self.dtype), gated=False)
+        return self.seen(copied(self.anatomy.model), inputs(self.anatomy.example, dtype=self.dtype), gated=False)
 
     def gated(self) -> float:
         """The difference from the gated network, with its weights and with others."""
-        given, like_it = inputs(self.example, 1, self.dtype)
-        first = self.seen(copied(self.model), [given])
+        model, (given, like_it) = self.anatomy.model, inputs(self.anatomy.example, 1, self.dtype)
+        first = self.seen(copied(model), [given])
         try:
-            return max(first, self.seen(stirred(self.model, self.dtype), [like_it], awake=True))
+            return max(first, self.seen(stirred(model, self.dtype), [like_it], awake=True))
         except Blind:  # it takes no numbers of any kind
-            return max(first, self.seen(stirred(self.model, self.dtype), [given], awake=True))
+            return max(first, self.seen(stirred(model, self.dtype), [given], awake=True))
 
     def seen(
         self, whole: nn.Module, examples: Sequence[tuple[Any, ...]], *, gated: bool = True, awake: bool = False
@@ -152,7 +161,7 @@ class _Proof:
         whole = widened_(whole, self.dtype)
         small = self.plan.made(duplicate(whole, sharing(whole)))  # before the gating: they share what is not cut
         reference = gate_(whole, self.sites, self.keep) if gated else whole
-        found = prove(self.model, reference, small, self.plan.places, self.example, examples, self.dtype, awake=awake)
+        found = prove(self.anatomy, reference, small, self.plan.places, examples, self.dtype, awake=awake)
         if self.dtype is not torch.float64 and awake == gated:
             told_apart_in(self.dtype, reference, small, self.sites, self.keep, examples[-1], found)
         return found
@@ -174,10 +183,10 @@ def _refuse_unless_it_runs(like: nn.Module | None, small: nn.Module, example: Ex
 
 
 def compact(
-    model: nn.Module,
+    model: nn.Module | Anatomy,
     masks: Mapping[str, Tensor] | None = None,
     *,
-    example: Example,
+    example: Example | None = None,
     optimizer: Optimizer | None = None,
 ) -> Shrunk:
     """A copy of `model`, masked, without the units that its zeros have made useless; the same outputs.
@@ -187,16 +196,18 @@ def compact(
     zeros in the weights count, those of torch.nn.utils.prune too: the copy has them for good. `staying` names what
     remains of them, numbered as in the smaller network.
     """
+    model, example = (given := anatomy_of(model, example)).model, given.example
     small, memory = duplicate((model, optimizer), computed(model) | _others(model, optimizer))
     _with_zeros_(small)
     mask.apply_(dict(small.named_parameters()), masks or {})
     worst, last = 0.0, dict[str, Staying]()  # a site of one unit is none any more, so it is named here
     proven = set[torch.dtype | None]()
     while True:
-        sites = sites_of(small, example)
+        anatomy = Anatomy(small, example)
+        sites = sites_of(anatomy)
         keep = {site.name: ~(silent(small, site) | unread(small, site)) for site in sites}
         size = sum(tensor.numel() for _, tensor in named_tensors(small))
-        found = shrink(small, keep, sites, example=example, removed="folded", optimizer=memory)
+        found = shrink(anatomy, keep, sites, removed="folded", optimizer=memory)
         small, memory, worst = found.model, found.optimizer, max(worst, found.difference or 0.0)
         proven.add(found.proven)
         last |= {stays.site: stays for stays in found.staying if stays.because == LAST}
@@ -214,10 +225,10 @@ def _with_zeros_(model: nn.Module) -> None:
                 prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
 
 
-def _attributes(model: nn.Module, sites: Sequence[Site], keep: Keep, example: Example) -> Attributes:
+def _attributes(anatomy: Anatomy, sites: Sequence[Site], keep: Keep) -> Attributes:
     """What the model's own modules must know of their new size; nothing where no size could be written down."""
     asked = any(site.asked and not bool(keep[site.name].all()) for site in sites if site.name in keep)
-    return fitted(model, sites, keep, example) if asked else {}
+    return fitted(anatomy, sites, keep) if asked else {}
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ import jinja2
 from sapwood import disk
 from sapwood.errors import InputError
 from sapwood.study.claim import verdict
+from sapwood.study.earlier import in_words
 from sapwood.study.grid import MINUS, Grid, number, overview, ranks, sizes
 from sapwood.study.plots import STYLE
 from sapwood.study.speed import speed
@@ -83,7 +84,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
         about_scale="" if scale == "every" else ABOUT_SCALE[scale],
         summary=study.summary(rows) if study.summary else (),
         speed=speed(rows, folder),
-        assumed=[*ASSUMED, *(study.assumes(rows) if study.assumes else ())],
+        assumed=[*ASSUMED, *(study.assumes(rows) if study.assumes else ()), *in_words(shown)],
         claims=_claims(study, rows, judged=scale not in ("smoke", "")),
         figures=_drawn(study, rows, folder),
         tables=[(t, t.build(measured)) for t in study.tables or TABLES],
@@ -102,7 +103,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
 
 def _scale(study: Study, trials: Sequence[Trial]) -> str:
     """The scale that has exactly these trials; "every" when all scales have, "" when none has."""
-    mine = {trial.id for trial in trials}
+    mine = {trial.as_of(before=False).id for trial in trials}
     same = [scale for scale in SCALES if {trial.id for trial in study.at(scale)} == mine]
     if len(same) == len(SCALES):
         return "every"

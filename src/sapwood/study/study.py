@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sapwood import disk
 from sapwood.errors import InputError, unknown
 from sapwood.study.claim import Claim
+from sapwood.study.earlier import as_found, both
 from sapwood.study.grid import Grid
 from sapwood.study.table import Table
 from sapwood.trials.execution import over
@@ -88,8 +89,8 @@ class Study:
         """The trials of the largest scale of which one is over in the results folder of this study."""
         for scale in reversed(SCALES):
             trials = self.at(scale)
-            if any(over(folder / trial.id) for trial in trials):
-                return trials
+            if any(over(folder / trial) for trial in both(trials)):
+                return as_found(trials, folder)
         raise InputError(f"no trial of study {self.name!r} is finished in {folder}; run: sapwood run {self.name}")
 
 

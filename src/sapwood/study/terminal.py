@@ -3,6 +3,7 @@
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as Printed
 
+from sapwood.study.earlier import both
 from sapwood.study.grid import short
 from sapwood.study.study import SCALES, Study
 from sapwood.study.table import Table, in_order
@@ -10,7 +11,7 @@ from sapwood.study.table import Table, in_order
 
 def terminal_table(study: Study, rows: Table) -> Printed:
     """Each row's seeds, sparsity, cycles, test accuracy and epochs, in the study's order."""
-    order = [trial.id for scale in SCALES for trial in study.at(scale)]
+    order = [trial for scale in SCALES for trial in both(study.at(scale))]
     found = short(in_order(rows, order))
     note = "mean [95 % interval over n seeds]; sparsity of all weights; zeros alone make nothing faster"
     printed = Printed(title=study.title, caption=note, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")

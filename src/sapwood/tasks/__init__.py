@@ -45,12 +45,12 @@ TASK_VERSIONS: dict[str, int] = {
     "mlp_fashion_narrow": 1,
     "mlp_fashion_smoke": 1,
     "mlp_fashion_smoke_narrow": 1,
-    "resnet20_cifar": 1,
-    "resnet20_cifar_trained": 1,
-    "resnet56_cifar": 1,
-    "resnet56_cifar_trained": 1,
-    "resnet8_cifar_smoke": 1,
-    "vgg16_cifar": 1,
+    "resnet20_cifar": 2,
+    "resnet20_cifar_trained": 2,
+    "resnet56_cifar": 2,
+    "resnet56_cifar_trained": 2,
+    "resnet8_cifar_smoke": 2,
+    "vgg16_cifar": 2,
 }
 
 # Which entry of sapwood.data.DATASETS each task reads: what to fetch before its trials start.

@@ -3,7 +3,7 @@
 Resuming is replay: `start(..., saved=...)` gives a fresh run that knows its saved state; the method is called again
 from its first line, calls of `train` that were over return without a step, and the one that was interrupted loads
 the saved state and goes on. A method therefore needs no code for resuming, under one rule: what it computes from
-trained weights and still needs later is kept in `run.memory`, most easily through `run.remember`.
+trained weights and still needs later is kept through `run.remember` or in `run.store`.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ class Run:
         self.step = 0  # steps made
         self.round = 0  # prunes made
         self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
-        self.memory: dict[str, Any] = {}  # what the method keeps: tensors, numbers, strings, dicts of them
+        self.memory: dict[str, Any] = {}  # what the method keeps, see `remember`, `store` and `note`
         self.weight = 1.0  # of this process's mean loss in the mean over all processes; set by train for each step
         self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
         self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
@@ -115,9 +115,23 @@ class Run:
         self.model, self.optimizer = model.to(self.device), fresh
         self.forward = processes.wrap(model)
 
+    def store(self, name: str) -> dict[str, Any]:
+        """A dict of the method's own, empty at first and saved with the run: the same object in all of this life."""
+        kept: dict[str, Any] = self.memory.setdefault(name, {})
+        return kept
+
+    def note(self, **values: float) -> None:
+        """Numbers that a trial writes down at its end, under these names; the last value of each counts."""
+        self.store("notes").update(values)
+
+    @property
+    def notes(self) -> Mapping[str, float]:
+        """What was noted so far."""
+        return dict(self.memory.get("notes", {}))
+
     def remember(self, name: str, compute: Callable[[], T]) -> T:
         """compute() the first time, cloned; the same value ever after, also after a restart."""
-        kept = self.memory.setdefault("remembered", {})
+        kept = self.store("remembered")
         if name not in kept:
             kept[name] = _cloned(compute())
         value: T = _cloned(kept[name])

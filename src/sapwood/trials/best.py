@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from sapwood.errors import InputError
-from sapwood.training.loop import Moment, evaluate, measured
+from sapwood.training.loop import Moment, measured
 from sapwood.training.run import Run
 from sapwood.trials.final import Measure
 
@@ -38,13 +38,11 @@ class Best:
             return {}
         return {"valid": self.valid, "epoch": self.epoch, "stage": self.stage, "weights": dict(self.weights)}
 
-    def after(self, run: Run, moment: Moment, *, pruned: bool) -> "Best":
-        """The best once this epoch is over. `pruned`: at its end, after the moment's own accuracy was measured."""
+    def after(self, run: Run, moment: Moment) -> "Best":
+        """The best once this epoch is over and the method has acted, which its metrics take into account."""
         accuracy, stage = moment.metrics.get("valid_accuracy"), f"{moment.phase}/{run.round}"
         if accuracy is None or run.dense:
             return self
-        if pruned:
-            accuracy = evaluate(run, "valid")["accuracy"]
         if stage == self.stage and accuracy <= self.valid:
             return self
         weights = {name: value.detach().clone() for name, value in run.model.state_dict().items()}

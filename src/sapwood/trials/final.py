@@ -42,7 +42,7 @@ def final_measures(run: Run) -> Iterator[Measure]:
         Measure("network", metric, float(value))
         for metric, value in shape(network, run.task.data.test.inputs[:1]).items()
     )
-    yield from (Measure("note", name, float(value)) for name, value in sorted(run.memory.get("notes", {}).items()))
+    yield from (Measure("note", name, float(value)) for name, value in sorted(run.notes.items()))
 
 
 def as_used(run: Run) -> nn.Module:

@@ -33,7 +33,12 @@ LIFE = schema.record(
 )
 IDENTITY = schema.record(
     {"method": schema.text, "task": schema.text, "seed": schema.whole(), "options": schema.mapping(schema.plain)},
-    {"uses": schema.mapping(schema.text), "traces": schema.items(schema.text), "recipe": schema.mapping(schema.plain)},
+    {
+        "uses": schema.mapping(schema.text),
+        "traces": schema.items(schema.text),
+        "recipe": schema.mapping(schema.plain),
+        "drawn": schema.mapping(schema.whole()),
+    },
 )
 ABOUT = schema.record({
     "id": schema.text, "row": schema.text, "method": schema.text, "task": schema.text, "seed": schema.whole(),

@@ -46,13 +46,13 @@ class Record:
     def see(self, moment: Moment) -> None:
         """What a moment has to say: epochs' metrics, and that there was a prune."""
         self.phase = moment.phase
-        pruned = self._pruned()
+        self._pruned()
         if moment.ends_epoch:
             named = ((*name.partition("_")[::2], value) for name, value in moment.metrics.items())
             standing = (("network", "sparsity", self.run.sparsity()), ("network", "round", float(self.run.round)))
             traced = (each for trace in self.traces for each in trace.at_epoch(self.run))
             self.rows.write(*(self._row(*each) for each in (*named, *standing, *traced)))
-            self.best = self.best.after(self.run, moment, pruned=pruned)
+            self.best = self.best.after(self.run, moment)
 
     def pruning(self, run: Run, masks: Mapping[str, Tensor]) -> None:
         """The network as it was trained, just before `masks` change it; its rows come with the prune's, and once."""
@@ -78,17 +78,15 @@ class Record:
         """Seconds spent (what an interruption lost does not count), steps, epochs."""
         return {"seconds": round(self._seconds(), 3), "steps": self.run.step, "epochs": self._epoch()}
 
-    def _pruned(self) -> bool:
-        """Whether there was a prune since this was last asked; it is written down."""
-        there_was = self.run.round != self.round
-        if there_was:
+    def _pruned(self) -> None:
+        """If there was a prune since this was last called, it is written down."""
+        if self.run.round != self.round:
             # Not those of prunes that are replayed, which have earlier rounds.
             traced = [each for round_, found in self.traced.items() if round_ > self.round for each in found]
             self.round = self.run.round
             now = (("prune", "round", float(self.round)), ("prune", "sparsity", self.run.sparsity()))
             self.rows.write(*(self._row(*each) for each in (*traced, *now)))
         self.traced = {}
-        return there_was
 
     def _row(self, split: str, metric: str, value: float) -> Row:
         return Row(self.run.step, self._epoch(), self.phase, split, metric, value)

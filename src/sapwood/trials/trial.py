@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from sapwood.errors import InputError, unknown
-from sapwood.methods import METHOD_VERSIONS, METHODS
+from sapwood.methods import METHOD_VERSIONS, METHODS, METHODS_BEFORE
 from sapwood.tasks import TASK_VERSIONS, TASKS
 from sapwood.tasks.recipe import taught, with_recipe
 from sapwood.trials.trace import TRACES
@@ -25,6 +25,10 @@ USES = {
     "like": "be measured by it: its ranks, its length, whatever the method takes from `run.given`",
     "teacher": "learn from its answers, see `tasks.recipe.taught`",
 }
+
+DRAWN = {
+    "blank": 2
+}  # versions of what is drawn for options of a recipe, where they have risen; before, nothing was said
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Trial:
     uses: tuple[tuple[str, "Trial"], ...] = ()  # finished trials that it needs, under the names in `USES`
     traces: tuple[str, ...] = ()  # what else is written down while it runs, from `study.trace.TRACES`
     recipe: tuple[tuple[str, Value], ...] = ()  # what it changes of its task: `recipe_options`
+    before: bool = False  # as of the versions before: see `study.earlier`
 
     @classmethod
     def make(cls, method: str, task: str, seed: int, row: str = "", **options: Value) -> "Trial":
@@ -77,6 +82,11 @@ class Trial:
                 raise unknown("trace", name, TRACES)
         return replace(self, traces=traces)
 
+    def as_of(self, *, before: bool) -> "Trial":
+        """The same trial, and those that it uses, as of today's versions or of the versions before."""
+        uses = tuple((name, other.as_of(before=before)) for name, other in self.uses)
+        return replace(self, before=before, uses=uses)
+
     def needed(self, usable: Callable[["Trial"], bool] = lambda other: False) -> list["Trial"]:
         """All trials that it needs, those first that others need; without `usable` ones and what only those need."""
         missing = [other for _, other in self.uses if not usable(other)]
@@ -90,14 +100,16 @@ class Trial:
     @property
     def identity(self) -> dict[str, Any]:
         """All that the results depend on, as far as it is said by name; defaults are covered by the versions."""
+        methods = METHOD_VERSIONS | METHODS_BEFORE if self.before else METHOD_VERSIONS
         found: dict[str, Any] = {
-            "method": f"{self.method}@{METHOD_VERSIONS[self.method]}",
+            "method": f"{self.method}@{methods[self.method]}",
             "task": f"{self.task}@{TASK_VERSIONS[self.task]}",
             "seed": self.seed,
             "options": dict(self.options),
         }
         uses = {name: other.id for name, other in self.uses}
-        more = {"uses": uses, "traces": list(self.traces), "recipe": dict(self.recipe)}
+        drawn = {} if self.before else {name: DRAWN[name] for name, _ in self.recipe if name in DRAWN}
+        more = {"uses": uses, "traces": list(self.traces), "recipe": dict(self.recipe), "drawn": drawn}
         return found | {name: value for name, value in more.items() if value}
 
     def all_options(self) -> dict[str, Value]:

@@ -36,17 +36,33 @@ def counts(
     return schedule.counts_of(parts, size)
 
 
-def due(run: Run, now: Moment, mark: float, *, plateau: int = 0, wait: int = 0) -> bool:
-    """Whether the running training accuracy has reached `mark`, or not risen for `plateau` epochs (0: never mind).
+class Pace:
+    """When the next cycle falls: at an accuracy, and, if asked for, when that has stopped rising or after some epochs.
 
-    With `wait` above 0 also when this has been asked for so many epochs since the last cycle.
+    plateau: epochs without a rise of the running training accuracy after which a cycle falls in any case; wait: epochs
+    since the last one; 0: for ever. What it counts is in the run's memory, so it survives an interruption.
     """
-    accuracy = now.metrics["train_accuracy"]
-    waited = run.memory["waited"] = run.memory.get("waited", 0) + 1
-    stuck = plateau > 0 and stopping.stale(
-        run.memory.setdefault("plateau", {}), accuracy, patience=plateau, higher_is_better=True
-    )
-    return accuracy >= mark or stuck or 0 < wait <= waited
+
+    def __init__(self, run: Run, *, plateau: int = 0, wait: int = 0) -> None:
+        if plateau < 0:
+            raise InputError(f"plateau is {plateau}; give the epochs to wait for a rise, or 0 to wait for ever")
+        if wait < 0:
+            raise InputError(f"wait is {wait}; give the epochs after which a cycle falls in any case, or 0 for never")
+        self.run, self.plateau, self.wait = run, plateau, wait
+
+    def due(self, now: Moment, mark: float) -> bool:
+        """Whether a cycle falls now, at an epoch's end: the running training accuracy is at `mark`, or it is time."""
+        accuracy, memory = now.metrics["train_accuracy"], self.run.memory
+        waited = memory["waited"] = memory.get("waited", 0) + 1
+        stuck = self.plateau > 0 and stopping.stale(
+            self.run.store("plateau"), accuracy, patience=self.plateau, higher_is_better=True
+        )
+        return accuracy >= mark or stuck or 0 < self.wait <= waited
+
+    def begin(self) -> None:
+        """A cycle has fallen: what was counted is forgotten, and the next one is waited for."""
+        for name in ("plateau", "waited"):
+            self.run.memory.pop(name, None)
 
 
 def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -> Evidence:
@@ -58,14 +74,10 @@ def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -
     return observe(run.model, [training.rows(rows)], *criterion.needs, only=layers)
 
 
-def refuse_bad(*, probe: int, plateau: int = 0, wait: int = 0) -> None:
-    """Raise for options that would otherwise be found out when the first cycle is due."""
+def refuse_bad(*, probe: int) -> None:
+    """Raise for a number of samples that would otherwise be found out when the first cycle is due."""
     if probe < 1:
         raise InputError(f"probe is {probe}; give the number of training samples to look at, at least 1")
-    if plateau < 0:
-        raise InputError(f"plateau is {plateau}; give the epochs to wait for a rise, or 0 to wait for ever")
-    if wait < 0:
-        raise InputError(f"wait is {wait}; give the epochs after which a cycle falls in any case, or 0 for never")
 
 
 def gather(seen: Evidence, more: Evidence) -> None:
@@ -97,12 +109,9 @@ def prune_lowest(
     least = {name: matrix(of[name], s).shape[1] if by_neuron else 1 for name, s in scores.items()}
     room = sum(max(0, _kept(run, name, s) - least[name]) for name, s in scores.items())
     if count > room:
-        notes = run.memory.setdefault("notes", {})
-        notes["held_back"] = notes.get("held_back", 0) + count - room
+        run.note(held_back=run.notes.get("held_back", 0) + count - room)
     keep = select.drop(scores, min(count, room), among=run.masks, least=least, ties="first goes")
     run.prune(run.masks | (_whole(keep, of) if whole_neurons else keep))
-    run.memory.pop("plateau", None)
-    run.memory.pop("waited", None)
 
 
 def _kept(run: Run, name: str, scores: Tensor) -> int:

@@ -26,7 +26,7 @@ def ending(*, target: float, stop: str) -> Ending:
     def over(run: Run, now: Moment) -> bool:
         if not now.ends_epoch:
             return False
-        state = run.memory.setdefault(f"stop {now.phase}", {})
+        state = run.store(f"stop {now.phase}")
         return rule(state, now.metrics["valid_loss"]) or now.metrics["train_accuracy"] >= target
 
     return over
@@ -50,8 +50,7 @@ def retrain(run: Run, *, epochs: int, target: float, stop: str) -> Iterator[Mome
     """
     if epochs == 0:
         return
-    notes = run.remember("before retraining", lambda: _before_retraining(run))
-    run.memory.setdefault("notes", {}).update(notes)
+    run.note(**run.remember("before retraining", lambda: _before_retraining(run)))
     run.become(run.model)
     yield from fit(run, epochs=epochs, target=target, stop=stop)
 

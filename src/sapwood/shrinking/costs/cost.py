@@ -21,18 +21,22 @@ from sapwood.measure.example import Example
 from sapwood.selection import select
 from sapwood.shrinking.costs.contractions import CONTRACTIONS, Space
 from sapwood.shrinking.costs.widths import Numbering, Term, extent, width
+from sapwood.shrinking.finding import sites as sites_of
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.strides import thin, varied
 from sapwood.shrinking.rules.values import Weight
-from sapwood.shrinking.tracing.graph import Traced, call_of, exported, line, named_tensors, op_of, traced
+from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
+from sapwood.shrinking.tracing.graph import Traced, call_of, line, named_tensors, op_of
 from sapwood.shrinking.tracing.site import Site
 
 Cost = Callable[[Mapping[str, Tensor]], Tensor]  # {site: what is open, [units]} -> cost; missing sites are fully open
 Values = Mapping[fx.Node, Any]  # the ids of every operator's outputs
 
 
-def macs_of(model: nn.Module, sites: Sequence[Site], example: Example) -> Cost:
+def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, example: Example | None = None) -> Cost:
     """Multiply-adds of one call on inputs like the example, all its samples together.
+
+    Give a model, its sites and an example, or an `Anatomy`, whose own sites count where none are given.
 
     1 MAC = 2 FLOPs: given bools, half of what `torch.utils.flop_counter` counts on the shrunk network. Counted are
     linear layers, convolutions, recurrent layers, products of matrices and attention, each as often as it runs; not
@@ -40,20 +44,21 @@ def macs_of(model: nn.Module, sites: Sequence[Site], example: Example) -> Cost:
     On a CPU the counter does not see inside fused attention and float32 LSTMs; here they cost what their products do.
     InputError names an operator that torch counts and that has no formula here, if removable units pass it.
     """
-    graph = exported(model, example)
-    found = traced(graph, Ties(heads=True))  # every number still has the ids of its own: heads and what is inside
-    numbering = numbered(model, sites)
-    seats = _seats(numbering, found)
-    return _sum(numbering, [term for node in graph.nodes() for term in _terms(found.values, seats, numbering, node)])
+    anatomy = anatomy_of(model, example)
+    found, numbering = anatomy.flow, numbered(anatomy, sites)
+    seats, nodes = _seats(numbering, found), anatomy.graph.nodes()
+    return _sum(numbering, [term for node in nodes for term in _terms(found.values, seats, numbering, node)])
 
 
-def parameters_of(model: nn.Module, sites: Sequence[Site]) -> Cost:
-    """How many numbers the parameters hold; a shared one counts once."""
+def parameters_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
+    """How many numbers the parameters hold; a shared one counts once. Without `sites` those of an `Anatomy` count."""
+    model, sites = _both(model, sites)
     return _stored(model, sites, {name: 1 for name, _ in model.named_parameters()})
 
 
-def bytes_of(model: nn.Module, sites: Sequence[Site]) -> Cost:
-    """Bytes of all parameters and buffers as they lie in memory; a shared one counts once."""
+def bytes_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
+    """Bytes of all parameters and buffers as they lie in memory; a shared one counts once. `sites` as above."""
+    model, sites = _both(model, sites)
     every = (*model.named_parameters(), *model.named_buffers())
     return _stored(model, sites, {name: tensor.element_size() for name, tensor in every})
 
@@ -99,8 +104,18 @@ def _stored(model: nn.Module, sites: Sequence[Site], weight: Mapping[str, int]) 
     return _sum(numbering, terms)
 
 
-def numbered(model: nn.Module, sites: Sequence[Site]) -> Numbering:
+def _both(model: nn.Module | Anatomy, sites: Sequence[Site] | None) -> tuple[nn.Module, Sequence[Site]]:
+    """The model itself, and the sites that were given or are its anatomy's."""
+    if isinstance(model, Anatomy):
+        return model.model, sites_of(model) if sites is None else sites
+    if sites is None:
+        raise InputError("a model was given without its sites; give `sites(model, example)`, or an Anatomy")
+    return model, sites
+
+
+def numbered(model: nn.Module | Anatomy, given: Sequence[Site] | None) -> Numbering:
     """The sites' units, numbered; InputError unless the sites are this network's."""
+    model, sites = _both(model, given)
     tensors = dict(named_tensors(model))
     for site in sites:
         for slot in site.slots:
@@ -119,9 +134,9 @@ def _seats(numbering: Numbering, found: Traced) -> Tensor:
     """
     own = {(n, d): thin(layer).flatten() for n, w in found.weights.items() for d, layer in enumerate(w.layers)}
     every = torch.cat([*own.values(), torch.empty(0, dtype=torch.int64)])
-    ties, seats = [found.ties.known()], []
+    ties, seats = [found.ties.known().root], []
     if found.ties.heads:
-        ties.append(found.ties.known_with_heads())
+        ties.append(found.ties.known_with_heads().root)
     for root in ties:
         members = torch.bincount(root[every], minlength=len(root))
         pairs = [pair for site in numbering.sites.values() for pair in _whole(numbering, site, own, root, members)]

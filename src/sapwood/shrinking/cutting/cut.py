@@ -1,7 +1,6 @@
 """Cut: which positions of which tensors stay, and slicing a network and its optimiser by them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from torch.optim import Optimizer
 from sapwood.errors import InputError
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.resize import resize_
-from sapwood.shrinking.tracing.computed import computed, norms_of, rescale_
+from sapwood.shrinking.tracing.computed import norms_of, rescale_
 from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.site import Site, Slot, Use
 
@@ -33,20 +32,6 @@ def positions(sites: Iterable[Site], keep: Keep) -> Positions:
 def leaving(slot: Slot | Use, keep_U: Tensor) -> Tensor:
     """The positions of a slot, or of a view's dimension, whose units go."""
     return (slot.unit_of >= 0) & ~keep_U[slot.unit_of.clamp(min=0)]
-
-
-def sharing(model: nn.Module) -> dict[int, Any]:
-    """For `deepcopy`: parameters of the copy's own on the model's numbers; to be replaced, never changed in place."""
-    plain = (p for p in model.parameters() if type(p) is nn.Parameter)
-    return computed(model) | {id(p): nn.Parameter(p.data, p.requires_grad) for p in plain}
-
-
-def own_(copy: nn.Module, model: nn.Module) -> None:
-    """Give a copy made with `sharing` numbers of its own where they are the model's still."""
-    theirs = {p.data_ptr() for p in model.parameters()}
-    for p in copy.parameters():
-        if p.data_ptr() in theirs:
-            p.data = p.data.clone()
 
 
 @torch.no_grad()

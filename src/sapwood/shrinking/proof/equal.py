@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from sapwood.shrinking.cutting.cut import Keep, Positions, leaving
 from sapwood.shrinking.proof.wide import Wide, running_in, said, widened_
 from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight
+from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.computed import copied, plain_
-from sapwood.shrinking.tracing.graph import exported, line, named_tensors, op_of, traced
+from sapwood.shrinking.tracing.graph import line, named_tensors, op_of, traced
 from sapwood.shrinking.tracing.site import Site
 
 MOST = 1e-9  # relative; rounding in float64 stays far below, a wrong slice far above
@@ -190,11 +192,10 @@ def _relative(a: Tensor, b: Tensor) -> float:
 
 
 def prove(
-    model: nn.Module,
+    anatomy: Anatomy,
     reference: nn.Module,
     small: nn.Module,
     staying: Positions,
-    example: Example,
     examples: Sequence[tuple[Any, ...]],
     dtype: torch.dtype = torch.float64,
     *,
@@ -209,11 +210,11 @@ def prove(
     except (InputError, Narrow):
         raise
     except Exception as error:  # the model's own code, on sizes that it may not expect
-        raise InputError(f"the smaller network fails: {said(error)}" + _suspect(model, example, staying)) from error
+        raise InputError(f"the smaller network fails: {said(error)}" + _suspect(anatomy, staying)) from error
     if not found <= most(dtype):
         raise InputError(
             f"the smaller network would differ from the original by {found:.1e} (relative, {str(dtype)[6:]})"
-            + (ROUNDED if found < IN_LESS[torch.float32] else _suspect(model, example, staying))
+            + (ROUNDED if found < IN_LESS[torch.float32] else _suspect(anatomy, staying))
         )
     return found
 
@@ -256,10 +257,10 @@ def _without(
             weight.copy_(values)
 
 
-def _suspect(model: nn.Module, example: Example, staying: Positions) -> str:
+def _suspect(anatomy: Anatomy, staying: Positions) -> str:
     """The first operator with sizes of its own that a removed unit passes."""
-    graph = exported(model, example)
-    found = traced(graph)
+    graph = anatomy.graph
+    found = anatomy.once("tied", lambda: traced(replace(graph, training=None)))
     gone = {
         int(root)
         for name, dims in staying.items()

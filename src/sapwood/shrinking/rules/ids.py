@@ -5,6 +5,7 @@ is kept thin: a dimension along which nothing changes has stride 0, so an activa
 """
 
 from collections import Counter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,13 @@ START = 4096  # ids that there is room for at first
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
 
 
+class Known(NamedTuple):
+    """Ties of an earlier run, and the number of the operator that last tied each id."""
+
+    root: Tensor
+    tied: Tensor
+
+
 class Ties:
     """Which ids live and die together, which of them cannot be removed and why, and what they are for.
 
@@ -27,7 +35,7 @@ class Ties:
     """
 
     def __init__(
-        self, known: Tensor | None = None, *, after: "Ties | None" = None, heads: bool = False, lossy: bool = False
+        self, known: "Known | None" = None, *, after: "Ties | None" = None, heads: bool = False, lossy: bool = False
     ) -> None:
         self._after, self.lossy = after, lossy
         self.operator, self._contractions = "", 0  # how many have made units
@@ -46,8 +54,8 @@ class Ties:
         self._made = torch.zeros(START, dtype=torch.int64)  # 0: not made by a contraction; else how early
         self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, START, dtype=torch.bool)
         if known is not None and after is not None:
-            self._grow(len(known))
-            self._root, self._tied = known.clone(), after._tied.clone()
+            self._grow(len(known.root))
+            self._root, self._tied = known.root.clone(), known.tied.clone()
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
         self.grids: list[tuple[Tensor, list[Tensor]]] = []  # ids of numbers that belong to units of several kinds
         self.training = False  # from now on operators run in training mode only
@@ -219,15 +227,18 @@ class Ties:
             self.heads.append(torch.cat(all_three, -1).flatten(0, -2))
         return new[..., None, None].expand(shape)
 
-    def known(self) -> Tensor:
+    def known(self) -> "Known":
         """The ties, for another run."""
-        return self._root.clone()
+        return Known(self._root.clone(), self._tied.clone())
 
-    def known_with_heads(self) -> Tensor:
+    def known_with_heads(self) -> "Known":
         """The ties, everything of a head tied, for another run."""
+        before = self.known()
         for ids in self.heads:
             self.tie_over(ids, 1)
-        return self._root
+        found = Known(self._root, self._tied)
+        self._root, self._tied = before
+        return found
 
     def root(self, ids: Tensor) -> Tensor:
         """The id that stands for each id's unit."""

@@ -177,3 +177,17 @@ def _without_spectral(model: nn.Module) -> dict[str, Tensor]:
         found[weight.weight] = getattr(weight.module, weight.name) if steps is None else steps.original
         found |= {name: tensors[name] for name in (weight.u, weight.v)}
     return found
+
+
+def sharing(model: nn.Module) -> dict[int, Any]:
+    """For `deepcopy`: parameters of the copy's own on the model's numbers; to be replaced, never changed in place."""
+    plain = (p for p in model.parameters() if type(p) is nn.Parameter)
+    return computed(model) | {id(p): nn.Parameter(p.data, p.requires_grad) for p in plain}
+
+
+def own_(copy: nn.Module, model: nn.Module) -> None:
+    """Give a copy made with `sharing` numbers of its own where they are the model's still."""
+    theirs = {p.data_ptr() for p in model.parameters()}
+    for p in copy.parameters():
+        if p.data_ptr() in theirs:
+            p.data = p.data.clone()

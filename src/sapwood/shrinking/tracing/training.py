@@ -1,5 +1,6 @@
 """Training: what a model runs in training mode only, such as heads that help it learn, and whether smaller ones run."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +12,11 @@ from torch.utils import _pytree as pytree
 from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
-from sapwood.shrinking.cutting.cut import sharing
-from sapwood.shrinking.proof.steps import Steps
+from sapwood.shrinking.tracing.computed import sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import Graph, exported, written_out
 from sapwood.shrinking.tracing.lines import culprit, first_line
+from sapwood.shrinking.tracing.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,16 @@ class Trained:
     steps: list[object]
 
 
-def with_training(model: nn.Module, example: Example) -> tuple[Graph, Trained | None]:
+def with_training(
+    model: nn.Module, example: Example, run_of: Callable[[], Trained | None] | None = None
+) -> tuple[Graph, Trained | None]:
     """The model's graph, with what training mode runs where that is something else, and a run in that mode.
 
-    The run is None where the mode changes nothing, or the model does not train on the example.
+    The run is None where the mode changes nothing, or the model does not train on the example. `run_of` gives what
+    `in_training` would, if somebody keeps it.
     """
     graph = exported(model, example)
-    run = in_training(model, example) if graph.by_mode else None
+    run = (run_of() if run_of is not None else in_training(model, example)) if graph.by_mode else None
     if run is None or run == _ran(model, run.inputs, training=False):
         return graph, None
     try:

@@ -1,0 +1,89 @@
+"""The API page: docs/api.md, made of the docstrings of the public names, of which functions have examples that run.
+
+python docs/write_api.py           write it; a test says when that was forgotten
+"""
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import sapwood
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "api.md"
+HEAD = """# API
+
+Every public name, from its docstring; written by `python docs/write_api.py`. Shapes are written in names: `w_OI` is a
+weight of O outputs and I inputs, `y_NO` are N samples' outputs. Examples run in a test. What the words mean is in the
+[glossary](glossary.md); how the parts go together on [one page](all-of-sapwood.md).
+"""
+
+
+def page() -> str:
+    """The whole page: functions, then types, then tables, then the modules and what is in each."""
+    public = {name: getattr(sapwood, name) for name in sapwood.__all__}
+    modules = {name: each for name, each in public.items() if isinstance(each, ModuleType)}
+    kinds: dict[str, Callable[[Any], bool]] = {"Functions": inspect.isfunction, "Types": inspect.isclass}
+    parts = [HEAD]
+    for title, is_one in kinds.items():
+        parts += [f"## {title}\n", *(_entry(name, each) for name, each in public.items() if is_one(each))]
+    tables = {name: each for name, each in public.items() if isinstance(each, Mapping)}
+    parts += ["## Tables\n", *(f"- `{name}`: {', '.join(f'`{key}`' for key in each)}" for name, each in tables.items())]
+    shown = [
+        *modules,
+        *tables,
+        *(name for name, each in public.items() if any(is_one(each) for is_one in kinds.values())),
+    ]
+    parts += ["", "## Aliases\n", *(f"- `{name}`: `{public[name]}`" for name in public if name not in shown), ""]
+    for name, module in modules.items():
+        parts += [f"## {name}\n", f"{_first(module)}\n", *(_entry(f"{name}.{n}", f) for n, f in in_module(module))]
+    return "\n".join(parts)
+
+
+def in_module(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """The public functions and classes of a module, in the order in which they stand there."""
+    chosen = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+    for name in chosen:
+        each = getattr(module, name)
+        own = hasattr(module, "__all__") or getattr(each, "__module__", "").startswith(module.__name__)
+        if own and (inspect.isfunction(each) or inspect.isclass(each)):
+            yield name, each
+
+
+def _entry(name: str, thing: Any) -> str:
+    text = inspect.getdoc(thing) or ""
+    before, mark, _ = text.partition(">>> ")
+    prose = before.rstrip() if mark else text
+    example = f"\n\n```pycon\n{text[len(before) :].rstrip()}\n```" if mark else ""
+    return f"### {name}\n\n```python\n{signature(name, thing)}\n```\n\n{prose}{example}\n"
+
+
+def signature(name: str, thing: Any) -> str:
+    """As it is written in the source, but for the name."""
+    if inspect.isclass(thing) and thing.__init__ is object.__init__:
+        return f"class {name}"
+    if inspect.isclass(thing) and not inspect.isfunction(thing.__init__):
+        return f"class {name}"
+    function = inspect.unwrap(thing.__init__ if inspect.isclass(thing) else thing)
+    try:
+        node = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function))).body[0]
+    except (OSError, SyntaxError, IndentationError):
+        return f"class {name}" if inspect.isclass(thing) else name
+    if not isinstance(node, ast.FunctionDef):
+        return name
+    arguments = ast.unparse(node.args).removeprefix("self, ").removeprefix("self")
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None and not inspect.isclass(thing) else ""
+    return f"{'class ' if inspect.isclass(thing) else ''}{name}({arguments}){returns}"
+
+
+def _first(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}", file=sys.stderr)
