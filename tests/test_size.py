@@ -8,10 +8,9 @@ from statistics import median
 SOURCE = Path(__file__).parents[1] / "src" / "sapwood"
 FILE, CRITERION, METHOD = 300, 60, 80  # lines in a file
 FUNCTION, MEDIAN = 40, 8  # lines in a function's body; the median of the bodies must be below
-BELOW = set(
-    ["scoring", "selection", "masking", "criteria", "gates", "reconstruction", "measure", "training", "methods.parts"]
-)
-BELOW_METHODS = 4_400  # lines of code in these rooms and the ground: what has not heard of an experiment
+BELOW = {"scoring", "selection", "masking", "criteria", "gates", "reconstruction", "measure", "training",
+         "methods.parts"}  # fmt: skip
+BELOW_METHODS = 4_500  # lines of code in these rooms and the ground: what has not heard of an experiment
 SHRINKING = 4_600  # of the rooms of their own that have a rule for each family of operators
 ROOMS = 26  # folders with files, the root among them
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager", "registry"}
@@ -175,9 +174,9 @@ def test_planted_violations_are_caught_and_what_is_at_the_limit_is_not(tmp_path)
         ({"utils.py": ""}, "utils.py is the name of a drawer; name the concept in it"),
         ({"core/__init__.py": ""}, "core is the name of a drawer; name the concept in it"),
         ({f"part{n}.py": "x = 1\n" * 300 for n in range(15)},
-         "everything below methods/ has 4506 lines of code, 4400 may be"),
+         "everything below methods/ has 4506 lines of code, 4500 may be"),
         ({f"scoring/part{n}.py": "x = 1\n" * 300 for n in range(15)},
-         "everything below methods/ has 4506 lines of code, 4400 may be"),
+         "everything below methods/ has 4506 lines of code, 4500 may be"),
         ({f"shrinking/part{n}.py": "x = 1\n" * 300 for n in range(16)},
          "shrinking/ has 4800 lines of code, 4600 may be"),
         ({f"part{n}.py": "#\n" * 300 for n in range(14)}, None),

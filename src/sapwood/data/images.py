@@ -1,4 +1,4 @@
-"""Images: a labelled image set in memory, and how one that was published as four idx files becomes it."""
+"""Images: a labelled image set in memory, and a reader for sets published as four idx files."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -58,6 +58,10 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module) -> None:
 
     InputError: modules were added, removed or replaced, so the original class cannot give them. (torch's multi-head
     attention that lost heads is sapwood's `NarrowAttention`, and will be again.)
+
+    >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
+    >>> small = shrink(net, {"0": torch.arange(6) < 2}, sites(net, x), example=x).model
+    >>> export.save(small, folder / "small.safetensors", of=net)
     """
     held, narrow = _held(model, of), _narrowed(model, of)
     _refuse_other_modules(classes(model) | dict.fromkeys(narrow, nn.MultiheadAttention.__name__), classes(of))
@@ -77,6 +81,14 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
 
     On the devices and in the mode of make's network. Nothing in the file is executed. InputError: the file is missing,
     damaged, of another kind or newer than this sapwood, or make's network is not the original.
+
+    >>> make = lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    >>> net, x = make(), torch.rand(1, 4)
+    >>> small = shrink(net, {"0": torch.arange(6) < 2}, sites(net, x), example=x).model
+    >>> export.save(small, folder / "small.safetensors", of=net)
+    >>> again = export.load(folder / "small.safetensors", make)
+    >>> torch.equal(again(x), small(x))
+    True
     """
     tensors, words = unpack(disk.read(Path(path), "the network"), str(path))
     try:

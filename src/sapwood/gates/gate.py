@@ -17,8 +17,8 @@ from sapwood.scoring.layout import Layer
 class Gate(nn.Module, ABC):
     """A learned mask on one layer's weights. It has parameters of its own, none of the layer's, and no random state.
 
-    They are flat, whatever they belong to, so that nobody takes them for weights. In training mode `act` may draw from
-    torch's generator; in evaluation mode it computes what the layer would with the weights that are not kept at 0.
+    They are 1-D, because `Run.sparsity` counts every parameter with dim > 1 as a weight. In training mode `act` may
+    draw from torch's generator; in evaluation mode it computes what the layer would with the removed weights at 0.
     """
 
     @abstractmethod

@@ -79,6 +79,14 @@ def hold(model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor], *,
     step, in copies of the model as well; what cannot be kept so is an InputError. Their gradients are 0 from the
     backward pass on; gradients=False leaves them, for methods that look at them to let weights grow back.
     For more sparsity later, release and hold the new masks.
+
+    >>> net = nn.Linear(2, 1)
+    >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    >>> with hold(net, optimizer, {"weight": torch.tensor([[True, False]])}):
+    ...     net(torch.ones(1, 2)).sum().backward()
+    ...     optimizer.step()
+    >>> net.weight[0, 1].item()
+    0.0
     """
     return Held(model, optimizer, masks, gradients=gradients)
 

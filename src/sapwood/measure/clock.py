@@ -60,6 +60,10 @@ def latency(
     mode (a case that cannot, such as torch's CSR products, opens `torch.inference_mode(False)` and `torch.no_grad()`
     itself). Modes, thread count and random numbers are as before afterwards. On a crowded machine with one thread,
     `clock=time.process_time` counts the time worked, not the time waited.
+
+    >>> times = measure.latency({"dense": nn.Linear(8, 8), "twice": nn.Linear(8, 16)}, torch.rand(4, 8), rounds=4)
+    >>> sorted(times)
+    ['dense', 'twice']
     """
     given = as_tuple(inputs)
     tensors = [x for x in pytree.tree_leaves(given) if isinstance(x, Tensor)]

@@ -31,6 +31,10 @@ def accuracy(
 
     "top1" is the accuracy. Measured in evaluation mode in one pass; `class0` adds the columns of `class0_top1`
     and `class0_top5` from the same pass. Modes, gradients and random numbers are left as they were.
+
+    >>> net, x = nn.Identity(), torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 2.0]])
+    >>> measure.accuracy(net, Batch(x, torch.tensor([0, 1])), k=(1, 2))
+    {'top1': 0.5, 'top2': 1.0}
     """
     for each in k:
         _refuse_bad_k(each)

@@ -38,7 +38,11 @@ class Spectrum:
 def spectrum(
     model: nn.Module, only: Collection[str] | None = None, *, tolerance: Tolerance = "numpy float32"
 ) -> tuple[Spectrum, ...]:
-    """One row per Linear or Conv layer (of those in `only`), each from a single decomposition."""
+    """One row per Linear or Conv layer (of those in `only`), each from a single decomposition.
+
+    >>> [(row.layer, row.rank) for row in measure.spectrum(nn.Sequential(nn.Linear(6, 3)))]
+    [('0', 3)]
+    """
     return tuple(_row(name, matrix(layer, layer.weight), tolerance) for name, layer in chosen(model, only).items())
 
 

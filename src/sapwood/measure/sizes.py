@@ -71,6 +71,11 @@ def compression(
 
     `prunable` names parameters (default: the weights of all Linear and Conv layers). `reference` is the network it is
     compared with, needed once the network has been compacted. `measured` is passed on.
+
+    >>> net = nn.Linear(10, 10)
+    >>> with hold(net, torch.optim.SGD(net.parameters()), {"weight": torch.eye(10) > 0}):
+    ...     round(measure.compression(net, torch.rand(1, 10)).nonzero_ratio, 1)  # 110 numbers, 20 of them not 0
+    5.5
     """
     if not 1 <= bits <= 16:
         raise InputError(f"bits is {bits}; survivors are rounded to 2^bits levels, give 1 to 16")

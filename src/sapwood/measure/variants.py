@@ -27,10 +27,10 @@ def compared(
     warmup: int = 5,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, tuple[Timing, Ratio]]:
-    """Of every case its time and its time / that of the first, medians and quartiles, by name.
+    """Time of every case, and its ratio to the first case's time: {name: (Timing, Ratio)}, medians and quartiles.
 
-    `latency` in turns (A B C, B C A, ..), and the ratio of each round before it is summarised: below 1 a case is faster
-    than the first. A case is a module or anything callable, such as `sparse(model, "csr")` or `in_onnxruntime(file)`.
+    Cases take turns (A B C, B C A, ..); ratios are taken within a round, then summarised. Below 1 a case is faster than
+    the first. A case is a module or anything callable, such as `sparse(model, "csr")` or `in_onnxruntime(file)`.
     """
     timed = latency(cases, inputs, threads=threads, rounds=rounds, warmup=warmup, clock=clock)
     first = next(iter(timed.values()))

@@ -46,6 +46,10 @@ def flops(model: nn.Module, example: Example, *, sparse: bool = True) -> int:
 
     Biases and activation functions are left out, the output layer is in. 784-300-200-100-50-10 has 641 400.
     *Paper:* Ganguli & Chong 2024, table 5. The dense count is that of `torch.utils.flop_counter`.
+
+    >>> net = nn.Sequential(nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 10))
+    >>> measure.flops(net, torch.rand(1, 784))
+    476400
     """
     return 2 * sum(macs(model, example, sparse=sparse).values())
 

@@ -40,8 +40,8 @@ def deep_compression(
     share_rate: float = 0.01,
 ) -> Iterator[Moment]:
     """Prunes as `iterative_magnitude` does, output layer included; then `share_epochs` at `share_rate` times the task's
-    learning rate. `bits`: one number, or one for each layer. With rounds=0 the weights that are 0 after the first
-    epochs are those that are gone: what was pruned elsewhere is given as a trial to start from, first_epochs=0.
+    learning rate. `bits`: one number, or one for each layer. With rounds=0 nothing is pruned here: the weights that
+    are 0 after the first epochs stay 0. For a network pruned elsewhere, start from its trial with first_epochs=0.
     """  # fmt: skip
     weights = [f"{name}.weight" for name in prunable(run.model)]
     of = widths(bits, weights)

@@ -26,5 +26,5 @@ def dense(
 
 def _epochs_of_like(run: Run) -> int:
     if "like" not in run.given:
-        raise InputError("as_long: it is not known as long as what; use another trial, after(like=...), or give epochs")
+        raise InputError("as_long copies the length of another trial; name it with after(like=...), or give epochs")
     return round(run.given["like"].epochs)

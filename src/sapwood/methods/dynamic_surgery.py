@@ -6,7 +6,7 @@
 
 Paper: Guo, Yao, Chen, "Dynamic network surgery for efficient DNNs", arXiv:1608.04493, NeurIPS 2016.
 Differs: t and band are from their code; biases only with `biases`; all layers take part at once; masks stay after it.
-`sparsity`, of each layer or of all, is ours: t moves, since masked weights outgrow a fixed one.
+`c`, the paper's way, fixes t. `sparsity`, ours, recomputes t each time: masked weights would outgrow a fixed one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

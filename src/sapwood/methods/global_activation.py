@@ -25,6 +25,7 @@ from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
 
 
+@phases.then(phases.retrain)
 def global_activation(
     run: Run,
     *,
@@ -45,7 +46,6 @@ def global_activation(
     wait: int = 0,
     stop: str = "spikes",
     epochs: int = 500,
-    retrain: int = 0,
 ) -> Iterator[Moment]:
     """Prunes in `cycles` while training. What is counted is `source`: every training sample of every step ("stream"),
     or `probe` samples at each epoch's end ("probe"); counts start anew "after_cycle" or "never".
@@ -79,4 +79,3 @@ def global_activation(
             yield now
             if over:
                 break
-    yield from phases.retrain(run, epochs=retrain, target=target, stop=stop)

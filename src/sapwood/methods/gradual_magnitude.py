@@ -21,6 +21,7 @@ from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
 
 
+@phases.then(phases.retrain)
 def gradual_magnitude(
     run: Run,
     *,
@@ -38,7 +39,6 @@ def gradual_magnitude(
     dense_epochs: int = 0,
     target: float = 0.98,
     stop: str = "spikes",
-    retrain: int = 0,
 ) -> Iterator[Moment]:
     """Prunes every `every` steps from epoch `begin` to epoch `end` of `epochs`, after up to `dense_epochs` without.
 
@@ -63,4 +63,3 @@ def gradual_magnitude(
         if due is not None:
             run.prune(selected(score(run.model, judge, only=layers), due, scope, among=run.masks))
         yield now
-    yield from phases.retrain(run, epochs=retrain, target=target, stop=stop)

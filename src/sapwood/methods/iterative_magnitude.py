@@ -66,7 +66,7 @@ def iterative_magnitude(
 
 
 def scaled(model: nn.Module, original: Mapping[str, float], keep: Mapping[str, Tensor]) -> dict[str, float]:
-    """What each dropout becomes: times the root of the density of the last layer before it; as it was without one."""
+    """New rate of each dropout: the old one times the root of the density of the layer before it, if there is one."""
     found, factor = {}, 1.0
     for name, module in model.named_modules():
         if is_layer(module):

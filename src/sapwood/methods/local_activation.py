@@ -23,6 +23,7 @@ from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
 
 
+@phases.then(phases.retrain)
 def local_activation(
     run: Run,
     *,
@@ -36,7 +37,6 @@ def local_activation(
     wait: int = 0,
     stop: str = "spikes",
     epochs: int = 500,
-    retrain: int = 0,
 ) -> Iterator[Moment]:
     """Prunes the hidden layers one after another while training, each to `sparsity`."""
     cycle.refuse_bad(probe=probe)
@@ -59,7 +59,6 @@ def local_activation(
         yield now
         if over:
             break
-    yield from phases.retrain(run, epochs=retrain, target=target, stop=stop)
 
 
 def _count(layer: Layer, sparsity: float, by_neuron: bool) -> int:

@@ -54,6 +54,11 @@ def score(
     score by the mean over its neuron's incoming weights, so that selection takes neurons one after another: with
     `magnitude` it ranks the neurons of a layer by the L1 norm of their incoming weights. A mean, because a sum would
     rank layers by their number of inputs first.
+
+    >>> net = nn.Sequential(nn.Linear(2, 1, bias=False))
+    >>> net[0].weight.data = torch.tensor([[-3.0, 0.5]])
+    >>> score(net, CRITERIA["magnitude"])
+    {'0.weight': tensor([[3.0000, 0.5000]])}
     """
     if not isinstance(criterion, Criterion):
         raise InputError(f"the criterion is {criterion!r}; give a Criterion, such as CRITERIA['magnitude']")

@@ -65,6 +65,12 @@ def observe(
     list, whose last part is the target unless forward needs all of them; or a dict of forward's keywords, others left
     out. Backward statistics need `loss(outputs, batch)`, the *sum* of losses over the batch as it was given; gradients
     are not accumulated, and frozen layers have theirs like any other. A layer that is never seen is an error.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    >>> net[0].weight.data, net[0].bias.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.zeros(2)
+    >>> seen = observe(net, [torch.tensor([[1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])], statistics.active)
+    >>> seen["0"]["active"]  # how many of the three samples each neuron fires for
+    tensor([2, 1])
     """
     backward = any([_refuse_stranger(statistic).backward for statistic in statistics])
     if backward and loss is None:

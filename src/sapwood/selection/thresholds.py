@@ -1,4 +1,4 @@
-"""Thresholds: what is large enough stays, so how much stays is found out, not asked for; `select` counts."""
+"""Thresholds: keep what is large enough. The sparsity follows from the threshold; `select` fixes the sparsity."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -12,7 +12,7 @@ SCOPES = ("per_layer", "everywhere")
 
 
 def numbers(option: str, text: str, names: Iterable[str]) -> dict[str, float]:
-    """One number for each name from an option's words: "1.2" for all of them, or "1.2 1.2 0.8" one by one."""
+    """Numbers for `names` from an option's text: "1.2" for all, or "1.2 1.2 0.8", one each; else InputError."""
     layers = list(names)
     try:
         values = [float(word) for word in text.split()]
@@ -37,12 +37,12 @@ def of_deviations(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], fa
 
 
 def deviation(values: Tensor) -> float:
-    """The standard deviation of so many numbers, not of what they may be drawn from; 0 of none."""
+    """Population standard deviation of the values (n in the denominator); 0 for an empty tensor."""
     return float(values.double().std(correction=0)) if values.numel() else 0.0
 
 
 def surgical(values: Tensor, c: float) -> float:
-    """max(mean|v| + c std|v|, 0): around what size a weight begins to count.
+    """Threshold max(mean|v| + c std|v|, 0) around which weights are removed or come back.
 
     *Paper:* Guo et al. 2016, arXiv 1608.04493; the formula is from the authors' code.
     """
@@ -51,7 +51,7 @@ def surgical(values: Tensor, c: float) -> float:
 
 
 def spliced(w: Tensor, keep: Tensor, threshold: float, band: float) -> Tensor:
-    """Gone below (1 - band) * threshold, back from (1 + band) * threshold on, unchanged in between.
+    """New mask of w: removed below (1 - band) * threshold, kept from (1 + band) * threshold, unchanged in between.
 
     *Paper:* Guo et al. 2016, arXiv 1608.04493, where the two are a and b. *Differs:* `band` 0.1 is from their code.
     """
@@ -60,7 +60,7 @@ def spliced(w: Tensor, keep: Tensor, threshold: float, band: float) -> Tensor:
 
 
 def below(values: Tensor, share: float) -> float:
-    """The size that the share, rounded to a whole number of them, lies below."""
+    """The (k + 1)-th smallest absolute value, k = round(share * n): a threshold that removes the k smallest."""
     if not 0 <= share < 1:
         raise InputError(f"sparsity is {share!r}; it is the fraction removed and must lie in [0, 1)")
     sizes = values.abs().flatten()
@@ -68,6 +68,6 @@ def below(values: Tensor, share: float) -> float:
 
 
 def shared(groups: Mapping[str, Mapping[str, Tensor]], of: Callable[[str, Tensor], float]) -> dict[str, float]:
-    """For each weight the threshold `of` its group: of the group's name and all of the group's numbers."""
+    """Threshold of each weight: `of(name, values)` of its group, where values are all numbers of the group."""
     found = {name: of(name, torch.cat([w.flatten() for w in group.values()])) for name, group in groups.items()}
     return {weight: found[name] for name, group in groups.items() for weight in group}

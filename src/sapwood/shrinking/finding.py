@@ -40,6 +40,10 @@ def sites(model: nn.Module | Anatomy, example: Example | None = None, *, lossy: 
 
     Layer and RMS norms go over all numbers of a stream, so none of these can go and leave the others as they were.
     `lossy=True` offers them nevertheless, as sites that say so; no equality is claimed for what is shrunk by them.
+
+    >>> net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    >>> [(site.name, site.units) for site in sites(net, torch.rand(1, 4))]
+    [('0', 6)]
     """
     return couplings(model, example, lossy=lossy).sites
 

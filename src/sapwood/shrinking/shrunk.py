@@ -72,6 +72,15 @@ def shrink(
     changed: InputError then names the operator and its line; a `config` that the model is built from changes with it
     where numbers can say so, unless `check` is False. In training mode a batch norm sees fewer channels, each
     with its own statistics, so gated networks train alike; folded constants hold in evaluation mode only.
+
+    >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
+    >>> keep = {"0": torch.arange(6) < 2}  # the first two units of site "0" stay
+    >>> shrink(net, keep, sites(net, x), example=x).model
+    Sequential(
+      (0): Linear(in_features=4, out_features=2, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=2, out_features=2, bias=True)
+    )
     """
     refuse_unless("removed", removed, ("gated", "folded"))
     anatomy = anatomy_of(model, example)
@@ -157,7 +166,7 @@ class _Proof:
     def seen(
         self, whole: nn.Module, examples: Sequence[tuple[Any, ...]], *, gated: bool = True, awake: bool = False
     ) -> float:
-        """The difference between `whole`, a copy of the model that is spoilt here, and it cut."""
+        """Largest output difference between the zeroed copy `whole` and its sliced copy. `whole` is modified."""
         whole = widened_(whole, self.dtype)
         small = self.plan.made(duplicate(whole, sharing(whole)))  # before the gating: they share what is not cut
         reference = gate_(whole, self.sites, self.keep) if gated else whole
@@ -195,6 +204,11 @@ def compact(
     that read it) or when nobody reads it; its going may make others useless, until nothing changes. Without masks the
     zeros in the weights count, those of torch.nn.utils.prune too: the copy has them for good. `staying` names what
     remains of them, numbered as in the smaller network.
+
+    >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
+    >>> dead = {"0.weight": (torch.arange(6) < 3)[:, None].expand(6, 4)}  # the last three neurons see nothing
+    >>> compact(net, dead, example=x).model[0]
+    Linear(in_features=4, out_features=3, bias=True)
     """
     model, example = (given := anatomy_of(model, example)).model, given.example
     small, memory = duplicate((model, optimizer), computed(model) | _others(model, optimizer))

@@ -31,7 +31,7 @@ from sapwood.training import checkpoint
 
 SIZES = tuple(round(10 ** (4 + i / 2)) for i in range(9))
 LAYERS, SHARE, SAMPLES = 4, 0.24, 54_000  # 0.24: about what the first of five cycles to a sparsity of 0.8 removes
-LARGE = {"seconds": 10**5, "bytes": 10**6}  # from about so many weights on, what does not depend on W is little of it
+LARGE = {"seconds": 10**5, "bytes": 10**6}  # from about here on the part that does not depend on W is small
 PATIENCE = 20  # seconds: a step that has taken as long at one size, all rounds together, is not repeated
 PROCESS = Path("/proc/self")
 

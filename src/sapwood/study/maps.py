@@ -30,7 +30,7 @@ Map = NDArray[np.bool_]  # [outputs, inputs], inputs times kernel positions; Tru
 
 
 def maps(rows: Table, folder: Path, labels: Collection[str] | None = None) -> dict[str, dict[str, Map]]:
-    """The map of every weight matrix, by row and parameter, of each row's trial with the lowest seed that any row has.
+    """Maps of the weights, {row: {parameter: map}}, from each row's trial with the lowest seed of all rows.
 
     Read from the trial's weights in `folder`, else from `maps.safetensors` there; a row that neither has is left out.
     """

@@ -1,4 +1,4 @@
-"""Seeds: one number a seed of a study's rows, and what is made of several of them; what tables and words share."""
+"""Seeds: one number per seed of a study's row, and differences and means of such numbers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -10,7 +10,7 @@ Seeds = dict[int, float]  # seed -> number
 
 
 def once(make: Callable[[Table], T]) -> Callable[[Table], T]:
-    """Remembers what was made of the last table: hundreds of claims ask for it. A table once read does not change."""
+    """Cache `make`'s result for the last table: hundreds of claims ask for it, and a table never changes once read."""
     last: list[tuple[Table, int, T]] = []
 
     def remembered(rows: Table) -> T:
@@ -31,7 +31,7 @@ def _errors(rows: Table) -> dict[str, dict[str, Seeds]]:
 
 
 def errors(rows: Table, split: str = "test") -> dict[str, Seeds]:
-    """Of each row that is over: the share of wrong answers in percent, with the last weights."""
+    """Error of each finished row on `split` in percent, with the last weights: {row: {seed: error}}."""
     return _errors(rows).get(split, {})
 
 
@@ -59,7 +59,7 @@ def excess(rows: Table, row: str, other: str) -> Summary | None:
 
 
 def largest(curve: Mapping[int, Mapping[int, float]], limit: float) -> tuple[int, float] | None:
-    """Of {size: numbers of its seeds} the last size until which every mean is at most `limit`, and its mean."""
+    """The largest size such that the mean at it and at every smaller size is at most `limit`, with that mean."""
     best = None
     for size, seeds in curve.items():
         mean = summary(seeds.values()).mean

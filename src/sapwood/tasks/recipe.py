@@ -1,4 +1,4 @@
-"""Recipe: a task with another learning rate, a course of it, weight decay, other batches, blanks, widths, a teacher."""
+"""Recipe: variants of a task - learning rate and its course, weight decay, batch size, blanks, widths, a teacher."""
 
 import math
 from collections.abc import Iterable
@@ -101,9 +101,9 @@ class _Taught:
 
 
 def taught(task: Task, teacher: nn.Module, *, temperature: float = 4.0, soft: float = 0.9) -> Task:
-    """The task with `losses.distil` for its loss, `soft` of it by the teacher's answers; evaluations measure that too.
+    """The task with `losses.distil` as its loss, in evaluations too; a share `soft` of it is the teacher's.
 
-    Every method then learns so. The teacher is put into evaluation mode and does not learn.
+    Every method trains with this loss. The teacher is set to evaluation mode and stays fixed.
     """
     if not 0 < temperature < math.inf or not 0 <= soft <= 1:
         raise InputError(f"temperature is {temperature}, soft {soft}; give a number above 0, and a share in [0, 1]")

@@ -62,6 +62,13 @@ def train(
     Parameters without a gradient are not moved. It may draw from torch's random numbers; it must not make the step.
     `run.between` is called when the consumer asks for the next moment: by then all that followed from the last step
     has been done, which makes it the one right place for saving.
+
+    >>> run = start(TASKS["mlp_digits"]())
+    >>> for now in train(run, epochs=2):
+    ...     if now.ends_epoch:
+    ...         print(now.epoch, sorted(now.metrics))
+    1 ['train_accuracy', 'train_loss', 'valid_accuracy', 'valid_loss']
+    2 ['train_accuracy', 'train_loss', 'valid_accuracy', 'valid_loss']
     """
     length = _length(run.task, epochs, steps)
     if not run.enter():

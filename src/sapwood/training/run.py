@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Given:
-    """What another, finished run left: given to a run whose method goes on from it or is measured by it."""
+    """The result of another, finished run, given to a run that starts from it or is compared with it."""
 
     weights: Mapping[str, Tensor]  # its model's state_dict
     masks: Mapping[str, Tensor]
@@ -212,6 +212,10 @@ def start(
     """A run of `task`, fresh or to be resumed from `saved`: a checkpoint's path, or what `checkpoint.read` gave.
 
     Seeds torch's generators, so that initial weights and dropout depend on `seed` alone.
+
+    >>> run = start(TASKS["mlp_digits"](), seed=1)
+    >>> run.step, run.sparsity()
+    (0, 0.0)
     """
     try:
         where = torch.device(device)

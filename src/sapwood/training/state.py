@@ -59,7 +59,7 @@ def refuse_other_words(state: Any, origin: str) -> None:
 
 
 def refuse_other_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Another kind has options that this one has not, and lacks some; another version of it does not do both."""
+    """InputError for another kind of optimiser, which both lacks and adds options; another torch version only adds."""
     mine, theirs = optimizer.state_dict()["param_groups"], saved["param_groups"]
     same = [len(group["params"]) for group in mine] == [len(group["params"]) for group in theirs]
     if not same or any(set(a) - set(b) and set(b) - set(a) for a, b in zip(mine, theirs, strict=True)):

@@ -4,8 +4,8 @@ trials.csv   a line for each trial that is over: what it is, what it took, what 
 rows.csv     what it found, a number a line: whole numbers in full, others to 7 significant digits
 digests.txt  what the bytes of both were, and of the study's other files (`study.digests`)
 
-Left out of rows.csv are numbers about the network that stayed as they were at the epoch before, which `restore` puts
-in again, and, of all seeds but 0, singular values at prunes between the first and the last, which it cannot.
+rows.csv omits two kinds of numbers: values equal to the previous epoch's, which `restore` fills in; and, for seeds
+above 0, the singular values at all prunes but the first and the last, which are lost.
 """
 
 import csv
@@ -50,10 +50,10 @@ class Kept(NamedTuple):
 
 
 def keep(folder: Path, target: Path, trials: Sequence[Trial], files: Iterable[str] = ()) -> int:
-    """Write those of `trials` that are over in `folder` to trials.csv and rows.csv in `target`; how many they are.
+    """Write the finished ones of `trials` in `folder` to trials.csv and rows.csv in `target`; returns how many.
 
-    `files` are the study's other files, copied as far as they are there. Digests of all are written last. Other trials
-    that were kept in `target` are dropped, but never one of `trials`: it must be restored first.
+    `files` are the study's other files; missing ones are skipped. Digests are written last. Trials kept in `target`
+    before are dropped, except those of `trials`: InputError asks to restore them first.
     """
     found = [_found(folder / trial.id) for trial in trials if over(folder / trial.id)]
     if not found:
@@ -69,7 +69,7 @@ def keep(folder: Path, target: Path, trials: Sequence[Trial], files: Iterable[st
 
 
 def restore(target: Path, folder: Path) -> int:
-    """Make folders in `folder` of the trials kept in `target`; how many were made.
+    """Recreate in `folder` the folders of the trials kept in `target`; returns how many.
 
     A trial that is over there, has anything saved to go on from, or is being run is left alone. Everything is read
     and checked before the first file is written.
@@ -78,7 +78,7 @@ def restore(target: Path, folder: Path) -> int:
 
 
 def copied(names: Iterable[str], source: Path, target: Path) -> None:
-    """Copy the files of a study that are no trial's, as far as they are there."""
+    """Copy a study's own files (not its trials'); missing ones are skipped."""
     for path in (source / name for name in names):
         if disk.there(path):
             checkpoint.replace(target / path.name, disk.read(path))
@@ -122,7 +122,7 @@ def _found(folder: Path) -> Kept:
 
 
 def _shortened(rows: Iterable[Row], seed: int) -> list[Row]:
-    """The rows with fewer singular values unless the seed is 0; of numbers that stay, the first and the last."""
+    """The rows without repeated values between first and last and, for seeds above 0, with fewer singular values."""
     every = list(rows)
     prunes = sorted({row.step for row in every if row.split in SPECTRA})
     shown = [row for row in every if seed == 0 or row.split not in SPECTRA or row.step in (prunes[0], prunes[-1])]
@@ -139,7 +139,7 @@ def _shortened(rows: Iterable[Row], seed: int) -> list[Row]:
 
 
 def _filled(rows: Sequence[Row]) -> list[Row]:
-    """The rows with the numbers that stayed: at the end of each epoch between the first and the last of a metric."""
+    """The rows with unchanged values filled in, at each epoch's end between a metric's first and last row."""
     left = Counter(row.metric for row in rows if _stands(row))
     standing: dict[str, Row] = {}
     filled: list[Row] = []
@@ -158,7 +158,7 @@ def _filled(rows: Sequence[Row]) -> list[Row]:
 
 
 def _stands(row: Row) -> bool:
-    """Whether it is about the network at the end of an epoch: such a number often is what it was."""
+    """Whether the row describes the network at the end of an epoch: such values often repeat."""
     return row.split == "network" and row.phase is not None
 
 
@@ -283,7 +283,7 @@ def _row(line: Line) -> Row:
 
 
 def _put(kept: Kept, folder: Path) -> bool:
-    """Make the trial's folder unless there is something better in it; `kept` last, since it says that all is there."""
+    """Write the folder, unless it holds a finished or resumable run. `kept` is written last: it marks it complete."""
     make_folder(folder)
     try:
         with alone(folder):

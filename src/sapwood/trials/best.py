@@ -1,7 +1,7 @@
 """Best: the network of the epoch with the highest validation accuracy, beside the one that training ends with.
 
-Sought anew after every prune and in every phase: a network from before a prune is not the pruned network's best. The
-first of equals is kept. It is measured only; nothing is decided by it.
+The search restarts after every prune and in every phase: a network from before a prune is not the pruned network's
+best. Of equal epochs the first one counts. The result is only measured; no decision depends on it.
 """
 
 import copy

@@ -76,7 +76,7 @@ class Trial:
         return replace(self, recipe=tuple(sorted(different.items())))
 
     def tracing(self, *traces: str) -> "Trial":
-        """The same trial, writing down more while it runs: names from `study.trace.TRACES`."""
+        """The same trial, recording more while it runs: `traces` are names from `study.trace.TRACES`."""
         for name in traces:
             if name not in TRACES:
                 raise unknown("trace", name, TRACES)
@@ -88,7 +88,7 @@ class Trial:
         return replace(self, before=before, uses=uses)
 
     def needed(self, usable: Callable[["Trial"], bool] = lambda other: False) -> list["Trial"]:
-        """All trials that it needs, those first that others need; without `usable` ones and what only those need."""
+        """All prerequisites in dependency order, leaving out the `usable` ones and what only they need."""
         missing = [other for _, other in self.uses if not usable(other)]
         return list(dict.fromkeys(each for other in missing for each in (*other.needed(usable), other)))
 

@@ -60,13 +60,13 @@ class Pace:
         return accuracy >= mark or stuck or 0 < self.wait <= waited
 
     def begin(self) -> None:
-        """A cycle has fallen: what was counted is forgotten, and the next one is waited for."""
+        """Start waiting for the next cycle: forget what was counted."""
         for name in ("plateau", "waited"):
             self.run.memory.pop(name, None)
 
 
 def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -> Evidence:
-    """What `layers` show on so many training samples, drawn with replacement: a function of seed and step."""
+    """Evidence of `layers` on `samples` training samples, drawn with replacement as a function of seed and step."""
     refuse_bad(probe=samples)
     training = run.task.data.train
     drawn = luck(run.seed, "probe", run.step)
@@ -75,7 +75,7 @@ def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -
 
 
 def refuse_bad(*, probe: int) -> None:
-    """Raise for a number of samples that would otherwise be found out when the first cycle is due."""
+    """InputError for a bad number of samples now, not at the first cycle."""
     if probe < 1:
         raise InputError(f"probe is {probe}; give the number of training samples to look at, at least 1")
 
@@ -98,7 +98,7 @@ def prune_lowest(
     per_neuron: bool = False,
     whole_neurons: bool = False,
 ) -> None:
-    """Removes the `count` lowest-scored of the weights still kept in `layers`, in one ranking; ties: the first goes.
+    """Remove the `count` lowest-scored kept weights of `layers`, ranked together; of equal scores the first is removed.
 
     The highest-scored neuron of a layer (of a weight score: its highest weight) always stays, so that no layer goes
     silent; what that holds back is noted. `whole_neurons` spares the neuron that the count would cut in part.

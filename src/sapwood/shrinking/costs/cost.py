@@ -129,8 +129,8 @@ def numbered(model: nn.Module | Anatomy, given: Sequence[Site] | None) -> Number
 def _seats(numbering: Numbering, found: Traced) -> Tensor:
     """[ids, K]: the units of all sites that each id belongs to.
 
-    A weight's positions are told by the slots; other ids, such as those of attention scores, by what they are tied to.
-    Where heads are units the ties of a head count besides: for each site, those under which it is whole.
+    The slots give the units of a weight's positions; ties give those of other ids, such as attention scores. If heads
+    are units, a second set of ties (one per head) is used too, for the sites whose units it does not mix.
     """
     own = {(n, d): thin(layer).flatten() for n, w in found.weights.items() for d, layer in enumerate(w.layers)}
     every = torch.cat([*own.values(), torch.empty(0, dtype=torch.int64)])
@@ -159,7 +159,7 @@ def _crossed(ties: Ties, root: Tensor, seats: Tensor, always: int) -> Tensor:
 def _whole(
     numbering: Numbering, site: Site, own: Mapping[tuple[str, int], Tensor], root: Tensor, members: Tensor
 ) -> list[Tensor]:
-    """[2, ..]: (what an id is tied to, unit of the site), if under these ties units of the site are not mixed up."""
+    """Pairs (root id, unit), [2, P]; empty if one root holds several units of the site."""
     at = torch.cat([own[slot.tensor, slot.dim][slot.unit_of >= 0] for slot in site.slots])
     unit = torch.cat([slot.unit_of[slot.unit_of >= 0] for slot in site.slots]) + numbering.start[site.name]
     pairs, counts = torch.unique(torch.stack([root[at], unit]), dim=1, return_counts=True)

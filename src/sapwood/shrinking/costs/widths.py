@@ -61,7 +61,7 @@ class Numbering:
         return None if found is None else torch.stack(found, 1)
 
     def open(self, keep: Mapping[str, Tensor]) -> Tensor:
-        """[U + 1] float64: what is open of every unit; the last is the 1 of whatever always stays."""
+        """How far each unit is open, float64 [U + 1]; the last entry is the 1 of everything that cannot be removed."""
         for name, values in keep.items():
             if name not in self.sites:
                 raise unknown("site", name, self.sites)

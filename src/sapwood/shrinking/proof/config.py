@@ -57,7 +57,7 @@ def _changes(of: nn.Module, places: Positions, attributes: Mapping[str, Mapping[
 
 @dataclass
 class _Search:
-    """Numbers with which the class builds a network of the shapes that are wanted."""
+    """A search for numbers with which the class builds a network of the wanted shapes."""
 
     made: type[nn.Module]
     config: Any
@@ -66,7 +66,7 @@ class _Search:
     left: int = GUESSES
 
     def from_(self, numbers: Numbers) -> Iterator[Numbers]:
-        """Number by number, as long as more tensors get their shape; first where most do."""
+        """Greedy search: change one number at a time while more tensor shapes match, the best change first."""
         now, self.left = self.right(numbers), self.left - 1
         if now == len(self.wanted):
             yield numbers
@@ -78,13 +78,13 @@ class _Search:
                 yield from self.from_(each)
 
     def right(self, numbers: Numbers) -> int:
-        """How many tensors have the shape that is wanted; -1 if nothing can be built, or it has others."""
+        """How many tensors have their wanted shape; -1 if the class refuses the numbers or builds other tensors."""
         shapes, wanted = _shapes(_built(self.made, _with(self.config, numbers), "meta")), self.wanted
         return sum(shapes[name] == shape for name, shape in wanted.items()) if shapes.keys() == wanted.keys() else -1
 
 
 def _options(config: Any, changes: set[tuple[int, int]]) -> dict[Place, list[int]]:
-    """What the whole numbers of a config may become: by as much less as a size is, where that is a whole number."""
+    """Candidate values of each integer in the config: value * new / old for each size change (old, new), if whole."""
     found = {}
     for part, thing in enumerate(_parts(config)):
         for name, value in vars(thing).items():

@@ -50,7 +50,7 @@ class Call:
         return self.op if "." in self.op else f"aten.{self.op}"
 
     def plain(self, ties: Ties, value: Value) -> Tensor:
-        """A value as an activation: of a parameter the ids of its last changing dimension, the others stay."""
+        """The ids of an activation. A parameter keeps those of its last varying dimension and has the others pinned."""
         if isinstance(value, Tensor):
             return value
         layers = [layer for layer in value.layers if varied(layer)]

@@ -52,14 +52,14 @@ def join(ties: Ties, call: Call, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _over(few: Tensor, many: Tensor, shape: torch.Size) -> bool:
-    """Whether one number of `few` meets several units of `many`."""
+    """Whether `few` is broadcast over several units of `many`."""
     missing, behind = len(shape) - few.dim(), len(shape) - many.dim()
     repeated = {d for d in range(len(shape)) if shape[d] > 1 and (d < missing or few.shape[d - missing] == 1)}
     return any(d + behind in repeated for d in varied(many))
 
 
 def _beside(few: Tensor, many: Tensor) -> bool:
-    """Whether there are units of `many` along a dimension that `few` has in full length."""
+    """Whether `many` has units along a dimension where `few` is not broadcast."""
     missing = many.dim() - few.dim()
     return any(dim >= missing and few.shape[dim - missing] > 1 for dim in varied(many))
 

@@ -76,7 +76,7 @@ def _equal_parts(ties: Ties, call: Call, ids: Tensor, dim: int) -> bool:
 
 
 def picked(ties: Ties, call: Call) -> Any:
-    """Single positions, or a shift, along a dimension of units: positions are counted, so there all stay.
+    """Indexing or rolling along a dimension of units uses absolute positions, so those units are pinned.
 
     Where units lie along another dimension too, as in the three of queries, keys and values, those may go everywhere.
     """

@@ -1,4 +1,4 @@
-"""Pooling and resampling stay within a channel."""
+"""Pooling and resampling: each output channel depends on one input channel."""
 
 from typing import Any
 
