@@ -21,7 +21,8 @@ MOST_USED = {
     "train": sapwood.train,
     "export.save": export.save,
     "export.load": export.load,
-    **{f"measure.{name}": getattr(measure, name) for name in ("accuracy", "flops", "latency", "spectrum", "compression")},
+    **{f"measure.{name}": getattr(measure, name)
+       for name in ("accuracy", "flops", "latency", "spectrum", "compression")},
     **{f"select.{name}": function for name, function in vars(select).items()
        if inspect.isfunction(function) and function.__module__ == select.__name__ and not name.startswith("_")},
 }  # fmt: skip
