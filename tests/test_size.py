@@ -10,10 +10,17 @@ FILE, CRITERION, METHOD = 300, 60, 80  # lines in a file
 FUNCTION, MEDIAN = 40, 8  # lines in a function's body; the median of the bodies must be below
 BELOW = {"scoring", "selection", "masking", "criteria", "gates", "reconstruction", "measure", "training",
          "methods.parts"}  # fmt: skip
-BELOW_METHODS = 4_500  # lines of code in these rooms and the ground: what has not heard of an experiment
-SHRINKING = 4_600  # of the rooms of their own that have a rule for each family of operators
+BELOW_METHODS = 5_300  # lines of code in these rooms and the ground: what has not heard of an experiment
+SHRINKING = 5_100  # of the rooms of their own that have a rule for each family of operators
 ROOMS = 26  # folders with files, the root among them
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager", "registry"}
+
+STUDIES = Path(__file__).parents[1] / "studies"
+PAPER = 300  # lines of a paper's study; what two papers need is in study/
+FIRST = {
+    "activation_pruning": 1_950,
+    "lenet300": 790,
+}  # the first two, which were there before study/ had what they need
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -109,6 +116,15 @@ def violations(source: Path) -> list[str]:
     return wrong
 
 
+def too_long(studies: Path) -> list[str]:
+    """The studies, a file or a folder each, that are over their budget, in words."""
+    files = {path.stem: [path] for path in studies.glob("*.py")}
+    folders = {path.parent.name: sorted(path.parent.glob("**/*.py")) for path in studies.glob("*/__init__.py")}
+    counted = {name: sum(map(lines, paths)) for name, paths in (files | folders).items()}
+    limits = {name: FIRST.get(name, PAPER) for name in counted}
+    return [f"study {name} has {n} lines, {limits[name]} may be" for name, n in counted.items() if n > limits[name]]
+
+
 def table(source: Path) -> str:
     """Files, lines, longest file and function and the median function body, room by room."""
     rooms: dict[str, list[Path]] = {}
@@ -144,6 +160,22 @@ def test_everything_is_within_the_budget():
     assert violations(SOURCE) == []
 
 
+def test_studies_are_within_theirs():
+    assert too_long(STUDIES) == []
+    assert FIRST.keys() <= {path.name for path in STUDIES.iterdir()}
+
+
+def test_a_study_that_is_too_long_is_caught_and_one_at_the_limit_is_not(tmp_path):
+    for name, size in {"one.py": 300, "two.py": 301, "three/__init__.py": 100, "three/rows.py": 201,
+                       "lenet300/__init__.py": FIRST["lenet300"]}.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("#\n" * size)
+    assert sorted(too_long(tmp_path)) == [
+        "study three has 301 lines, 300 may be",
+        "study two has 301 lines, 300 may be",
+    ]
+
+
 def test_the_table_covers_every_file():
     text = table(SOURCE)
     assert f"{len(list(SOURCE.rglob('*.py')))}" in text.splitlines()[-2].split()
@@ -173,12 +205,12 @@ def test_planted_violations_are_caught_and_what_is_at_the_limit_is_not(tmp_path)
         ({"masks.py": "def f(\n    a,\n    b,\n):" + _function(41)[8:]}, None),  # a signature is not code to follow
         ({"utils.py": ""}, "utils.py is the name of a drawer; name the concept in it"),
         ({"core/__init__.py": ""}, "core is the name of a drawer; name the concept in it"),
-        ({f"part{n}.py": "x = 1\n" * 300 for n in range(15)},
-         "everything below methods/ has 4506 lines of code, 4500 may be"),
-        ({f"scoring/part{n}.py": "x = 1\n" * 300 for n in range(15)},
-         "everything below methods/ has 4506 lines of code, 4500 may be"),
-        ({f"shrinking/part{n}.py": "x = 1\n" * 300 for n in range(16)},
-         "shrinking/ has 4800 lines of code, 4600 may be"),
+        ({f"part{n}.py": "x = 1\n" * 300 for n in range(18)},
+         "everything below methods/ has 5406 lines of code, 5300 may be"),
+        ({f"scoring/part{n}.py": "x = 1\n" * 300 for n in range(18)},
+         "everything below methods/ has 5406 lines of code, 5300 may be"),
+        ({f"shrinking/part{n}.py": "x = 1\n" * 300 for n in range(18)},
+         "shrinking/ has 5400 lines of code, 5100 may be"),
         ({f"part{n}.py": "#\n" * 300 for n in range(14)}, None),
         ({f"part{n}.py": '"""Text."""\n\n' * 150 for n in range(14)}, None),
         ({f"room{n}/a.py": "" for n in range(23)}, None),

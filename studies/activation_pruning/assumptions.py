@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from sapwood.study.claim import VERDICTS
+from sapwood.study.finals import accuracy, at_end, zeros
 from sapwood.study.grid import number
+from sapwood.study.printed import judged
 from sapwood.study.seeds import Seeds, minus, summed_up
 from sapwood.study.several import Family
 from sapwood.study.table import Table
 
-from .found import accuracy, at_end, zeros
 from .rows import CHANNELS, CONTROLS, GLOBAL, LOCAL, PRUNING
 from .strictness import by_sort, free_once, inside, random_instead, with_another
-from .tables_of_paper import judged
 
 CHANGED = (
     "The tolerances were fixed while the rows ran, not before. They were committed at 10:13:20 on 2026-11-21 "

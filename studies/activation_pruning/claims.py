@@ -20,10 +20,11 @@ Fixed while the first rows ran (`assumptions.CHANGED` says when), not changed si
 The verdict is `sapwood.study.claim.verdict`. A single seed outside the band is not judged, it has no interval.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 from sapwood.study.claim import Claim
+from sapwood.study.printed import cells_of
 from sapwood.study.seeds import summed_up
 from sapwood.study.table import Summary, Table
 
@@ -46,13 +47,6 @@ REMARKS = {  # what has to be known about a printed number
     (8, "global, 10 cycles", "zeros"): "the mean of the paper's own rows is 78.47",
     (8, "local", "class0_top5 test"): "the mean of the paper's own rows is 74.92",
 }
-
-
-def claims() -> Iterator[Claim]:
-    """One for each printed number, table by table."""
-    for table, lines in PRINTED.items():
-        for label, columns in lines.items():
-            yield from (claim(table, label, column, value) for column, value in columns.items() if value is not None)
 
 
 def claim(table: int, label: str, column: str, value: float) -> Claim:
@@ -116,4 +110,4 @@ def _of_row(rows: Table, label: str, column: str) -> Summary | None:
     return summed_up(printed_column(rows, label, column))
 
 
-CLAIMS = tuple(claims())
+CLAIMS = tuple(claim(*cell) for cell in cells_of(PRINTED))

@@ -1,13 +1,18 @@
 """The figures of the study: the paper's, each with every seed, and those that the paper lacks."""
 
-from sapwood.study.study import Figure
+from functools import partial
 
-from .figures_cost import cost
-from .figures_curves import BY_SCORE, BY_TARGET, PENALTY_LOOKS, PRUNING_LOOKS, accuracy_curves, trajectories
+from sapwood.study import spectra
+from sapwood.study.cost_report import cost
+from sapwood.study.study import Figure
+from sapwood.study.trajectories import trajectories
+
+from .figures_curves import BY_SCORE, BY_TARGET, PENALTY_LOOKS, PRUNING_LOOKS, accuracy_curves
 from .figures_maps import layer_maps
 from .figures_rows import accuracy_against_zeros, channels, controls, pca, retraining
-from .figures_spectra import by_cycle, overall
+from .rows import V_DENSE
 
+SHRUNK, AT_RANDOM = "V neurons", "V random neurons"
 SEEDS = "Line: mean over seeds; band: from the lowest to the highest seed; thinner from where the first seed has ended."
 INTERVAL = "Circles: seeds. Diamond: their mean. Bar: its 95 % interval (Student's t)."
 RUNNING = "Training accuracy is averaged over the epoch's batches while it trains, as in the paper."
@@ -60,17 +65,17 @@ def _spectra() -> tuple[Figure, ...]:
             f"{SIGMA}Here training lies between the two, so that values may also rise; each panel has its own "
             "scale. Where only 9 of the 10 cycles are made in these epochs, the last prune is at 72 % zeros, not at "
             "80. The paper's Figure 7 has one run and no control.",
-            overall,
+            partial(spectra.overall, row=SHRUNK, control=AT_RANDOM),
         ),
         Figure(
             "Figures A1-A4: singular values before and after each prune, cycles 1 to 5",
             f"{SIGMA}The paper has figures of cycles 1 to 4, one run and no control, and none of cycle 5 (40 %).",
-            by_cycle(1, 5),
+            spectra.by_cycle(1, 5, of=10, row=SHRUNK, control=AT_RANDOM),
         ),
         Figure(
             "Figures A5-A8: singular values before and after each prune, cycles 6 to 10",
             f"{SIGMA}The paper has figures of cycles 6 to 9, one run and no control, and none of cycle 10 (80 %).",
-            by_cycle(6, 10),
+            spectra.by_cycle(6, 10, of=10, row=SHRUNK, control=AT_RANDOM),
         ),
     )
 
@@ -85,13 +90,13 @@ def _trajectories() -> tuple[Figure, ...]:
             "Norms and ranks while pruning",
             f"{about}Ten cycles of 8 %. {SEEDS} The paper says that pruning is equivalent to a weighted nuclear-norm "
             "penalty, and has no figure of it.",
-            trajectories(PRUNING_LOOKS),
+            trajectories(PRUNING_LOOKS, V_DENSE),
         ),
         Figure(
             "Norms and ranks under penalties instead of pruning",
             f"{about}Nothing is pruned; every 100 steps every singular value loses the number that the name ends with "
             f"(nuclear), or that number divided by itself plus 0.1 (weighted). {SEEDS} Not in the paper.",
-            trajectories(PENALTY_LOOKS),
+            trajectories(PENALTY_LOOKS, V_DENSE),
         ),
     )
 

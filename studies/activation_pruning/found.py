@@ -1,64 +1,17 @@
-"""Found: the numbers of the study's rows, one a seed, and the paper's columns among them."""
+"""Found: the paper's columns among the numbers of the study's rows, one a seed."""
 
-from sapwood.study.seeds import Seeds, minus, once, summed_up, together
-from sapwood.study.table import Summary, Table, final, summary, while_training
+from sapwood.study.finals import accuracy, at_end
+from sapwood.study.seeds import Seeds, minus, summed_up, together
+from sapwood.study.table import Summary, Table, summary
 
 from .printed import AVERAGED, COMPLETED
 
-Key = tuple[str, str, str]  # row, split, metric
-Course = dict[int, dict[int, float]]  # seed -> epoch -> number
 LAYERS = (1, 2, 3, 4)
-
-
-@once
-def _finals(rows: Table) -> dict[Key, Seeds]:
-    found: dict[Key, Seeds] = {}
-    for row in final(rows):
-        if row["value"] is not None:
-            found.setdefault((row["row"], row["split"], row["metric"]), {})[row["seed"]] = row["value"]
-    return found
-
-
-@once
-def _courses(rows: Table) -> dict[Key, Course]:
-    found: dict[Key, Course] = {}
-    for row in while_training(rows):
-        if row["value"] is not None and row["split"] in ("train", "network"):
-            key = (row["row"], row["split"], row["metric"])
-            found.setdefault(key, {}).setdefault(row["seed"], {})[row["epoch"]] = row["value"]
-    return found
-
-
-def at_end(rows: Table, label: str, metric: str, split: str = "network", scale: float = 1) -> Seeds:
-    """A final metric of one row, times `scale`; empty when there is none."""
-    return {seed: value * scale for seed, value in _finals(rows).get((label, split, metric), {}).items()}
-
-
-def course(rows: Table, label: str, metric: str, split: str = "network") -> Course:
-    """A metric of one row at the end of each epoch."""
-    return _courses(rows).get((label, split, metric), {})
-
-
-def accuracy(rows: Table, label: str, split: str = "test") -> Seeds:
-    """In percent, with the last weights; on the training set the last epoch's running mean, as the paper has it."""
-    if split != "train":
-        return at_end(rows, label, "accuracy", split, 100)
-    return {seed: 100 * epochs[max(epochs)] for seed, epochs in course(rows, label, "accuracy", "train").items()}
-
-
-def zeros(rows: Table, label: str) -> Seeds:
-    """Share of all weights that are 0, in percent."""
-    return at_end(rows, label, "sparsity", scale=100)
 
 
 def total_rank(rows: Table, label: str, metric: str = "rank") -> Seeds:
     """The sum of a metric over the hidden layers."""
     return together((at_end(rows, label, f"{metric}_{layer}") for layer in LAYERS), sum)
-
-
-def over(one: Seeds, other: Seeds) -> Seeds:
-    """The ratio, seed by seed; not where it would be divided by 0."""
-    return together((one, {seed: value for seed, value in other.items() if value}), lambda pair: pair[0] / pair[1])
 
 
 def as_pruned(rows: Table, label: str, values: Seeds) -> Seeds:
@@ -107,10 +60,3 @@ def average(rows: Table, table: int, label: str, column: str) -> Summary | None:
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if len(known) == len(values) else None
-
-
-def told(difference: Summary | None, more: str = "higher", less: str = "lower") -> str:
-    """What a paired difference says: a direction only where its 95 % interval leaves out 0."""
-    if difference is None or difference.low is None or difference.high is None:
-        return "cannot be told" if difference is None else "cannot be told from one seed"
-    return more if difference.low > 0 else less if difference.high < 0 else "cannot be told apart"

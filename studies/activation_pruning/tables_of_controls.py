@@ -1,41 +1,25 @@
 """Tables of what the paper left out: cycles made, controls, the released counter, PCA on equal terms, dead neurons."""
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-from sapwood.study.grid import NOTHING, Grid, number
-from sapwood.study.seeds import Seeds, minus, summed_up, together
+from sapwood.study import compared
+from sapwood.study.compared import against, left, means, show
+from sapwood.study.finals import accuracy, at_end, over, zeros
+from sapwood.study.grid import NOTHING, Grid
+from sapwood.study.seeds import minus, summed_up, together
 from sapwood.study.table import Table
+from sapwood.study.words import told
 
-from .found import LAYERS, accuracy, at_end, over, told, total_rank, zeros
+from .found import LAYERS, total_rank
 from .printed import COMPLETED, PRINTED, WIDTHS
 from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, NARROW, PCA, PRUNED, RELEASED
 
 
-def show(values: Seeds, decimals: int = 2) -> str:
-    """The mean of the seeds and its 95 % interval."""
-    return number(summed_up(values), decimals)
-
-
 def cycles(rows: Table) -> Grid:
     """How many seeds completed how many cycles, beside the planned number and the paper's."""
-    made = {label: at_end(rows, label, "cycles") for label in (*GLOBAL, *LOCAL, *CONTROLS)}
-    most = range(max((int(n) for values in made.values() for n in values.values()), default=0) + 1)
-    lines = []
-    for label, values in made.items():
-        seen = Counter(int(n) for n in values.values())
-        planned = {str(int(n)) for n in at_end(rows, label, "cycles_planned", "note").values()}
-        known = (
-            str(len(values)),
-            *(planned or {NOTHING}),
-            str(COMPLETED.get(label, NOTHING)),
-            show(zeros(rows, label)),
-        )
-        lines.append((label, *known, *(str(seen[n]) if values else NOTHING for n in most)))
-    columns = ("row", "seeds (n)", "planned (cycles)", "the paper's run (cycles)", "zeros (%)")
-    return Grid((*columns, *(f"seeds that made {n} (n)" for n in most)), tuple(lines))
+    return compared.cycles(rows, (*GLOBAL, *LOCAL, *CONTROLS), COMPLETED)
 
 
 def controls(rows: Table) -> Grid:
@@ -46,32 +30,6 @@ def controls(rows: Table) -> Grid:
 def dense_controls(rows: Table) -> Grid:
     """G1 and dense networks: S, one trained as long as G1, one as small as G1 at its end."""
     return against(rows, "G1", ("G1", "S", AS_LONG, NARROW, "M"))
-
-
-def against(rows: Table, reference: str, labels: Sequence[str]) -> Grid:
-    """Test accuracy of each row minus the reference's, seed by seed: of the last weights, and of the epoch with the
-    best validation accuracy since the last prune.
-    """
-    lines = []
-    for label in labels:
-        last, best = accuracy(rows, label), at_end(rows, label, "accuracy", "best test", 100)
-        gap = minus(last, accuracy(rows, reference))
-        best_gap = minus(best, at_end(rows, reference, "accuracy", "best test", 100))
-        gaps = (show(gap), told(summed_up(gap)), show(best), show(best_gap), told(summed_up(best_gap)))
-        size = (str(len(last)), show(zeros(rows, label)), _left(rows, label))
-        more = (show(at_end(rows, label, "cycles"), 1), show(at_end(rows, label, "epochs"), 1), show(last))
-        shown = gaps if label != reference else (NOTHING, NOTHING, show(best), NOTHING, NOTHING)
-        lines.append((label, *size, *more, *shown))
-    columns = ("row", "seeds (n)", "zeros (%)", "weights not 0 (number)", "cycles (number)", "length (epochs)",
-               "test accuracy (%)", f"minus {reference}'s (points)", f"than {reference}",
-               "best by validation, test accuracy (%)", f"minus {reference}'s best (points)",
-               f"than {reference}, best by validation")  # fmt: skip
-    return Grid(columns, tuple(lines))
-
-
-def _left(rows: Table, label: str) -> str:
-    left = minus(at_end(rows, label, "weights"), at_end(rows, label, "zeros"))
-    return show(left, 0)
 
 
 def released(rows: Table) -> Grid:
@@ -110,7 +68,7 @@ def pca(rows: Table) -> Grid:
 def _pca_lines(rows: Table, label: str) -> list[tuple[str, ...]]:
     standard, pruned = accuracy(rows, "S"), accuracy(rows, label)
     ranks = [at_end(rows, label, f"rank_{layer}") for layer in LAYERS]
-    first = (label, str(len(pruned)), _means(ranks), _left(rows, label), show(pruned), show(minus(pruned, standard)))
+    first = (label, str(len(pruned)), means(ranks), left(rows, label), show(pruned), show(minus(pruned, standard)))
     lines: list[tuple[str, ...]] = [(*first, NOTHING, NOTHING)]
     for kind in PCA:
         row = f"{label} PCA {kind}"
@@ -119,13 +77,8 @@ def _pca_lines(rows: Table, label: str) -> list[tuple[str, ...]]:
         ours = accuracy(rows, row)
         gap = minus(pruned, ours)
         less = (show(minus(ours, standard)), show(gap), told(summed_up(gap), "better", "worse"))
-        lines.append((row, str(len(ours)), _means(kept), show(stored, 0), show(ours), *less))
+        lines.append((row, str(len(ours)), means(kept), show(stored, 0), show(ours), *less))
     return lines
-
-
-def _means(layers: Sequence[Seeds]) -> str:
-    """One number a layer."""
-    return " ".join(number(summed_up(each), 0).partition(" ")[0] for each in layers)
 
 
 def factor_weights(ranks: Sequence[float], centred: bool) -> int:

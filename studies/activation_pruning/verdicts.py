@@ -5,19 +5,21 @@ for the number of comparisons but where it is said. Differences of accuracy are 
 with the last weights.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from sapwood.study.claim import VERDICTS, by_group
+from sapwood.study.finals import accuracy, at_end, best_test, over, zeros
 from sapwood.study.grid import number
-from sapwood.study.seeds import Seeds, minus, summed_up
+from sapwood.study.printed import judged
+from sapwood.study.seeds import minus, summed_up
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
+from sapwood.study.words import Pairs, corrected, count, difference, each_as, finding, sentence, told, turned
 
 from .claims import CLAIMS
 from .closeness import LIKE, RANDOM, distance
-from .found import accuracy, at_end, over, told, total_rank, zeros
+from .found import total_rank
 from .rows import AS_LONG, CONTROLS, GLOBAL, LOCAL, PENALTIES, PRUNED, STRENGTHS
-from .tables_of_paper import judged
 from .verdicts_of_text import (
     all_networks,
     channels,
@@ -29,7 +31,6 @@ from .verdicts_of_text import (
     retrained,
     while_training,
 )
-from .words import Pairs, corrected, count, difference, finding, sentence
 
 SCOPES = {"L1": ("G1", "G5"), "L2": ("G2", "G6"), "L3": ("G3", "G7"), "L4": ("G4", "G8")}  # local: the same, global
 PRODUCT = {"G3": "G1", "G4": "G2", "G7": "G5", "G8": "G6", "L3": "L1", "L4": "L2"}  # Neurons & Weights: Neurons
@@ -59,7 +60,7 @@ def numbers(rows: Table) -> str:
 def standard(rows: Table) -> Finding:
     """Pruned networks against S, also with the best epoch's weights, and S against itself trained longer."""
     last = _accuracies(rows, ((one, "S") for one in (*GLOBAL, *LOCAL)))
-    best = {label: minus(_best(rows, label), _best(rows, "S")) for label in (*GLOBAL, *LOCAL)}
+    best = {label: minus(best_test(rows, label), best_test(rows, "S")) for label in (*GLOBAL, *LOCAL)}
     better = ("more accurate than the standard one", "less accurate")
     return finding(
         "Nearly all pruned networks are better than the standard one (sections 5.1, 5.2)",
@@ -104,15 +105,15 @@ def low_rank(rows: Table) -> Finding:
     again = {label: total_rank(rows, f"{label} retrained") for label in PRUNED}
     others = {f"G1 against {label}": minus(ranks["G1"], total_rank(rows, label)) for label in CONTROLS}
     regained = {label: minus(again[label], ranks[label]) for label in PRUNED}
-    below = count(" pruned networks", _each(ranks, _below), "above full rank", "below it")
-    against = count(" other scores under G1's schedule", _turned(others), "of lower rank than G1", "of higher rank")
+    below = count(" pruned networks", each_as(ranks, _below), "above full rank", "below it")
+    against = count(" other scores under G1's schedule", turned(others), "of lower rank than G1", "of higher rank")
     return finding(
         "Pruning makes the hidden layers low-rank, and retraining keeps them so (section 5.3)",
         f"{below} {against}",
-        sentence(f"Ranks, summed over layers, minus {FULL}", _each(ranks, _below), "higher", "lower", 1),
+        sentence(f"Ranks, summed over layers, minus {FULL}", each_as(ranks, _below), "higher", "lower", 1),
         sentence("G1 minus the same schedule with another score", others, "higher", "lower", 1),
         sentence("Retrained without masks, minus before", regained, "higher", "lower", 1),
-        sentence(f"Retrained, minus {FULL}", _each(again, _below), "higher", "lower", 1),
+        sentence(f"Retrained, minus {FULL}", each_as(again, _below), "higher", "lower", 1),
     )
 
 
@@ -133,7 +134,7 @@ def pca(rows: Table) -> Finding:
 
 
 def _best_against_pca(rows: Table, kind: str) -> Pairs:
-    pairs = {label: minus(_best(rows, label), _best(rows, f"{label} PCA {kind}")) for label in GLOBAL}
+    pairs = {label: minus(best_test(rows, label), best_test(rows, f"{label} PCA {kind}")) for label in GLOBAL}
     return {label: values for label, values in pairs.items() if values}
 
 
@@ -154,11 +155,11 @@ def counting(rows: Table) -> Finding:
     """G1 against the same with another score."""
     pairs = [("G1", label) for label in CONTROLS]
     accuracies = _accuracies(rows, pairs)
-    best = {f"G1 against {label}": minus(_best(rows, "G1"), _best(rows, label)) for label in CONTROLS}
+    best = {f"G1 against {label}": minus(best_test(rows, "G1"), best_test(rows, label)) for label in CONTROLS}
     better = ("more accurate than counting activations", "less accurate")
     said = (
-        count(" other scores under G1's schedule", _turned(accuracies), *better),
-        count(" other scores, with the weights of the best validation epoch,", _turned(best), *better),
+        count(" other scores under G1's schedule", turned(accuracies), *better),
+        count(" other scores, with the weights of the best validation epoch,", turned(best), *better),
     )
     return finding(
         "Does counting activations matter for neurons? (not asked in the paper)",
@@ -212,10 +213,10 @@ def regrowth(rows: Table) -> Finding:
     dead = {label: at_end(rows, label, "dead", scale=100) for label in labels}
     left = {label: zeros(rows, f"{label} retrained") for label in labels}
     rest = {label: minus(left[label], dead[label]) for label in labels}
-    shares = {label: over(each, left[label]) for label, each in _each(dead, _hundredfold).items()}
+    shares = {label: over(each, left[label]) for label, each in each_as(dead, _hundredfold).items()}
     explained = ", ".join(f"{label} {number(summed_up(share), 0)}" for label, share in shares.items() if share)
     kept = summed_up(zeros(rows, "M retrained"))
-    said = count(" retrained networks", _each(rest, _unexplained),
+    said = count(" retrained networks", each_as(rest, _unexplained),
                  f"more than {UNEXPLAINED:g} points away from what dead neurons explain", "not")  # fmt: skip
     return finding(
         "Retrained, pruned networks tend to stay sparse (section 5.3)",
@@ -237,19 +238,6 @@ def _zeros(rows: Table, pairs: Iterable[tuple[str, str]]) -> Pairs:
 
 def _named(one: str, other: str) -> str:
     return one if other == "S" or other.startswith(f"{one} PCA") else f"{one} against {other}"
-
-
-def _best(rows: Table, label: str) -> Seeds:
-    return at_end(rows, label, "accuracy", "best test", 100)
-
-
-def _each(every: Pairs, change: Callable[[float], float]) -> Pairs:
-    return {label: {seed: change(value) for seed, value in values.items()} for label, values in every.items()}
-
-
-def _turned(pairs: Pairs) -> Pairs:
-    """The second minus the first."""
-    return {label: {seed: -value for seed, value in values.items()} for label, values in pairs.items()}
 
 
 def _below(rank: float) -> float:

@@ -5,15 +5,16 @@ What holds in the rows stands here as well as what does not.
 
 from collections.abc import Callable, Iterable
 
+from sapwood.study.finals import accuracy, at_end, best_test, zeros
 from sapwood.study.seeds import Seeds, minus, summed_up, together
+from sapwood.study.shrinking import shrunk
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
+from sapwood.study.words import corrected, count, difference, finding, sentence, there
 
-from .found import accuracy, at_end, average, zeros
+from .found import average
 from .printed import AVERAGED, PRINTED
 from .rows import AS_LONG, CHANNELS, GLOBAL, LOCAL, NARROW, PRUNING
-from .shrinking import shrunk
-from .words import Pairs, corrected, count, difference, finding, sentence
 
 MORE_CYCLES = {"G5": "G1", "G6": "G2", "G7": "G3", "G8": "G4"}  # ten cycles: five, the rest equal
 NETWORKS = (*GLOBAL, *LOCAL)
@@ -45,12 +46,12 @@ def all_networks(rows: Table) -> Finding:
     }
     return finding(
         "Taken together, are the pruned networks as good as dense ones and as M? (not asked in the paper)",
-        f"{count(' means of the pruned networks', _there(means), 'above S', 'below it')} "
-        f"{count(' dense networks, as small as G1 or trained as long,', _there(dense), 'better than G1', 'worse')} "
-        f"{count(' pruned networks', _there(by_magnitude), 'beaten by M', 'better than it')}",
-        sentence(f"Mean test accuracy of the {len(NETWORKS)} minus that of S", _there(means), "higher", "lower"),
-        sentence("Dense network minus G1", _there(dense), "higher", "lower"),
-        sentence("M minus the other", _there(by_magnitude), "higher", "lower"),
+        f"{count(' means of the pruned networks', there(means), 'above S', 'below it')} "
+        f"{count(' dense networks, as small as G1 or trained as long,', there(dense), 'better than G1', 'worse')} "
+        f"{count(' pruned networks', there(by_magnitude), 'beaten by M', 'better than it')}",
+        sentence(f"Mean test accuracy of the {len(NETWORKS)} minus that of S", there(means), "higher", "lower"),
+        sentence("Dense network minus G1", there(dense), "higher", "lower"),
+        sentence("M minus the other", there(by_magnitude), "higher", "lower"),
     )
 
 
@@ -60,10 +61,10 @@ def more_cycles(rows: Table) -> Finding:
     accuracies = {f"{one} against {other}": _gap(accuracy, rows, one, other) for one, other in MORE_CYCLES.items()}
     return finding(
         "More cycles remove more",
-        count(" pairs of ten cycles against five", _there(pairs), "sparser with ten", "denser"),
-        sentence("Zeros, ten cycles minus five; G5 and G6: Neurons, G7 and G8: Neurons & Weights", _there(pairs),
+        count(" pairs of ten cycles against five", there(pairs), "sparser with ten", "denser"),
+        sentence("Zeros, ten cycles minus five; G5 and G6: Neurons, G7 and G8: Neurons & Weights", there(pairs),
                  "more", "fewer"),
-        sentence("Test accuracy", _there(accuracies), "higher", "lower"),
+        sentence("Test accuracy", there(accuracies), "higher", "lower"),
     )  # fmt: skip
 
 
@@ -72,8 +73,8 @@ def longer(rows: Table) -> Finding:
     pairs = {label: minus(at_end(rows, label, "epochs"), at_end(rows, "S", "epochs")) for label in NETWORKS}
     return finding(
         "Pruning while training takes longer than training the standard network",
-        count(" pruned networks", _there(pairs), "longer in training than S", "shorter"),
-        sentence("Epochs minus those of S", _there(pairs), "more", "fewer", 1),
+        count(" pruned networks", there(pairs), "longer in training than S", "shorter"),
+        sentence("Epochs minus those of S", there(pairs), "more", "fewer", 1),
     )
 
 
@@ -82,8 +83,8 @@ def while_training(rows: Table) -> Finding:
     pairs = {f"{label} against M": _gap(_trained, rows, label, "M") for label in ("L1", "L3")}
     return finding(
         "Local pruning has a higher training accuracy than pruning by magnitude (Table 4)",
-        count(" rows of Table 4", _there(pairs), "higher than M in training accuracy", "lower"),
-        sentence("Training accuracy minus that of M", _there(pairs), "higher", "lower"),
+        count(" rows of Table 4", there(pairs), "higher than M in training accuracy", "lower"),
+        sentence("Training accuracy minus that of M", there(pairs), "higher", "lower"),
     )
 
 
@@ -92,8 +93,8 @@ def retrained(rows: Table) -> Finding:
     pairs = {label: _gap(accuracy, rows, f"{label} retrained", "M retrained") for label in NETWORKS}
     return finding(
         "Retrained, activation-based pruning is as good as pruning by magnitude (Table 6)",
-        count(" retrained networks", _there(pairs), "more accurate than M retrained", "less accurate"),
-        sentence("Test accuracy minus that of M retrained", _there(pairs), "higher", "lower"),
+        count(" retrained networks", there(pairs), "more accurate than M retrained", "less accurate"),
+        sentence("Test accuracy minus that of M retrained", there(pairs), "higher", "lower"),
         "That they cannot be told apart does not show that they are as good.",
     )
 
@@ -103,8 +104,8 @@ def later(rows: Table) -> Finding:
     gaps = {label: minus(shrunk(rows, label, -1, 0.5, 1.0), shrunk(rows, label, -1, 0.0, 0.1)) for label in PRUNING}
     return finding(
         "Later prunes shrink all singular values alike (section 5.6)",
-        count(" scores", _there(gaps), "shrinking the smaller half less at the last prune", "shrinking it more"),
-        sentence("Change of the smaller half minus that of the largest tenth, points, last prune", _there(gaps), "less",
+        count(" scores", there(gaps), "shrinking the smaller half less at the last prune", "shrinking it more"),
+        sentence("Change of the smaller half minus that of the largest tenth, points, last prune", there(gaps), "less",
                  "more"),
     )  # fmt: skip
 
@@ -134,11 +135,6 @@ def _orders(rows: Table, table: int, column: str) -> str:
     return "as printed" if here == printed else f"printed {' > '.join(printed)}, here {' > '.join(here)}"
 
 
-def best_test(rows: Table, label: str) -> Seeds:
-    """Test accuracy in percent with the weights of the best validation epoch since the last prune."""
-    return at_end(rows, label, "accuracy", "best test", 100)
-
-
 def in_short(rows: Table) -> str:
     """What was found, in a few lines."""
     standard = {label: _gap(accuracy, rows, label, "S") for label in NETWORKS}
@@ -146,9 +142,9 @@ def in_short(rows: Table) -> str:
     luck = {word: summed_up(_gap(accuracy, rows, one, other)) for word, one, other in LUCK}
     said = [f"{word} {difference(found)}" for word, found in luck.items() if found]
     parts = (
-        count(" pruned networks", _there(standard), "more accurate than the standard network", "less accurate"),
+        count(" pruned networks", there(standard), "more accurate than the standard network", "less accurate"),
         f"Counting activations minus removing at random, points of test accuracy: {'; '.join(said)}." if said else "",
-        count(" pairs of five and ten cycles", _there(more), "sparser with ten", "denser"),
+        count(" pairs of five and ten cycles", there(more), "sparser with ten", "denser"),
     )
     return " ".join(("In short:", *(part for part in parts if part))) if any(parts) else ""
 
@@ -169,7 +165,3 @@ def _gap(what: Callable[[Table, str], Seeds], rows: Table, one: str, other: str)
 
 def _mean_of(what: Callable[[Table, str], Seeds], rows: Table, labels: Iterable[str] = NETWORKS) -> Seeds:
     return together((what(rows, label) for label in labels), lambda values: sum(values) / len(values))
-
-
-def _there(pairs: Pairs) -> Pairs:
-    return {label: values for label, values in pairs.items() if values}

@@ -20,7 +20,7 @@ from sapwood.study.claim import Claim
 from sapwood.study.seeds import Seeds, errors, excess, minus, summed_up
 from sapwood.study.table import Summary, Table, by_seed
 
-from .found import folds
+from .found import CURVES
 from .rates import DENSE
 from .rows import label
 
@@ -38,7 +38,7 @@ def _note(row: str, metric: str) -> Callable[[Table], Summary | None]:
 
 
 def _fold(row: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: summed_up(folds(rows).get(row))
+    return lambda rows: summed_up(CURVES.of(rows, row))
 
 
 def _coded(rows: Table) -> Summary | None:

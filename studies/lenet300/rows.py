@@ -12,6 +12,7 @@ each method's own. A seed's rows are neighbours, so that a study cut short has f
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from sapwood.study.folds import label as label
 from sapwood.trials.trial import Trial, Value
 
 from .rates import CANDIDATES, DECAY_CANDIDATES, DECAYS, DENSE, TUNING_SEEDS, decay_tuning, rate, tuned_at, tuning
@@ -224,11 +225,6 @@ ORIGINALS: dict[str, Plan] = {  # the papers' own lengths are in `claims`
         decayed="as Lee 2019, 20-fold",
     ),
 }
-
-
-def label(method: str, fold: int) -> str:
-    """A row's name."""
-    return f"{method}, {fold}"
 
 
 def trials(scale: str) -> Iterator[Trial]:

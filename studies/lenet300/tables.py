@@ -1,21 +1,19 @@
 """Tables: errors at every compression, what was reached, what the test images say about limits, and Table 10."""
 
-from collections.abc import Callable, Sequence
-
 from sapwood.study import several
-from sapwood.study.claim import MARKS, verdict
-from sapwood.study.grid import NOTHING, Grid, number, sizes
-from sapwood.study.seeds import errors, excess, summed_up
+from sapwood.study.grid import NOTHING, Grid, sizes
+from sapwood.study.printed import of_points
 from sapwood.study.study import Tabled
-from sapwood.study.table import Table, summary
+from sapwood.study.table import Table
+from sapwood.study.tuning import tried
 
 from . import rates
 from .assumptions import families
 from .claims import CLAIMS
-from .found import area, at_folds, beyond, folds, largest, run, short
+from .found import CURVES
 from .printed import TABLE_10
 from .rates import DENSE
-from .rows import EVERY, FOLDS, ORIGINALS, label
+from .rows import EVERY, ORIGINALS, label
 
 CONTROL = {  # method: what it is compared with, seed by seed
     "lottery ticket": ("ticket, reinitialised", "ticket, mask shuffled"),
@@ -35,74 +33,7 @@ CONTROL = {  # method: what it is compared with, seed by seed
 }
 
 
-def _by_fold(rows: Table, cell: Callable[[str, int], str], first: tuple[str, ...] = ()) -> Grid:
-    lines = [(method, *(cell(method, fold) for fold in FOLDS)) for method in run(rows)]
-    return Grid(("method", *(f"{fold}-fold" for fold in FOLDS)), ((first,) if first else ()) + tuple(lines))
-
-
-def curve(rows: Table) -> Grid:
-    """Test error, percent."""
-    found = errors(rows)
-    dense = (f"dense: {number(summed_up(found.get(DENSE)), 2)}", *[""] * len(FOLDS))
-
-    def cell(method: str, fold: int) -> str:
-        reached = short(rows, method, fold) or beyond(rows, method, fold)
-        return number(summed_up(found.get(label(method, fold))), 2) + (f" at {reached:.1f}-fold" if reached else "")
-
-    return _by_fold(rows, cell, dense)
-
-
-def reached(rows: Table) -> Grid:
-    """Weights before / weights not 0."""
-    found = folds(rows)
-    return _by_fold(rows, lambda method, fold: number(summed_up(found.get(label(method, fold))), 1))
-
-
-def limits(rows: Table) -> Grid:
-    """How far each method goes until its mean error exceeds a limit, at the compressions measured."""
-    dense = errors(rows).get(DENSE, {})
-    mean = summary(dense.values()).mean if dense else float("nan")
-    lines = [
-        (method, *(_far(rows, method, limit) for limit in (mean, mean + 0.5, 2.0)), number(area(rows, method), 2))
-        for method in run(rows)
-    ]
-    titles = ("dense mean", "dense mean + 0.5 points", "2.0 %")
-    return Grid(("method", *(f"until {title}" for title in titles), "mean excess error (points)"), tuple(lines))
-
-
-def _far(rows: Table, method: str, limit: float) -> str:
-    found = largest(rows, method, limit)
-    return NOTHING if found is None else f"{found[0]}-fold ({found[1]:.2f} %)"
-
-
-def controls(rows: Table) -> Grid:
-    """Error of a method minus that of its control, seed by seed, points."""
-
-    def cell(one: str, other: str, fold: int) -> str:
-        if fold not in there[one] or fold not in there[other]:
-            return NOTHING
-        return number(excess(rows, label(one, fold), label(other, fold)), 2)
-
-    there = {method: at_folds(rows, method) for method in run(rows)}
-    pairs = [(one, other) for one, others in CONTROL.items() for other in others if {one, other} <= there.keys()]
-    lines = [(f"{one} minus {other}", *(cell(one, other, fold) for fold in FOLDS)) for one, other in pairs]
-    return Grid(("difference", *(f"{fold}-fold" for fold in FOLDS)), tuple(lines))
-
-
-def originals(rows: Table) -> Grid:
-    """What the papers report, and what came out."""
-    lines = []
-    for claim in CLAIMS:
-        found = claim.found(rows)
-        band = _band(claim.value - claim.tolerance, claim.value + claim.tolerance)
-        lines.append((claim.where, claim.text, band, number(found, 2), MARKS[verdict(claim, found)]))
-    return Grid(("source", "what", "band", "here", ""), tuple(lines))
-
-
-def _band(low: float, high: float) -> str:
-    if high > 1e6:
-        return f"at least {low:g}"
-    return f"at most {high:g}" if low < -1e6 else f"{low:.4g} to {high:.4g}"
+curve, limits, controls, originals = CURVES.error_table, CURVES.limits_table, CURVES.against(CONTROL), of_points(CLAIMS)
 
 
 def audit(rows: Table) -> Grid:
@@ -125,15 +56,15 @@ def every_sense(rows: Table) -> Grid:
 
 def tuning(rows: Table) -> Grid:
     """Validation error at each candidate rate."""
-    tried = [(method, fold) for method in (DENSE, *EVERY) for fold in rates.tuned_at(method)]
+    points = [(method, fold) for method in (DENSE, *EVERY) for fold in rates.tuned_at(method)]
     lines = [
-        _tried(
+        tried(
             rows,
             method if method == DENSE else label(method, fold),
             [rates.tuning(method, fold, each) for each in rates.CANDIDATES],
             rates.rate(method, fold),
         )
-        for method, fold in tried
+        for method, fold in points
     ]
     return Grid(("method, fold", *(f"{each:g}" for each in rates.CANDIDATES), "used"), tuple(lines))
 
@@ -141,17 +72,10 @@ def tuning(rows: Table) -> Grid:
 def decay(rows: Table) -> Grid:
     """Validation error at each candidate decay."""
     lines = [
-        _tried(rows, row, [rates.decay_tuning(row, each) for each in rates.DECAY_CANDIDATES], used)
+        tried(rows, row, [rates.decay_tuning(row, each) for each in rates.DECAY_CANDIDATES], used)
         for row, used in rates.DECAYS.items()
     ]
     return Grid(("row", *(f"{each:g}" for each in rates.DECAY_CANDIDATES), "used"), tuple(lines))
-
-
-def _tried(rows: Table, title: str, names: Sequence[str], used: float | None) -> tuple[str, ...]:
-    """The validation errors of rows that differ in one number, and the number in use."""
-    found = errors(rows, "valid")
-    seen = [number(summed_up(found.get(name)), 2) for name in names]
-    return (title, *seen, NOTHING if used is None else f"{used:g}")
 
 
 TABLES = (
@@ -167,7 +91,7 @@ TABLES = (
         "Compression reached",
         "Weights of LeNet-300-100 / weights that are not 0. Neurons come in whole numbers, one of each layer stays; "
         "activation-based pruning leaves the output layer's 1,000 weights alone.",
-        reached,
+        CURVES.reached_table,
     ),
     Tabled(
         "How far",

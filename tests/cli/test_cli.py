@@ -345,13 +345,20 @@ def test_check_tries_the_laws_on_what_a_file_defines(sapwood, tmp_path):
         "from sapwood.training.loop import train\n"
         "good = Criterion(lambda w, seen: w.abs() * FACTOR)\n"
         "total = Statistic('total', lambda s: s.y_NO.double().sum(0))\n"
+        "from torch import nn\nfrom sapwood.gates import UnitGate\n"
+        "class Soft(UnitGate):\n"
+        "    def __init__(self, units):\n        super().__init__(units)\n"
+        "        self.logit = nn.Parameter(torch.full((units,), 2.0))\n"
+        "    def open(self):\n        return torch.sigmoid(self.logit)\n"
+        "    def keep(self):\n        return self.open().detach() > 0.1\n"
+        "    def draw(self, x):\n        return self.open() * self.keep()\n"
         "def once(run, *, epochs=1):\n    yield from train(run, epochs=epochs)\n"
         "def not_a_method(run, needed):\n    raise AssertionError\n"
     )
     status, out, err = sapwood("check", tmp_path / "mine.py")
     assert (status, err) == (0, "")
     assert {line.split(":")[0] for line in out.splitlines()[:-1]} == {
-        "pass  criterion good", "pass  statistic total", "pass  method once"}  # fmt: skip
+        "pass  criterion good", "pass  statistic total", "pass  unit gate Soft", "pass  method once"}  # fmt: skip
     assert out.splitlines()[-1].endswith("laws tried, 0 failed")
 
 

@@ -11,7 +11,7 @@ from sapwood import masks as mask
 from sapwood.checks import tiny_task
 from sapwood.checks.tiny import seeded, seeded_model, tiny_samples
 from sapwood.errors import InputError
-from sapwood.gates import Gated, VariationalDropout, decided
+from sapwood.gates import VariationalDropout, WeightGated, decided
 from sapwood.gates.variational_dropout import divergence, log_alpha
 from sapwood.training.run import start
 
@@ -24,7 +24,7 @@ def tensor(*values):
 
 def gated(model, **options):
     layers = {name: m for name, m in model.named_modules() if hasattr(m, "weight")}
-    return Gated(model, {name: VariationalDropout(layer.weight, **options) for name, layer in layers.items()})
+    return WeightGated(model, {name: VariationalDropout(layer.weight, **options) for name, layer in layers.items()})
 
 
 # ---- the penalty ----
@@ -222,7 +222,7 @@ def test_a_run_does_not_take_variances_for_weights():
 
 def test_only_the_layers_named_are_gated():
     model, samples = seeded_model(), tiny_samples()
-    network = Gated(model, {"2": VariationalDropout(model[2].weight, log_sigma2=0.0)})
+    network = WeightGated(model, {"2": VariationalDropout(model[2].weight, log_sigma2=0.0)})
     seen = []
     hooks = [model[at].register_forward_hook(lambda layer, x, y: seen.append(y)) for at in (0, 4)]
     network(samples.inputs)
@@ -250,6 +250,6 @@ def test_a_copy_is_gated_by_its_own_gates():
 def test_a_layer_that_is_not_there_is_refused():
     w = torch.ones(2, 2)
     with pytest.raises(InputError, match="unknown layer 'hidden'"):
-        Gated(seeded_model(), {"hidden": VariationalDropout(w)})
+        WeightGated(seeded_model(), {"hidden": VariationalDropout(w)})
     with pytest.raises(InputError, match="Linear is a single layer without a name; put it into a Sequential"):
-        Gated(nn.Linear(2, 2), {"": VariationalDropout(w)})
+        WeightGated(nn.Linear(2, 2), {"": VariationalDropout(w)})

@@ -34,6 +34,7 @@ OPTIONS = {
     "low_rank": {"ranks": "3 4", "epochs": 10, "stop": "epochs"},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
+    "thinet": {"kept": 0.5, "epochs": 6, "between": 2, "recover": 2, "rate": 0.5},
     "variational_dropout": {"log_sigma2": -3.0, "begin": 1.0, "end": 4.0, "lr": 0.1, "epochs": 8, "tune": 3},
 }
 
@@ -128,6 +129,7 @@ GOLDEN = {
             "4.weight": "10110111 10011011 10011100",
         },
     ),
+    "thinet": Trajectory(correct=[11, 17, 26, 32, 32, 35, 37, 38, 39, 40, 40, 40], pruned=[], masks={}),
     "variational_dropout": Trajectory(
         correct=[11, 17, 26, 26, 28, 23, 21, 27, 30, 27, 28],
         pruned=[9],

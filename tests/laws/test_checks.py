@@ -8,8 +8,9 @@ import torch
 from sapwood import allocate, checks, schedule, select, statistics, stopping
 from sapwood.checks import broken, check_criterion, check_selector, criterion
 from sapwood.criteria import CRITERIA, magnitude
-from sapwood.gates import GATES
+from sapwood.gates import GATES, UNIT_GATES
 from sapwood.methods import METHODS
+from sapwood.reconstruction import sparsegpt
 from sapwood.scoring.criterion import Criterion
 
 CHECKS = {  # each public check, on something sound
@@ -22,10 +23,12 @@ CHECKS = {  # each public check, on something sound
     "check_method": partial(checks.check_method, "dense", METHODS["dense"], epochs=1),
     "check_pattern": partial(checks.check_pattern, "n_of_m", select.n_of_m),
     "check_rule": partial(checks.check_rule, "spikes", stopping.spiked),
+    "check_solver": partial(checks.check_solver, "sparsegpt", lambda w, g, s: sparsegpt(w, g, sparsity=s)),
     "check_schedule": partial(checks.check_schedule, "linear", schedule.linear),
     "check_selector": partial(checks.check_selector, "everywhere", select.everywhere),
     "check_shares": partial(checks.check_shares, "uniform", schedule.uniform_shares),
     "check_statistic": partial(checks.check_statistic, statistics.gram),
+    "check_unit_gate": partial(checks.check_unit_gate, "clamp", UNIT_GATES["clamp"]),
     "check_within": partial(checks.check_within, "within", select.within),
 }
 

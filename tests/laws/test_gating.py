@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from sapwood import gates
 from sapwood.checks import gate
@@ -17,12 +18,21 @@ def test_gate(law):
 
 
 def test_every_gate_is_in_the_table():
-    files = {path.stem for path in Path(gates.__file__).parent.glob("*.py")} - {"__init__", "gate"}
-    assert files == set(gates.GATES)
+    files = {path.stem for path in Path(gates.__file__).parent.glob("*.py")}
+    assert files == {"__init__", "gated", "point", "unit_gate", "weight_gate", *gates.GATES, *gates.UNIT_GATES}
+
+
+def test_older_names_say_what_they_are_called_now():
+    with pytest.warns(DeprecationWarning, match="Gate is WeightGate now"):
+        assert gates.Gate is gates.WeightGate
+    layer = nn.Linear(3, 2)
+    with pytest.warns(DeprecationWarning, match="is WeightGated now"):
+        gated = gates.Gated(nn.Sequential(layer), {"0": gates.VariationalDropout(layer.weight)})
+    assert type(gated) is gates.WeightGated
 
 
 def test_a_gate_that_lets_everything_pass_is_caught():
-    class Open(gates.Gate):
+    class Open(gates.WeightGate):
         def act(self, layer, x, y):
             return y
 

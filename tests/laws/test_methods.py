@@ -105,6 +105,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"until": 1.0, "output": False, "nested": False, "reaches": 0.6},
         "static": {"sparsity": 0.8, "grow": "none", "allocation": "er", "epochs": 2, "reaches": 0.8},
     },
+    "thinet": {
+        "half of each, trained on between": {"epochs": 1, "between": 1, "recover": 1, "samples": 40},
+        "removing, one layer spared": {"kept": 0.7, "spared": 1, "rule": "remove", "epochs": 1, "between": 0}
+        | {"recover": 2, "samples": 500},
+    },
     "variational_dropout": {
         "by the threshold, tuned": {"log_sigma2": -2.0, "begin": 0.5, "end": 1.5, "lr": 0.05, "epochs": 3, "tune": 1},
         "so many of the hidden weights, not clipped": {"sparsity": 0.6, "begin": 0, "end": 0, "log_sigma2": -4.0}
@@ -115,7 +120,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "weighted, after every step": {"strength": 0.2, "weighted": True, "every": 1, "epochs": 3, "stop": "spikes"},
     },
 }
-NO_PRUNING = ("dense,", "low_rank,", "nuclear,")  # whose options make them do other things
+NO_PRUNING = ("dense,", "low_rank,", "nuclear,", "thinet,")  # whose options make them do other things
 
 
 def cases():

@@ -31,11 +31,18 @@ def nothing_gone(scores, sparsity):
     return select.everywhere(scores, sparsity, among=among, least=0)
 
 
+def first(scores, n, m):
+    """`select.n_of_m` along the first dimension of scores turned so that it is their last."""
+    turned = select.n_of_m({name: s.movedim(-1, 0) for name, s in scores.items()}, n, m, dim=0)
+    return {name: keep.movedim(0, -1) for name, keep in turned.items()}
+
+
 SELECTORS = {  # name -> (selector, its scope)
     "everywhere": (select.everywhere, "global"),
     "everywhere, among": (nothing_gone, "global"),
     "per_layer": (select.per_layer, "local"),
     "per_layer, by name": (each_by_name, "local"),
+    "per_row": (select.per_row, "row"),
     "by_count": (by_count, "local"),
     "drop": (drop, "global"),
 }
@@ -46,7 +53,7 @@ LAWS = {
     for law, body in selector.laws(name, choose, scope=scope).items()
     if name not in COUNTED or "a sparsity outside" not in law
 }
-LAWS |= pattern.laws("n_of_m", select.n_of_m)
+LAWS |= pattern.laws("n_of_m", select.n_of_m) | pattern.laws("n_of_m, dim=0", first)
 LAWS |= limit.laws_of_within("within", select.within) | limit.laws_of_above("above", select.above)
 
 
@@ -59,7 +66,7 @@ def test_every_selector_is_under_laws():
     """A public function of `select` that takes scores and gives keep must be named above."""
     public = {n for n, f in vars(select).items() if callable(f) and getattr(f, "__module__", "") == select.__name__}
     public = {n for n in public if not n.startswith("_")}
-    assert public == {"everywhere", "per_layer", "by_count", "drop", "above", "n_of_m", "within"}
+    assert public == {"everywhere", "per_layer", "by_count", "drop", "above", "per_row", "n_of_m", "within"}
 
 
 @pytest.mark.parametrize("levels", [0, 3])
@@ -122,3 +129,29 @@ def test_half_floats_and_integers_are_ranked_as_they_are():
     whole = {n: (s * 10).long() for n, s in scores.items()}
     wide = select.everywhere({n: s.double() for n, s in whole.items()}, 0.6)
     assert all(torch.equal(k, wide[n]) for n, k in select.everywhere(whole, 0.6).items())
+
+
+def test_two_of_four_along_the_input_channels_of_a_convolution():
+    scores = torch.randn(6, 8, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    keep = select.n_of_m({"w": scores}, 2, 4, dim=1)["w"]
+    assert keep.view(6, 2, 4, 3, 3).sum(2).eq(2).all()
+    for o, group, y, x in [(0, 0, 0, 0), (3, 1, 2, 1), (5, 0, 1, 2)]:
+        best = scores[o, 4 * group : 4 * group + 4, y, x].topk(2).indices.sort().values
+        assert torch.equal(keep[o, 4 * group : 4 * group + 4, y, x].nonzero().flatten(), best)
+    flat = {"w": scores[:, :, 0, 0]}
+    assert torch.equal(select.n_of_m(flat, 2, 4, dim=1)["w"], select.n_of_m(flat, 2, 4)["w"])
+    with pytest.raises(select.InputError, match=r"'w' has 3 scores along dimension -1, not a multiple of m=4"):
+        select.n_of_m({"w": scores}, 2, 4)
+    with pytest.raises(select.InputError, match="no dimension 4"):
+        select.n_of_m({"w": scores}, 2, 4, dim=4)
+
+
+def test_rows_are_outputs_whatever_the_kernel():
+    scores = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    keep = select.per_row({"w": scores}, 0.5)["w"]
+    assert keep.flatten(1).sum(1).tolist() == [9] * 4
+    turned = select.per_row({"w": scores}, 0.5, dim=1)["w"]
+    assert turned.sum((0, 2)).tolist() == [6] * 6
+    each = select.per_row({"w": scores, "v": scores}, {"w": 0.5, "v": 0.0})
+    assert torch.equal(each["w"], keep)
+    assert each["v"].all()

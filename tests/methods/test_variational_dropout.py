@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam
 from sapwood import checkpoint, masks
 from sapwood.checks import broken, check_method, tiny_task
 from sapwood.errors import InputError
-from sapwood.gates import Gated, decided
+from sapwood.gates import WeightGated, decided
 from sapwood.gates.variational_dropout import log_alpha
 from sapwood.methods import METHODS
 from sapwood.training.loop import evaluate
@@ -35,7 +35,7 @@ def watched(task, seen):
 
     def loss(model, batch, outputs):
         value = task.loss(model, batch, outputs)
-        if model.training and isinstance(model, Gated):
+        if model.training and isinstance(model, WeightGated):
             seen.append((value.item(), model.penalty().item()))
         return value
 
@@ -95,7 +95,7 @@ def test_the_pruned_network_is_the_one_that_was_evaluated_last(clipped):
     run, moments = lived(clipped=clipped, output=True)
     assert 0.02 < run.sparsity() < 1
     assert run.round == 1
-    assert not isinstance(run.model, Gated)
+    assert not isinstance(run.model, WeightGated)
     assert run.loss is run.task.loss
     found = evaluate(run)
     assert {f"valid_{name}": value for name, value in found.items()}.items() <= moments[-1].metrics.items()

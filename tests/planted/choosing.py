@@ -7,7 +7,8 @@ from sapwood import select
 from sapwood.checks import limit, pattern, selector
 from sapwood.errors import InputError
 
-drop, spare, cut, blockwise, within = select.drop, select._spare, select._cut, select._blockwise, select.within
+drop, spare, cut, blockwise, within = select.drop, select._spare, select.lowest, select._blockwise, select.within
+rowwise = select._rowwise
 
 
 def everywhere_laws():
@@ -16,6 +17,10 @@ def everywhere_laws():
 
 def local_laws():
     return selector.laws("per_layer", select.per_layer, scope="local")
+
+
+def row_laws():
+    return selector.laws("per_row", select.per_row, scope="row")
 
 
 def pattern_laws():
@@ -64,14 +69,18 @@ def together(scores, sparsity, **options):
     return select.everywhere(scores, sparsity, **options)
 
 
-def overwriting(name, scores, n, m):
-    return blockwise(name, scores.abs_(), n, m)
+def overwriting(name, scores, n, m, dim):
+    return blockwise(name, scores.abs_(), n, m, dim)
 
 
-def padded(name, scores, n, m):
+def padded(name, scores, n, m, dim):
     missing = -scores.shape[-1] % m
     wide = torch.nn.functional.pad(scores, (0, missing), value=-1e9)
-    return blockwise(name, wide, n, m)[..., : scores.shape[-1]]
+    return blockwise(name, wide, n, m, dim)[..., : scores.shape[-1]]
+
+
+def columnwise(name, scores, sparsity, dim):
+    return rowwise(name, scores.T, sparsity, dim).T if scores.dim() == 2 else rowwise(name, scores, sparsity, dim)
 
 
 def one_by_one(scores, cost, limit):
@@ -107,7 +116,7 @@ MUTANTS = (
             "an increasing transform of the scores changes nothing": {
                 "scores divided by their layer's mean first": instead(select, "drop", relative)
             },
-            "scores are not changed": {"the caller's scores are sorted in place": instead(select, "_cut", sorting)},
+            "scores are not changed": {"the caller's scores are sorted in place": instead(select, "lowest", sorting)},
             "keys, shapes and type of the scores": {"masks come back flat": instead(select, "drop", flat)},
             "NaN, infinite and no scores are refused": {
                 "NaN ranked like a number": instead(select, "_finite", lambda scores: None)
@@ -127,6 +136,15 @@ MUTANTS = (
         },
     ),
     *bugs(
+        "selector per_row",
+        row_laws,
+        {
+            "exactly as many go as asked": {
+                "columns ranked where rows are to be ranked": instead(select, "_rowwise", columnwise)
+            }
+        },
+    ),
+    *bugs(
         "pattern n_of_m",
         pattern_laws,
         {
@@ -135,17 +153,17 @@ MUTANTS = (
             },
             "n of every m consecutive scores stay": {
                 "n + 1 of m stay": instead(
-                    select, "_blockwise", lambda name, s, n, m: blockwise(name, s, min(n + 1, m), m)
+                    select, "_blockwise", lambda name, s, n, m, dim: blockwise(name, s, min(n + 1, m), m, dim)
                 )
             },
             "the highest of each block stay": {
                 "the lowest of each block stay": instead(
-                    select, "_blockwise", lambda name, s, n, m: blockwise(name, -s, n, m)
+                    select, "_blockwise", lambda name, s, n, m, dim: blockwise(name, -s, n, m, dim)
                 )
             },
             "of equal scores the lowest index stays": {
                 "of ties in a block the last index stays": instead(
-                    select, "_blockwise", lambda name, s, n, m: blockwise(name, s.flip(-1), n, m).flip(-1)
+                    select, "_blockwise", lambda name, s, n, m, dim: blockwise(name, s.flip(-1), n, m, dim).flip(-1)
                 )
             },
             "scores are not changed": {"n:m overwrites the scores": instead(select, "_blockwise", overwriting)},

@@ -6,8 +6,8 @@ from planted.training import SAME_BITS
 from torch import nn
 
 from sapwood.checks import gate, method
-from sapwood.gates import Gated, VariationalDropout
-from sapwood.gates import variational as noise
+from sapwood.gates import VariationalDropout, WeightGated
+from sapwood.gates import variational_dropout as noise
 from sapwood.methods import METHODS
 
 act, make, penalty = VariationalDropout.act, VariationalDropout.__init__, VariationalDropout.penalty
@@ -118,7 +118,7 @@ MUTANTS = (
                 )
             },
             "the network is left as it was, also when a pass fails": {
-                "a gate's hooks left when a pass fails": instead(Gated, "forward", hooks_stay_on_failure)
+                "a gate's hooks left when a pass fails": instead(WeightGated, "forward", hooks_stay_on_failure)
             },
             "its parameters are its own, and flat": {
                 "a gate's parameters that pass for weights": instead(VariationalDropout, "__init__", shaped)

@@ -15,7 +15,8 @@ from sapwood.training.run import start
 
 training = import_module("sapwood.training.loop")
 surgery, cycles, sparse = (
-    import_module(f"sapwood.{name}") for name in ("methods.dynamic_surgery", "cycles", "methods.sparse_training")
+    import_module(f"sapwood.{name}")
+    for name in ("methods.dynamic_surgery", "methods.parts.cycles", "methods.sparse_training")
 )
 EASY = {"stop": "spikes", "epochs": 3, "target": 1.0}
 ACTING = {  # methods that change the network at an epoch's end, some after a rule has looked at the validation loss

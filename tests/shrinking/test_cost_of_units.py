@@ -233,6 +233,34 @@ def test_widths_are_rounded_down_to_a_multiple_and_never_past_the_limit():
         fewest(scores, cost, 100, multiple=0)
 
 
+def test_leading_dimensions_are_broadcast():
+    """Two rows for one site and three for the other: 2 x 3 samples of n and m units, 5 before and 4 behind."""
+    model, example = built(mlp)
+    found = sites(model, example)
+    cost = parameters_of(model, found)
+    first = torch.rand(2, 1, 8, generator=torch.Generator().manual_seed(0))
+    second = torch.rand(3, 6, generator=torch.Generator().manual_seed(1))
+    seen = cost({"0": first, "2": second})
+    assert seen.shape == (2, 3)
+    for i in range(2):
+        for j in range(3):
+            n, m = first[i, 0].double().sum(), second[j].double().sum()
+            torch.testing.assert_close(seen[i, j], 5 * n + n + n * m + m + m * 4 + 4, rtol=1e-12, atol=0)
+    assert cost({"0": torch.ones(7, 8)}).tolist() == [float(cost({}))] * 7
+    with pytest.raises(InputError, match=r"shape \(2, 7\); give one bool, .* for each of its 8 units"):
+        cost({"0": torch.ones(2, 7)})
+
+
+def test_costs_are_on_the_device_of_what_is_open():
+    """Torch's device without numbers stands for any other one."""
+    model, example = built(mlp)
+    found = sites(model, example)
+    cost = macs_of(model, found, example)
+    seen = cost({site.name: torch.ones(5, site.units, device="meta") for site in found})
+    assert (seen.device.type, seen.shape, seen.dtype) == ("meta", (5,), torch.float64)
+    assert cost({}).device.type == "cpu"
+
+
 def test_refusals(monkeypatch):
     model, example = built(mlp)
     found = sites(model, example)

@@ -97,6 +97,16 @@ def test_convolutions_in_groups_and_one_by_one(timed):
     assert values[0] > values[-1]
 
 
+def test_seconds_of_several_samples_are_those_of_each(timed):
+    model, example = built(plain)
+    found = sites(model, example)
+    cost = latency_of(timetable(model, found, example, points=3))
+    luck = torch.Generator().manual_seed(0)
+    shares = {site.name: torch.rand(2, 3, site.units, generator=luck) for site in found}
+    alone = [[cost({name: of[i, j] for name, of in shares.items()}) for j in range(3)] for i in range(2)]
+    torch.testing.assert_close(cost(shares), torch.tensor(alone, dtype=torch.float64), rtol=1e-12, atol=0)
+
+
 def test_a_computed_weight_counts_as_it_is(timed):
     model, example = nn.Sequential(weight_norm(nn.Conv2d(3, 6, 3)), nn.ReLU(), conv(6, 2, 1)).double(), image()
     found = sites(model, example)

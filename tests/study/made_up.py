@@ -11,6 +11,7 @@ import torch
 from matplotlib.text import Text
 
 from sapwood import checkpoint
+from sapwood.study import spectra as spectra
 from sapwood.study.cost import Cost, write
 from sapwood.study.plots import STYLE
 from sapwood.study.study import find
@@ -18,10 +19,9 @@ from sapwood.study.study import find
 FOLDER = Path(__file__).parents[2] / "studies" / "activation_pruning"
 STUDY = find(str(FOLDER / "__init__.py"))
 PACKAGE = "sapwood_study_activation_pruning"
-figures, curves, shown_maps, ends, spectra, its_rows, printed = (
+figures, curves, shown_maps, ends, its_rows, printed = (
     importlib.import_module(f"{PACKAGE}.{name}")
-    for name in ("figures", "figures_curves", "figures_maps", "figures_rows", "figures_spectra", "rows",
-                 "printed")
+    for name in ("figures", "figures_curves", "figures_maps", "figures_rows", "rows", "printed")
 )  # fmt: skip
 FIGURES = {figure.title: figure for figure in figures.FIGURES}
 SIZES = (6, 5, 4, 3)  # singular values of each hidden layer

@@ -126,7 +126,7 @@ def test_a_band_runs_from_the_lowest_to_the_highest_seed_and_its_line_thins_wher
 
 def test_lines_beside_each_other_differ_in_grey_or_in_dash():
     assert len({str(dash) + str(color) for color, dash in LOOKS}) == 4
-    for looks in (LOOKS, list(curves.PENALTY_LOOKS.values()), list(spectra.LOOKS.values())):
+    for looks in (LOOKS, list(curves.PENALTY_LOOKS.values()), list(spectra.LOOKS)):
         for at, (color, dash) in enumerate(looks):
             for other, its_dash in looks[at + 1 :]:
                 assert str(dash) != str(its_dash) or abs(_lightness(color) - _lightness(other)) > 0.2

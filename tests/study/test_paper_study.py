@@ -11,13 +11,14 @@ import pytest
 from sapwood.study.claim import verdict
 from sapwood.study.cost import Cost
 from sapwood.study.grid import MINUS, NOTHING
+from sapwood.study.shrinking import shrunk
 from sapwood.study.study import find
 from sapwood.study.table import difference
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "activation_pruning" / "__init__.py"))
 PARTS = {
     name: sys.modules[f"sapwood_study_activation_pruning.{name}"]
-    for name in ("printed", "closeness", "rows", "shrinking", "strictness", "tables_of_controls")
+    for name in ("printed", "closeness", "rows", "strictness", "tables_of_controls")
 }
 PRINTED, CALLED = PARTS["printed"].PRINTED, PARTS["printed"].CALLED
 MISPRINTS = {  # that the paper contradicts itself: the target for what was reached; an average of other numbers
@@ -331,7 +332,7 @@ def test_distance_is_the_root_mean_square_of_logarithms():
 
 
 def test_shrinking_tells_large_from_small_and_the_first_prune_from_the_last():
-    rows, shrunk = fake(), PARTS["shrinking"].shrunk
+    rows = fake()
     assert shrunk(rows, "V neurons", 0, 0.0, 0.1) == pytest.approx(dict.fromkeys(SEEDS, -5.0))
     assert shrunk(rows, "V neurons", 0, 0.5, 1.0) == pytest.approx(dict.fromkeys(SEEDS, -10.0))
     assert shrunk(rows, "V neurons", -1, 0.5, 1.0) == pytest.approx(dict.fromkeys(SEEDS, -5.0))

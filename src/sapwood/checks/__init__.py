@@ -1,4 +1,4 @@
-"""The laws, public: run them on a criterion, statistic, selector, schedule, optimiser or method of your own.
+"""The laws, public: run them on a criterion, statistic, selector, schedule, solver, optimiser or method of your own.
 
 Each function tries the laws of one family and returns one Result per law; `broken` picks the ones that failed. The
 files' functions `laws` give the same laws by name, not yet tried.
@@ -19,7 +19,9 @@ from sapwood.checks.pattern import check_pattern as check_pattern
 from sapwood.checks.schedule import check_schedule as check_schedule
 from sapwood.checks.schedule import check_shares as check_shares
 from sapwood.checks.selector import check_selector as check_selector
+from sapwood.checks.solver import check_solver as check_solver
 from sapwood.checks.statistic import check_statistic as check_statistic
 from sapwood.checks.stopping import check_rule as check_rule
 from sapwood.checks.tiny import tiny_model as tiny_model
 from sapwood.checks.tiny import tiny_task as tiny_task
+from sapwood.checks.unit_gate import check_unit_gate as check_unit_gate

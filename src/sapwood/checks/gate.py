@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.tiny import seeded
-from sapwood.gates import Gate, Gated
+from sapwood.gates import WeightGate, WeightGated
 from sapwood.masking import masks
 from sapwood.scoring.layers import prunable
 from sapwood.scoring.modes import evaluating
 
-Make = Callable[[Tensor], Gate]  # a layer's weight -> a gate for it, open as far as a gate is before any training
+Make = Callable[[Tensor], WeightGate]  # a layer's weight -> a gate for it, open as far as a gate is before any training
 
 
 def check_gate(name: str, make: Make) -> list[Result]:
@@ -53,9 +53,9 @@ def _networks() -> Iterator[tuple[nn.Module, Tensor]]:
             yield model.double(), inputs.double()
 
 
-def _gated(make: Make, model: nn.Module, *, moved: bool = False) -> Gated:
+def _gated(make: Make, model: nn.Module, *, moved: bool = False) -> WeightGated:
     """All layers of a network gated; `moved`: the gates' parameters are drawn so far apart that some weights go."""
-    gated = Gated(model, {name: make(layer.weight) for name, layer in prunable(model).items()})
+    gated = WeightGated(model, {name: make(layer.weight) for name, layer in prunable(model).items()})
     if moved:
         with torch.no_grad(), seeded(1):
             for parameter in gated.gates.parameters():

@@ -15,7 +15,7 @@ SPARSITIES = (0.0, 0.1, 0.25, 0.5, 0.77, 0.9, 0.99)
 
 
 def check_selector(name: str, selector: Selector, *, scope: str = "global") -> list[Result]:
-    """The laws of selectors. `scope`: "global" ranks all entries together, "local" each one by itself."""
+    """The laws of selectors. `scope`: "global" ranks all entries together, "local" each by itself, "row" each row."""
     return tried(laws(name, selector, scope=scope))
 
 
@@ -46,6 +46,8 @@ def scores_to_choose_from(levels: int = 0) -> Scores:
 
 
 def _parts(keep: Mapping[str, Tensor], scope: str) -> list[Tensor]:
+    if scope == "row":
+        return [row for k in keep.values() for row in (k.flatten(1) if k.dim() > 1 else k[None])]
     flat = [k.flatten() for k in keep.values()]
     return [torch.cat(flat)] if scope == "global" else flat
 

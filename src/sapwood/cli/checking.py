@@ -10,9 +10,18 @@ from types import ModuleType
 
 import typer
 
-from sapwood.checks import Result, broken, check_criterion, check_method, check_statistic
+from sapwood.checks import (
+    Result,
+    broken,
+    check_criterion,
+    check_gate,
+    check_method,
+    check_statistic,
+    check_unit_gate,
+)
 from sapwood.criteria import CRITERIA
 from sapwood.errors import InputError
+from sapwood.gates import UnitGate, WeightGate
 from sapwood.scoring.criterion import Criterion
 from sapwood.scoring.evidence import Statistic
 from sapwood.scoring.statistics import STATISTICS
@@ -28,7 +37,9 @@ def check_file(path: Path) -> None:
             + (f"\n      {result.reason}" if result.reason else "")
         )
     if not results:
-        raise InputError(f"{path} defines no Criterion, no Statistic and no method (def name(run, *, option=...))")
+        raise InputError(
+            f"{path} defines no Criterion, no Statistic and no method (def name(run, *, option=...)), and no gate"
+        )
     failed = broken(results)
     print(f"{len(results)} laws tried, {len(failed)} failed")
     if failed:
@@ -56,7 +67,7 @@ def load(path: Path) -> ModuleType:
 
 
 def laws(module: ModuleType) -> Iterator[Result]:
-    """Laws tried on each criterion, statistic and method that a module defines; what it only imports is left out."""
+    """Laws tried on each criterion, statistic, gate and method that a module defines, not on what it only imports."""
     ours = {id(thing) for thing in (*CRITERIA.values(), *STATISTICS.values())}
     for name, thing in list(vars(module).items()):  # a law may make the module change itself
         if id(thing) in ours or name.startswith("_"):
@@ -65,6 +76,11 @@ def laws(module: ModuleType) -> Iterator[Result]:
             yield from check_criterion(name, thing)
         elif isinstance(thing, Statistic):
             yield from check_statistic(thing)
+        elif inspect.isclass(thing) and thing.__module__ == module.__name__ and not inspect.isabstract(thing):
+            if issubclass(thing, UnitGate):
+                yield from check_unit_gate(name, thing)
+            elif issubclass(thing, WeightGate):
+                yield from check_gate(name, thing)
         elif inspect.isfunction(thing) and thing.__module__ == module.__name__ and _is_method(thing):
             yield from check_method(name, thing)
 

@@ -1,8 +1,28 @@
 """Gates: sparsity decided by training; what a layer's output becomes meanwhile, and what is kept in the end."""
 
-from sapwood.gates.gate import Gate as Gate
-from sapwood.gates.gate import Gated as Gated
-from sapwood.gates.gate import decided as decided
-from sapwood.gates.variational_dropout import VariationalDropout as VariationalDropout
+import warnings
 
-GATES: dict[str, type[Gate]] = {"variational_dropout": VariationalDropout}  # each is made for a layer's weight
+from sapwood.gates.clamp import Clamp as Clamp
+from sapwood.gates.gated import Gated as Gated
+from sapwood.gates.gated import decided as decided
+from sapwood.gates.hard_concrete import HardConcrete as HardConcrete
+from sapwood.gates.point import Point as Point
+from sapwood.gates.point import Points as Points
+from sapwood.gates.unit_gate import UnitGate as UnitGate
+from sapwood.gates.variational_dropout import VariationalDropout as VariationalDropout
+from sapwood.gates.weight_gate import WeightGate as WeightGate
+from sapwood.gates.weight_gate import WeightGated as WeightGated
+
+GATES: dict[str, type[WeightGate]] = {"variational_dropout": VariationalDropout}  # each is made for a layer's weight
+UNIT_GATES: dict[str, type[UnitGate]] = {  # each is made for a number of units
+    "clamp": Clamp,
+    "hard_concrete": HardConcrete,
+}
+
+
+def __getattr__(name: str) -> object:
+    """`Gate`, the older name of `WeightGate`, for one release."""
+    if name != "Gate":
+        raise AttributeError(f"module 'sapwood.gates' has no name {name!r}")
+    warnings.warn("sapwood.gates.Gate is WeightGate now", DeprecationWarning, stacklevel=2)
+    return WeightGate

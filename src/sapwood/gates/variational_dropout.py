@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapwood.errors import InputError
-from sapwood.gates.gate import Gate
+from sapwood.gates.weight_gate import WeightGate
 from sapwood.scoring.layout import Layer, Straight
 
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
@@ -42,7 +42,7 @@ def divergence(log_alpha: Tensor) -> Tensor:
 
 
 @final
-class VariationalDropout(Gate):
+class VariationalDropout(WeightGate):
     """The noise that a layer's weights would have made, added to its outputs; biases have none."""
 
     def __init__(

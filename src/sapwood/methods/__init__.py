@@ -14,6 +14,7 @@ from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.sparse_training import sparse_training
+from sapwood.methods.thinet import thinet
 from sapwood.methods.variational_dropout import variational_dropout
 from sapwood.training.loop import Moment
 
@@ -32,6 +33,7 @@ METHODS: dict[str, Method] = {
     "low_rank": low_rank,
     "nuclear": nuclear,
     "sparse_training": sparse_training,
+    "thinet": thinet,
     "variational_dropout": variational_dropout,
 }
 
@@ -49,6 +51,7 @@ METHOD_VERSIONS: dict[str, int] = {
     "low_rank": 1,
     "nuclear": 2,
     "sparse_training": 2,
+    "thinet": 1,
     "variational_dropout": 2,
 }
 

@@ -15,7 +15,7 @@ from functools import partial
 from torch import Tensor, nn, optim
 
 from sapwood.errors import InputError
-from sapwood.gates import Gated, VariationalDropout
+from sapwood.gates import VariationalDropout, WeightGated
 from sapwood.masking import masks
 from sapwood.scoring.layers import chosen
 from sapwood.selection import select
@@ -52,7 +52,7 @@ def variational_dropout(
         raise InputError(f"strength={strength}, lr={lr}, sparsity={sparsity}: need 0 or more, above 0, and in [0, 1)")
     made = partial(VariationalDropout, log_sigma2=log_sigma2, threshold=threshold, clipped=clipped)
     layers = chosen(run.model, None if output else run.hidden())
-    gated = Gated(run.model, {name: made(layer.weight) for name, layer in layers.items()})
+    gated = WeightGated(run.model, {name: made(layer.weight) for name, layer in layers.items()})
     per_epoch, samples = run.task.steps_per_epoch, len(run.task.data.train.targets)
 
     def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ class Sight:
     gy: Tensor | None = None  # d(sum of the samples' losses) / dy, for statistics that look backward
     gw: Tensor | None = None  # the same of the weight
     why: str = "this statistic needs gradients; use observe(..., loss=...)"  # why what is None cannot be seen
+    wanted: Tensor | None = None  # what the layer of this name in the original network gave for the same samples
     _y_NO: Tensor | None = None  # cached_property takes a lock, which every step of training would wait for
 
     @property
@@ -44,6 +45,16 @@ class Sight:
         if len(x_NI) != len(self.y_NO):
             raise InputError(f"{self.layer} made {len(self.y_NO)} outputs where {len(x_NI)} follow from its inputs")
         return x_NI
+
+    @cached_property
+    def wanted_NO(self) -> Tensor:
+        """What the original network's layer gave for the same samples, [N, O]; this one's outputs if none was named."""
+        if self.wanted is None:
+            return self.y_NO
+        wanted_NO = rows(self._layer, self.wanted.detach())
+        if len(wanted_NO) != len(self.y_NO):
+            raise InputError(f"{self.layer} gave {len(self.y_NO)} outputs where the original gave {len(wanted_NO)}")
+        return wanted_NO
 
     @cached_property
     def gy_NO(self) -> Tensor:
@@ -76,12 +87,19 @@ class Statistic(str):
     of: Callable[[Sight], Tensor]
     backward: bool
     of_weight: bool  # looks at gw_OI only, so that nobody has to see the layer's calls
+    wants: bool  # looks at wanted_NO
     rows: Callable[[Sight], Tensor] | None  # for counts: 0 or 1 for each row, see `statistics.counting`
 
     def __new__(
-        cls, name: str, of: Callable[[Sight], Tensor], backward: bool = False, of_weight: bool = False
+        cls,
+        name: str,
+        of: Callable[[Sight], Tensor],
+        backward: bool = False,
+        of_weight: bool = False,
+        wants: bool = False,
     ) -> "Statistic":
         self = super().__new__(cls, name)
+        self.wants = wants
         self.of, self.backward, self.of_weight, self.rows = of, backward, of_weight, None
         return self
 

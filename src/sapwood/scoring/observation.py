@@ -18,6 +18,7 @@ from sapwood.scoring.modes import eagerly, evaluating
 Hook = Callable[..., Any]
 Call = tuple[nn.Module, Tensor, Tensor]  # a layer, what it read, what it gave
 Calls = dict[str, list[Call]]
+Wanted = dict[str, list[Tensor]]  # what each layer gave, call after call; taken from the front when it is looked at
 _pass = torch._C._current_graph_task_id  # -1 unless we are inside of a backward pass, which computes things again
 _wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
@@ -29,19 +30,21 @@ def observing(
     only: Iterable[str] | None = None,
     training: bool | None = None,
     into: Evidence | None = None,
+    wanted: Wanted | None = None,
 ) -> Iterator[Evidence]:
     """Adds up statistics over every forward pass inside the block, and leaves nothing on the model.
 
     `training=True` counts only passes in training mode, so that evaluating inside the block is not seen. What
     activation checkpointing computes twice counts once. Compiled models run uncompiled inside the block, since compiled
     ones call no hooks. A layer that never runs is an error at the end, unless the sums go `into` evidence you hold.
+    `wanted` is what `recording` noted of the original network's passes, one for each pass in here.
     """
     for statistic in statistics:
         if _refuse_stranger(statistic).backward:
             raise InputError(f"statistic {str(statistic)!r} looks at gradients; use observe(..., loss=...)")
     evidence: Evidence = {} if into is None else into
     watched, ran = weights(model, only), set[str]()
-    hooks = _hooked(model, watched, lambda name, mine: _adding(name, mine, statistics, evidence, training, ran))
+    hooks = _hooked(model, watched, lambda name, mine: _adding(name, mine, statistics, evidence, training, ran, wanted))
     try:
         with eagerly():
             yield evidence
@@ -58,6 +61,7 @@ def observe(
     *statistics: Statistic,
     loss: Callable[[Any, Any], Tensor] | None = None,
     only: Iterable[str] | None = None,
+    wanted: nn.Module | None = None,
 ) -> Evidence:
     """Statistics over `batches`, in evaluation mode; the model is left as it was.
 
@@ -65,6 +69,8 @@ def observe(
     list, whose last part is the target unless forward needs all of them; or a dict of forward's keywords, others left
     out. Backward statistics need `loss(outputs, batch)`, the *sum* of losses over the batch as it was given; gradients
     are not accumulated, and frozen layers have theirs like any other. A layer that is never seen is an error.
+    `wanted` is the original network, from which `model` was pruned: it runs on the same batches, and statistics may
+    look at what its layers give (`Sight.wanted_NO`).
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     >>> net[0].weight.data, net[0].bias.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.zeros(2)
@@ -78,13 +84,21 @@ def observe(
     evidence: Evidence = {}
     watched, ran = weights(model, only), set[str]()
     look = not statistics or not all(statistic.of_weight for statistic in statistics)
-    with evaluating(model), eagerly():
+    gave: Wanted = {}
+    with evaluating(model), evaluating(wanted or model), eagerly():
         for batch, arguments in batching.each(model, batches, "observe()"):
+            if wanted is not None:
+                gave.clear()
+                with recording(wanted, [weight.name for weight in watched], into=gave), torch.no_grad():
+                    arguments.call(wanted)
             if backward and loss is not None:
                 for name, sight in _looking_back(model, watched, (arguments, batch), loss, ran if look else None):
+                    sight.wanted = _next(gave, name)
                     _add(evidence, name, statistics, sight)
                 continue
-            hooks = _hooked(model, watched, lambda name, mine: _adding(name, mine, statistics, evidence, None, ran))
+            hooks = _hooked(
+                model, watched, lambda name, mine: _adding(name, mine, statistics, evidence, None, ran, gave)
+            )
             try:
                 with torch.no_grad():
                     arguments.call(model)
@@ -94,6 +108,30 @@ def observe(
         _refuse_unseen(watched, ran, "in any batch")
     refuse_unused([each.name for each in watched if each.name not in evidence])
     return settled(evidence)
+
+
+@contextmanager
+def recording(model: nn.Module, only: Iterable[str] | None, *, into: Wanted | None = None) -> Iterator[Wanted]:
+    """Notes what the layers give in every pass inside the block, {layer: outputs, call after call}."""
+    gave: Wanted = {} if into is None else into
+
+    def noting(name: str, mine: nn.Module) -> Hook:
+        return lambda layer, inputs, kwargs, y: gave.setdefault(name, []).append(y.detach().clone())  # may be reused
+
+    hooks = _hooked(model, weights(model, only), noting)
+    try:
+        with eagerly():
+            yield gave
+    finally:
+        _remove(hooks)
+
+
+def _next(wanted: Wanted | None, name: str) -> Tensor | None:
+    if not wanted or name not in wanted:
+        return None
+    if not wanted[name]:
+        raise InputError(f"layer {name!r} ran more often than in the original network; it must run on the same batches")
+    return wanted[name].pop(0)
 
 
 def _refuse_stranger(statistic: object) -> Statistic:
@@ -174,6 +212,7 @@ def _adding(
     evidence: Evidence,
     training: bool | None,
     ran: set[str],
+    wanted: Wanted | None = None,
 ) -> Hook:
     # Called in every step of training: what happens once only is asked once only.
     def hook(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], y: Tensor) -> None:
@@ -185,6 +224,8 @@ def _adding(
                 ran.add(name)
         if training is None or layer.training == training:
             sight = Sight(layer, args[0] if args else next(iter(kwargs.values())), y)
+            if wanted:
+                sight.wanted = _next(wanted, name)
             if y.requires_grad or not torch.is_inference_mode_enabled():
                 _add(evidence, name, statistics, sight)
             else:

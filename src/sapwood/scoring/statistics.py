@@ -19,6 +19,12 @@ def counting(name: str, rows: Callable[[Sight], Tensor]) -> Statistic:
     return statistic
 
 
+def _bias(s: Sight) -> Tensor | float:
+    """The layer's own, so that what is left is what its weights have to give."""
+    bias = getattr(s.layer, "bias", None)
+    return bias.detach().double() if isinstance(bias, Tensor) else 0.0
+
+
 def _fires(s: Sight) -> Tensor:
     # A comparison that writes bool is several times slower than these two passes.
     return s.y_NO.relu().sign_()
@@ -31,9 +37,12 @@ output_sum = Statistic("output_sum", lambda s: s.y_NO.relu().sum(0, dtype=torch.
 output_square = Statistic("output_square", lambda s: s.y_NO.relu().double().square().sum(0))
 input_square = Statistic("input_square", lambda s: s.x_NI.double().square().sum(0))
 gram = Statistic("gram", lambda s: s.x_NI.double().T @ s.x_NI.double())
+cross = Statistic("cross", lambda s: s.x_NI.double().T @ (s.wanted_NO.double() - _bias(s)), wants=True)
 weight_grad = Statistic("weight_grad", lambda s: s.gw_OI.double(), backward=True, of_weight=True)
 
-STATISTICS = {str(s): s for s in (count, active, inactive, output_sum, output_square, input_square, gram, weight_grad)}
+STATISTICS = {
+    str(s): s for s in (count, active, inactive, output_sum, output_square, input_square, gram, cross, weight_grad)
+}
 
 ABOUT = {  # y is the layer's output before the activation function, x its input; sums over samples and positions
     "count": "how many samples and positions",
@@ -43,5 +52,6 @@ ABOUT = {  # y is the layer's output before the activation function, x its input
     "output_square": "sum of relu(y)^2",
     "input_square": "sum of x^2, for each input",
     "gram": "sum of x x^T, inputs by inputs",
+    "cross": "sum of x times what the original network's layer gives, without the bias, inputs by outputs",
     "weight_grad": "sum of the loss's gradients with respect to the weights",
 }

@@ -6,7 +6,7 @@ by position: order of the dict, then flat index; the lowest index stays unless `
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -15,11 +15,9 @@ from torch import Tensor
 from sapwood.currency import Keep as Keep
 from sapwood.currency import Scores as Scores
 from sapwood.errors import InputError, refuse_unless, unknown
+from sapwood.selection.kth import Array, lowest
 
 Ties = Literal["first stays", "first goes"]
-Array = np.ndarray[Any, np.dtype[Any]]
-
-CHUNK = 2**16  # scores looked at together: a megabyte of float32 stays in the cache
 
 
 def everywhere(
@@ -33,6 +31,9 @@ def everywhere(
     """One ranking over all entries: round(sparsity * all) of them are gone afterwards.
 
     What `among` has already removed counts towards the sparsity and stays removed.
+
+    >>> select.everywhere({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, 0.5)
+    {'a': tensor([ True, False]), 'b': tensor([False,  True])}
     """
     total = sum(s.numel() for s in scores.values())
     return drop(scores, _new(total, _checked(sparsity), among), among=among, least=least, ties=ties)
@@ -45,7 +46,11 @@ def per_layer(
     among: Mapping[str, Tensor] | None = None,
     ties: Ties = "first stays",
 ) -> Keep:
-    """Each entry of the dict ranked alone, at one sparsity or at `{name: sparsity}`."""
+    """Each entry of the dict ranked alone, at one sparsity or at `{name: sparsity}`.
+
+    >>> select.per_layer({"a": torch.tensor([3.0, 4.0]), "b": torch.tensor([2.0, 1.0])}, 0.5)
+    {'a': tensor([False,  True]), 'b': tensor([ True, False])}
+    """
     _finite(scores)
     return {
         name: everywhere({name: s}, _of(sparsity, name), among=_only(among, name), ties=ties)[name]
@@ -54,7 +59,11 @@ def per_layer(
 
 
 def by_count(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, ties: Ties = "first stays") -> Keep:
-    """The `counts[name]` highest scores of each entry stay."""
+    """The `counts[name]` highest scores of each entry stay.
+
+    >>> select.by_count({"a": torch.tensor([3.0, 4.0, 1.0])}, {"a": 1})
+    {'a': tensor([False,  True, False])}
+    """
     _finite(scores)
     for name in scores:
         if not 0 <= _of(counts, name) <= scores[name].numel():
@@ -63,19 +72,43 @@ def by_count(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, ties: T
 
 
 def above(scores: Mapping[str, Tensor], threshold: float) -> Keep:
-    """Scores greater than the threshold stay; how many that is depends on the scores."""
+    """Scores greater than the threshold stay; how many that is depends on the scores.
+
+    >>> select.above({"a": torch.tensor([3.0, 4.0, 1.0])}, 3.0)
+    {'a': tensor([False,  True, False])}
+    """
     _finite(scores)
     if not np.isfinite(threshold):
         raise InputError(f"threshold is {threshold}; give a finite number")
     return {name: s > threshold for name, s in scores.items()}
 
 
-def n_of_m(scores: Mapping[str, Tensor], n: int, m: int) -> Keep:
-    """The n highest of every m consecutive scores along the last dimension stay (2 of 4, for example)."""
+def per_row(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float], *, dim: int = 0) -> Keep:
+    """Each row ranked alone: round(sparsity * its length) of its scores go.
+
+    A row is everything at one index of `dim`: all weights that one neuron or filter reads, with dim=1 in a transposed
+    convolution. Scores of one dimension are one row.
+
+    >>> select.per_row({"a": torch.tensor([[3.0, 4.0], [2.0, 1.0]])}, 0.5)
+    {'a': tensor([[False,  True],
+            [ True, False]])}
+    """
+    _finite(scores)
+    return {name: _rowwise(name, s, _checked(_of(sparsity, name)), dim) for name, s in scores.items()}
+
+
+def n_of_m(scores: Mapping[str, Tensor], n: int, m: int, *, dim: int = -1) -> Keep:
+    """The n highest of every m consecutive scores along dimension `dim` stay (2 of 4, for example).
+
+    The last dimension unless told otherwise; dim=1 is the input channels of a linear layer and of a convolution alike.
+
+    >>> select.n_of_m({"a": torch.tensor([3.0, 4.0, 1.0, 2.0])}, 2, 4)
+    {'a': tensor([ True,  True, False, False])}
+    """
     if not 1 <= n <= m:
         raise InputError(f"n of m is {n} of {m}; n must lie in 1..m")
     _finite(scores)
-    return {name: _blockwise(name, s, n, m) for name, s in scores.items()}
+    return {name: _blockwise(name, s, n, m, dim) for name, s in scores.items()}
 
 
 def within(
@@ -88,6 +121,10 @@ def within(
     """The fewest removals, lowest scores first, after which cost(keep) <= limit; keeping one more breaks it.
 
     `cost` must not rise when something is removed. Bisection: about log2(entries) calls of `cost`.
+
+    >>> cost = lambda keep: int(keep["a"].sum())
+    >>> select.within({"a": torch.tensor([3.0, 4.0, 1.0])}, cost, 2)
+    {'a': tensor([ True,  True, False])}
     """
     most = sum(max(0, s.numel() - _floor(least, name)) for name, s in scores.items())
     low, high = 0, most
@@ -117,6 +154,9 @@ def drop(
     In each entry of the dict the `least` highest stay whatever the others score.
     Cost: a few passes over the scores, at most 4 bytes a float32 score beside the mask; it runs on the CPU, also for
     scores on another device, so that the same scores give the same choice everywhere.
+
+    >>> select.drop({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, 1)
+    {'a': tensor([ True, False]), 'b': tensor([True, True])}
     """
     _finite(scores)
     refuse_unless("ties", ties, ("first stays", "first goes"))
@@ -139,7 +179,7 @@ def _staying(scores: dict[str, Array], free: dict[str, Array | None], count: int
     """Per entry: True where the score survives the one ranking over all free scores."""
     if count == 0:
         return {name: np.ones(s.shape, bool) for name, s in scores.items()}
-    cut, going, standing = _cut([s if free[name] is None else s[free[name]] for name, s in scores.items()], count)
+    cut, going, standing = lowest([s if free[name] is None else s[free[name]] for name, s in scores.items()], count)
     stays = {name: s > cut for name, s in scores.items()}
     if standing > going:
         at_cut = {
@@ -148,51 +188,6 @@ def _staying(scores: dict[str, Array], free: dict[str, Array | None], count: int
         }
         _spare(stays, at_cut, standing - going, ties)
     return stays
-
-
-def _cut(pools: list[Array], count: int) -> tuple[Any, int, int]:
-    """The count-th lowest score, how many scores equal to it go, and how many equal to it there are.
-
-    A sample brackets the cut; one pass counts what lies below the bracket and gathers what lies inside it, which is
-    about 1 % of the scores and is all that needs sorting (Floyd and Rivest, 1975). Should the sample mislead, the
-    whole pool is sorted in part instead: the answer is exact either way.
-    """
-    low, high = _bracket(pools, count)
-    below, inside = 0, []
-    for chunk in (pool[at : at + CHUNK] for pool in pools for at in range(0, pool.size, CHUNK)):
-        from_low = chunk >= low
-        below += chunk.size - int(np.count_nonzero(from_low))
-        inside.append(chunk[np.flatnonzero(from_low & (chunk <= high))])  # faster than indexing by the bools
-    middle = np.concatenate(inside)
-    if not below < count <= below + middle.size:
-        below, middle = 0, np.concatenate(pools)
-    middle.partition(count - below - 1)
-    cut = middle[count - below - 1]
-    return cut, count - below - int(np.count_nonzero(middle < cut)), int(np.count_nonzero(middle == cut))
-
-
-def _bracket(pools: list[Array], count: int) -> tuple[Any, Any]:
-    """Two scores that very probably enclose the count-th lowest: a sample's quantile, three standard deviations off."""
-    total = sum(pool.size for pool in pools)
-    stride = max(1, round(total**0.3))
-    sample = np.concatenate([_sampled(pool, stride) for pool in pools if pool.size])
-    quantile = count / total
-    slack = 3 * (quantile * (1 - quantile) / sample.size) ** 0.5 + 2 / sample.size
-    low, high = (min(max(int((quantile + side) * sample.size), 0), sample.size - 1) for side in (-slack, slack))
-    sample.partition((low, high))
-    return sample[low], sample[high]
-
-
-def _sampled(pool: Array, stride: int) -> Array:
-    """One score out of every `stride`, each at another place in it, so that rows and columns leave no pattern.
-
-    The places are a Weyl sequence (multiples of the golden ratio, modulo 1), five times faster than random ones; the
-    bracket decides how fast, never what is chosen.
-    """
-    starts = np.arange(0, pool.size, stride)
-    scattered = np.arange(starts.size, dtype=np.uint32) * np.uint32(2654435769) >> np.uint32(16)  # 2^32 / 1.618...
-    places = starts + (scattered * np.uint32(stride) >> np.uint32(16))
-    return cast(Array, pool[np.minimum(places, pool.size - 1)])
 
 
 def _spare(stays: dict[str, Array], at_cut: dict[str, Array], spared: int, ties: Ties) -> None:
@@ -229,12 +224,27 @@ def _free(scores: Tensor, alive: Array | None, least: int, ties: Ties) -> Array 
     return ~protected if alive is None else ~protected & alive
 
 
-def _blockwise(name: str, scores: Tensor, n: int, m: int) -> Tensor:
-    if scores.shape[-1] % m:
-        raise InputError(f"{name!r} has {scores.shape[-1]} scores along its last dimension, not a multiple of m={m}")
-    blocks = scores.reshape(-1, m)
+def _rowwise(name: str, scores: Tensor, sparsity: float, dim: int) -> Tensor:
+    rows = _last(name, scores, dim).movedim(-1, 0) if scores.dim() > 1 else scores[None]
+    length = rows[0].numel()
+    keep = _blockwise(name, rows.flatten(1), length - round(sparsity * length), length, -1).view(rows.shape)
+    return keep.movedim(0, dim) if scores.dim() > 1 else keep[0]
+
+
+def _blockwise(name: str, scores: Tensor, n: int, m: int, dim: int) -> Tensor:
+    along = _last(name, scores, dim)
+    if along.shape[-1] % m:
+        raise InputError(f"{name!r} has {along.shape[-1]} scores along dimension {dim}, not a multiple of m={m}")
+    blocks = along.reshape(-1, m)
     order = blocks.argsort(dim=1, descending=True, stable=True)[:, :n]  # stable: of equals the lowest index stays
-    return torch.zeros_like(blocks, dtype=torch.bool).scatter_(1, order, True).view(scores.shape)
+    return torch.zeros_like(blocks, dtype=torch.bool).scatter_(1, order, True).view(along.shape).movedim(-1, dim)
+
+
+def _last(name: str, scores: Tensor, dim: int) -> Tensor:
+    """The scores with dimension `dim` behind all others."""
+    if not -scores.dim() <= dim < scores.dim():
+        raise InputError(f"{name!r} has scores of shape {tuple(scores.shape)}, which have no dimension {dim}")
+    return scores.movedim(dim, -1)
 
 
 def _flat(scores: Tensor) -> Array:

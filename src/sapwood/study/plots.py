@@ -176,3 +176,30 @@ def _label_outer(figure: Figure, panels: Sequence[Axes], x: str, y: str, columns
         panel.tick_params(labelbottom=lowest, labelleft=leftmost)
         panel.set_xlabel(x if lowest else "")
         panel.set_ylabel(y if leftmost else "")
+
+
+def side_by_side(parameter: str, parts: Mapping[str, Sequence[str]]) -> Callable[[Table, Path], Figure]:
+    """One weight's map in several rows, {title: rows under it}: an input a line, a neuron a column."""
+    names = [label for part in parts.values() for label in part]
+
+    def draw(rows: Table, folder: Path) -> Figure:
+        every = maps(rows, folder, names)
+        found = {label: each[parameter] for label, each in every.items() if parameter in each}
+        if not found:
+            return nothing("the weights are not among these results")
+        figure = canvas(WIDTH, 3.4)
+        panels = figure.subplots(1, len(names), sharex=True, sharey=True)
+        for axes, label in zip(panels, names, strict=True):
+            part = next(part for part, labels in parts.items() if label in labels)
+            title = f"{part}\n{label}" if label in parts[part][:1] else f"\n{label}"
+            if label in found:
+                bitmap(axes, found[label].T)
+                title += f"\n{100 * (1 - float(found[label].mean())):.1f} % zeros"
+            else:
+                absent(axes, "not there")
+            axes.set_title(title, loc="left")
+            axes.set_xlabel("neuron (number)")
+        panels[0].set_ylabel("input (number)")
+        return figure
+
+    return draw

@@ -1,9 +1,10 @@
 """Cost: what a network costs with some of its units open; one function for reports, for selection and for gates.
 
-Each is a `Cost`: {site: what is open} -> cost, a float64 scalar; sites that are not named are fully open. Given bools
-it is exact, the cost of the network that `shrink` returns. Given numbers from 0 to 1 (probabilities that units are
-open) it is a differentiable expectation, in which dimensions of a layer are independent: it is biased where one site
-feeds both of them, since E[n²] exceeds E[n]² by the variance of n.
+Each is a `Cost`: {site: what is open, [..., units]} -> cost, [...] float64, on the device of what it is given; sites
+that are not named are fully open. With [samples, units] it is the cost of each sample by itself. Given bools it is
+exact, the cost of the network that `shrink` returns. Given numbers from 0 to 1 (probabilities that units are open) it
+is a differentiable expectation, in which dimensions of a layer are independent: it is biased where one site feeds both
+of them, since E[n²] exceeds E[n]² by the variance of n.
 """
 
 import operator
@@ -29,7 +30,7 @@ from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
 from sapwood.shrinking.tracing.graph import Traced, call_of, line, named_tensors, op_of
 from sapwood.shrinking.tracing.site import Site
 
-Cost = Callable[[Mapping[str, Tensor]], Tensor]  # {site: what is open, [units]} -> cost; missing sites are fully open
+Cost = Callable[[Mapping[str, Tensor]], Tensor]  # {site: what is open, [..., units]} -> cost, [...]
 Values = Mapping[fx.Node, Any]  # the ids of every operator's outputs
 
 
@@ -85,9 +86,15 @@ def _rounded(scores: Mapping[str, Tensor], keep: Mapping[str, Tensor], multiple:
 
 
 def _sum(numbering: Numbering, terms: Sequence[Term]) -> Cost:
+    on = {torch.device("cpu"): terms}  # a copy for each device on which it has been asked for
+
     def cost(keep: Mapping[str, Tensor]) -> Tensor:
         open_U = numbering.open(keep)
-        return torch.stack([torch.zeros((), dtype=torch.float64), *(term.of(open_U) for term in terms)]).sum()
+        if open_U.device not in on:
+            on[open_U.device] = [term.to(open_U.device) for term in terms]
+        return torch.stack([open_U.new_zeros(open_U.shape[:-1]), *(term.of(open_U) for term in on[open_U.device])]).sum(
+            0
+        )
 
     return cost
 

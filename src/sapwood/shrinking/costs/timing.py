@@ -91,9 +91,9 @@ def latency_of(table: Timetable) -> Cost:
 
     def cost(keep: Mapping[str, Tensor]) -> Tensor:
         open_U = table.numbering.open(keep)
-        return torch.stack(
-            [torch.tensor(table.rest, dtype=torch.float64), *(_at(c, open_U) for c in table.calls)]
-        ).sum()
+        rest = torch.full(open_U.shape[:-1], table.rest, dtype=torch.float64)
+        seconds = torch.stack([rest, *(_at(c, open_U.cpu()) for c in table.calls)]).sum(0)
+        return seconds.to(open_U.device)
 
     return cost
 
@@ -144,17 +144,16 @@ def _narrow(layer: nn.Linear | Straight, shape: Size, rows: int, columns: int) -
 
 
 def _at(call: Times, open_U: Tensor) -> Tensor:
-    """The table at the open widths, linear in each of both."""
+    """The table at the open widths, [...], linear in each of both."""
     rows, columns = (each.of(open_U) for each in call.widths)
-    return _weights(call.makes, rows) @ call.seconds @ _weights(call.reads, columns)
+    return ((_weights(call.makes, rows) @ call.seconds) * _weights(call.reads, columns)).sum(-1)
 
 
 def _weights(points: Tensor, at: Tensor) -> Tensor:
-    """How much every point counts for a value between two of them; outside, the nearest counts alone."""
+    """[..., points]: how much every point counts for a value between two; outside, the nearest counts alone."""
     if len(points) == 1:
-        return torch.ones(1, dtype=torch.float64)
-    low = int(torch.searchsorted(points, at.detach(), right=True).clamp(1, len(points) - 1)) - 1
-    share = ((at - points[low]) / (points[low + 1] - points[low])).clamp(0, 1)
-    ends = torch.zeros(2, len(points), dtype=torch.float64)
-    ends[0, low] = ends[1, low + 1] = 1
-    return (1 - share) * ends[0] + share * ends[1]
+        return torch.ones(*at.shape, 1, dtype=torch.float64)
+    low = torch.searchsorted(points, at.detach().contiguous(), right=True).clamp(1, len(points) - 1) - 1
+    share = ((at - points[low]) / (points[low + 1] - points[low])).clamp(0, 1)[..., None]
+    ends = nn.functional.one_hot(torch.stack([low, low + 1], -1), len(points)).double()
+    return (1 - share) * ends[..., 0, :] + share * ends[..., 1, :]

@@ -21,8 +21,12 @@ class Width:
     counts: Tensor  # float64 [R]: positions
 
     def of(self, open_U: Tensor) -> Tensor:
-        """The expected number of open positions; exact where everything is 0 or 1."""
-        return self.counts @ open_U[self.units].prod(1)
+        """The expected number of open positions, [...] of [..., U + 1]; exact where everything is 0 or 1."""
+        return open_U[..., self.units].prod(-1) @ self.counts
+
+    def to(self, device: torch.device) -> "Width":
+        """The same width on another device."""
+        return Width(self.units.to(device), self.counts.to(device))
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,15 @@ class Term:
     widths: tuple[Width, ...]
 
     def of(self, open_U: Tensor) -> Tensor:
-        """The term's share of a cost."""
-        found = torch.tensor(self.times, dtype=torch.float64)
+        """The term's share of a cost, [...] of what is open, [..., U + 1]."""
+        found = open_U.new_full(open_U.shape[:-1], self.times)
         for width in self.widths:
             found = found * width.of(open_U)
         return found
+
+    def to(self, device: torch.device) -> "Term":
+        """The same term on another device."""
+        return Term(self.times, tuple(width.to(device) for width in self.widths))
 
 
 class Numbering:
@@ -61,18 +69,27 @@ class Numbering:
         return None if found is None else torch.stack(found, 1)
 
     def open(self, keep: Mapping[str, Tensor]) -> Tensor:
-        """How far each unit is open, float64 [U + 1]; the last entry is the 1 of everything that cannot be removed."""
+        """How far each unit is open, float64 [..., U + 1]; the last entry, 1, is of everything that cannot be removed.
+
+        The leading dimensions of all values, such as one for samples, are broadcast. The result is on their device.
+        """
         for name, values in keep.items():
             if name not in self.sites:
                 raise unknown("site", name, self.sites)
-            if values.shape != (self.sites[name].units,):
+            if values.shape[-1:] != (self.sites[name].units,):
                 raise InputError(
                     f"what is open of site {name!r} has shape {tuple(values.shape)}; give one bool, or number from 0 "
-                    f"to 1, for each of its {self.sites[name].units} units"
+                    f"to 1, for each of its {self.sites[name].units} units along the last dimension"
                 )
-        ones = {name: torch.ones(site.units, dtype=torch.float64) for name, site in self.sites.items()}
-        parts = [keep[name].cpu().double() if name in keep else one for name, one in ones.items()]
-        return torch.cat([*parts, torch.ones(1, dtype=torch.float64)])
+        given = list(keep.values())
+        device = given[0].device if given else torch.device("cpu")
+        leading = torch.broadcast_shapes(*(values.shape[:-1] for values in given))  # type: ignore[no-untyped-call]
+        one = torch.ones((), dtype=torch.float64, device=device)
+        parts = [
+            (keep[name].to(one) if name in keep else one).expand(*leading, site.units)
+            for name, site in self.sites.items()
+        ]
+        return torch.cat([*parts, one.expand(*leading, 1)], -1)
 
 
 def width(units: Tensor, always: int) -> Width:

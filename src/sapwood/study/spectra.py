@@ -1,4 +1,4 @@
-"""Figures 7 and A1-A8: how far pruning lowers each singular value, beside what random neurons do to it."""
+"""Spectra: drawings of how far each prune lowers each singular value of a row, beside what it does to a control's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ if TYPE_CHECKING:  # drawing takes long to import, and most who read a study dra
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROW, CONTROL = "V neurons", "V random neurons"
-LOOKS: dict[str, Any] = {CONTROL: ("#9a9a9a", DASHED), ROW: (BLACK, "-")}  # what is drawn last is on top
-CYCLES = 10
 ZERO = 1e-3  # singular values after a prune up to here count as 0
 Sigma = dict[int, list[float]]  # hidden layer, from 1 -> its singular values, largest first
-Arms = dict[str, "Prune | None"]  # row -> one of its prunes
+Arms = dict[str, "Prune | None"]  # row -> one of its prunes; the last is the row itself, and drawn on top
+LOOKS: Any = (("#9a9a9a", DASHED), (BLACK, "-"))  # of the control, of the row
 
 
 @dataclass
@@ -79,12 +77,12 @@ def whole(found: Sequence[Prune]) -> Prune | None:
     return Prune(last.epoch, first.before, last.after, last.accuracy, last.sparsity)
 
 
-def overall(rows: Table, folder: Path) -> Figure:
-    """Figure 7: before the first prune against after the last."""
-    found = {label: prunes(rows, label) for label in LOOKS}
+def overall(rows: Table, folder: Path, *, row: str, control: str) -> Figure:
+    """Before the first prune of `row` against after the last, a panel a layer."""
+    found = {label: prunes(rows, label) for label in (control, row)}
     arms = {label: whole(each) for label, each in found.items()}
     layers = _layers([arms])
-    if arms[ROW] is None or not layers:
+    if arms[row] is None or not layers:
         return nothing()
     figure = canvas(WIDTH, 4.6)
     panels = figure.subplots(2, -(-len(layers) // 2), squeeze=False).flatten()
@@ -93,27 +91,27 @@ def overall(rows: Table, folder: Path) -> Figure:
         axes.set_xlabel(f"index i in hidden layer {layer} (number)")
     for spare in panels[len(layers) :]:
         spare.remove()
-    _title(panels[0], _heading(f"All {len(found[ROW])} prunes made", arms[ROW]))
+    _title(panels[0], _heading(f"All {len(found[row])} prunes made", arms[row]))
     _finish(figure)
     return figure
 
 
-def by_cycle(first: int, last: int) -> Callable[[Table, Path], Figure]:
-    """Figures A1-A8 and those between: a line of panels for each cycle from `first` to `last`, all on one scale."""
+def by_cycle(first: int, last: int, *, of: int, row: str, control: str) -> Callable[[Table, Path], Figure]:
+    """A line of panels for each cycle from `first` to `last` of `of`, all on one scale."""
 
     def draw(rows: Table, folder: Path) -> Figure:
-        found = {label: prunes(rows, label) for label in LOOKS}
+        found = {label: prunes(rows, label) for label in (control, row)}
         cycles = range(first, last + 1)
         every = [{label: each[at - 1] if at <= len(each) else None for label, each in found.items()} for at in cycles]
         layers = _layers(every)
-        if not found[ROW] or not layers:
-            return nothing("none of these cycles was reached" if found[ROW] else NOT_RUN)
+        if not found[row] or not layers:
+            return nothing("none of these cycles was reached" if found[row] else NOT_RUN)
         figure = canvas(WIDTH, 0.9 + 1.45 * len(every))
         grid = figure.subplots(len(every), len(layers), squeeze=False)
         for cycle, arms, line in zip(cycles, every, grid, strict=True):
             for layer, axes in zip(layers, line, strict=True):
                 _panel(axes, arms, layer)
-            _title(line[0], _heading(f"Cycle {cycle} of {CYCLES}", arms[ROW]))
+            _title(line[0], _heading(f"Cycle {cycle} of {of}", arms[row]))
         for layer, axes in zip(layers, grid[-1], strict=True):
             axes.set_xlabel(f"index i (number)\nhidden layer {layer}")
         _one_scale(grid)
@@ -145,16 +143,16 @@ def _title(axes: Axes, words: str) -> None:
 
 
 def _panel(axes: Axes, arms: Arms, layer: int) -> None:
-    if arms[ROW] is None:
+    *_, last = arms.values()
+    if last is None:
         absent(axes, "not reached")
         return
     axes.axhline(0, color=GREY, lw=0.6)
-    for label, prune in arms.items():
+    for (label, prune), (color, dash), note in zip(arms.items(), LOOKS, (" (control)", ""), strict=True):
         if prune and layer in prune.before:
             found = changes(prune.before[layer], prune.after[layer])
-            (color, dash), dot = LOOKS[label], "o" if len(found) == 1 else ""
-            name = label if label == ROW else f"{label} (control)"
-            axes.plot(list(found), list(found.values()), color=color, ls=dash, marker=dot, ms=2, lw=1.2, label=name)
+            looks: Any = {"color": color, "ls": dash, "marker": "o" if len(found) == 1 else "", "ms": 2, "lw": 1.2}
+            axes.plot(list(found), list(found.values()), label=label + note, **looks)
     axes.set_xlim(0, 1 + max(len(prune.before.get(layer, ())) for prune in arms.values() if prune))
     axes.grid(axis="y", color="#dddddd")
 

@@ -1,4 +1,4 @@
-"""The counterpart of Table 1: what one prune costs against the number of weights, measured."""
+"""Cost report: what one prune costs against the number of weights, as a drawing and as lines of a table."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sapwood.errors import InputError
-from sapwood.study.cost import Cost, exponent, read
-from sapwood.study.grid import number
+from sapwood.study.cost import Cost, Exponent, exponent, read
+from sapwood.study.grid import NOTHING, number
 from sapwood.study.plots import LOOKS, WIDTH, absent, canvas, nothing
 from sapwood.study.table import Summary, Table
 
@@ -59,3 +59,32 @@ def _slope(mine: Collection[Cost], metric: str) -> str:
     except InputError:
         return ""
     return f": {number(Summary(slope, low, high, sizes), 2)}"
+
+
+def measured(rows: Table) -> list[tuple[str, ...]]:
+    """(step, how many sizes, growth of its time, of its memory), from the rows that `cost.as_rows` gives.
+
+    No trial makes these rows: "row" is "cost", split is the step, metric "seconds" or "bytes", "weights" the size.
+    """
+    costs = [
+        Cost(row["split"], row["weights"], row["metric"], row["value"])
+        for row in rows
+        if row["row"] == "cost" and row["value"] is not None
+    ]
+    seconds, held = _exponents(costs, "seconds"), _exponents(costs, "bytes")
+    return [
+        (f"measured: {step}", str(seconds[step].sizes) if step in seconds else NOTHING,
+         *(_power(each.get(step)) for each in (seconds, held)))
+        for step in dict.fromkeys(cost.kind for cost in costs)
+    ]  # fmt: skip
+
+
+def _exponents(costs: list[Cost], metric: str) -> dict[str, Exponent]:
+    try:
+        return exponent(costs, metric)
+    except InputError:  # of too few sizes
+        return {}
+
+
+def _power(found: Exponent | None) -> str:
+    return NOTHING if found is None else f"W^{number(Summary(*found), 2)}"

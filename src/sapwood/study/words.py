@@ -1,15 +1,13 @@
 """Words: sentences about paired differences, so that nothing is said which the numbers do not say."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sapwood.study.grid import MINUS, NO_BREAK
 from sapwood.study.seeds import Seeds, summed_up
 from sapwood.study.several import ALPHA, holm, p_value
 from sapwood.study.study import Finding
 from sapwood.study.table import Summary
-
-from .found import told
 
 Pairs = Mapping[str, Seeds]  # what is compared -> the differences, seed by seed
 MISSING = "the rows for it have not been run"
@@ -75,3 +73,25 @@ def difference(found: Summary | None, decimals: int = 2) -> str:
 
 def _signed(value: float, decimals: int) -> str:
     return f"{value:+.{decimals}f}".replace("-", MINUS)
+
+
+def told(difference: Summary | None, more: str = "higher", less: str = "lower") -> str:
+    """What a paired difference says: a direction only where its 95 % interval leaves out 0."""
+    if difference is None or difference.low is None or difference.high is None:
+        return "cannot be told" if difference is None else "cannot be told from one seed"
+    return more if difference.low > 0 else less if difference.high < 0 else "cannot be told apart"
+
+
+def each_as(every: Pairs, change: Callable[[float], float]) -> Pairs:
+    """Every number changed in the same way."""
+    return {label: {seed: change(value) for seed, value in values.items()} for label, values in every.items()}
+
+
+def turned(pairs: Pairs) -> Pairs:
+    """The second minus the first."""
+    return {label: {seed: -value for seed, value in values.items()} for label, values in pairs.items()}
+
+
+def there(pairs: Pairs) -> Pairs:
+    """The comparisons of which there are any seeds."""
+    return {label: values for label, values in pairs.items() if values}

@@ -1,15 +1,13 @@
 """Shrinking: what a prune does to singular values, large and small ones apart.
 
-The paper (section 5.6): at first small singular values shrink more than large ones, as under a weighted nuclear norm;
-later all shrink alike, as under a plain one. What is at or below 1e-3 before the prune does not count, as in its plots.
+Small ones shrink more under a weighted nuclear norm, all alike under a plain one. What is at or below 1e-3 before the
+prune does not count.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from sapwood.study.seeds import Seeds, once
 from sapwood.study.table import Table, while_training
-
-from .found import LAYERS
 
 NOTHING_LEFT = 1e-3
 Sigma = dict[int, dict[int, float]]  # layer -> index from 1 -> singular value
@@ -44,7 +42,7 @@ def _prune(found: Mapping[tuple[str, int, int, str], Sigma], label: str, seed: i
 
 def _changes(pair: tuple[Sigma, Sigma], start: float, stop: float) -> Iterator[float]:
     before, after = pair
-    for layer in LAYERS:
+    for layer in sorted(before):
         large_first = sorted(index for index, value in before.get(layer, {}).items() if value > NOTHING_LEFT)
         chosen = _part(large_first, start, stop)
         if chosen and layer in after:

@@ -1,4 +1,4 @@
-"""Gate: a mask on one layer's weights that is learned; and the network whose layers pass through such gates."""
+"""Weight gate: a mask on one layer's weights that is learned; and the network whose layers pass through such gates."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from sapwood.scoring.layers import chosen
 from sapwood.scoring.layout import Layer
 
 
-class Gate(nn.Module, ABC):
+class WeightGate(nn.Module, ABC):
     """A learned mask on one layer's weights. It has parameters of its own, none of the layer's, and no random state.
 
     They are 1-D, because `Run.sparsity` counts every parameter with dim > 1 as a weight. In training mode `act` may
@@ -38,14 +38,14 @@ class Gate(nn.Module, ABC):
         """What is added to the loss summed over the whole data set; a scalar."""
 
 
-class Gated(nn.Module):
+class WeightGated(nn.Module):
     """A network whose named layers' outputs pass through gates. The network itself is not changed.
 
     Hooks are on it during a pass only. Parameters are called model.NAME and gates.LAYER.NAME, the dots of LAYER written
     as slashes.
     """
 
-    def __init__(self, model: nn.Module, gates: Mapping[str, Gate]) -> None:
+    def __init__(self, model: nn.Module, gates: Mapping[str, WeightGate]) -> None:
         super().__init__()
         if "" in gates:
             raise InputError(f"{type(model).__name__} is a single layer without a name; put it into a Sequential")
@@ -79,20 +79,15 @@ class Gated(nn.Module):
         """
         return {f"{name}.weight": gate.keep(layer.weight) for name, layer, gate in self._pairs()}
 
-    def _pairs(self) -> list[tuple[str, Layer, Gate]]:
+    def _pairs(self) -> list[tuple[str, Layer, WeightGate]]:
         layers = chosen(self.model, self.layers)
         return [(name, layers[name], _gate(gate)) for name, gate in zip(self.layers, self.gates.values(), strict=True)]
 
 
-def decided(model: nn.Module) -> Masks:
-    """What a gated network's gates would keep now, by the names of its own parameters; nothing of any other network."""
-    return {f"model.{name}": keep for name, keep in model.keep().items()} if isinstance(model, Gated) else {}
-
-
-def _acting(gate: Gate, layer: Layer, inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:
+def _acting(gate: WeightGate, layer: Layer, inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:
     return gate.act(layer, inputs[0], y)
 
 
-def _gate(module: nn.Module) -> Gate:
-    assert isinstance(module, Gate)  # a ModuleDict does not say what it holds
+def _gate(module: nn.Module) -> WeightGate:
+    assert isinstance(module, WeightGate)  # a ModuleDict does not say what it holds
     return module

@@ -1,0 +1,256 @@
+"""Laws of gates on units: 0 is the network without the unit, baked is as gated, costs have slopes, no trace stays."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
+from sapwood.checks.tiny import seeded
+from sapwood.gates import Gated, UnitGate
+from sapwood.scoring.modes import evaluating
+from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.finding import sites
+from sapwood.shrinking.points import points
+from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.site import Site
+
+Make = Callable[[int], UnitGate]  # a number of units -> a gate for them, as it is before any training
+
+
+def check_unit_gate(name: str, make: Make) -> list[Result]:
+    """The laws of gates on units, tried with the gate that `make` returns for a number of units."""
+    return tried(laws(name, make))
+
+
+def laws(name: str, make: Make) -> Laws:
+    """The laws of gates on units, not yet tried."""
+    bodies: dict[str, Callable[[Make], None]] = {
+        "values and what is open are from 0 to 1, one for each unit; exactly what goes is 0": _values,
+        "with units closed it is the network without them": _closed,
+        "baked, it gives what the gated network gives; per sample it refuses": _baked,
+        "noise is drawn in training only, and the same in every pass of `drawn`": _noise,
+        "each sample passes as it would alone": _alone,
+        "gradients reach the gate and the network": _gradients,
+        "the slope of the expected cost is that of differences": _slope,
+        "costs of several samples are those of each": _costs,
+        "the network is left as it was, also when a pass fails": _no_trace,
+        "its parameters are its own, and flat": _flat,
+    }
+    return {f"unit gate {name}: {law}": partial(body, make) for law, body in bodies.items()}
+
+
+class _Stream(nn.Module):
+    """Convolutions and norms: a stream with two producers, and units inside of its block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.bn = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.a, self.bn_a = nn.Conv2d(6, 5, 3, padding=1), nn.BatchNorm2d(5)
+        self.b, self.bn_b = nn.Conv2d(5, 6, 1), nn.BatchNorm2d(6)
+        self.head = nn.Linear(6 * 16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn(self.stem(x))
+        x = x + self.bn_b(self.b(self.bn_a(self.a(x)).relu()))
+        return self.head(x.relu().flatten(1))  # type: ignore[no-any-return]
+
+
+def _networks() -> Iterator[tuple[nn.Module, Tensor]]:
+    """Networks with norms behind their layers and without, and inputs; no weight or statistic is near 0."""
+    with seeded(0):
+        pairs: list[tuple[nn.Module, Tensor]] = [
+            (_Stream(), torch.randn(4, 3, 4, 4)),
+            (nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)), torch.randn(4, 5)),
+            (nn.Sequential(nn.Linear(5, 7), nn.Sigmoid(), nn.Linear(7, 2)), torch.randn(4, 5)),
+        ]
+        for model, inputs in pairs:
+            for tensor in (*model.parameters(), *model.buffers()):
+                if tensor.is_floating_point():
+                    tensor.data = torch.rand_like(tensor) + 0.2
+                    if tensor.dim() > 1:
+                        tensor.data *= torch.sign(torch.randn_like(tensor))
+            yield model.double(), inputs.double()
+
+
+def _gated(make: Make, *, moved: bool = True) -> Iterator[tuple[Gated, Sequence[Site], Tensor]]:
+    """Gates on all sites of each network; `moved`: their parameters are drawn so far apart that some units go."""
+    for model, inputs in _networks():
+        found = sites(model, inputs)
+        gates = {site.name: make(site.units).double() for site in found}
+        gated = Gated(model, gates, points(model, found, inputs))
+        if moved:
+            with torch.no_grad(), seeded(1):
+                for parameter in gated.gates.parameters():
+                    parameter.copy_(3 * torch.randn_like(parameter) - 1.5)
+        yield gated, found, inputs
+
+
+def _static(gated: Gated) -> dict[str, UnitGate]:
+    """Those that decide the same for all samples."""
+    return {name: gate for name, gate in gated.by_site().items() if not gate.per_sample}
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=0, atol=1e-9)
+
+
+def _values(make: Make) -> None:
+    for gated, found, inputs in _gated(make):
+        keeps = gated.eval().keep()
+        with torch.no_grad():
+            gated(inputs)  # what is open per sample is that of the last draw
+        for site in found:
+            gate, keep, shares = gated.by_site()[site.name], keeps[site.name], gated.open()[site.name]
+            demand(
+                keep.dtype is torch.bool and keep.shape == (site.units,), f"keep is {keep.dtype} {tuple(keep.shape)}"
+            )
+            demand(shares.shape[-1:] == (site.units,) and _within(shares), f"open is {shares.tolist()}")
+            if not gate.per_sample:
+                value = gate.draw(None)
+                demand(value.shape == (site.units,) and _within(value), f"it draws {value.tolist()}")
+                demand(torch.equal(value != 0, keep), f"it keeps {keep.tolist()}, its values are {value.tolist()}")
+        every = torch.cat(list(keeps.values()))
+        demand(bool(every.any()) and (not _static(gated) or not bool(every.all())), "all units stay, or all go")
+
+
+def _within(values: Tensor) -> bool:
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
+def _closed(make: Make) -> None:
+    for gated, found, inputs in _gated(make):
+        keep = {name: _some(kept) for name, kept in gated.eval().keep().items() if name in _static(gated)}
+        if keep:
+            baked, _ = gated.bake()
+            small = shrink(baked, keep, found, example=inputs, check=False).model
+            with evaluating(gated), evaluating(small), torch.no_grad():
+                demand(_alike(gated(inputs), small(inputs)), "without these units it answers otherwise")
+
+
+def _some(keep: Tensor) -> Tensor:
+    """At least one stays, since a site cannot lose all of its units."""
+    return keep if bool(keep.any()) else torch.arange(len(keep)) == 0
+
+
+def _baked(make: Make) -> None:
+    for gated, _, inputs in _gated(make):
+        gated.eval()
+        if len(_static(gated)) < len(gated.by_site()):
+            demand_refused(gated.bake, "baking a gate that is per sample")
+            continue
+        baked, keep = gated.bake()
+        demand(set(keep) == set(gated.by_site()), f"it tells what stays of {sorted(keep)}")
+        with evaluating(baked), torch.no_grad():
+            demand(_alike(gated(inputs), baked(inputs)), "baked, it answers otherwise")
+
+
+def _noise(make: Make) -> None:
+    for gated, _, inputs in _gated(make):
+        with evaluating(gated), torch.no_grad():
+            state = torch.get_rng_state()
+            demand(torch.equal(gated(inputs), gated(inputs)), "two evaluations differ")
+            demand(torch.equal(torch.get_rng_state(), state), "evaluation drew random numbers")
+        gated.model.eval()  # the gates alone are in training
+        with torch.no_grad():
+            with seeded(2):
+                first, second = gated(inputs), gated(inputs)
+            with seeded(2):
+                third = gated(inputs)
+            with gated.drawn():
+                shared = gated(inputs), gated(inputs)
+        demand(torch.equal(first, third), "noise is not drawn from torch's generator")
+        demand(torch.equal(*shared), "two passes of `drawn` differ")
+        noisy = not torch.equal(first, second)
+        with gated.drawn():
+            demand(not noisy or not torch.equal(gated(inputs), shared[0]), "`drawn` draws the same every time")
+
+
+def _alone(make: Make) -> None:
+    for gated, _, inputs in _gated(make):
+        with evaluating(gated), torch.no_grad():
+            together, alone = gated(inputs), torch.cat([gated(x[None]) for x in inputs])
+        demand(_alike(together, alone), "a sample passes otherwise beside others")
+
+
+def _gradients(make: Make) -> None:
+    for gated, _, inputs in _gated(make, moved=False):
+        with seeded(2):
+            for _ in range(8):  # in a single pass all units of a site may be at an end, where nothing moves them
+                gated(inputs).square().sum().backward()
+        penalty = gated.penalty()
+        demand(penalty.dim() == 0 and bool(torch.isfinite(penalty)), f"the penalty is {penalty}, not one finite number")
+        for name, parameter in gated.named_parameters():
+            slope = parameter.grad
+            demand(slope is not None and bool(torch.isfinite(slope).all()), f"no gradient reaches {name}")
+        for site, gate in gated.by_site().items():
+            demand(any(bool(p.grad.any()) for p in gate.parameters() if p.grad is not None), f"site {site}: all are 0")
+
+
+def _slope(make: Make) -> None:
+    """Along a random direction of the gates' parameters, a little from where they start."""
+    for gated, found, inputs in _gated(make, moved=False):
+        cost, parameters = macs_of(gated.model, found, inputs), list(gated.gates.parameters())
+        with torch.no_grad(), seeded(3):
+            ways = [torch.rand_like(parameter) + 0.5 for parameter in parameters]
+            _move(parameters, ways, -0.3)
+        expected = partial(_expected, gated, cost, inputs)
+        slopes = torch.autograd.grad(expected(), parameters, allow_unused=True)
+        told = sum(float((slope * way).sum()) for slope, way in zip(slopes, ways, strict=True) if slope is not None)
+        ends = []
+        for step in (1e-5, -2e-5):
+            _move(parameters, ways, step)
+            ends.append(expected().item())
+        seen = (ends[0] - ends[1]) / 2e-5
+        demand(abs(seen - told) <= 1e-5 * max(1.0, abs(seen)), f"the slope is {told:.9g}, differences say {seen:.9g}")
+        demand(seen != 0, "the cost does not depend on the gates")
+
+
+def _move(parameters: Sequence[Tensor], ways: Sequence[Tensor], by: float) -> None:
+    with torch.no_grad():
+        for parameter, way in zip(parameters, ways, strict=True):
+            parameter.add_(way, alpha=by)
+
+
+def _expected(gated: Gated, cost: Callable[[Mapping[str, Tensor]], Tensor], inputs: Tensor) -> Tensor:
+    """The mean over samples."""
+    with evaluating(gated):
+        gated(inputs)
+    return cost(gated.open()).mean()
+
+
+def _costs(make: Make) -> None:
+    for gated, found, inputs in _gated(make):
+        cost = macs_of(gated.model, found, inputs)
+        with torch.no_grad(), evaluating(gated):
+            gated(inputs)
+            one = {name: values.expand(len(inputs), -1) for name, values in gated.open().items()}
+        with seeded(4):
+            many = {name: values * torch.rand_like(values) for name, values in one.items()}
+        alone = torch.stack([cost({name: values[n] for name, values in many.items()}) for n in range(len(inputs))])
+        demand(torch.allclose(cost(many), alone, rtol=1e-12, atol=0), "together they cost otherwise than each")
+
+
+def _no_trace(make: Make) -> None:
+    for gated, _, inputs in _gated(make):
+        model = gated.eval().model
+        names, before = list(model.state_dict()), [p.detach().clone() for p in model.parameters()]
+        gated(inputs)
+        with suppress(Exception):
+            gated(inputs[:, :1])  # no layer takes this
+        with suppress(Exception):
+            gated.bake()
+        demand(not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()), "hooks are on the network")
+        demand(list(model.state_dict()) == names, "the network's state_dict has other names")
+        demand(all(torch.equal(*pair) for pair in zip(model.parameters(), before, strict=True)), "weights have moved")
+
+
+def _flat(make: Make) -> None:
+    for gated, _, _ in _gated(make):
+        theirs = {id(p) for p in gated.model.parameters()}
+        mine = dict(gated.gates.named_parameters())
+        demand(bool(mine) and not any(id(p) in theirs for p in mine.values()), "a gate has weights for parameters")
+        shapes = {name: tuple(p.shape) for name, p in mine.items() if p.dim() != 1}
+        demand(not shapes, f"parameters would pass for weights: {shapes}")

@@ -1,0 +1,79 @@
+"""ThiNet: which channels a layer can lose is read off the layer behind it, whose outputs the others must make up for.
+
+    x_c: what channel c adds to an output of the layer behind; y = sum of x_c, its output before the bias
+    S = {}; add the c that lowers |y - sum over S of w_c x_c|² most; refit w; again.      W[:, c] <- w_c W[:, c]
+
+Paper: Luo, Wu, Lin, "ThiNet: a filter level pruning method for deep neural network compression", arXiv:1707.06342, ICCV
+2017 (rule "remove"); Luo et al., "ThiNet: pruning CNN filters for a thinner net", TPAMI 2018 (rule "keep").
+Defaults: rate and rule of the released code; epochs for small networks.
+Differs: all outputs and places of `samples` images count, through the Gram matrix, not a sample of them; a ridge of
+1e-9 in place of a pseudo-inverse; dense layers by the same rule. Only units that one layer reads are pruned: in
+residual networks those inside of blocks.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sapwood.errors import InputError
+from sapwood.reconstruction import thinet as solved
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.layout import matrix, shaped
+from sapwood.scoring.observation import observe
+from sapwood.scoring.statistics import gram
+from sapwood.shrinking.cutting.units import reading_layer, unit_of_columns
+from sapwood.shrinking.finding import sites
+from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.site import Site
+from sapwood.training.draws import luck
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
+from sapwood.training.task import Batch
+
+AT_ONCE = 256  # samples in one pass
+
+
+def thinet(
+    run: Run, *, kept: float = 0.5, spared: int = 0, rule: str = "keep", samples: int = 1000,
+    epochs: int = 20, between: int = 1, recover: int = 10, rate: float = 0.1,
+) -> Iterator[Moment]:  # fmt: skip
+    """Trains for `epochs`; then, layer by layer from the inputs on, prunes and trains for `between`; `recover` at last.
+
+    `kept` is the share of each layer's units that stay, rounded down, one at least; the last `spared` layers that could
+    be pruned are left alone. After the first pruning it trains at `rate` times the learning rate.
+    """
+    if not 0 < kept <= 1 or spared < 0 or samples < 1 or rate < 0:
+        raise InputError(f"{kept=}, {spared=}, {samples=}, {rate=}: give a share in (0, 1], 0 or more layers, at least "
+                         "one sample, and a factor of 0 or more")  # fmt: skip
+    yield from train(run, epochs=epochs)
+    example = run.task.data.train.inputs[:2]
+    names = [site.name for site in sites(run.model, example) if reading_layer(run.model, site)]
+    for name in names[: max(0, len(names) - spared)]:
+        (site,) = (each for each in sites(run.model, example) if each.name == name)
+        keep = run.remember(f"keep {name}", partial(solve_, run, site, kept, rule, samples))
+        run.become(shrink(run.model, {name: keep}, [site], example=example).model)
+        for group in run.optimizer.param_groups:
+            group["lr"] *= rate
+        yield from train(run, epochs=between)
+    yield from train(run, epochs=recover)
+
+
+def solve_(run: Run, site: Site, kept: float, rule: str, samples: int) -> Tensor:
+    """Which units stay, bool [units]; the layer that reads them gets its new weights."""
+    name = reading_layer(run.model, site)
+    (layer,), (slot, *_) = chosen(run.model, [name]).values(), site.at("reads")
+    seen = observe(run.model, drawn(run, samples), gram, only=[name])[name]
+    gone = 1 - max(1, int(kept * site.units + 1e-9)) / site.units
+    w_OI, keep = solved(matrix(layer, layer.weight), seen[gram], sparsity=gone, rule=rule,
+                        unit_of_I=unit_of_columns(run.model, slot))  # fmt: skip
+    layer.weight.detach().copy_(shaped(layer, w_OI, layer.weight))
+    return keep
+
+
+def drawn(run: Run, samples: int) -> list[Batch]:
+    """Training samples, the same for every layer; all of them if there are no more."""
+    split = run.task.data.train
+    order = torch.randperm(len(split.targets), generator=luck(run.seed, "thinet"))[:samples]
+    return [split.rows(index.to(split.targets.device)) for index in torch.split(order, AT_ONCE)]

@@ -1,0 +1,236 @@
+"""Blocks: through a network from its inputs on, each layer solved on what the pruned ones before it give.
+
+A block is a module that reads what the block before it gave, as the layers of an nn.Sequential and the blocks of a
+transformer do. Each runs once on the network's samples to be observed and once, pruned, to give the next one its
+inputs: the cost is that of a few passes of the network, however many layers there are.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sapwood.currency import Masks
+from sapwood.errors import InputError, unknown
+from sapwood.scoring import batches as batching
+from sapwood.scoring.evidence import Evidence, Statistic, settled
+from sapwood.scoring.layers import Weight, weights
+from sapwood.scoring.layout import matrix, shaped
+from sapwood.scoring.modes import eagerly, evaluating
+from sapwood.scoring.observation import observing, recording
+
+Solve = Callable[[str, Tensor, MutableMapping[str, Tensor]], tuple[Tensor, Tensor]]  # (layer, w_OI, sums) -> (w, keep)
+Beside = tuple[tuple[Any, ...], Mapping[str, Any]]  # what a block is called with beside what it reads
+
+
+@torch.no_grad()
+def layerwise(
+    model: nn.Module,
+    batches: Iterable[Any],
+    solve: Solve,
+    *statistics: Statistic,
+    blocks: Sequence[str] | None = None,
+    only: Iterable[str] | None = None,
+) -> Masks:
+    """Solves the network's layers in the order in which they run, in evaluation mode, and writes their weights.
+
+    `solve(name, w_OI, sums)` is called once for each layer, with the sums of `statistics` over all batches: of what
+    the blocks before it, already pruned, give; `wanted_NO` is what the original network gives. It returns the new w_OI
+    and keep. Layers of one block are all observed before any of them is changed.
+    `blocks` names the modules that run one after another; without it, the finest that hold all layers are found.
+    Batches are as for `observe`; all of them are in memory, as what one block gives.
+    Returns the masks, by parameter: keep, if it is shaped like w_OI or its columns; else True where w_OI is not 0.
+    InputError: a layer is in no block, runs twice, or shares its weight; a block does not read what the last one gave.
+
+    *Paper:* the order of SparseGPT (arXiv 2301.00774) and of He, Zhang, Sun 2017 (arXiv 1707.06168).
+    """
+    found = weights(model, only)
+    _refuse_unwritable(found)
+    with evaluating(model), eagerly():
+        given = [arguments for _, arguments in batching.each(model, batches, "layerwise()")]
+        names = _chain(model, given[0], found) if blocks is None else list(blocks)
+        inside = _layers_of(model, names, found)
+        flow = _Flow(model, names, given, any(each.wants for each in statistics))
+        return _solved(model, names, inside, flow, solve, statistics)
+
+
+def _solved(
+    model: nn.Module,
+    names: Sequence[str],
+    inside: Mapping[str, list[Weight]],
+    flow: "_Flow",
+    solve: Solve,
+    statistics: Sequence[Statistic],
+) -> Masks:
+    masks: Masks = {}
+    for number, name in enumerate(names):
+        if inside[name]:
+            seen = flow.observed(number, statistics, [each.name[len(name) :].lstrip(".") for each in inside[name]])
+            for each in inside[name]:
+                masks[each.parameter] = _written(each, solve, seen[each.name[len(name) :].lstrip(".")])
+        flow.forward(number)
+    return masks
+
+
+def _written(weight: Weight, solve: Solve, sums: MutableMapping[str, Tensor]) -> Tensor:
+    """The layer's weight as `solve` wants it; its mask."""
+    layer, before = weight.layers[0], weight.tensor.detach()
+    w_OI = matrix(layer, before)
+    found, keep = solve(weight.name, w_OI.clone(), sums)
+    if found.shape != w_OI.shape:
+        raise InputError(
+            f"the solver gave {weight.name!r} weights of shape {tuple(found.shape)}, not {tuple(w_OI.shape)}"
+        )
+    kept_OI = keep.expand_as(w_OI) if keep.shape in (w_OI.shape, w_OI.shape[1:]) else found != 0
+    before.copy_(shaped(layer, found, before))
+    return shaped(layer, kept_OI, before).clone()
+
+
+class _Flow:
+    """What the next block reads, of every batch: in the pruned network, and in the original if that is asked for."""
+
+    def __init__(
+        self, model: nn.Module, names: Sequence[str], given: Sequence[batching.Arguments], original: bool
+    ) -> None:
+        self.blocks = [model.get_submodule(name) for name in names]
+        self.names, self.now, self.beside = names, list[Tensor](), list[list[Beside]]()
+        for arguments in given:
+            self._enter(model, arguments)
+        self.was = list(self.now) if original else None
+        self.ahead = set[int]()  # blocks that the original's inputs have passed, before they were changed
+
+    def _enter(self, model: nn.Module, arguments: batching.Arguments) -> None:
+        """One pass of the model, in which is noted what the blocks are called with."""
+        calls, gave = list[tuple[tuple[Any, ...], dict[str, Any]]](), list[Tensor]()
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            calls.append((args, kwargs))
+
+        def after(module: nn.Module, args: Any, y: Any) -> None:
+            gave.append(_first(y))
+
+        hooks = [block.register_forward_pre_hook(before, with_kwargs=True) for block in dict.fromkeys(self.blocks)]
+        hooks += [block.register_forward_hook(after) for block in dict.fromkeys(self.blocks)]
+        try:
+            arguments.call(model)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self._refuse_broken(calls, gave)
+        self.now.append(calls[0][0][0].clone())
+        self.beside.append([(args[1:], kwargs) for args, kwargs in calls])
+
+    def _refuse_broken(self, calls: Sequence[tuple[tuple[Any, ...], Any]], gave: Sequence[Tensor]) -> None:
+        if len(calls) != len(self.blocks):
+            raise InputError(f"{len(self.blocks)} blocks ran {len(calls)} times; each must run once")
+        for number, (args, _) in enumerate(calls):
+            if not args or not isinstance(args[0], Tensor) or (number and args[0] is not gave[number - 1]):
+                raise InputError(
+                    f"block {self.names[number]!r} does not read what the one before gives, as its first argument; "
+                    "give blocks=[...] that run one after another, or leave out layers with only=[...]"
+                )
+
+    def observed(self, number: int, statistics: Sequence[Statistic], layers: Sequence[str]) -> Evidence:
+        """The sums over what a block's layers see, by their names in the block."""
+        block, evidence = self.blocks[number], Evidence()
+        self.ahead.add(number)
+        for batch, beside in enumerate(self.beside):
+            gave = None
+            if self.was is not None:
+                with recording(block, layers) as gave:
+                    self.was[batch] = _called(block, self.was[batch], beside[number])
+            with observing(block, *statistics, only=layers, into=evidence, wanted=gave):
+                _called(block, self.now[batch], beside[number])
+        if unseen := [name for name in layers if name not in evidence]:
+            raise InputError(f"layer {unseen[0]!r} of block {self.names[number]!r} did not run; leave it out by only=")
+        return settled(evidence)
+
+    def forward(self, number: int) -> None:
+        """The block is done: what it gives is what the next one reads."""
+        for batch, beside in enumerate(self.beside):
+            if self.was is not None and number not in self.ahead:  # nothing in it was changed
+                self.was[batch] = _called(self.blocks[number], self.was[batch], beside[number])
+            self.now[batch] = _called(self.blocks[number], self.now[batch], beside[number])
+
+
+def _called(block: nn.Module, x: Tensor, beside: Beside) -> Tensor:
+    """What a block gives; it may write on what it reads."""
+    y: Tensor = _first(block(x.clone(), *beside[0], **beside[1]))
+    return y
+
+
+def _first(y: Any) -> Any:
+    """Blocks of transformers may give a tuple, of which the first is what the next one reads."""
+    return y[0] if isinstance(y, tuple) and y else y
+
+
+def _chain(model: nn.Module, arguments: batching.Arguments, found: Sequence[Weight]) -> list[str]:
+    """The finest modules that run one after another and hold all the layers, seen in one pass."""
+    ways, began = dict[int, tuple[str, ...]](), dict[str, tuple[str, ...]]()
+    alive = list[Tensor]()  # so that no two tensors have one id
+    held = {name: sum(_is_in(each.name, name) for each in found) for name, _ in model.named_modules()}
+
+    def worth(way: tuple[str, ...]) -> tuple[int, int]:
+        return sum(held[name] for name in way), len(way)
+
+    def before(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            if args and isinstance(args[0], Tensor):
+                alive.append(args[0])
+                began[name] = ways.get(id(args[0]), ())
+
+        return hook
+
+    def after(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, y: Any) -> None:
+            if name in began and isinstance(_first(y), Tensor):
+                alive.append(_first(y))
+                way, other = (*began.pop(name), name), ways.get(id(_first(y)), ())
+                ways[id(_first(y))] = max(way, other, key=worth)
+
+        return hook
+
+    named = [(name, module) for name, module in model.named_modules() if name]
+    hooks = [module.register_forward_pre_hook(before(name)) for name, module in named]
+    hooks += [module.register_forward_hook(after(name)) for name, module in named]
+    try:
+        arguments.call(model)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    every = list(ways.values())
+    best = max(every, key=worth) if every else ()
+    return list(best)
+
+
+def _layers_of(model: nn.Module, names: Sequence[str], found: Sequence[Weight]) -> dict[str, list[Weight]]:
+    known = dict(model.named_modules())
+    for name in names:
+        if name not in known:
+            raise unknown("block", name, known)
+    inside = {name: [each for each in found if _is_in(each.name, name)] for name in names}
+    holders = [name for name in names if inside[name]]
+    if again := [name for name in holders if holders.count(name) > 1]:
+        raise InputError(f"block {again[0]!r} runs twice, so its layers cannot be solved; leave them out by only=[...]")
+    left = [each.name for each in found if not any(_is_in(each.name, name) for name in names)]
+    if left or (len(holders) == 1 < len(found)):
+        which = f"layer {left[0]!r} is in none" if left else f"all layers are in one, {holders[0]!r}"
+        raise InputError(
+            f"no blocks of {type(model).__name__} were found that run one after another: {which}; name them with "
+            "blocks=[...], or leave layers out with only=[...]"
+        )
+    return inside
+
+
+def _is_in(layer: str, block: str) -> bool:
+    return layer == block or layer.startswith(f"{block}.") or not block
+
+
+def _refuse_unwritable(found: Sequence[Weight]) -> None:
+    for each in found:
+        if len(each.layers) != 1 or "weight" not in each.layers[0]._parameters:
+            raise InputError(
+                f"the weight of {each.name!r} is shared, or computed from others, so it cannot be solved; leave it "
+                "out, naming the others with only=[...]"
+            )

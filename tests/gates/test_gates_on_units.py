@@ -1,0 +1,245 @@
+"""Gates on units: the worked numbers of their papers, how they are named, drawn and baked, what is refused."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sapwood import InputError, parameters_of, shrink, sites
+from sapwood.checks import tiny_task
+from sapwood.checks.tiny import seeded, seeded_model, tiny_samples
+from sapwood.gates import Clamp, Gated, HardConcrete, UnitGate, decided
+from sapwood.shrinking.points import points
+from sapwood.training.run import start
+
+
+def hard(log_alpha, **options):
+    gate = HardConcrete(len(log_alpha), **options).double()
+    gate.log_alpha.data = torch.tensor(log_alpha, dtype=torch.float64)
+    return gate
+
+
+# ---- hard concrete: Wang, Wohlwend, Lei 2020 ----
+
+
+@pytest.mark.parametrize(("drop", "printed"), [(0.5, 0.917), (0.05, 0.995), (0.1, 0.990)])
+def test_the_probability_of_being_open_at_first(drop, printed):
+    gate = HardConcrete(3, drop=drop)
+    assert gate.open().tolist() == pytest.approx([printed] * 3, abs=5e-4)
+    odds = (1 - drop) / drop * 11  # σ(log α + log 11): -l / h is 1 / 11
+    assert gate.open()[0].item() == pytest.approx(odds / (1 + odds), rel=1e-6)
+
+
+@pytest.mark.parametrize("beta", [1.0, 2 / 3])
+def test_the_probability_of_being_open_is_the_share_of_draws(beta):
+    gate = hard([-3.0, -1.0, 0.5, 2.0], beta=beta)
+    with seeded(0):
+        seen = torch.stack([gate.draw(None) > 0 for _ in range(20_000)]).double().mean(0)
+    assert seen.tolist() == pytest.approx(gate.open().tolist(), abs=4 * 0.5 / math.sqrt(20_000))
+
+
+def expected(log_alpha, beta=1.0, points=200_001):
+    """E[z], by a fine grid of u."""
+    u = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+    return (torch.sigmoid((u.logit() + log_alpha) / beta) * 1.2 - 0.1).clamp(0, 1).mean().item()
+
+
+def test_a_value_in_evaluation_is_near_the_mean_of_draws():
+    """The sheet's numbers: 0.0832, 0.5000, 0.8320 for means of 0.0777, 0.5007, 0.8310 by simulation."""
+    gate = hard([-3.0, 0.0, 2.0, 40.0, 40.0, 40.0]).eval()
+    gate.log_alpha.data[3:] = 9.0
+    assert gate.draw(None)[1:3].tolist() == pytest.approx([0.5, 0.8320], abs=5e-5)
+    assert torch.sigmoid(torch.tensor(0.8 * -3)).item() == pytest.approx(0.0832, abs=5e-5)
+    for log_alpha, simulated in ((-3, 0.0777), (0, 0.5007), (2, 0.8310)):
+        assert expected(log_alpha) == pytest.approx(simulated, abs=1.5e-3)
+        assert expected(log_alpha) == pytest.approx(1 / (1 + math.exp(-0.8 * log_alpha)), abs=0.006)
+
+
+def test_another_temperature_is_evaluated_as_in_the_older_paper():
+    """At 2/3 the mean of draws is 0.0605 and 0.8575 by simulation, where 0.8 would say 0.0266 and 0.9168."""
+    gate = hard([1.0, 2.0, 9.0, 9.0], beta=2 / 3).eval()
+    for log_alpha, simulated, otherwise in ((-3, 0.0605, 0.0266), (2, 0.8575, 0.9168)):
+        assert expected(log_alpha, 2 / 3) == pytest.approx(simulated, abs=2e-3)
+        assert 1 / (1 + math.exp(-0.8 * log_alpha * 1.5)) == pytest.approx(otherwise, abs=5e-5)
+    assert gate.draw(None)[:2].tolist() == pytest.approx([1.2 / (1 + math.exp(-1.5)) - 0.1, 1], rel=1e-12)
+
+
+def test_so_many_units_are_closed_in_evaluation_as_are_expected_to_be():
+    """P of log α = -2.398 is 1/2: of these four, 2 are expected to be closed, the lowest first."""
+    gate = hard([-math.log(11)] * 4).eval()
+    assert gate.open().tolist() == pytest.approx([0.5] * 4)
+    assert gate.keep().tolist() == [False, False, True, True]
+    assert hard([-9.0, 9.0, -8.0, 9.0]).keep().tolist() == [False, True, False, True]
+    assert (gate.draw(None) != 0).tolist() == gate.keep().tolist()
+
+
+def test_the_penalty_is_the_expected_number_of_open_units():
+    assert hard([-math.log(11)] * 6).penalty().item() == pytest.approx(3)
+
+
+def test_a_component_of_a_factorised_layer_costs_its_row_and_its_column():
+    model = nn.Sequential(nn.Linear(20, 6, bias=False), nn.Linear(6, 15))
+    found = sites(model, torch.ones(1, 20))
+    cost, share = parameters_of(model, found), hard([-math.log(11)] * 6).open()
+    assert float(cost({})) - float(cost({"0": torch.arange(6) > 0})) == 20 + 15
+    assert cost({"0": share}).item() == pytest.approx(15 + (20 + 15) * 3)
+
+
+# ---- clamp: Wang et al. 2020 ----
+
+
+def test_clamped_after_every_step():
+    gate = Clamp(4)
+    gate.value.data = torch.tensor([-0.5, 0.25, 1.5, 1.0])
+    assert gate.draw(None).tolist() == gate.open().tolist() == [0, 0.25, 1, 1]
+    gate.clamp_()
+    assert gate.value.tolist() == [0, 0.25, 1, 1]
+    assert gate.keep().tolist() == [False, True, True, True]
+    gate.draw(None).sum().backward()
+    assert gate.value.grad.tolist() == [1, 1, 1, 1]  # from either end it may come back
+
+
+def test_equal_values_are_told_apart_by_how_far_open_they_were():
+    gate = Clamp(5)
+    for values in ([1, 1, 0.5, 0, 1], [0, 1, 0.5, 0, 0.5], [0, 1, 0.5, 0, 1]):
+        gate.value.data = torch.tensor(values).float()
+        gate.clamp_()
+    rank = gate.rank()
+    assert rank.argsort().tolist() == [3, 0, 2, 4, 1]
+    assert rank[2] == 0.5
+    assert (rank < 0).tolist() == [True, False, False, True, False]
+
+
+# ---- the gated network ----
+
+
+def gated(model=None, make=HardConcrete, **options):
+    model, inputs = model or seeded_model(), tiny_samples().inputs
+    found = sites(model, inputs)
+    gates = {site.name: make(site.units).double() for site in found}
+    return Gated(model, gates, points(model, found, inputs), **options), found, inputs
+
+
+def test_names():
+    network, found, _ = gated(nn.ModuleDict({"a": seeded_model()})["a"], extra={"price": nn.Parameter(torch.zeros(2))})
+    assert [site.name for site in found] == ["0", "2"]
+    assert [name for name, _ in network.named_parameters()][-3:] == [
+        "gates.0.log_alpha",
+        "gates.2.log_alpha",
+        "extra.price",
+    ]
+    deep, _, _ = gated(nn.Sequential(seeded_model()))
+    assert list(deep.gates) == ["0/0", "0/2"]
+    assert list(deep.open()) == list(deep.keep()) == list(deep.by_site()) == ["0.0", "0.2"]
+
+
+def test_a_run_counts_what_would_go():
+    """Of 6-8-8-3 the rows of 2 units of the first layer: 12 of 136 weights."""
+    run = start(tiny_task())
+    network, _, _ = gated(run.model, Clamp)
+    network.gates["0"].value.data[:2] = 0
+    run.become(network)
+    assert run.sparsity() == 12 / 136
+    assert set(decided(network)) == {"model.0.weight", "model.0.bias", "model.2.weight", "model.2.bias"}
+
+
+def test_baked_and_shrunk():
+    network, found, inputs = gated()
+    with torch.no_grad(), seeded(5):
+        for gate in network.gates.values():
+            gate.log_alpha.copy_(3 * torch.randn(8))
+    network.train()
+    baked, keep = network.bake()
+    assert network.gates["0"].training  # as it was
+    small = shrink(baked, keep, found, example=inputs).model
+    torch.testing.assert_close(small(inputs), network.eval()(inputs), rtol=0, atol=1e-12)
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in baked.parameters())
+
+
+def test_the_same_draws_in_two_losses_and_then_others():
+    network, _, inputs = gated()
+    with seeded(0), network.drawn():
+        first = network(inputs)
+        attack = network(inputs + 1e-3)
+        (first.sum() + attack.sum()).backward()
+        network(inputs).sum().backward()  # drawn anew, with the same numbers
+    with seeded(0):
+        other = network(inputs)
+    assert not torch.equal(first, other)
+    torch.testing.assert_close(first, attack, rtol=0, atol=0.05)
+
+
+class Pooled(UnitGate):
+    """By the mean of each sample."""
+
+    per_sample = True
+
+    def __init__(self, units):
+        super().__init__(units)
+        self.slope = nn.Parameter(torch.linspace(-1, 1, units))
+
+    def draw(self, x):
+        return torch.sigmoid(self.slope * x.flatten(1).mean(1, keepdim=True))
+
+    def open(self):
+        return torch.ones(1, self.units)
+
+    def keep(self):
+        return torch.ones(self.units, dtype=torch.bool)
+
+
+def test_a_gate_that_is_per_sample_multiplies_outputs():
+    network, _, inputs = gated(make=Pooled)
+    layer, value = network.model[0], torch.sigmoid(network.gates["0"].slope * inputs.mean(1, keepdim=True))
+    seen = []
+    hook = network.model[1].register_forward_hook(lambda module, x, y: seen.append(x[0]))
+    network(inputs)
+    hook.remove()
+    torch.testing.assert_close(seen[0], layer(inputs) * value)
+
+
+def test_sequences_are_multiplied_sample_by_sample():
+    model, inputs = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).double(), torch.randn(4, 7, 3).double()
+    found = sites(model, inputs)
+    network = Gated(model, {"0": Pooled(5).double()}, points(model, found, inputs))
+    value = torch.sigmoid(network.gates["0"].slope * inputs.flatten(1).mean(1, keepdim=True))[:, None]
+    torch.testing.assert_close(network(inputs), model[2](model[1](model[0](inputs) * value)))
+
+
+def test_refusals():
+    model, inputs = seeded_model(), tiny_samples().inputs
+    places = points(model, sites(model, inputs), inputs)
+    with pytest.raises(InputError, match="unknown site '1'"):
+        Gated(model, {"1": Clamp(8)}, places)
+    with pytest.raises(InputError, match="gate of site '0' is for 7 units, the site has 8"):
+        Gated(model, {"0": Clamp(7)}, places)
+    with pytest.raises(InputError, match="points of site '0' are not of this network"):
+        Gated(nn.Sequential(nn.Linear(6, 9)), {"0": Clamp(8)}, places)
+    with pytest.raises(InputError, match="gate of site '0' is per sample, so no one network"):
+        gated(make=Pooled)[0].bake()
+    with pytest.raises(InputError, match="units is 0"):
+        Clamp(0)
+    with pytest.raises(InputError, match=r"drop=1.0, beta=1.0: give a probability in \(0, 1\)"):
+        HardConcrete(3, drop=1.0)
+    network, _, inputs = gated(make=Pooled)
+    network.gates["0"].draw = lambda x: torch.ones(3, 8)
+    with pytest.raises(InputError, match="gives 3 rows, but layer '0' sees 48"):
+        network(inputs)
+
+
+def test_a_parameter_of_the_models_own_code_has_no_outputs_to_multiply():
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.out = nn.Parameter(torch.randn(5, 3)), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.out((x @ self.w.T).relu())
+
+    model, inputs = Bare(), torch.randn(4, 3)
+    places = points(model, sites(model, inputs), inputs)
+    (name,) = places
+    Gated(model, {name: Clamp(5)}, places)(inputs)
+    with pytest.raises(InputError, match="scaled at 'w', which is no layer of torch's"):
+        Gated(model, {name: Pooled(5)}, places)

@@ -1,0 +1,64 @@
+"""Every gate on units under their laws, one that is per sample too; and what the laws catch."""
+
+import pytest
+import torch
+from torch import nn
+
+from sapwood.checks import broken, unit_gate
+from sapwood.gates import UNIT_GATES, UnitGate
+
+
+class ByInput(UnitGate):
+    """Each sample opens units by the mean of what the layer is given."""
+
+    per_sample = True
+
+    def __init__(self, units):
+        super().__init__(units)
+        self.slope = nn.Parameter(torch.linspace(-1, 1, units))
+        self.last = None
+
+    def draw(self, x):
+        self.last = torch.sigmoid(self.slope * x.flatten(1).mean(1, keepdim=True) + 1)
+        return self.last
+
+    def open(self):
+        return self.last
+
+    def keep(self):
+        return torch.ones(self.units, dtype=torch.bool)
+
+
+class Careless(UnitGate):
+    """Its decision is not what it draws, and what is open has no gradient."""
+
+    def __init__(self, units):
+        super().__init__(units)
+        self.value = nn.Parameter(torch.ones(units))
+
+    def draw(self, x):
+        return self.value.clamp(0, 1)
+
+    def open(self):
+        return self.value.detach().clamp(0, 1)
+
+    def keep(self):
+        return self.value > 0.5
+
+
+GATES = {**UNIT_GATES, "by_input": ByInput}
+LAWS = {law: body for name, make in GATES.items() for law, body in unit_gate.laws(name, make).items()}
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_unit_gate(law):
+    law()
+
+
+def test_a_careless_gate_is_caught():
+    failed = [result.law.partition(": ")[2] for result in broken(unit_gate.check_unit_gate("careless", Careless))]
+    assert failed == [
+        "values and what is open are from 0 to 1, one for each unit; exactly what goes is 0",
+        "with units closed it is the network without them",
+        "the slope of the expected cost is that of differences",
+    ]
