@@ -335,7 +335,7 @@ def test_a_rule_that_forgets_to_tie_is_caught(monkeypatch):
 
 
 def _ungrouped(ties, x_CN, w):
-    from sapwood.shrinking.rules.ids import along
+    from sapwood.shrinking.rules.positions import along
 
     rows = along(ties, w, 0, "")
     ties.mark(makes=rows, reads=along(ties, w, 1, ""))

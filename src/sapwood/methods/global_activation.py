@@ -18,7 +18,6 @@ from sapwood import criteria, processes
 from sapwood.errors import refuse_unless
 from sapwood.methods.parts import cycles as cycle
 from sapwood.methods.parts import phases
-from sapwood.scoring.evidence import Evidence
 from sapwood.scoring.observation import observing
 from sapwood.selection import schedule
 from sapwood.training.loop import Moment, train
@@ -60,7 +59,7 @@ def global_activation(
     marks = schedule.marks(first, target, cycles)
     ended, whole = phases.ending(target=target, stop=stop), granularity == "neuron"
     run.note(cycles_planned=cycles)
-    seen: Evidence = run.store("seen")
+    seen = run.store("seen")
     streamed = judge.needs if source == "stream" else ()
     with observing(run.model, *streamed, only=layers, training=True, into=seen):
         for now in train(run, epochs=epochs):
