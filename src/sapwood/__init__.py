@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sapwood.shrinking.tracing.site import Site, Slot
     from sapwood.tasks import TASKS
     from sapwood.training import checkpoint, losses, stopping
+    from sapwood.training.declared import declares
     from sapwood.training.loop import Moment, evaluate, train
     from sapwood.training.run import Run, start
     from sapwood.training.task import Batch, Data, Task
@@ -58,6 +59,7 @@ __all__ = [
     "codec",
     "compact",
     "couplings",
+    "declares",
     "evaluate",
     "export",
     "fewest",
@@ -110,6 +112,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "codec": "sapwood.codec",
     "compact": "sapwood.shrinking.shrunk",
     "couplings": "sapwood.shrinking.finding",
+    "declares": "sapwood.training.declared",
     "evaluate": "sapwood.training.loop",
     "export": "sapwood.export",
     "fewest": "sapwood.shrinking.costs.cost",

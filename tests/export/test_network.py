@@ -219,7 +219,7 @@ BAD = {
     "words changed": (lambda good: with_header(good, words="{}"), "is damaged: its content does not match"),
     "foreign": (foreign, r"holds no network of sapwood: it is not written by sapwood\.export"),
     "checkpoint": (lambda good: checkpoint.encode({"model": {}}), "it is a run's checkpoint"),
-    "newer": (lambda good: with_header(good, version=2), "has version 2 of its format .* install a newer sapwood"),
+    "newer": (lambda good: with_header(good, version=3), "has version 3 of its format .* install a newer sapwood"),
     "no version": (lambda good: with_header(good, version=None), "does not hold what its format says"),
     "other words": (lambda good: packed.pack({"x": torch.zeros(2)}, {}), "does not hold what its format says"),
 }

@@ -7,6 +7,7 @@ on purpose, `python tests/golden/trajectories.py` prints the new ones; its entry
 """
 
 import math
+from copy import deepcopy
 from functools import partial
 from typing import NamedTuple
 
@@ -32,11 +33,16 @@ OPTIONS = {
     | {"epochs": 10},
     "lottery_ticket": {"each": 0.3, "rounds": 2, "rewind": 1.0, "round_epochs": 4},
     "low_rank": {"ranks": "3 4", "epochs": 10, "stop": "epochs"},
+    "network_slimming": {"macs": 0.6, "strength": 0.02, "epochs": 8, "tune": 3, "rate": 0.2},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
+    "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
     "thinet": {"kept": 0.5, "epochs": 6, "between": 2, "recover": 2, "rate": 0.5},
     "variational_dropout": {"log_sigma2": -3.0, "begin": 1.0, "end": 4.0, "lr": 0.1, "epochs": 8, "tune": 3},
 }
+
+
+NORMED = ("network_slimming",)  # methods that need batch norms: they get a network that has them
 
 
 class Trajectory(NamedTuple):
@@ -44,7 +50,7 @@ class Trajectory(NamedTuple):
 
     correct: list[int]  # of the 48 training samples, epoch by epoch, with the weights before the epoch's step
     pruned: list[int]  # the steps after which something was removed
-    masks: dict[str, str]  # a word of 0s and 1s for each neuron; 1 stays
+    masks: dict[str, str]  # a word of 0s and 1s for each neuron; where units went, one for each site; 1 stays
 
 
 GOLDEN = {
@@ -119,7 +125,17 @@ GOLDEN = {
         },
     ),
     "low_rank": Trajectory(correct=[12, 19, 21, 25, 28, 27, 29, 29, 32, 33], pruned=[], masks={}),
+    "network_slimming": Trajectory(
+        correct=[7, 17, 24, 27, 24, 24, 25, 30, 27, 27, 32],
+        pruned=[9],
+        masks={"0": "10111100", "3": "11111010"},
+    ),
     "nuclear": Trajectory(correct=[11, 17, 27, 30, 30, 31, 32, 40, 43, 42], pruned=[], masks={}),
+    "pruning_from_scratch": Trajectory(
+        correct=[11, 11, 12, 15, 22, 27, 29, 30, 31, 33],
+        pruned=[5],
+        masks={"0": "10111010", "2": "01111110"},
+    ),
     "sparse_training": Trajectory(
         correct=[12, 17, 21, 22, 24, 24, 25, 28, 30, 31],
         pruned=[1, 2, 4, 6],
@@ -129,7 +145,11 @@ GOLDEN = {
             "4.weight": "10110111 10011011 10011100",
         },
     ),
-    "thinet": Trajectory(correct=[11, 17, 26, 32, 32, 35, 37, 38, 39, 40, 40, 40], pruned=[], masks={}),
+    "thinet": Trajectory(
+        correct=[11, 17, 26, 32, 32, 35, 37, 38, 39, 40, 40, 40],
+        pruned=[7, 9],
+        masks={"0": "10001101", "2": "01101001"},
+    ),
     "variational_dropout": Trajectory(
         correct=[11, 17, 26, 26, 28, 23, 21, 27, 30, 27, 28],
         pruned=[9],
@@ -142,22 +162,23 @@ GOLDEN = {
 }
 
 
-def network(moved: float = 0.0) -> nn.Sequential:
-    """6-8-8-3 with ReLU; `moved` is added to every weight."""
-    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+def network(moved: float = 0.0, normed: bool = False) -> nn.Sequential:
+    """6-8-8-3 with ReLU, batch norms before it if `normed`; `moved` is added to every weight."""
+    between = [nn.BatchNorm1d(8), nn.ReLU()] if normed else [nn.ReLU()]
+    model = nn.Sequential(nn.Linear(6, 8), *between, nn.Linear(8, 8), *deepcopy(between), nn.Linear(8, 3)).double()
     with torch.no_grad():
         for at, p in enumerate(model.parameters()):
             p.copy_(_sines(p.shape, at + 1) * (0.6 if p.dim() > 1 else 0.05) + moved)
     return model
 
 
-def task(moved: float = 0.0) -> Task:
+def task(moved: float = 0.0, normed: bool = False) -> Task:
     """The network on 48 samples whose class is the largest of their first three inputs, all in one batch."""
     inputs = _sines((80, 6), 11) * 2
     every = Batch(inputs, inputs[:, :3].argmax(1))
-    splits = every.rows(slice(0, 48)), every.rows(slice(48, 64)), every.rows(slice(64, 80))
+    splits = every.take(slice(0, 48)), every.take(slice(48, 64)), every.take(slice(64, 80))
     recipe = partial(SGD, lr=0.4, momentum=0.8)
-    return Task("golden", partial(network, moved), Data(*splits), recipe, batch_size=48, classes=3)
+    return Task("golden", partial(network, moved, normed), Data(*splits), recipe, batch_size=48, classes=3)
 
 
 def _sines(shape: tuple[int, ...], seed: int) -> torch.Tensor:
@@ -168,12 +189,13 @@ def _sines(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 def life(method: str, moved: float = 0.0) -> Trajectory:
     """One life of a method on the network whose initial weights are `moved`."""
-    run = start(task(moved))
+    run = start(task(moved, method in NORMED))
     correct, pruned = [], []
     for now in METHODS[method](run, **OPTIONS[method]):
         correct.append(round(48 * now.metrics["train_accuracy"]))
         pruned += [now.step] * (run.round - len(pruned))
     rows = {name: ["".join(map(str, row)) for row in keep.int().tolist()] for name, keep in run.masks.items()}
+    rows |= {name: ["".join(map(str, keep.int().tolist()))] for cut in run.cuts for name, keep in cut.keep.items()}
     return Trajectory(correct, pruned, {name: " ".join(words) for name, words in rows.items()})
 
 

@@ -27,7 +27,7 @@ from sapwood.shrinking.cutting import cut, resize
 from sapwood.shrinking.proof import equal
 from sapwood.shrinking.rules import indexing, movement, normalisation, weights
 
-cut_, sliced, attention = shrinking.cut_, cut._sliced, rules.RULES["scaled_dot_product_attention"]
+cut_, sliced, attention = shrinking.cut_, cut.sliced, rules.RULES["scaled_dot_product_attention"]
 
 MAY_GO = "what was worked out by hand may go"
 TOUCHED = "NaN touches what the slots say, and nothing else"
@@ -311,7 +311,7 @@ NETWORKS = {
         MAY_GO: {"what has another's shape is not tied to it": ruled("reshape_as", viewed_only)}
     },
     ("square", square, (6, 6)): {
-        LEFT: {"rows are cut for columns": instead(cut, "_sliced", other_dimension)},
+        LEFT: {"rows are cut for columns": instead(cut, "sliced", other_dimension)},
         REMEMBERED: {"momentum of units that have gone": instead(cut, "_cut_memory_", lambda *_: None)},
     },
     ("plain", zoo.plain, (6, 4, 5)): {

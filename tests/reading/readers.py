@@ -32,10 +32,13 @@ from sapwood.checks import tiny_task
 from sapwood.codec import file as swz
 from sapwood.data import cifar10, idx
 from sapwood.export import packed
+from sapwood.processes import digest as digest_of
 from sapwood.shrinking.shrunk import compact
 from sapwood.study import cost, maps
 from sapwood.training.loop import train
 from sapwood.training.run import start
+from sapwood.training.samples import Batch
+from sapwood.training.shards import Shards, write_shards
 from sapwood.trials import archive as kept
 from sapwood.trials.execution import run_trial
 from sapwood.trials.folder import OVER, digest, ending, in_json, read_trial, rows_of, sums, weights_of
@@ -186,6 +189,28 @@ def _export_again(model: nn.Module, folder: Path) -> Any:
     return export.load(folder / "again.safetensors", _mixed)
 
 
+def _with_masks(folder: Path) -> None:
+    _small(folder)
+    model = export.load(folder / "n.safetensors", _mixed)
+    masks = {name: p.detach() > 0 for name, p in model.named_parameters() if p.dim() > 1}
+    export.save(model, folder / "n.safetensors", of=_mixed(), masks=masks)
+    (folder / "n.safetensors").rename(folder / "weights.safetensors")
+
+
+def _rebuilt_read(folder: Path) -> Any:
+    return export.load(folder / "weights.safetensors", _mixed), weights_of(folder)["masks"]
+
+
+def _rebuilt_forged(files: Files, luck: Random) -> Files:
+    forged = _export_forged({"n.safetensors": files["weights.safetensors"]}, luck)
+    return {"weights.safetensors": forged["n.safetensors"]}
+
+
+def _rebuilt_again(found: tuple[nn.Module, dict[str, Tensor]], folder: Path) -> Any:
+    export.save(found[0], folder / "weights.safetensors", of=_mixed(), masks=found[1])
+    return _rebuilt_read(folder)
+
+
 def _of_one_type(model: nn.Module) -> bool:
     """A forger may say that a bias is float64: the network then is what he says, and torch does not run it."""
     return {p.dtype for p in model.parameters()} in ({torch.float32}, {torch.float64})
@@ -323,6 +348,39 @@ def _cifar_again(parts: Any, folder: Path) -> Any:
     return [[torch.tensor(part) for part in cifar10.decode(each)] for each in raw]
 
 
+# Samples in shards
+
+
+def _shards(folder: Path) -> None:
+    luck = torch.Generator().manual_seed(0)
+    inputs = {"x": torch.randn(7, 3, generator=luck), "there": torch.rand(7, generator=luck) < 0.5}
+    write_shards(Batch(inputs, torch.arange(7)), folder / "new", size=4)
+    for path in (folder / "new").iterdir():
+        path.rename(folder / path.name)
+    (folder / "new").rmdir()
+
+
+def _shards_read(folder: Path) -> Any:
+    batch = Shards(folder, threads=1).take(slice(None))
+    return batch.named()
+
+
+def _shards_forged(files: Files, luck: Random) -> Files:
+    one = luck.choice([*files])
+    tensors = tensors_changed(tensors_in(files[one]), luck)
+    about = {"format": "sapwood-shard-1", "digest": digest_of(tensors).hex()}
+    about = mutations.words(about, luck) if luck.random() < 0.3 else about
+    words = (*about, *about.values()) if isinstance(about, dict) else (0,)
+    named = all(isinstance(word, str) and word.isprintable() for word in words)
+    return files | {one: file_of(tensors, metadata=about if named else {"format": "sapwood-shard-1"})}
+
+
+def _shards_again(named: Any, folder: Path) -> Any:
+    inputs = {name.removeprefix("inputs/"): part for name, part in named.items() if name != "targets"}
+    whole = inputs["inputs"] if set(inputs) == {"inputs"} else inputs
+    return write_shards(Batch(whole, named["targets"]), folder / "again", size=3).take(slice(None)).named()
+
+
 # Results of trials
 
 TRIAL = Trial.make("dense", "mlp_digits", 0, "a row", epochs=1, stop="epochs").under(learning_rate=0.05)
@@ -448,6 +506,10 @@ READERS = {
         ("export.network.load", "export.packed.unpack", "export.packed._sound"), lambda: in_folder(_small),
         lambda folder: export.load(folder / "n.safetensors", _mixed), _export_forged, _export_again,
     ),
+    "rebuilt": Reader(
+        ("export.network._read", "trials.folder.tells_its_network"), lambda: in_folder(_with_masks), _rebuilt_read,
+        _rebuilt_forged, _rebuilt_again,
+    ),
     "checkpoint": Reader(
         (*(f"training.checkpoint.{name}" for name in ("read", "opened", "_tree", "_header")), "schema.parse",
          "disk.read"), lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
@@ -459,7 +521,11 @@ READERS = {
     ),
     "idx": Reader(("data.idx.read",), _idx_file, _idx_read, _idx_forged, _idx_again),
     "cifar10": Reader(
-        ("data.cifar10._unpacked", "data.cifar10._members"), _cifar_files, _cifar_read, _cifar_forged, _cifar_again
+        ("data.packed.unpacked", "data.cifar10._members"), _cifar_files, _cifar_read, _cifar_forged, _cifar_again
+    ),
+    "shards": Reader(
+        ("training.shards._opened", "training.shards._paths"), lambda: in_folder(_shards), _shards_read,
+        _shards_forged, _shards_again,
     ),
     "trial.json": Reader(
         ("trials.folder.read_trial", "trials.folder._checked"), _trial_files, read_trial, _trial_forged, _trial_again,

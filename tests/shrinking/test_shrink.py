@@ -300,7 +300,7 @@ def test_a_forgotten_slot_is_caught():
 
 def test_a_running_variance_sliced_by_the_wrong_units_is_caught(monkeypatch):
     model, example = built(plain)
-    found, sound = sites(model, example), cut._sliced
+    found, sound = sites(model, example), cut.sliced
 
     def planted(tensor, dims):
         return sound(
@@ -315,7 +315,7 @@ def test_a_running_variance_sliced_by_the_wrong_units_is_caught(monkeypatch):
         real(network, *rest)
 
     monkeypatch.setattr(shrinking, "cut_", watched)
-    monkeypatch.setattr(cut, "_sliced", planted)
+    monkeypatch.setattr(cut, "sliced", planted)
     with pytest.raises(InputError, match="differ from the original by"):
         shrink(model, {"0": torch.arange(6) > 1}, found, example=example)
 

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 from sapwood.errors import InputError
 
-Laws = dict[str, Callable[[], None]]  # what is claimed -> a body that raises unless it is so
+Laws = dict[str, Callable[[], str | None]]  # what is claimed -> a body that raises unless it is so; it may say more
 
 
 @dataclass(frozen=True)
 class Result:
-    """One law tried on one thing: whether it held, and if not, what was seen."""
+    """One law tried on one thing: whether it held, and if not, what was seen; or why it is known not to hold."""
 
     law: str
     passed: bool
     reason: str = ""
 
 
-def tried(laws: Mapping[str, Callable[[], None]]) -> list[Result]:
+def tried(laws: Mapping[str, Callable[[], str | None]]) -> list[Result]:
     """Each law run; a law fails by raising, and the others are still tried."""
     return [_tried(law, body) for law, body in laws.items()]
 
@@ -42,9 +42,9 @@ def demand_refused(call: Callable[[], object], what: str) -> None:
     raise AssertionError(f"{what} was accepted")
 
 
-def _tried(law: str, body: Callable[[], None]) -> Result:
+def _tried(law: str, body: Callable[[], str | None]) -> Result:
     try:
-        body()
+        said = body()
     except Exception as error:  # whatever a stranger's code raises is a law that failed
         return Result(law, False, f"{type(error).__name__}: {error}")
-    return Result(law, True)
+    return Result(law, True, said or "")

@@ -1,6 +1,6 @@
-"""Laws of methods: the same bits from the same seed, and from any interruption; pruned weights stay pruned."""
+"""Laws of methods: the same bits from the same seed, and from any interruption; and those of what it declares to do."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -9,16 +9,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD
 
+from sapwood.checks import rebuilding
 from sapwood.checks.law import Laws, Result, demand, tried
-from sapwood.checks.tiny import tiny_task
+from sapwood.checks.life import Life as _Trial
+from sapwood.checks.life import Make, Method, resumed
+from sapwood.checks.tiny import tiny_conv_task, tiny_task
+from sapwood.errors import InputError
 from sapwood.masking import masks
 from sapwood.training import checkpoint
-from sapwood.training.loop import Moment
-from sapwood.training.run import Run, start
+from sapwood.training.declared import Declared, declared
+from sapwood.training.run import Run
 from sapwood.training.task import Batch, Task
-
-Method = Callable[..., Iterator[Moment]]
 
 
 def check_method(
@@ -30,9 +33,11 @@ def check_method(
     reaches: float | None = None,
     **options: Any,
 ) -> list[Result]:
-    """The laws of methods, on the tiny task unless another is given.
+    """The laws of methods, and those of what this one declares (`sapwood.declares`), on a tiny task unless given.
 
-    `reaches`: the sparsity that its masks must get to; `nested`: masks only shrink.
+    `reaches`: the sparsity that its masks must get to; `nested`: masks only shrink. Of a method that rebuilds, options
+    called macs and parameters are the shares of these that it may leave. A law that it declares as unmet is tried too:
+    its result gives the reason, and is a failure where the law holds after all.
     """
     return tried(laws(name, method, task=task, nested=nested, reaches=reaches, **options))
 
@@ -47,7 +52,8 @@ def laws(
     **options: Any,
 ) -> Laws:
     """The laws of methods about `method` under these options, not yet tried."""
-    task = task or tiny_task()
+    about = declared(method)
+    task = task or (tiny_conv_task() if "rebuilds" in about.kinds else tiny_task())
     trial = partial(_Trial, method, task, options)
     bodies: Laws = {
         "the same seed gives the same bits": lambda: _same_seed(trial),
@@ -55,42 +61,53 @@ def laws(
         "interrupted before any step and resumed: the same bits": lambda: _interrupted(trial),
         "resuming leaves the saved state as it was": lambda: _saved_untouched(trial),
         "the test split changes nothing": lambda: _blind(trial, partial(_Trial, method, _other_test(task), options)),
-        "masked weights are 0 at every moment": lambda: _masked(trial),
-        "masked weights are 0 in every pass, also while the dense ones learn": lambda: _passes(method, task, options),
         "no hook is left behind, also when the consumer stops early": lambda: _no_trace(trial),
+        "it does to the network what it declares": lambda: _as_declared(trial, about),
     }
-    if nested:
-        bodies["masks only shrink"] = lambda: _nested(trial)
-    if reaches is not None:
-        bodies["the sparsity asked for is reached"] = lambda: _reaches(trial, reaches)
+    if "masks" in about.kinds:
+        bodies |= {
+            "masked weights are 0 at every moment": lambda: _masked(trial),
+            "masked weights are 0 in every pass, also while the dense ones learn": lambda: _passes(
+                method, task, options
+            ),
+        }
+        if nested:
+            bodies["masks only shrink"] = lambda: _nested(trial)
+        if reaches is not None:
+            bodies["the sparsity asked for is reached"] = lambda: _reaches(trial, reaches)
+    if "rebuilds" in about.kinds:
+        bodies |= rebuilding.laws(trial, method, options)
+    if "solves" in about.kinds:
+        still = replace(task, optimizer=partial(SGD, lr=0.0))
+        bodies |= rebuilding.solving(partial(_Trial, method, still, options))
+    _refuse_unknown(name, about, bodies)
+    bodies |= {law: partial(_unmet, bodies[law], why) for law, why in about.unmet.items() if law in bodies}
     return {f"method {name}: {law}": body for law, body in bodies.items()}
 
 
-class _Trial:
-    """One life of a method on a task, watched."""
-
-    def __init__(
-        self, method: Method, task: Task, options: dict[str, Any], seed: int = 0, saved: dict[str, Any] | None = None
-    ) -> None:
-        self.run = start(task, seed, saved=saved)
-        self.saves: list[bytes] = []
-        self.run.between = lambda run: self.saves.append(checkpoint.encode(run.state()))
-        self.moments = method(self.run, **options)
-
-    def finish(self) -> tuple[str, list[Moment]]:
-        """A digest of everything at the end, and the moments on the way."""
-        moments = list(self.moments)
-        self.run.between = None
-        return checkpoint.fingerprint(self.run.state()), moments
-
-    def decided(self) -> tuple[str, list[Moment]]:
-        """A digest of weights and masks alone at the end, and the moments on the way."""
-        _, moments = self.finish()
-        state = self.run.state()
-        return checkpoint.fingerprint({"model": state["model"], "masks": state["masks"]}), moments
+def _unmet(law: Callable[[], object], reason: str) -> str:
+    """A law that a method declares as unmet: it must fail."""
+    try:
+        law()
+    except Exception:
+        return f"not met, as declared: {reason}"
+    raise AssertionError(f"declared as not met ({reason}), and it holds; take it out of unmet")
 
 
-Make = Callable[..., _Trial]
+def _refuse_unknown(name: str, about: Declared, bodies: Mapping[str, object]) -> None:
+    if strange := [law for law in about.unmet if law not in bodies]:
+        raise InputError(f"method {name!r} declares {strange[0]!r} as unmet, and no law of its kinds claims that; "
+                         f"known: {', '.join(map(repr, bodies))}")  # fmt: skip
+
+
+def _as_declared(trial: Make, about: Declared) -> None:
+    """A method that rebuilds without saying so would be asked nothing about what it builds."""
+    life = trial()
+    masked = any(any(not keep.all() for keep in life.run.masks.values()) for _ in life.moments) or bool(life.run.masks)
+    done = {"masks": masked, "rebuilds": life.run.rebuilt}
+    for kind, does in done.items():
+        demand(not does or kind in about.kinds, f"it {kind}, and does not declare it: @declares({kind!r})")
+        demand(does or kind not in about.kinds or not about.said, f"it is declared that it {kind}, and it does not")
 
 
 def _same_seed(trial: Make) -> None:
@@ -113,11 +130,10 @@ def _interrupted(trial: Make) -> None:
     missed = sorted(due - {saved["step"] for saved in saves})
     demand(bool(saves) and not missed, f"run.between was not called after steps {missed}: does it train by `train`?")
     for saved in saves:
-        torch.manual_seed(4711)
-        resumed, rest = trial(saved=saved).finish()
+        end, rest = resumed(trial, saved, f"after step {saved['step']}")
         tail = [m for m in moments if m.step > saved["step"]]
         demand(
-            resumed == final,
+            end == final,
             f"interrupted after step {saved['step']} of {moments[-1].step}: another end; "
             "keep what the method computes and needs later in run.memory",
         )
@@ -141,7 +157,7 @@ def _blind(trial: Make, elsewhere: Make) -> None:
 def _other_test(task: Task) -> Task:
     """The task with its validation split for a test split, in reverse."""
     split = task.data.valid
-    backwards = split.rows(torch.arange(len(split.targets) - 1, -1, -1, device=split.targets.device))
+    backwards = split.take(torch.arange(len(split) - 1, -1, -1))
     return replace(task, data=replace(task.data, test=backwards))
 
 

@@ -17,6 +17,7 @@ from sapwood.export import save, to_onnx, to_program
 from sapwood.measure import flops
 from sapwood.shrinking.shrunk import Shrunk
 from sapwood.training.loop import measured
+from sapwood.training.size import size
 
 KINDS = (".safetensors", ".onnx", ".pt2", ".swz")
 Row = tuple[str, str, str, str]  # what, before, after, how many times smaller
@@ -28,11 +29,12 @@ def shrink_to(source: Path, file: Path) -> None:
     torch.set_num_threads(1)
     found = trained(source)
     small = found.compacted()
+    _tell_rebuilt(found)
     print("\n".join(_aligned(_table(found, small.model))))
     print(f"largest difference of the outputs: {small.difference:.1e} (relative, float64)")
     for line in _staying(small):
         print(line)
-    save(small.model, file, of=found.model)
+    save(small.model, file, of=found.original())
     print(f"written: {file} (for sapwood.export.load, whose make is {found.make})")
 
 
@@ -46,13 +48,14 @@ def export_to(source: Path, file: Path, *, masked: bool, batch: int | None) -> N
         raise InputError(f"--batch {batch} is for .onnx and .pt2; {file} takes any batch, leave it out")
     torch.set_num_threads(1)
     found = trained(source)
+    _tell_rebuilt(found)
     if file.suffix == ".swz":
         print("\n".join(_coded(codec.save(found.model, file, masks=found.masks))))
-        print(f"written: {file} (for sapwood.codec.load, whose make is {found.make})")
+        print(f"written: {file} (for sapwood.codec.load, whose make is {found.make_this})")
         return
     network = found.masked() if masked else found.compacted().model
     if file.suffix == ".safetensors":
-        save(network, file, of=found.model)
+        save(network, file, of=found.original())
     else:
         write = to_onnx if file.suffix == ".onnx" else to_program
         apart = write(network, found.example(batch or 2), file, any_batch=batch is None)
@@ -60,6 +63,16 @@ def export_to(source: Path, file: Path, *, masked: bool, batch: int | None) -> N
         told = "not compared: onnxruntime is not installed" if apart is None else f"{apart:.1e} (relative)"
         print(f"largest difference between {where} and the network: {told}")
     print(f"written: {file}")
+
+
+def _tell_rebuilt(found: Trained) -> None:
+    """What the network's method has made of the one that it began with, where it has rebuilt it."""
+    if found.rebuilt:
+        was, now = (size(model, found.example(1)) for model in (found.original(), found.model))
+        print(
+            f"its method rebuilt it: {now.parameters:,} of {was.parameters:,} parameters and {now.macs:,} of "
+            f"{was.macs:,} MACs are left"
+        )
 
 
 def _refuse_bad_file(file: Path, kinds: Iterable[str]) -> None:

@@ -17,8 +17,10 @@ from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import with_recipe
 from sapwood.training import checkpoint
 from sapwood.training.run import fingerprint
+from sapwood.training.samples import Inputs
 from sapwood.training.task import Task
-from sapwood.trials.folder import LEFT_PARTS, finished, over, read_trial, weights_of
+from sapwood.trials.folder import LEFT_PARTS, WEIGHTS, finished, over, read_trial, tells_its_network, weights_of
+from sapwood.trials.left import built, filled
 from sapwood.trials.trial import Value, split_recipe
 
 SAVED = schema.record(LEFT_PARTS | {"task": schema.text}, rest=lambda value, where: None)
@@ -31,10 +33,11 @@ class Trained(NamedTuple):
     model: nn.Module
     masks: dict[str, Tensor]
     hidden: str = ""  # the width of its own that the trial's recipe gave it
+    rebuilt: Path | None = None  # the file that tells how, where its method has rebuilt it
 
     @property
     def make(self) -> str:
-        """The code of what makes such a network, for who loads it."""
+        """The code of what makes the network that its task begins with, for who loads it."""
         task = f"TASKS[{self.task.name!r}]()"
         return (
             f"sapwood.tasks.recipe.with_recipe({task}, hidden={self.hidden!r}).model"
@@ -42,10 +45,19 @@ class Trained(NamedTuple):
             else f"{task}.model"
         )
 
-    def example(self, samples: int) -> Tensor:
+    @property
+    def make_this(self) -> str:
+        """The code of what makes a network of these very sizes."""
+        return f"lambda: sapwood.export.load({str(self.rebuilt)!r}, {self.make})" if self.rebuilt else self.make
+
+    def original(self) -> nn.Module:
+        """The network that its task begins with, untrained."""
+        return self.task.model() if self.rebuilt else self.model
+
+    def example(self, samples: int) -> Inputs:
         """As many samples of the test split, or of copies of it."""
-        inputs = self.task.data.test.inputs
-        return inputs[torch.arange(samples) % len(inputs)]
+        test = self.task.data.test
+        return test.take(torch.arange(samples) % len(test)).inputs
 
     def masked(self) -> nn.Module:
         """The network at its full size, with zeros where the masks say so."""
@@ -60,7 +72,7 @@ class Trained(NamedTuple):
 
 def trained(source: Path) -> Trained:
     """What is found at `source`: the folder of a finished trial, its weights.safetensors, or what `Run.save` wrote."""
-    folder = source.parent if source.name == "weights.safetensors" else source
+    folder = source.parent if source.name == WEIGHTS else source
     if disk.there(folder / "trial.json"):
         return _of_trial(folder)
     if os.path.isfile(source):
@@ -75,8 +87,17 @@ def _of_trial(folder: Path) -> Trained:
         why = "only its rows were kept, not its weights" if over(folder) else "it is not finished"
         now = f", or give {state} for the network as it is now" if disk.there(state) else ""
         raise InputError(f"the trial in {folder} has no final network: {why}; run it (see: sapwood run --help){now}")
-    saved = weights_of(folder)
-    return _put_together(str(folder), about["task"], about["data"], saved, _recipe(about))
+    recipe = _recipe(about)
+    task, masks = _task(str(folder), about["task"], about["data"], recipe), weights_of(folder)["masks"]
+    return _masked_as(
+        Trained(
+            task,
+            built(folder, task.model, task.name),
+            masks,
+            str(recipe.get("hidden", "")),
+            folder / WEIGHTS if tells_its_network(folder) else None,
+        )
+    )
 
 
 def _of_checkpoint(file: Path) -> Trained:
@@ -89,9 +110,10 @@ def _of_checkpoint(file: Path) -> Trained:
             f"{file} is no whole checkpoint of a run: {why}; "
             "give the folder of a finished trial, results/STUDY/ID, or a file that Run.save wrote"
         ) from error
-    name, parts = tree["task"], {part: tree[part] for part in ("model", "masks")}
     recipe = _recipe(read_trial(file.parent)) if disk.there(file.parent / "trial.json") else {}
-    return _put_together(str(file), name.partition(":")[0], name, parts, recipe)
+    task = _task(str(file), tree["task"].partition(":")[0], tree["task"], recipe)
+    model = filled(task.model(), tree["model"], str(file), task.name)
+    return _masked_as(Trained(task, model, tree["masks"], str(recipe.get("hidden", ""))))
 
 
 def _recipe(about: Mapping[str, Any]) -> dict[str, Value]:
@@ -99,23 +121,21 @@ def _recipe(about: Mapping[str, Any]) -> dict[str, Value]:
     return dict(about["identity"].get("recipe", {}))
 
 
-def _put_together(origin: str, name: str, data: str, saved: dict[str, Any], recipe: dict[str, Value]) -> Trained:
+def _task(origin: str, name: str, data: str, recipe: dict[str, Value]) -> Task:
+    """The task under the recipe; InputError if its data is not what there was."""
     if name not in TASKS:
         raise InputError(f"{origin} is of task {name!r}, which is not in sapwood's table: use sapwood.export.save and "
                          f"its like in Python, where the task is known; known: {', '.join(TASKS)}")  # fmt: skip
     task = with_recipe(TASKS[name](), **split_recipe(recipe)[0])
     if fingerprint(task) != data:
         raise InputError(f"the data or the recipe of task {name!r} is not what {origin} was made with; run it again")
-    model = task.model()
-    try:
-        model.load_state_dict(saved["model"])
-    except RuntimeError as error:
-        raise InputError(
-            f"{origin} holds another network than task {name!r} begins with, so its method has rebuilt it "
-            f"({str(error).strip().splitlines()[-1].strip()}); such a network is shrunk and exported in Python"
-        ) from error
-    mask.validate(saved["masks"], dict(model.named_parameters()))
-    return Trained(task, model, saved["masks"], str(recipe.get("hidden", "")))
+    return task
+
+
+def _masked_as(found: Trained) -> Trained:
+    """The same, if the masks are of this network."""
+    mask.validate(found.masks, dict(found.model.named_parameters()))
+    return found
 
 
 def _no_source(source: Path) -> str:

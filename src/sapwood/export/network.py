@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from sapwood import disk, schema
 from sapwood.errors import InputError
+from sapwood.export import beside
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
 from sapwood.export.fitting import narrow_, refuse_unfitting
 from sapwood.export.packed import not_as_said, pack, unpack
@@ -32,7 +33,7 @@ HELD = schema.record({
 WORDS = schema.record({
     "narrow": schema.items(schema.text), "classes": schema.mapping(schema.text), "settings": SETTINGS,
     "changes": CHANGES, "tensors": schema.mapping(HELD),
-})  # fmt: skip
+}, {"masks": schema.mapping(schema.text)})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ class Held:
     same_as: str | None  # another name of the very same tensor
 
 
-def save(model: nn.Module, path: Path | str, *, of: nn.Module) -> None:
+def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[str, Tensor] | None = None) -> None:
     """Write a network that was shrunk from `of` to one safetensors file; the old file stays until the new one is whole.
 
     `of` is the original network, or another of its class and options: only its shapes and plain numbers are looked at.
+    `masks` of the network are kept beside it, for `tensors_of`; they are not applied.
     The file has all parameters and buffers bit by bit, those outside state_dict too; which are one tensor; which are
     trained; and the numbers (None, bool, int, float, tuples and lists of them) by which modules, and the objects on
     them such as a config, differ. It does not have: training or evaluation mode, and tensors that are neither
@@ -73,6 +75,8 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module) -> None:
         "tensors": {name: asdict(each) for name, each in held.items()},
     }
     own = {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}
+    if masks:
+        beside.put(masks, model, own, words)
     checkpoint.replace(Path(path), pack(own, words))
 
 
@@ -90,13 +94,7 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     >>> torch.equal(again(x), small(x))
     True
     """
-    tensors, words = unpack(disk.read(Path(path), "the network"), str(path))
-    try:
-        WORDS(words, "it")
-        held = {name: Held(**each) for name, each in words["tensors"].items()}
-        values = _values(held, tensors)
-    except (ValueError, RuntimeError) as error:
-        raise not_as_said(str(path), error) from error
+    held, values, _, words = _read(Path(path))
     model = make()
     try:
         _refuse_other_network(model, held, words["classes"], words["settings"])
@@ -116,6 +114,25 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     except ValueError as error:
         raise not_as_said(str(path), error) from error
     return model
+
+
+def tensors_of(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """All parameters and buffers in a file that `save` wrote, by name, and its masks; no network is built."""
+    held, values, masks, _ = _read(Path(path))
+    return {name: values[each.same_as or name] for name, each in held.items()}, masks
+
+
+def _read(path: Path) -> tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
+    """What is said of each tensor, the values, the masks, and all the words."""
+    tensors, words = unpack(disk.read(path, "the network"), str(path))
+    try:
+        WORDS(words, "it")
+        held = {name: Held(**each) for name, each in words["tensors"].items()}
+        shapes = {name: each.shape for name, each in held.items() if each.kind == "parameter"}
+        masks = beside.taken(words.get("masks", {}), shapes, tensors)
+        return held, _values(held, tensors), masks, words
+    except (ValueError, RuntimeError) as error:
+        raise not_as_said(str(path), error) from error
 
 
 def _narrowed(model: nn.Module, original: nn.Module) -> list[str]:

@@ -20,7 +20,7 @@ from sapwood.training import checkpoint
 from sapwood.training.checkpoint import _header
 
 ENTRY = "sapwood-network"  # of the header
-VERSION = 1
+VERSION = 2  # of files with masks; those without are of version 1, which earlier versions read
 PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16,
          torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)  # fmt: skip
 # By name; `torch` itself is not asked, since it imports whole rooms at the mention of their names. Without those that
@@ -39,7 +39,7 @@ def pack(tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> bytes:
     """The file's bytes; each tensor is stored in the order of its indices."""
     flat = {name: _stored(tensor) for name, tensor in tensors.items()}
     text = json.dumps(_in_json({**words, "types": {name: _named(t.dtype) for name, t in tensors.items()}}))
-    about = {"version": VERSION, "digest": _digest(flat, text), "words": text}
+    about = {"version": VERSION if "masks" in words else 1, "digest": _digest(flat, text), "words": text}
     return save(flat, metadata={ENTRY: json.dumps(about)})  # one entry: several come in any order, in other bytes
 
 
@@ -66,6 +66,14 @@ def unpack(content: bytes, origin: str) -> tuple[dict[str, Tensor], dict[str, An
         return {name: _restored(name, tensor, types) for name, tensor in flat.items()}, words
     except schema.Unexpected as error:
         raise not_as_said(origin, error) from error
+
+
+def is_network(content: bytes) -> bool:
+    """Whether a file says of itself that `pack` wrote it; nothing else of it is looked at."""
+    try:
+        return ENTRY in _header(content)
+    except (ValueError, AttributeError, TypeError):
+        return False
 
 
 def not_as_said(origin: str, error: Exception) -> InputError:

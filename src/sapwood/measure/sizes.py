@@ -81,12 +81,12 @@ def compression(
         raise InputError(f"bits is {bits}; survivors are rounded to 2^bits levels, give 1 to 16")
     dense = model if reference is None else reference
     weights, original = _weights(model), _weights(dense)
-    names = _prunable(model, weights, original, prunable)
+    names, before = _prunable(model, dense, weights, original, prunable)
     chosen, rest = {name: weights[name] for name in names}, [w for name, w in weights.items() if name not in names]
     dense_bits, rest_bits = _dense_bits(original.values()), _dense_bits(rest)
     dense_flops = flops(dense, example, sparse=False)
     return Compression(
-        prunable_sparsity=1 - _nonzero(chosen.values()) / _entries(original[name] for name in names),
+        prunable_sparsity=1 - _nonzero(chosen.values()) / _entries(original[name] for name in before),
         all_sparsity=1 - _nonzero(weights.values()) / _entries(original.values()),
         nonzero_ratio=_over(_entries(original.values()), _nonzero(weights.values())),
         storage_ratio_bitmask=_over(dense_bits, sum(_bitmask_bits(w) for w in weights.values())),
@@ -108,16 +108,23 @@ def _weights(model: nn.Module) -> Weights:
     return weights
 
 
-def _prunable(model: nn.Module, now: Weights, original: Weights, names: Collection[str] | None) -> list[str]:
-    """The prunable parameters' names, in the network's order; they must be in both networks."""
-    names = _layer_weights(model) if names is None else names
-    if not names:
+def _prunable(
+    model: nn.Module, dense: nn.Module, now: Weights, original: Weights, given: Collection[str] | None
+) -> tuple[list[str], list[str]]:
+    """The prunable parameters' names in the network as it is now, and in the reference, in their orders.
+
+    Names that are given must be in both; layers may differ, as where one layer has become two factors.
+    """
+    both = [
+        (weights, _layer_weights(net) if given is None else given) for net, weights in ((model, now), (dense, original))
+    ]
+    if not both[0][1]:
         raise InputError("prunable names no parameter; name at least one, or leave it out for all layers' weights")
-    for name in names:
-        for weights in (now, original):
-            if name not in weights:
-                raise unknown("prunable parameter", name, weights)
-    return [name for name in now if name in names]
+    for weights, names in both:
+        if missing := [name for name in names if name not in weights]:
+            raise unknown("prunable parameter", missing[0], weights)
+    first, second = ([name for name in weights if name in names] for weights, names in both)
+    return first, second
 
 
 def _layer_weights(model: nn.Module) -> list[str]:

@@ -12,7 +12,9 @@ from sapwood.methods.iterative_magnitude import iterative_magnitude
 from sapwood.methods.local_activation import local_activation
 from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
+from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
+from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.sparse_training import sparse_training
 from sapwood.methods.thinet import thinet
 from sapwood.methods.variational_dropout import variational_dropout
@@ -31,7 +33,9 @@ METHODS: dict[str, Method] = {
     "local_activation": local_activation,
     "lottery_ticket": lottery_ticket,
     "low_rank": low_rank,
+    "network_slimming": network_slimming,
     "nuclear": nuclear,
+    "pruning_from_scratch": pruning_from_scratch,
     "sparse_training": sparse_training,
     "thinet": thinet,
     "variational_dropout": variational_dropout,
@@ -49,7 +53,9 @@ METHOD_VERSIONS: dict[str, int] = {
     "local_activation": 2,
     "lottery_ticket": 1,
     "low_rank": 1,
+    "network_slimming": 1,
     "nuclear": 2,
+    "pruning_from_scratch": 1,
     "sparse_training": 2,
     "thinet": 1,
     "variational_dropout": 2,

@@ -19,12 +19,14 @@ from sapwood.currency import Masks
 from sapwood.masking import masks as mask
 from sapwood.methods.iterative_magnitude import iterative_magnitude
 from sapwood.scoring.layers import prunable
+from sapwood.training.declared import declares
 from sapwood.training.loop import Moment, evaluate, train
 from sapwood.training.run import Run
 
 Clusters = dict[str, tuple[Tensor, Tensor]]  # weight -> values, labels
 
 
+@declares("masks", "solves")
 def deep_compression(
     run: Run,
     *,

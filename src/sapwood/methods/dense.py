@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from sapwood.errors import InputError
 from sapwood.methods.parts.phases import fit
+from sapwood.training.declared import declares
 from sapwood.training.loop import Moment
 from sapwood.training.run import Run
 
 
+@declares()
 def dense(
     run: Run, *, target: float = 0.98, stop: str = "spikes", epochs: int = 500, as_long: bool = False
 ) -> Iterator[Moment]:

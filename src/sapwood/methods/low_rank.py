@@ -15,10 +15,20 @@ from sapwood.methods.parts.phases import fit
 from sapwood.reconstruction.factors import factored, rates, truncated
 from sapwood.scoring.layers import chosen
 from sapwood.scoring.layout import Layer, matrix, shaped
+from sapwood.training.declared import declares
 from sapwood.training.loop import Moment
 from sapwood.training.run import Given, Run
 
 
+@declares(
+    "rebuilds",
+    "solves",
+    unmet={
+        "the network with its units at 0 answers, in evaluation, as the one that is built": "layers go, no units",
+        "a file of the network loads to the same outputs": "its factors are layers that the task's network has not",
+        "interrupted just before rebuilding and resumed: the same bits": "it does so before any training",
+    },
+)
 def low_rank(
     run: Run, *, ranks: str = "", centred: bool = True, epochs: int = 0, target: float = 0.98, stop: str = "spikes"
 ) -> Iterator[Moment]:

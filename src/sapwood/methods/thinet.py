@@ -25,8 +25,8 @@ from sapwood.scoring.observation import observe
 from sapwood.scoring.statistics import gram
 from sapwood.shrinking.cutting.units import reading_layer, unit_of_columns
 from sapwood.shrinking.finding import sites
-from sapwood.shrinking.shrunk import shrink
 from sapwood.shrinking.tracing.site import Site
+from sapwood.training.declared import declares
 from sapwood.training.draws import luck
 from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
@@ -35,6 +35,7 @@ from sapwood.training.task import Batch
 AT_ONCE = 256  # samples in one pass
 
 
+@declares("rebuilds", "solves")
 def thinet(
     run: Run, *, kept: float = 0.5, spared: int = 0, rule: str = "keep", samples: int = 1000,
     epochs: int = 20, between: int = 1, recover: int = 10, rate: float = 0.1,
@@ -48,12 +49,12 @@ def thinet(
         raise InputError(f"{kept=}, {spared=}, {samples=}, {rate=}: give a share in (0, 1], 0 or more layers, at least "
                          "one sample, and a factor of 0 or more")  # fmt: skip
     yield from train(run, epochs=epochs)
-    example = run.task.data.train.inputs[:2]
+    example = run.task.data.train.take(slice(0, 2)).inputs
     names = [site.name for site in sites(run.model, example) if reading_layer(run.model, site)]
     for name in names[: max(0, len(names) - spared)]:
         (site,) = (each for each in sites(run.model, example) if each.name == name)
         keep = run.remember(f"keep {name}", partial(solve_, run, site, kept, rule, samples))
-        run.become(shrink(run.model, {name: keep}, [site], example=example).model)
+        run.shrink({name: keep}, [site])
         for group in run.optimizer.param_groups:
             group["lr"] *= rate
         yield from train(run, epochs=between)
@@ -75,5 +76,5 @@ def solve_(run: Run, site: Site, kept: float, rule: str, samples: int) -> Tensor
 def drawn(run: Run, samples: int) -> list[Batch]:
     """Training samples, the same for every layer; all of them if there are no more."""
     split = run.task.data.train
-    order = torch.randperm(len(split.targets), generator=luck(run.seed, "thinet"))[:samples]
-    return [split.rows(index.to(split.targets.device)) for index in torch.split(order, AT_ONCE)]
+    order = torch.randperm(len(split), generator=luck(run.seed, "thinet"))[:samples]
+    return [split.take(index.to(run.device)) for index in torch.split(order, AT_ONCE)]

@@ -12,13 +12,16 @@ from sapwood.errors import InputError
 AnyLayer = TypeVar("AnyLayer", nn.Conv2d, nn.Linear)
 
 
-def conv(*channels: int, side: int, classes: int, dtype: torch.dtype | None = None) -> nn.Sequential:
+def conv(
+    *channels: int, side: int, classes: int, norms: bool = False, dtype: torch.dtype | None = None
+) -> nn.Sequential:
     """channels[0] -> ... -> channels[-1] on images [B, channels[0], side, side], then logits [B, classes].
 
     Modules conv1, relu1, pool1, conv2, ..., relu3, flatten, output. A convolution is 3 x 3 with a border of one zero,
     so it keeps the side; a pool halves it, rounded down; the last convolution has no pool. No normalisation, so that a
-    channel's outputs are its own. Weights start in U(-a, a) with a = sqrt(6 / (inputs + outputs)), where a convolution
-    counts its kernel's 9 positions in both, biases at 0: the default of Keras' Conv2D and Dense.
+    channel's outputs are its own; with `norms`, a batch norm after each convolution, bn1, ..., and no biases there.
+    Weights start in U(-a, a) with a = sqrt(6 / (inputs + outputs)), where a convolution counts its kernel's 9 positions
+    in both, biases at 0: the default of Keras' Conv2D and Dense.
 
     *Paper:* none; initial values as in Glorot, Bengio 2010, eq. 16.
     """
@@ -33,7 +36,9 @@ def conv(*channels: int, side: int, classes: int, dtype: torch.dtype | None = No
         raise InputError(f"side is {side}; {len(channels) - 2} pools leave nothing of it; give fewer channels")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for number, (inputs, outputs) in enumerate(pairwise(channels), start=1):
-        layers[f"conv{number}"] = _started(nn.Conv2d(inputs, outputs, 3, padding=1, dtype=dtype))
+        layers[f"conv{number}"] = _started(nn.Conv2d(inputs, outputs, 3, padding=1, bias=not norms, dtype=dtype))
+        if norms:
+            layers[f"bn{number}"] = nn.BatchNorm2d(outputs, dtype=dtype)
         layers[f"relu{number}"] = nn.ReLU()
         if number < len(channels) - 1:
             layers[f"pool{number}"] = nn.MaxPool2d(2)
@@ -44,6 +49,6 @@ def conv(*channels: int, side: int, classes: int, dtype: torch.dtype | None = No
 
 def _started(layer: AnyLayer) -> AnyLayer:
     nn.init.xavier_uniform_(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

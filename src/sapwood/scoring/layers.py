@@ -174,3 +174,12 @@ def _as_layer(module: Any) -> Layer:
     """Conv1D of transformers is no class that we know, but has all we use."""
     layer: Layer = module
     return layer
+
+
+def norm_scales(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The scales of all batch norms, one number for each channel, by the parameters' names."""
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    found = {f"{n}.weight": m.weight for n, m in model.named_modules() if isinstance(m, norms) and m.affine}
+    if not found:
+        raise InputError(f"{type(model).__name__} has no batch norm with scales; give a network that has one")
+    return found

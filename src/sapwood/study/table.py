@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sapwood.tasks import goal_of
 from sapwood.training import checkpoint
+from sapwood.training.goal import ACCURACY, Goal
 from sapwood.trials.folder import read_trial, rows_of
 from sapwood.trials.rows import Row
 
@@ -101,6 +103,12 @@ def by_epoch(rows: Table, metric: str, split: str, label: str) -> dict[int, list
 def labels(rows: Table) -> list[str]:
     """The rows' labels in the order they come."""
     return list(dict.fromkeys(row["row"] for row in rows))
+
+
+def goals(rows: Table) -> list[Goal]:
+    """Return the goals of the rows' tasks in the order they come; of no rows accuracy."""
+    names = dict.fromkeys(row.get("task", "") for row in rows)
+    return list(dict.fromkeys(map(goal_of, names))) or [ACCURACY]
 
 
 def in_order(rows: Table, wanted: Sequence[str]) -> Table:

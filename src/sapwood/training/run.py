@@ -6,9 +6,10 @@ the saved state and goes on. A method therefore needs no code for resuming, unde
 trained weights and still needs later is kept through `run.remember` or in `run.store`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,20 +24,23 @@ from sapwood.gates import decided
 from sapwood.masking import masks as mask
 from sapwood.masking.holding import Held
 from sapwood.scoring.answers import hidden
+from sapwood.shrinking.tracing.site import Site
 from sapwood.training import checkpoint
-from sapwood.training.state import refuse_other_optimizer, refuse_other_words, refuse_useless_optimizer
+from sapwood.training.given import Given as Given
+from sapwood.training.memory import cloned, moved, refill
+from sapwood.training.rebuild import Cut, Wanted, cut
+from sapwood.training.samples import glimpse
+from sapwood.training.size import Size, parameters_in, shapes_of, size, weights_in
+from sapwood.training.state import (
+    refuse_other_optimizer,
+    refuse_other_run,
+    refuse_other_weights,
+    refuse_other_words,
+    refuse_useless_optimizer,
+)
 from sapwood.training.task import Loss, Task
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Given:
-    """The result of another, finished run, given to a run that starts from it or is compared with it."""
-
-    weights: Mapping[str, Tensor]  # its model's state_dict
-    masks: Mapping[str, Tensor]
-    epochs: float  # that it trained
 
 
 class Run:
@@ -50,7 +54,8 @@ class Run:
         self.forward: nn.Module = processes.wrap(model)  # for computing the loss only
         self.masks: Masks = {}
         self.step = 0  # steps made
-        self.round = 0  # prunes made
+        self.round = 0  # prunes made, and cuts
+        self.cuts: list[Cut] = []  # what `shrink` took out
         self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
         self.memory: dict[str, Any] = {}  # what the method keeps, see `remember`, `store` and `note`
         self.weight = 1.0  # of this process's mean loss in the mean over all processes; set by train for each step
@@ -64,6 +69,7 @@ class Run:
         self.origin = "the checkpoint"  # what errors call the saved state
         self._saved: Mapping[str, Any] | None = None  # state to be loaded when the interrupted phase is reached
         self._held: Held | None = None
+        self._began = shapes_of(model)
 
     def prune(self, masks: Mapping[str, Tensor]) -> None:
         """New masks in place of the old ones: applied now, held from now on. Counts as one more round."""
@@ -73,27 +79,70 @@ class Run:
         processes.agree(self.masks)
         self.round += 1
 
+    def shrink(self, keep: Wanted, sites: Sequence[Site]) -> Cut:
+        """Go on with a smaller network, without the units that `keep`, {site: bool [units]}, leaves out.
+
+        `keep` may be a function that gives it, called once and remembered: what it reads from trained weights is not
+        asked of the untrained ones of a resumed run. Units count as 0 (`sapwood.shrink`); masks are cut likewise and
+        stay in force; the optimiser begins anew. Counts as one more round. InputError inside of a call of `train`.
+        """
+        if self._calls > self.phase:
+            raise InputError("the network cannot be rebuilt while a call of train is in progress, which could not be "
+                             "resumed; let it end, shrink, and train on in another")  # fmt: skip
+        number = len(self.cuts) + 1
+        chosen = self.remember(f"cut {number}", keep if callable(keep) else lambda: dict(keep))
+        processes.agree(chosen)
+        found = cut(self.model, chosen, sites, self.masks, self.task.data.train.take(slice(0, 2)).inputs)
+        if self.pruning is not None:
+            self.pruning(self, found.removed)
+        self.become(found.model)
+        self._set_masks(found.masks)
+        self.round += 1
+        self.cuts.append(Cut(self.round, chosen, Size(*self.remember(f"size {number}", lambda: [*self.size()]))))
+        return self.cuts[-1]
+
+    @cached_property
+    def reference(self) -> Size:
+        """The size of the network that the task begins with, whatever has become of it: what sizes are compared with.
+
+        Counted when first asked for, on a network of its own; no random state is advanced.
+        """
+        with torch.random.fork_rng(devices=[]):
+            macs = size(self.task.model().to(self.device), self.task.example).macs
+        return Size(parameters_in(self._began), weights_in(self._began), macs)
+
+    def size(self) -> Size:
+        """The size of the network as it is now; zeros count, see `sparsity`."""
+        return size(self.model, self.task.example)
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether the network has other parameters, or other shapes of them, than the one it began with."""
+        return shapes_of(self.model) != self._began
+
     def release(self) -> None:
         """No masks any more: pruned weights are still 0 but may grow back."""
         self._set_masks({})
 
     def sparsity(self) -> float:
-        """The fraction of exact zeros among the weights (not biases) of all layers that have a weight matrix.
+        """The fraction of the weights (not biases) of all layers with a weight matrix that are gone.
 
-        As long as gates are in training, what they would remove now counts as 0.
+        Gone are exact zeros, and what the network has fewer of than the one it began with. As long as gates are in
+        training, what they would remove now counts as 0.
         """
         weights = {name: p for name, p in self.model.named_parameters() if p.dim() > 1}
         total, keep = sum(p.numel() for p in weights.values()), self.masks | decided(self.model)
+        whole = max(total, weights_in(self._began))
         masked = {name: p * keep[name] if name in keep else p for name, p in weights.items()}
-        return mask.zeros(masked) / total if total else 0.0
+        return (whole - total + mask.zeros(masked)) / whole if whole else 0.0
 
     def hidden(self) -> list[str]:
         """The layers that do not give the answer, found by showing the model one training sample."""
-        return hidden(self.model, self.task.data.train.inputs[:1])
+        return hidden(self.model, self.task.example)
 
     def rewind(self, weights: Mapping[str, Tensor]) -> None:
         """Values go back to `weights` (a state_dict); masks stay in force, so what they removed is 0 again at once."""
-        _refuse_other_weights(self.model, weights)
+        refuse_other_weights(self.model, weights)
         self.model.load_state_dict(dict(weights))
         if not self.dense:
             mask.apply_(dict(self.model.named_parameters()), self.masks)  # 0.0, whatever the sign was
@@ -131,10 +180,11 @@ class Run:
 
     def remember(self, name: str, compute: Callable[[], T]) -> T:
         """compute() the first time, cloned; the same value ever after, also after a restart."""
-        kept = self.store("remembered")
-        if name not in kept:
-            kept[name] = _cloned(compute())
-        value: T = _cloned(kept[name])
+        if name not in self.memory.get("remembered", {}):
+            self._catch_up()  # which fills the memory anew
+            kept = self.store("remembered")
+            kept[name] = cloned(compute())
+        value: T = cloned(self.memory["remembered"][name])
         return value
 
     def save(self, path: Path) -> None:
@@ -164,22 +214,27 @@ class Run:
         call, self._calls = self._calls, self._calls + 1
         if call < self.phase:
             return False
-        if self._saved is not None:
-            saved, self._saved = self._saved, None
-            try:
-                self._load(saved)
-            except InputError as error:
-                raise InputError(f"{self.origin} cannot be gone on from: {error}") from error
-        else:
+        if not self._catch_up():
             self.begun = self.step
         return True
 
     def leave(self) -> None:
         """The call of train is over, by its own end or because the method had enough."""
-        self.phase = self._calls
+        self.phase, self.begun = self._calls, self.step
+
+    def _catch_up(self) -> bool:
+        """Load the saved state if it was saved here: in the call of train that begins, or after the last one."""
+        if self._saved is None or self._calls < self.phase:
+            return False
+        saved, self._saved = self._saved, None
+        try:
+            self._load(saved)
+        except InputError as error:
+            raise InputError(f"{self.origin} cannot be gone on from: {error}") from error
+        return True
 
     def _load(self, saved: Mapping[str, Any]) -> None:
-        _refuse_other_weights(self.model, saved["model"])
+        refuse_other_weights(self.model, saved["model"])
         refuse_other_optimizer(self.optimizer, saved["optimizer"])
         refuse_useless_optimizer(self.optimizer, self.task.optimizer, self.model, saved["optimizer"])
         self.dense = saved["dense"]
@@ -188,7 +243,7 @@ class Run:
         self.optimizer.load_state_dict(deepcopy(saved["optimizer"]))  # it would go on in the saved tensors themselves
         self.step, self.round, self.begun = saved["step"], saved["round"], saved["begun"]
         self.sums = dict(saved["sums"])
-        _refill(self.memory, _moved(saved["memory"], self.device))
+        refill(self.memory, moved(saved["memory"], self.device))
         checkpoint.restore_random_state(saved["random"], self.device)
 
     def _set_masks(self, masks: Mapping[str, Tensor]) -> None:
@@ -225,75 +280,21 @@ def start(
     if type(seed) is not int or seed < 0:
         raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
     torch.manual_seed(seed)
-    here = replace(task, data=task.data.to(where)) if task.data.train.inputs.device != where else task
+    data = task.data.to(where)
+    here = task if data is task.data else replace(task, data=data)
     run = Run(here, seed, task.model().to(where), where)
     if state is not None:
         run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
         refuse_other_words(state, run.origin)
-        _refuse_other_run(state, task, seed, run.origin)
+        refuse_other_run(state, fingerprint(task), seed, run.origin)
         run.phase, run._saved = state["phase"], state
-        _refill(run.memory, _moved(state["memory"], where))
+        refill(run.memory, moved(state["memory"], where))
     return run
 
 
 def fingerprint(task: Task) -> str:
     """A digest of what a checkpoint depends on: the data (every 97th sample), its order, the batch size."""
-    samples = {
-        f"{name}/{part}": tensor[::97]
-        for name in ("train", "valid", "test")
-        for part, tensor in zip(("inputs", "targets"), getattr(task.data, name), strict=True)
-    }
-    sizes = torch.tensor([task.batch_size, *(len(getattr(task.data, n).targets) for n in ("train", "valid", "test"))])
+    splits = {name: getattr(task.data, name) for name in ("train", "valid", "test")}
+    samples = {f"{name}/{part}": seen for name, split in splits.items() for part, seen in glimpse(split).items()}
+    sizes = torch.tensor([task.batch_size, *map(len, splits.values())])
     return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"
-
-
-def _refuse_other_run(state: Mapping[str, Any], task: Task, seed: int, origin: str) -> None:
-    if state.get("task") != fingerprint(task) or state.get("seed") != seed:
-        raise InputError(
-            f"{origin} is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is "
-            f"{fingerprint(task)!r}, seed {seed}; has the data or the task changed? "
-            "Start in another folder, or delete the checkpoint"
-        )
-
-
-def _refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Asked before anything is loaded: torch copies what fits before it complains of what does not."""
-    mine, theirs = (
-        {name: (tuple(value.shape), value.dtype) for name, value in each.items()}
-        for each in (model.state_dict(), weights)
-    )
-    for name in sorted(mine.keys() | theirs.keys()):
-        if mine.get(name) != theirs.get(name):
-            one, other = (each.get(name, (None, None)) for each in (theirs, mine))
-            what, at = ("shape", 0) if one[0] != other[0] else ("type", 1)
-            raise InputError(
-                f"the weights are of another network: {name!r} has {what} {one[at]}, this network's has {other[at]}; "
-                "give the network they were saved from"
-            )
-
-
-def _refill(target: dict[str, Any], source: Mapping[str, Any]) -> None:
-    """Make `target` equal to `source` without replacing dicts: a method may hold on to one of them."""
-    for key in [k for k in target if k not in source]:
-        del target[key]
-    for key, value in source.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
-            _refill(target[key], value)
-        else:
-            target[key] = value
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _moved(v, device) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_moved(v, device) for v in value)
-    return value.to(device, copy=True) if isinstance(value, Tensor) else value
-
-
-def _cloned(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _cloned(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_cloned(v) for v in value)
-    return value.detach().clone() if isinstance(value, Tensor) else value

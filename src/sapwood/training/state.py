@@ -58,6 +58,32 @@ def refuse_other_words(state: Any, origin: str) -> None:
         raise InputError(f"{origin} holds no run's state ({error}); delete it to start afresh") from error
 
 
+def refuse_other_run(state: Mapping[str, Any], task: str, seed: int, origin: str) -> None:
+    """InputError unless the state is of this task, by its fingerprint, and of this seed."""
+    if state.get("task") != task or state.get("seed") != seed:
+        raise InputError(
+            f"{origin} is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is {task!r}, "
+            f"seed {seed}; "
+            "has the data or the task changed? Start in another folder, or delete the checkpoint"
+        )
+
+
+def refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Asked before anything is loaded: torch copies what fits before it complains of what does not."""
+    mine, theirs = (
+        {name: (tuple(value.shape), value.dtype) for name, value in each.items()}
+        for each in (model.state_dict(), weights)
+    )
+    for name in sorted(mine.keys() | theirs.keys()):
+        if mine.get(name) != theirs.get(name):
+            one, other = (each.get(name, (None, None)) for each in (theirs, mine))
+            what, at = ("shape", 0) if one[0] != other[0] else ("type", 1)
+            raise InputError(
+                f"the weights are of another network: {name!r} has {what} {one[at]}, this network's has {other[at]}; "
+                "give the network they were saved from"
+            )
+
+
 def refuse_other_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     """InputError for another kind of optimiser, which both lacks and adds options; another torch version only adds."""
     mine, theirs = optimizer.state_dict()["param_groups"], saved["param_groups"]

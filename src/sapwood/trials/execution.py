@@ -1,7 +1,7 @@
 """Run: one trial, in its folder - recorded as it goes, saved every so often, resumed where it stopped, or left alone.
 
 trial.json         identity, options, provenance of each life     rows.jsonl           what was found
-state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network at the end
+state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network (`study.left`)
 done               when it is over                                failed               the traceback, when it fails
 kept               instead of `done`, when only its rows were restored (`study.kept`): over, but without weights
 running            the number of the process that is at work
@@ -14,6 +14,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from sapwood import disk
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
@@ -25,7 +27,7 @@ from sapwood.training.run import Given, Run, fingerprint, start
 from sapwood.training.state import refuse_other_words
 from sapwood.training.task import Task
 from sapwood.trials.final import final_measures
-from sapwood.trials.folder import OVER, ending, forget, in_json, weights_of
+from sapwood.trials.folder import OVER, ending, forget, in_json, tells_its_network, weights_of
 from sapwood.trials.folder import Busy as Busy
 from sapwood.trials.folder import alone as alone
 from sapwood.trials.folder import finished as finished
@@ -33,6 +35,7 @@ from sapwood.trials.folder import make_folder as make_folder
 from sapwood.trials.folder import over as over
 from sapwood.trials.folder import read_trial as read_trial
 from sapwood.trials.folder import sums as sums
+from sapwood.trials.left import built, leave
 from sapwood.trials.provenance import provenance, usable
 from sapwood.trials.record import Final, Record, Save
 from sapwood.trials.rows import RowFile, cut
@@ -104,7 +107,7 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     run = start(task, trial.seed, device=device, saved=state)
     run.given, run.origin = given, str(state_file)
     if "start" in given:
-        run.rewind(given["start"].weights)
+        _begin(run, given["start"])
     forget(folder / name for name in OVER)  # what was said of an earlier result whose weights are not there
     _introduce(trial, folder, device, task, resumed=state is not None)
     kept = cut(folder / "rows.jsonl", state["step"] if state else -1)
@@ -117,7 +120,7 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
                 if moment.ends_epoch:
                     tell(_standing(trial, run, moment))
         record.end(final)
-    checkpoint.write(folder / "weights.safetensors", {"model": dict(run.model.state_dict()), "masks": dict(run.masks)})
+    leave(run, folder)
     _write_json(folder / "done", ending(record.sums(), disk.read(folder / "rows.jsonl")))
     forget([state_file])
     tell(_progress(trial, "done", done=1.0, finished=True))
@@ -133,10 +136,15 @@ def _task(trial: Trial, given: Mapping[str, Given]) -> Task:
                 f"row {trial.row!r} has {', '.join(teaching)} but no teacher; give one: after(teacher=...)"
             )
         return task
-    other = dict(trial.uses)["teacher"]
-    teacher = with_recipe(TASKS[other.task](), **split_recipe(dict(other.recipe))[0]).model()
-    teacher.load_state_dict(given["teacher"].weights)
-    return taught(task, teacher, **teaching)
+    return taught(task, given["teacher"].network(), **teaching)
+
+
+def _begin(run: Run, given: Given) -> None:
+    """With the network that another trial left, without its masks."""
+    if given.rebuilt:
+        run.become(given.network())
+    else:
+        run.rewind(given.weights)
 
 
 def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
@@ -147,7 +155,13 @@ def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
         )
     saved = weights_of(folder)
     weights, masks = ({name: t.to(device) for name, t in saved[part].items()} for part in ("model", "masks"))
-    return Given(weights, masks, float(sums(folder)["epochs"]))
+    build = lambda: built(folder, _network_of(other), other.task).to(device)  # noqa: E731
+    return Given(weights, masks, float(sums(folder)["epochs"]), tells_its_network(folder), build)
+
+
+def _network_of(trial: Trial) -> Callable[[], nn.Module]:
+    """What makes the network that a trial begins with."""
+    return with_recipe(TASKS[trial.task](), **split_recipe(dict(trial.recipe))[0]).model
 
 
 def _progress(trial: Trial, text: str, done: float | None = None, finished: bool = False) -> Progress:
@@ -155,8 +169,9 @@ def _progress(trial: Trial, text: str, done: float | None = None, finished: bool
 
 
 def _standing(trial: Trial, run: Run, moment: Moment) -> Progress:
-    accuracy = moment.metrics.get("valid_accuracy")
-    shown = f"valid accuracy {accuracy:.3f}" if accuracy is not None else f"loss {moment.loss:.3g}"
+    metric = run.task.goal.metric
+    value = moment.metrics.get(f"valid_{metric}")
+    shown = f"valid {metric} {value:.3f}" if value is not None else f"loss {moment.loss:.3g}"
     text = f"epoch {moment.epoch}, {shown}, sparsity {run.sparsity():.2f}"
     return _progress(trial, text, _share_done(trial, moment.epoch))
 

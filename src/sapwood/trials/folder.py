@@ -15,6 +15,8 @@ from torch import Tensor
 
 from sapwood import disk, schema
 from sapwood.errors import InputError
+from sapwood.export.network import tensors_of
+from sapwood.export.packed import is_network
 from sapwood.training import checkpoint
 from sapwood.trials.rows import Row, rows_in
 from sapwood.trials.trial import id_of
@@ -25,6 +27,7 @@ except ImportError:  # Windows; two processes on one trial are then not noticed
     fcntl = None  # type: ignore[assignment]
 
 OVER = ("done", "kept")  # the files that say so
+WEIGHTS = "weights.safetensors"  # see `study.left`
 
 LIFE = schema.record(
     {name: schema.text for name in ("sapwood", "python", "torch", "numpy", "device", "started")}
@@ -95,7 +98,7 @@ def _checked(path: Path, check: Callable[[Any], None]) -> dict[str, Any]:
 
 def finished(folder: Path) -> bool:
     """Whether the trial in `folder` is over and its weights are there for others to go on from."""
-    return disk.there(folder / "done") and disk.there(folder / "weights.safetensors")
+    return disk.there(folder / "done") and disk.there(folder / WEIGHTS)
 
 
 def over(folder: Path) -> bool:
@@ -150,7 +153,9 @@ def in_json(value: Any) -> bytes:
 
 def weights_of(folder: Path) -> dict[str, dict[str, Tensor]]:
     """What weights.safetensors holds: the state_dict under "model", and "masks"."""
-    path = folder / "weights.safetensors"
+    path = folder / WEIGHTS
+    if tells_its_network(folder):
+        return dict(zip(LEFT_PARTS, tensors_of(path), strict=True))
     saved = checkpoint.read(path)
     try:
         LEFT(saved, "it")
@@ -159,6 +164,12 @@ def weights_of(folder: Path) -> dict[str, dict[str, Tensor]]:
             f"{path} holds no finished network ({error}); delete {folder} and run the trial again"
         ) from error
     return saved
+
+
+def tells_its_network(folder: Path) -> bool:
+    """Whether the trial's network was rebuilt, and its file tells how: `export.save` wrote it."""
+    path = folder / WEIGHTS
+    return disk.there(path) and is_network(disk.read(path))
 
 
 def last_words(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """Record: what is written down while a trial runs - rows as they come, its state every so often, its best network."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sapwood.training import checkpoint
 from sapwood.training.loop import Moment
+from sapwood.training.rebuild import Cut
 from sapwood.training.run import Run
 from sapwood.trials.best import Best
 from sapwood.trials.final import Measure
@@ -83,9 +84,10 @@ class Record:
         if self.run.round != self.round:
             # Not those of prunes that are replayed, which have earlier rounds.
             traced = [each for round_, found in self.traced.items() if round_ > self.round for each in found]
+            cuts = [each for cut in self.run.cuts if cut.round > self.round for each in _told(cut)]
             self.round = self.run.round
             now = (("prune", "round", float(self.round)), ("prune", "sparsity", self.run.sparsity()))
-            self.rows.write(*(self._row(*each) for each in (*traced, *now)))
+            self.rows.write(*(self._row(*each) for each in (*traced, *now, *cuts)))
         self.traced = {}
 
     def _row(self, split: str, metric: str, value: float) -> Row:
@@ -96,3 +98,10 @@ class Record:
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.began
+
+
+def _told(cut: Cut) -> Iterator[Measure]:
+    """The size of the network that was built, and how many units are not in it."""
+    yield Measure("prune", "units", float(cut.units))
+    yield Measure("prune", "parameters", float(cut.size.parameters))
+    yield Measure("prune", "macs", float(cut.size.macs))

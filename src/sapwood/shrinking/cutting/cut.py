@@ -42,14 +42,15 @@ def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = Non
         tensor = tensors[name]
         if optimizer is not None and isinstance(tensor, nn.Parameter):
             _cut_memory_(optimizer, name, tensor, dims)
-        tensor.data = _sliced(tensor.data, dims)
+        tensor.data = sliced(tensor.data, dims)
     rescale_(model, norms, staying)
     aliases = {id(tensors[name]) for name in staying}
     with untouched(model):  # in training a spectral norm changes whenever its weight is looked at
         resize_(model, [name for name, tensor in tensors.items() if id(tensor) in aliases])
 
 
-def _sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
+def sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
+    """What stays of a tensor: {dimension: bool [size]}."""
     for dim, keep in sorted(dims.items()):  # rows first: they lie in one piece, and less is left for the columns
         tensor = tensor.index_select(dim, keep.nonzero().flatten().to(tensor.device))
     return tensor
@@ -59,7 +60,7 @@ def _cut_memory_(optimizer: Optimizer, name: str, parameter: nn.Parameter, dims:
     state = optimizer.state.get(parameter, {})
     for key, value in state.items():
         if isinstance(value, Tensor) and value.shape == parameter.shape:
-            state[key] = _sliced(value, dims)
+            state[key] = sliced(value, dims)
         elif isinstance(value, Tensor) and value.numel() > 1:
             raise InputError(
                 f"{type(optimizer).__name__} remembers {key!r} of shape {tuple(value.shape)} for {name!r} of shape "
