@@ -21,8 +21,8 @@ from sapwood.trials.trial import Trial
 
 slimming, compressing, rebuild, running, trials, ending, network = (
     import_module(f"sapwood.{name}")
-    for name in ("methods.network_slimming", "methods.deep_compression", "training.rebuild", "training.run", "trials.execution", "trials.final",
-                 "export.network")
+    for name in ("methods.network_slimming", "methods.deep_compression", "training.rebuild", "training.run",
+                 "trials.execution", "trials.final", "export.network")
 )  # fmt: skip
 shrink, fewest, cloned = rebuild.shrink, slimming.fewest, running.cloned
 size_of, cut = Run.size, Run.shrink

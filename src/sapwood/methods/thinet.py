@@ -49,14 +49,15 @@ def thinet(
         raise InputError(f"{kept=}, {spared=}, {samples=}, {rate=}: give a share in (0, 1], 0 or more layers, at least "
                          "one sample, and a factor of 0 or more")  # fmt: skip
     yield from train(run, epochs=epochs)
-    example = run.task.data.train.take(slice(0, 2)).inputs
+    example = run.task.example
     names = [site.name for site in sites(run.model, example) if reading_layer(run.model, site)]
     for name in names[: max(0, len(names) - spared)]:
         (site,) = (each for each in sites(run.model, example) if each.name == name)
         keep = run.remember(f"keep {name}", partial(solve_, run, site, kept, rule, samples))
         run.shrink({name: keep}, [site])
+        factor = run.remember(f"rate {name}", lambda: rate)  # a run resumed here has its saved optimiser by now
         for group in run.optimizer.param_groups:
-            group["lr"] *= rate
+            group["lr"] *= factor
         yield from train(run, epochs=between)
     yield from train(run, epochs=recover)
 
