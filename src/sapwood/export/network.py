@@ -15,17 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sapwood import checkpoint, disk, schema
+from sapwood import disk, schema
 from sapwood.errors import InputError
 from sapwood.export import beside
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
 from sapwood.export.fitting import narrow_, refuse_unfitting
 from sapwood.export.packed import not_as_said, pack, unpack
-from sapwood.shrinking.cut import sharing
-from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.graph import named_tensors
-from sapwood.shrinking.narrow import NarrowAttention
+from sapwood.shrinking.cutting.narrow import NarrowAttention
 from sapwood.shrinking.skipped import skip_, skipped
+from sapwood.shrinking.tracing.computed import sharing
+from sapwood.shrinking.tracing.duplicate import duplicate
+from sapwood.shrinking.tracing.graph import named_tensors
+from sapwood.training import checkpoint
 
 SIZES = schema.items(schema.whole(), tuple)
 HELD = schema.record({

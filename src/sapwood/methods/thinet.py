@@ -17,19 +17,20 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sapwood.declared import declares
-from sapwood.draws import luck
 from sapwood.errors import InputError
-from sapwood.layout import matrix, shaped
-from sapwood.observe import chosen, observe
 from sapwood.reconstruction import thinet as solved
-from sapwood.run import Run
-from sapwood.shrinking.site import Site
-from sapwood.shrinking.sites import sites
-from sapwood.shrinking.units import reading_layer, unit_of_columns
-from sapwood.statistics import gram
-from sapwood.task import Batch
-from sapwood.train import Moment, train
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.layout import matrix, shaped
+from sapwood.scoring.observation import observe
+from sapwood.scoring.statistics import gram
+from sapwood.shrinking.cutting.units import reading_layer, unit_of_columns
+from sapwood.shrinking.finding import sites
+from sapwood.shrinking.tracing.site import Site
+from sapwood.training.declared import declares
+from sapwood.training.draws import luck
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
+from sapwood.training.task import Batch
 
 AT_ONCE = 256  # samples in one pass
 

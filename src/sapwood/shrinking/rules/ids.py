@@ -13,7 +13,7 @@ from torch import Tensor
 from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.quiet import Quiet
 from sapwood.shrinking.rules.strides import steady, thin, together, varied
-from sapwood.shrinking.rules.values import BLANK, DATA, Weight, nobody
+from sapwood.shrinking.rules.values import BLANK, DATA
 
 START = 4096  # ids that there is room for at first
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
@@ -291,18 +291,3 @@ class Ties:
     def _of_unit(self, values: Tensor) -> Tensor:
         most = torch.zeros_like(values).scatter_reduce_(0, self._root, values, "amax")
         return most[self._root]
-
-
-def along(ties: Ties, weight: Weight, dim: int, because: str) -> Tensor:
-    """The ids of a weight's positions along one of its dimensions, [size].
-
-    A weight reshaped so that ids change along several dimensions at once cannot be sliced: it is pinned.
-    """
-    found = nobody((weight.shape[dim],))
-    for layer in weight.layers:
-        changes = varied(layer)
-        if len(changes) > 1:
-            ties.pin(layer, because)
-        elif changes == [dim]:
-            found = thin(layer).flatten()
-    return found
