@@ -24,7 +24,7 @@ test: .venv/test  ## all tests
 	$(PYTEST) $(SIDE_BY_SIDE)
 
 trainers: .venv/trainers  ## pruning inside Hugging Face's Trainer, accelerate and Lightning
-	$(PYTEST) tests/holding tests/evidence
+	$(PYTEST) tests/masking tests/scoring
 
 lint: .venv/dev  ## format, lint, and strict types of the package, the studies and the benchmarks
 	$(BIN)/ruff format --check .
@@ -40,7 +40,7 @@ laws: .venv/test  ## the laws of every family, then bugs planted against them; m
 
 nightly: .venv/trainers  ## hours: 2,000 random networks of each kind, 2,000 situations of training, 20,000 damaged files of each kind
 	SAPWOOD_NETWORKS=2000 SAPWOOD_SITUATIONS=2000 SAPWOOD_MUTATIONS=20000 $(PYTEST) $(SIDE_BY_SIDE) --timeout 0 \
-	  tests/graph/test_random_*.py tests/holding/test_situations.py tests/reading
+	  tests/shrinking/test_random_*.py tests/masking/test_situations.py tests/reading
 
 smoke: .venv/study  ## the smallest scale of the paper's study
 	$(BIN)/sapwood run activation_pruning --scale smoke

@@ -25,8 +25,8 @@ from torch import nn
 
 from sapwood import bytes_of, fewest, macs_of, parameters_of, per_unit, shrink, sites
 from sapwood.measure.example import arguments, as_tuple
-from sapwood.shrinking import duplicate
-from sapwood.shrinking.anatomy import Anatomy
+from sapwood.shrinking.tracing import duplicate
+from sapwood.shrinking.tracing.anatomy import Anatomy
 
 Made = tuple[nn.Module, Any]
 ROUNDS = 3

@@ -12,10 +12,10 @@ import torch
 
 from sapwood import checkpoint, compact, measure
 from sapwood.study.earlier import as_found
-from sapwood.study.provenance import commit
 from sapwood.study.study import find
-from sapwood.study.trial import Trial
 from sapwood.tasks import TASKS
+from sapwood.trials.provenance import commit
+from sapwood.trials.trial import Trial
 
 ROWS = ("G1", "G4", "G6", "L1", "L2")
 BATCH, ROUNDS = 256, 300

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_info
 
-from sapwood.study.pool import processes
-from sapwood.study.run import run_trial
-from sapwood.study.trial import Trial
+from sapwood.trials.execution import run_trial
+from sapwood.trials.pool import processes
+from sapwood.trials.trial import Trial
 
 TARGET = 1.8
 WARM = "warm"  # an item that makes a worker ready, and say how many threads it has

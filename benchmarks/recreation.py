@@ -33,11 +33,12 @@ from training_step import WIDTHS, Steps, samples, several
 
 from sapwood import masks
 from sapwood.models.mlp import mlp
-from sapwood.observe import hidden, observing
-from sapwood.run import start
-from sapwood.statistics import active
-from sapwood.task import Batch, Data, Task
-from sapwood.train import train
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.observation import observing
+from sapwood.scoring.statistics import active
+from sapwood.training.loop import train
+from sapwood.training.run import start
+from sapwood.training.task import Batch, Data, Task
 
 SPARSITY, SIZE, STEPS, WANTED = 0.7, 32, 16, 0.2
 ORIGINAL, AT_ONCE, OURS = "re-created", "re-created, samples added up at once", "ours"

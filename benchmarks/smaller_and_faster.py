@@ -46,11 +46,11 @@ from sapwood.measure import Ratio, Timing
 from sapwood.models.mlp import mlp
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
-from sapwood.shrinking.cost import Cost, fewest, macs_of
-from sapwood.shrinking.shrink import compact, shrink
-from sapwood.shrinking.sites import sites
-from sapwood.shrinking.units import per_unit, spread
-from sapwood.study.provenance import provenance
+from sapwood.shrinking.costs.cost import Cost, fewest, macs_of
+from sapwood.shrinking.cutting.units import per_unit, spread
+from sapwood.shrinking.finding import sites
+from sapwood.shrinking.shrunk import compact, shrink
+from sapwood.trials.provenance import provenance
 
 Call = Callable[[], object]
 Choose = Callable[[select.Scores, Cost], select.Keep]

@@ -41,10 +41,10 @@ from sapwood import (
     train,
 )
 from sapwood.models.resnet_cifar import load_trained, resnet_cifar
-from sapwood.shrinking.shrink import Shrunk
-from sapwood.study.provenance import commit
-from sapwood.task import Batch
+from sapwood.shrinking.shrunk import Shrunk
 from sapwood.tasks.resnet20_cifar import resnet20_cifar
+from sapwood.training.task import Batch
+from sapwood.trials.provenance import commit
 
 LR, BATCH, ROUNDS = 0.01, 16, 60
 

@@ -16,13 +16,14 @@ from interleaved import Times, compare
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
-from sapwood.hold import hold
+from sapwood.masking.holding import hold
 from sapwood.models.mlp import mlp
-from sapwood.observe import hidden, observing
-from sapwood.run import Run, start
-from sapwood.statistics import active
-from sapwood.task import Batch, Data, Task
-from sapwood.train import train
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.observation import observing
+from sapwood.scoring.statistics import active
+from sapwood.training.loop import train
+from sapwood.training.run import Run, start
+from sapwood.training.task import Batch, Data, Task
 
 WIDTHS, SPARSITY = (784, 300, 200, 100, 50, 10), 0.8
 TARGETS = {32: 1.12, 128: 1.05}

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from sapwood.study import digests
 from sapwood.study.grid import Grid, short
 from sapwood.study.last_run import last_run
 from sapwood.study.study import Finding, Study, Tabled, found
 from sapwood.study.table import Table
+from sapwood.trials import digests
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVES = ROOT / "studies" / "results"

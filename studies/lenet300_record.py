@@ -29,7 +29,7 @@ from sapwood.study.seeds import errors, excess, summed_up
 from sapwood.study.study import Figure as Drawing
 from sapwood.study.study import Finding, Study, Tabled
 from sapwood.study.table import Summary, Table, by_seed, labels, summary
-from sapwood.study.trial import Trial, Value
+from sapwood.trials.trial import Trial, Value
 
 if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from sapwood.study.grid import MINUS, number
 from sapwood.study.plots import accuracies, curves, weight_maps
 from sapwood.study.study import Figure, Study
 from sapwood.study.table import Summary, Table, by_seed, difference, over_seeds
-from sapwood.study.trial import Trial, Value
+from sapwood.trials.trial import Trial, Value
 
 Options = dict[str, Value]
 

@@ -7,9 +7,9 @@ from torch import nn
 
 from sapwood import select
 from sapwood.criteria import magnitude
-from sapwood.criterion import score
-from sapwood.observe import hidden
-from sapwood.train import train
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.criterion import score
+from sapwood.training.loop import train
 
 
 def dynamic_surgery(run, *, sparsity=0.6, every=4, epochs=3):

@@ -1,4 +1,4 @@
-"""Data flows one way: a file imports only from its own layer or a lower one, and no file imports itself by a detour."""
+"""Data flows one way: a room imports from its own floor or a lower one; neither room nor file imports itself."""
 
 import ast
 from collections.abc import Iterator
@@ -9,60 +9,36 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "sapwood"
 
-LAYERS = (  # from bottom to top; a folder stands for all of its files
-    {
-        "errors",
-        "disk",
-        "schema",
-        "seal",
-        "masks",
-        "kth",
-        "select",
-        "regrow",
-        "allocate",
-        "scope",
-        "thresholds",
-        "schedule",
-        "stopping",
-        "draws",
-        "epoch",
-        "together",
-        "proximal",
-    },
-    {"layout", "evidence", "modes", "layers", "batches", "gradients", "answers", "observe", "processes"},
-    {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates", "reconstruction"},
-    {
-        "goal",
-        "fresh",
-        "samples",
-        "shards",
-        "windows",
-        "task",
-        "named",
-        "wrapped",
-        "removed",
-        "looking",
-        "stepping",
-        "hold",
-        "state",
-        "size",
-        "rebuild",
-        "memory",
-        "given",
-        "declared",
-        "run",
-        "train",
-        "phases",
-        "cycles",
-        "controls",
-        "checkpoint",
-        "measure",
-        "shrinking",
-    },
-    {"methods", "checks", "export", "codec"},
-    {"data", "models", "tasks", "study"},
-    {"cli", "__init__"},  # the public names are above everything: nothing in the package imports them
+FLOORS = (  # from bottom to top; a room is a folder and the files in it, "" the files beside the rooms
+    {""},  # errors, the types in which rooms pay each other, files and processes
+    {"scoring", "selection", "masking", "shrinking.rules"},  # the three questions side by side, and a book of rules
+    {"criteria", "gates", "measure", "reconstruction"},
+    (
+        {"shrinking.tracing"},
+        {"shrinking.cutting"},
+        {"shrinking.proof"},
+        {"shrinking"},
+        {"shrinking.costs"},
+    ),  # with steps
+    {"training"},
+    {"checks", "codec", "export", "data", "methods.parts"},
+    {"methods", "models", "tasks"},
+    {"trials"},  # what runs
+    {"study"},  # what reads the rows
+    {"cli"},
+    {"__init__", "moved"},  # the public names are above everything: nothing in the package imports them
 )
+ROOMS = 26  # at most; the root is one
+ONE_FILE_A_THING = {"criteria", "methods", "tasks", "models"}  # there the file of a thing has its name
+STEPS = [rooms for floor in FLOORS for rooms in (floor if isinstance(floor, tuple) else (floor,))]
+FLOOR = {room: number for number, rooms in enumerate(STEPS) for room in rooms}
+
+
+def room(name: str, known: set[str]) -> str:
+    """The room that a module stands in; the two files of public names are above all rooms."""
+    if name in ("__init__", "moved") or any(other.startswith(f"{name}.") for other in known):
+        return name
+    return name.rpartition(".")[0]
 
 
 def modules(source: Path) -> dict[str, ast.Module]:
@@ -102,49 +78,119 @@ def _inside(dotted: str, known: set[str]) -> str:
 def violations(source: Path) -> list[str]:
     """What is wrong with the arrows of the package at `source`, in words."""
     trees = modules(source)
-    graph = {name: set(arrows(tree, set(trees))) for name, tree in trees.items()}
-    layer = {name: number for number, names in enumerate(LAYERS) for name in names}
-    wrong = [f"{name} is in no layer; give it one in LAYERS" for name in graph if name.split(".")[0] not in layer]
+    known = set(trees)
+    graph = {name: set(arrows(tree, known)) for name, tree in trees.items()}
+    rooms = {name: room(name, known) for name in graph}
+    wrong = [
+        f"{name} is in the room {rooms[name]!r}, which is on no floor; give it one in FLOORS"
+        for name in graph
+        if rooms[name] not in FLOOR
+    ]
     wrong += [
-        f"{name} (layer {layer[name.split('.')[0]]}) imports {other} (layer {layer[other.split('.')[0]]})"
+        f"{name} (step {FLOOR[rooms[name]]}) imports {other} (step {FLOOR[rooms[other]]})"
         for name, others in graph.items()
         for other in sorted(others)
-        if layer.get(name.split(".")[0], 99) < layer.get(other.split(".")[0], -1)
+        if FLOOR.get(rooms[name], 99) < FLOOR.get(rooms[other], -1)
     ]
+    wrong += _circles("imports", graph)
+    between: dict[str, set[str]] = {each: set() for each in rooms.values()}
+    for name, others in graph.items():
+        between[rooms[name]] |= {rooms[other] for other in others} - {rooms[name]}
+    return wrong + _circles("rooms", between)
+
+
+def _circles(of: str, graph: dict[str, set[str]]) -> list[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        wrong.append(f"a cycle of imports: {', '.join(sorted(set(error.args[1])))}")
-    return wrong
+        return [f"a cycle of {of}: {', '.join(sorted(set(error.args[1])))}"]
+    return []
+
+
+def shared_names(source: Path) -> list[str]:
+    """Modules that are called as a name which the package, or the room that they stand in, hands on from a module."""
+    trees = modules(source)
+    handed = {name: _handed_on(tree) for name, tree in trees.items()}
+    return [
+        f"the module {name} has the name of a public one"
+        for name in trees
+        for home, _, last in [name.rpartition(".")]
+        if last in handed["__init__"] or (home not in ONE_FILE_A_THING and last in handed.get(home, set()))
+    ]
+
+
+def _handed_on(tree: ast.Module) -> set[str]:
+    """The names that a file imports from modules, not from rooms: these are modules themselves."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {alias.name for node in nodes if (node.module or "")[8:] not in FLOOR for alias in node.names}
 
 
 def test_arrows_point_down_and_never_in_a_circle():
     assert violations(SOURCE) == []
 
 
+def test_there_are_few_rooms():
+    known = set(modules(SOURCE))
+    assert len({room(name, known) for name in known} - {"__init__", "moved"}) <= ROOMS
+
+
+def test_no_module_has_the_name_of_a_public_function():
+    assert shared_names(SOURCE) == []
+
+
 def test_the_arrows_are_seen_at_all():
     trees = modules(SOURCE)
-    assert {"evidence", "errors", "select"} <= set(arrows(trees["criterion"], set(trees)))
-    assert "train" in arrows(trees["methods.dense"], set(trees))
+    assert {"scoring.evidence", "errors", "currency"} <= set(arrows(trees["scoring.criterion"], set(trees)))
+    assert "training.loop" in arrows(trees["methods.dense"], set(trees))
+    assert {"train", "shrink"} <= _handed_on(trees["__init__"])
+
+
+SOUND = {"__init__.py": "", "errors.py": "", "masking/__init__.py": "", "masking/masks.py": "import sapwood.errors\n",
+         "training/__init__.py": "", "training/loop.py": "from sapwood.masking.masks import sparsity\n",
+         "scoring/__init__.py": "", "scoring/one.py": "from sapwood.masking import masks\n",
+         "tasks/__init__.py": "", "tasks/one.py": "from sapwood.training.loop import Moment\n"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("file", "code", "says"),
     [
-        ("masks.py", "from sapwood.train import Moment\n", "masks (layer 0) imports train (layer 3)"),
-        ("masks.py", "def late():\n    import sapwood.tasks.one\n", "masks (layer 0) imports tasks.one (layer 5)"),
-        ("masks.py", "from sapwood import train\n", "masks (layer 0) imports train (layer 3)"),
-        ("masks.py", "from sapwood import score\n", "masks (layer 0) imports __init__ (layer 6)"),
-        ("masks.py", "from sapwood.errors import InputError\n", "a cycle of imports: errors, masks"),
-        ("drawer.py", "", "drawer is in no layer; give it one in LAYERS"),
-        ("masks.py", "import typing\nif typing.TYPE_CHECKING:\n    from sapwood.train import Moment\n", None),
-        ("train.py", "from sapwood.masks import sparsity\n", None),
+        ("masking/masks.py", "from sapwood.training.loop import Moment\n",
+         ["masking.masks (step 1) imports training.loop (step 8)", "a cycle of imports: masking.masks, training.loop",
+          "a cycle of rooms: masking, training"]),
+        ("masking/late.py", "def late():\n    import sapwood.tasks.one\n",
+         ["masking.late (step 1) imports tasks.one (step 10)", "a cycle of rooms: masking, tasks, training"]),
+        ("masking/late.py", "from sapwood import train\n", ["masking.late (step 1) imports __init__ (step 14)"]),
+        ("masking/late.py", "from sapwood.training import loop\n",
+         ["masking.late (step 1) imports training.loop (step 8)", "a cycle of rooms: masking, training"]),
+        ("errors.py", "from sapwood.masking.masks import sparsity\n",
+         ["errors (step 0) imports masking.masks (step 1)", "a cycle of imports: errors, masking.masks",
+          "a cycle of rooms: , masking"]),
+        ("masking/late.py", "import sapwood.scoring.one\n", ["a cycle of rooms: masking, scoring"]),  # side by side
+        ("cellar/old.py", "", ["cellar.old is in the room 'cellar', which is on no floor; give it one in FLOORS"]),
+        ("masking/masks.py", "import typing\nif typing.TYPE_CHECKING:\n    from sapwood.training.loop import Moment\n",
+         []),
+        ("training/more.py", "from sapwood.masking.masks import sparsity\n", []),
     ],
 )  # fmt: skip
 def test_a_planted_violation_is_caught(tmp_path, file, code, says):
-    sound = {"__init__.py": "", "errors.py": "import sapwood.masks\n", "masks.py": "", "train.py": "",
-             "tasks/__init__.py": "", "tasks/one.py": "from sapwood.train import Moment\n"}  # fmt: skip
-    for name, text in (sound | {file: code}).items():
+    for name, text in (SOUND | {file: code}).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert violations(tmp_path) == ([] if says is None else [says])
+    assert violations(tmp_path) == says
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"__init__.py": "from sapwood.training.loop import train\n", "training/train.py": ""}, ["training.train"]),
+        ({"measure/__init__.py": "from sapwood.measure.size import flops\n", "measure/flops.py": ""},
+         ["measure.flops"]),
+        ({"__init__.py": "from sapwood.training import loop\n"}, []),  # a module that is a public name itself
+        ({"tasks/__init__.py": "from sapwood.tasks.one import one\n"}, []),
+    ],
+)  # fmt: skip
+def test_a_module_with_the_name_of_a_function_is_caught(tmp_path, files, says):
+    for name, text in (SOUND | files).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert shared_names(tmp_path) == [f"the module {name} has the name of a public one" for name in says]

@@ -18,26 +18,28 @@ import pytest
 import torch
 from torch import nn
 
-from sapwood import allocate, checkpoint, cycles, phases, schedule, select, stopping
+from sapwood import allocate, checkpoint, schedule, select, stopping
 from sapwood.checks import tiny_task
 from sapwood.criteria import CRITERIA
 from sapwood.criteria import named as criterion_named
-from sapwood.criterion import Criterion, score
 from sapwood.data import files, idx
 from sapwood.errors import InputError
-from sapwood.hold import hold
+from sapwood.masking.holding import hold
 from sapwood.measure import top_k_correct
 from sapwood.methods import METHODS
+from sapwood.methods.parts import cycles, phases
 from sapwood.methods.presets import preset
-from sapwood.observe import hidden, observe, observing
-from sapwood.run import Run, start
-from sapwood.statistics import active, weight_grad
-from sapwood.study.pool import processes
-from sapwood.study.run import run_trial
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.criterion import Criterion, score
+from sapwood.scoring.observation import observe, observing
+from sapwood.scoring.statistics import active, weight_grad
 from sapwood.study.study import find
-from sapwood.study.trial import Trial, parse_option
-from sapwood.task import Batch, Data, Task
-from sapwood.train import evaluate, train
+from sapwood.training.loop import evaluate, train
+from sapwood.training.run import Run, start
+from sapwood.training.task import Batch, Data, Task
+from sapwood.trials.execution import run_trial
+from sapwood.trials.pool import processes
+from sapwood.trials.trial import Trial, parse_option
 
 NAN, INF = float("nan"), float("inf")
 DIGITS = partial(Trial.make, "dense", "mlp_digits", 0, epochs=1, stop="epochs")

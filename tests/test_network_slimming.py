@@ -8,10 +8,10 @@ from torch import nn
 from torch.optim import SGD
 
 from sapwood import Batch, Data, InputError, Task, evaluate, macs_of, sites, start, train
-from sapwood.layers import norm_scales
 from sapwood.methods import METHODS
 from sapwood.methods.network_slimming import chosen, drawn
 from sapwood.models.resnet_cifar import resnet_cifar
+from sapwood.scoring.layers import norm_scales
 
 PLAIN = partial(SGD, lr=0.1)
 

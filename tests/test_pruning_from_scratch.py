@@ -11,7 +11,7 @@ from sapwood import InputError, macs_of, sites
 from sapwood.checks import tiny_task
 from sapwood.gates import Clamp, Gated
 from sapwood.methods import METHODS
-from sapwood.run import start
+from sapwood.training.run import start
 
 scratch = import_module("sapwood.methods.pruning_from_scratch")
 method = METHODS["pruning_from_scratch"]

@@ -8,9 +8,11 @@ from statistics import median
 SOURCE = Path(__file__).parents[1] / "src" / "sapwood"
 FILE, CRITERION, METHOD = 300, 60, 80  # lines in a file
 FUNCTION, MEDIAN = 40, 8  # lines in a function's body; the median of the bodies must be below
-BELOW_METHODS = 4_500  # lines of code in everything that has not heard of an experiment
-SHRINKING = 4_600  # of the room of its own that has a rule for each family of operators
-ABOVE = {"shrinking", "methods", "checks", "export", "codec", "data", "models", "tasks", "study", "cli", "__init__"}
+BELOW = {"scoring", "selection", "masking", "criteria", "gates", "reconstruction", "measure", "training",
+         "methods.parts"}  # fmt: skip
+BELOW_METHODS = 5_800  # lines of code in these rooms and the ground: what has not heard of an experiment
+SHRINKING = 5_100  # of the rooms of their own that have a rule for each family of operators
+ROOMS = 26  # folders with files, the root among them
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager", "registry"}
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -68,9 +70,18 @@ def body(function: Function) -> int:
 
 
 def below_methods(source: Path) -> list[Path]:
-    """The files of the layers under methods/."""
-    paths = {path: path.relative_to(source).with_suffix("").parts[0] for path in sorted(source.rglob("*.py"))}
-    return [path for path, room in paths.items() if room not in ABOVE]
+    """The files of the rooms under methods/ and of the ground that they stand on."""
+    return [
+        path for path in sorted(source.rglob("*.py")) if _room(source, path) in BELOW or _on_the_ground(source, path)
+    ]
+
+
+def _room(source: Path, path: Path) -> str:
+    return ".".join(path.relative_to(source).parts[:-1])
+
+
+def _on_the_ground(source: Path, path: Path) -> bool:
+    return path.parent == source and path.stem not in ("__init__", "moved")
 
 
 def violations(source: Path) -> list[str]:
@@ -96,6 +107,9 @@ def violations(source: Path) -> list[str]:
     shrinking = sum(map(code, source.glob("shrinking/**/*.py")))
     if shrinking > SHRINKING:
         wrong.append(f"shrinking/ has {shrinking} lines of code, {SHRINKING} may be")
+    rooms = {path.parent for path in paths}
+    if len(rooms) > ROOMS:
+        wrong.append(f"the package has {len(rooms)} rooms, {ROOMS} may be")
     middle = median([body(f) for path in paths for f in functions(path)] or [0])
     if middle >= MEDIAN:
         wrong.append(f"the median function body has {middle:g} lines, it must be below {MEDIAN}")
@@ -123,8 +137,9 @@ def table(source: Path) -> str:
         [
             head,
             *rows,
-            f"limits: {BELOW_METHODS} lines of code below methods, {SHRINKING} in shrinking, {FILE} a file "
-            f"({CRITERION} a criterion, {METHOD} a method), {FUNCTION} a function's body, median body below {MEDIAN}",
+            f"limits: {ROOMS} rooms, {BELOW_METHODS} lines of code below methods, {SHRINKING} in shrinking, "
+            f"{FILE} a file ({CRITERION} a criterion, {METHOD} a method), "
+            f"{FUNCTION} a function's body, median body below {MEDIAN}",
         ]
     )
 
@@ -164,7 +179,7 @@ def test_a_study_that_is_too_long_is_caught_and_one_at_the_limit_is_not(tmp_path
 def test_the_table_covers_every_file():
     text = table(SOURCE)
     assert f"{len(list(SOURCE.rglob('*.py')))}" in text.splitlines()[-2].split()
-    assert "select.py" not in {path.name for path in SOURCE.rglob("*.py")} - {p.name for p in below_methods(SOURCE)}
+    assert {"select.py", "errors.py"} <= {path.name for path in below_methods(SOURCE)}
 
 
 def planted(folder, files):
@@ -190,12 +205,16 @@ def test_planted_violations_are_caught_and_what_is_at_the_limit_is_not(tmp_path)
         ({"masks.py": "def f(\n    a,\n    b,\n):" + _function(41)[8:]}, None),  # a signature is not code to follow
         ({"utils.py": ""}, "utils.py is the name of a drawer; name the concept in it"),
         ({"core/__init__.py": ""}, "core is the name of a drawer; name the concept in it"),
-        ({f"part{n}.py": "x = 1\n" * 300 for n in range(15)},
-         "everything below methods/ has 4506 lines of code, 4500 may be"),
-        ({f"shrinking/part{n}.py": "x = 1\n" * 300 for n in range(16)},
-         "shrinking/ has 4800 lines of code, 4600 may be"),
+        ({f"part{n}.py": "x = 1\n" * 300 for n in range(20)},
+         "everything below methods/ has 6006 lines of code, 5800 may be"),
+        ({f"scoring/part{n}.py": "x = 1\n" * 300 for n in range(20)},
+         "everything below methods/ has 6006 lines of code, 5800 may be"),
+        ({f"shrinking/part{n}.py": "x = 1\n" * 300 for n in range(18)},
+         "shrinking/ has 5400 lines of code, 5100 may be"),
         ({f"part{n}.py": "#\n" * 300 for n in range(14)}, None),
         ({f"part{n}.py": '"""Text."""\n\n' * 150 for n in range(14)}, None),
+        ({f"room{n}/a.py": "" for n in range(23)}, None),
+        ({f"room{n}/a.py": "" for n in range(24)}, "the package has 27 rooms, 26 may be"),
         ({"study/a.py": "".join(_function(9, f"f{n}") for n in range(4))},
          "the median function body has 8 lines, it must be below 8"),
         ({"study/a.py": "#\n" * 300, "criteria/one.py": "#\n" * 60, "study/b.py": _function(41)}, None),

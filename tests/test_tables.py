@@ -7,7 +7,7 @@ import pytest
 
 from sapwood import criteria, methods, tasks
 from sapwood.cli.listing import KINDS
-from sapwood.statistics import ABOUT, STATISTICS
+from sapwood.scoring.statistics import ABOUT, STATISTICS
 
 NOT_MEMBERS = {
     "criteria": set(),

@@ -12,13 +12,13 @@ from sapwood import statistics
 from sapwood.errors import InputError
 from sapwood.methods.thinet import drawn, thinet
 from sapwood.models.resnet_cifar import resnet_cifar
-from sapwood.observe import observe
 from sapwood.reconstruction import contributions
-from sapwood.run import start
-from sapwood.shrinking.sites import sites
-from sapwood.shrinking.units import reading_layer, unit_of_columns
-from sapwood.task import Batch, Data, Task
-from sapwood.train import evaluate
+from sapwood.scoring.observation import observe
+from sapwood.shrinking.cutting.units import reading_layer, unit_of_columns
+from sapwood.shrinking.finding import sites
+from sapwood.training.loop import evaluate
+from sapwood.training.run import start
+from sapwood.training.task import Batch, Data, Task
 
 D = torch.float64
 

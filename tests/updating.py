@@ -6,11 +6,11 @@ from torch.optim import Adam
 
 from sapwood import select
 from sapwood.criteria import magnitude
-from sapwood.criterion import score
-from sapwood.observe import hidden
-from sapwood.proximal import ProximalNesterov
-from sapwood.together import Together
-from sapwood.train import backward, descend, train
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.criterion import score
+from sapwood.training.loop import backward, descend, train
+from sapwood.training.proximal import ProximalNesterov
+from sapwood.training.together import Together
 
 
 def two_rules(model):

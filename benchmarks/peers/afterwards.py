@@ -20,16 +20,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from sapwood.currency import Keep
 from sapwood.errors import InputError
 from sapwood.export import load, save, to_onnx
-from sapwood.measure.untouched import untouched
 from sapwood.processes import digest
-from sapwood.select import Keep
-from sapwood.shrinking.computed import copied
-from sapwood.shrinking.cost import macs_of
-from sapwood.shrinking.equal import inputs
-from sapwood.shrinking.graph import named_tensors
-from sapwood.shrinking.site import Site
+from sapwood.scoring.untouched import untouched
+from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.proof.equal import inputs
+from sapwood.shrinking.tracing.computed import copied
+from sapwood.shrinking.tracing.graph import named_tensors
+from sapwood.shrinking.tracing.site import Site
 
 Again = Callable[[str, Made, nn.Module], str]  # architecture, the original, the shrunk one -> "yes", or what is lost
 ONNX = all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))

@@ -14,10 +14,10 @@ import torch
 from afterwards import ONNX, Again, costs, in_onnx, second_process
 from architectures import ARCHITECTURES, made
 
-from sapwood.select import Keep
-from sapwood.shrinking.shrink import shrink
-from sapwood.shrinking.site import Couplings, Site
-from sapwood.shrinking.sites import couplings
+from sapwood.currency import Keep
+from sapwood.shrinking.finding import couplings
+from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.site import Couplings, Site
 
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
 PLACE = r" \(([^()]*:\d+|in module [^()]*|its line[^()]*)\)|;.*|: write.*"  # in a reason; other machines have others

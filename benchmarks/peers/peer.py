@@ -12,8 +12,8 @@ import torch
 from architectures import Made
 from torch import Tensor, nn
 
-from sapwood.measure.untouched import untouched
-from sapwood.shrinking.equal import apart, inputs
+from sapwood.scoring.untouched import untouched
+from sapwood.shrinking.proof.equal import apart, inputs
 
 Gone = Mapping[str, Sequence[int]]  # {layer: which of its inputs, as the original counts them}
 CLASSES = 1000  # what torchvision's classifiers give

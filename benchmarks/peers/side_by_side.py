@@ -25,8 +25,8 @@ import torch
 from side_by_side_page import GIGABYTES, OURS, PEER, SECONDS, TOLD, Case, Stages, page, stopped
 
 from sapwood import checkpoint
-from sapwood.shrinking.shrink import shrink
-from sapwood.shrinking.sites import couplings
+from sapwood.shrinking.finding import couplings
+from sapwood.shrinking.shrunk import shrink
 
 PAGE = Path(__file__).parents[2] / "docs" / "side-by-side.md"
 ROUNDS = 3

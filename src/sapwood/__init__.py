@@ -1,43 +1,38 @@
 """The public names, re-exported one by one; each is imported when first used, so `import sapwood` costs nothing."""
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
+from sapwood import moved
+
 if TYPE_CHECKING:
-    from sapwood import (
-        allocate,
-        checkpoint,
-        codec,
-        export,
-        losses,
-        masks,
-        measure,
-        schedule,
-        select,
-        statistics,
-        stopping,
-    )
+    from sapwood import codec, export, measure
     from sapwood.criteria import CRITERIA
-    from sapwood.criterion import Criterion, score
-    from sapwood.declared import declares
     from sapwood.errors import InputError
-    from sapwood.hold import hold
+    from sapwood.masking import masks
+    from sapwood.masking.holding import hold
     from sapwood.methods import METHODS
-    from sapwood.observe import Sight, Statistic, hidden, observe, observing, prunable
-    from sapwood.run import Run, start
-    from sapwood.shrinking.anatomy import Anatomy
-    from sapwood.shrinking.cost import Cost, bytes_of, fewest, macs_of, parameters_of
-    from sapwood.shrinking.shrink import Shrunk, compact, shrink
-    from sapwood.shrinking.site import Site, Slot
-    from sapwood.shrinking.sites import couplings, sites
-    from sapwood.shrinking.timetable import latency_of, timetable
-    from sapwood.shrinking.units import per_unit, spread
-    from sapwood.statistics import STATISTICS
-    from sapwood.task import Batch, Data, Task
+    from sapwood.scoring import statistics
+    from sapwood.scoring.answers import hidden
+    from sapwood.scoring.criterion import Criterion, score
+    from sapwood.scoring.evidence import Sight, Statistic
+    from sapwood.scoring.layers import prunable
+    from sapwood.scoring.observation import observe, observing
+    from sapwood.scoring.statistics import STATISTICS
+    from sapwood.selection import allocate, schedule, select
+    from sapwood.shrinking.costs.cost import Cost, bytes_of, fewest, macs_of, parameters_of
+    from sapwood.shrinking.costs.timing import latency_of, timetable
+    from sapwood.shrinking.cutting.units import per_unit, spread
+    from sapwood.shrinking.finding import couplings, sites
+    from sapwood.shrinking.shrunk import Shrunk, compact, shrink
+    from sapwood.shrinking.tracing.anatomy import Anatomy
+    from sapwood.shrinking.tracing.site import Site, Slot
     from sapwood.tasks import TASKS
-    from sapwood.train import Moment, evaluate, train
+    from sapwood.training import checkpoint, losses, stopping
+    from sapwood.training.declared import declares
+    from sapwood.training.loop import Moment, evaluate, train
+    from sapwood.training.run import Run, start
+    from sapwood.training.task import Batch, Data, Task
 
 __version__ = "0.1.0"
 
@@ -95,70 +90,73 @@ __all__ = [
     "train",
 ]
 
-_HOME = {  # public name -> the module it lives in; a public name that is not here is a module itself
+_HOME = {  # public name -> the module it lives in, or is: no module has a function's name
+    "Batch": "sapwood.training.task",
     "CRITERIA": "sapwood.criteria",
-    "METHODS": "sapwood.methods",
-    "STATISTICS": "sapwood.statistics",
-    "TASKS": "sapwood.tasks",
-    "Anatomy": "sapwood.shrinking.anatomy",
-    "Batch": "sapwood.task",
-    "Cost": "sapwood.shrinking.cost",
-    "Criterion": "sapwood.criterion",
-    "Data": "sapwood.task",
+    "Anatomy": "sapwood.shrinking.tracing.anatomy",
+    "Cost": "sapwood.shrinking.costs.cost",
+    "Criterion": "sapwood.scoring.criterion",
+    "Data": "sapwood.training.task",
     "InputError": "sapwood.errors",
-    "Moment": "sapwood.train",
-    "Run": "sapwood.run",
-    "Shrunk": "sapwood.shrinking.shrink",
-    "Sight": "sapwood.observe",
-    "Site": "sapwood.shrinking.site",
-    "Slot": "sapwood.shrinking.site",
-    "Statistic": "sapwood.observe",
-    "Task": "sapwood.task",
-    "bytes_of": "sapwood.shrinking.cost",
-    "compact": "sapwood.shrinking.shrink",
-    "couplings": "sapwood.shrinking.sites",
-    "declares": "sapwood.declared",
-    "evaluate": "sapwood.train",
-    "fewest": "sapwood.shrinking.cost",
-    "hidden": "sapwood.observe",
-    "hold": "sapwood.hold",
-    "latency_of": "sapwood.shrinking.timetable",
-    "macs_of": "sapwood.shrinking.cost",
-    "observe": "sapwood.observe",
-    "observing": "sapwood.observe",
-    "parameters_of": "sapwood.shrinking.cost",
-    "per_unit": "sapwood.shrinking.units",
-    "prunable": "sapwood.observe",
-    "score": "sapwood.criterion",
-    "shrink": "sapwood.shrinking.shrink",
-    "sites": "sapwood.shrinking.sites",
-    "spread": "sapwood.shrinking.units",
-    "start": "sapwood.run",
-    "timetable": "sapwood.shrinking.timetable",
-    "train": "sapwood.train",
+    "METHODS": "sapwood.methods",
+    "Moment": "sapwood.training.loop",
+    "Run": "sapwood.training.run",
+    "STATISTICS": "sapwood.scoring.statistics",
+    "Shrunk": "sapwood.shrinking.shrunk",
+    "Sight": "sapwood.scoring.evidence",
+    "Site": "sapwood.shrinking.tracing.site",
+    "Slot": "sapwood.shrinking.tracing.site",
+    "Statistic": "sapwood.scoring.evidence",
+    "TASKS": "sapwood.tasks",
+    "Task": "sapwood.training.task",
+    "allocate": "sapwood.selection.allocate",
+    "bytes_of": "sapwood.shrinking.costs.cost",
+    "checkpoint": "sapwood.training.checkpoint",
+    "codec": "sapwood.codec",
+    "compact": "sapwood.shrinking.shrunk",
+    "couplings": "sapwood.shrinking.finding",
+    "declares": "sapwood.training.declared",
+    "evaluate": "sapwood.training.loop",
+    "export": "sapwood.export",
+    "fewest": "sapwood.shrinking.costs.cost",
+    "hidden": "sapwood.scoring.answers",
+    "hold": "sapwood.masking.holding",
+    "latency_of": "sapwood.shrinking.costs.timing",
+    "losses": "sapwood.training.losses",
+    "macs_of": "sapwood.shrinking.costs.cost",
+    "masks": "sapwood.masking.masks",
+    "measure": "sapwood.measure",
+    "observe": "sapwood.scoring.observation",
+    "observing": "sapwood.scoring.observation",
+    "parameters_of": "sapwood.shrinking.costs.cost",
+    "per_unit": "sapwood.shrinking.cutting.units",
+    "prunable": "sapwood.scoring.layers",
+    "schedule": "sapwood.selection.schedule",
+    "score": "sapwood.scoring.criterion",
+    "select": "sapwood.selection.select",
+    "shrink": "sapwood.shrinking.shrunk",
+    "sites": "sapwood.shrinking.finding",
+    "spread": "sapwood.shrinking.cutting.units",
+    "start": "sapwood.training.run",
+    "statistics": "sapwood.scoring.statistics",
+    "stopping": "sapwood.training.stopping",
+    "timetable": "sapwood.shrinking.costs.timing",
+    "train": "sapwood.training.loop",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'sapwood' has no public name {name!r}")
-    if name not in _HOME:
-        return import_module(f"sapwood.{name}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
-    return value
+    if name in _HOME:
+        home = import_module(_HOME[name])
+        value = globals()[name] = home if _HOME[name].endswith(f".{name}") else getattr(home, name)
+        return value
+    if f"sapwood.{name}" in moved.PLACES:
+        return moved.as_it_was(f"sapwood.{name}")
+    raise AttributeError(f"module 'sapwood' has no public name {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-class _Package(ModuleType):
-    """`sapwood.train` is the function train, in whatever order things are imported; so for observe and hold."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # Python binds a module's name here once it is imported; where its function has the same name, that comes here.
-        same = isinstance(value, ModuleType) and _HOME.get(name) == value.__name__
-        super().__setattr__(name, getattr(value, name) if same else value)
-
-
-sys.modules[__name__].__class__ = _Package
+moved.install()

@@ -5,6 +5,7 @@ Without an initialised process group every function here does nothing, so caller
 
 import hashlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sapwood.errors import InputError
-from sapwood.observe import Evidence
+
+if TYPE_CHECKING:
+    from sapwood.scoring.evidence import Evidence
 
 
 def world() -> int:
@@ -42,7 +45,7 @@ def weight(count: float) -> float:
     return count * world() / add_up_numbers({"count": count})["count"]
 
 
-def add_up(evidence: Evidence) -> Evidence:
+def add_up(evidence: "Evidence") -> "Evidence":
     """The sums over all processes, in new tensors: this process's own sums go on growing."""
     if world() == 1:
         return evidence

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sapwood.methods.presets import preset
-from sapwood.study.trial import Trial, Value
+from sapwood.trials.trial import Trial, Value
 
 SCORES = {"Neurons": "activity", "Neurons & Weights": "active_magnitude"}
 GLOBAL = {  # row: cycles, score, target in percent (Table 2)

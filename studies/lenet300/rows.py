@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from sapwood.study.folds import label as label
-from sapwood.study.trial import Trial, Value
+from sapwood.trials.trial import Trial, Value
 
 from .rates import CANDIDATES, DECAY_CANDIDATES, DECAYS, DENSE, TUNING_SEEDS, decay_tuning, rate, tuned_at, tuning
 

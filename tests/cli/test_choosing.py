@@ -4,7 +4,7 @@ import pytest
 
 from sapwood.cli.choosing import changed, only, pairs, with_needed
 from sapwood.errors import InputError
-from sapwood.study.trial import Trial
+from sapwood.trials.trial import Trial
 
 TRIALS = [
     Trial.make(method, "mlp_digits", seed, row, **options)

@@ -10,8 +10,8 @@ from rich.progress import Progress, TextColumn
 
 from sapwood.cli import progress
 from sapwood.cli.progress import Bars, Lines, Pace, shown
-from sapwood.study.run import Progress as News
-from sapwood.study.trial import Trial
+from sapwood.trials.execution import Progress as News
+from sapwood.trials.trial import Trial
 
 ONE, TWO, THREE = (Trial.make("dense", "mlp_digits", seed, "S") for seed in range(3))
 

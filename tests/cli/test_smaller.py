@@ -15,11 +15,11 @@ from sapwood.cli.trained import trained
 from sapwood.errors import InputError
 from sapwood.export import load
 from sapwood.methods import METHODS
-from sapwood.run import start
-from sapwood.study.run import run_into
-from sapwood.study.trial import Trial, id_of
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import with_recipe
+from sapwood.training.run import start
+from sapwood.trials.execution import run_into
+from sapwood.trials.trial import Trial, id_of
 
 OPTIONS = {"epochs": 4, "cycles": 2, "first": 0.01, "target": 0.02, "stop": "epochs", "plateau": 1, "sparsity": 0.7}
 TRIAL = Trial.make("global_activation", "mlp_digits", 0, "G7", **OPTIONS)

@@ -9,9 +9,9 @@ from sapwood import codec
 from sapwood.checks import method, tiny_task
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
-from sapwood.run import start
 from sapwood.tasks import TASKS
-from sapwood.train import evaluate
+from sapwood.training.loop import evaluate
+from sapwood.training.run import start
 
 SHORT = {"first_epochs": 1, "rounds": 1, "round_epochs": 1, "share_epochs": 2, "share_rate": 0.1}
 

@@ -3,7 +3,7 @@
 import torch
 
 from sapwood.data.augment import blanked, crop_and_flip
-from sapwood.task import Batch
+from sapwood.training.task import Batch
 
 
 def luck(seed=0):

@@ -4,8 +4,8 @@ import nets
 import torch
 from torch import nn
 
-from sapwood.shrinking.shrink import shrink
-from sapwood.shrinking.sites import sites
+from sapwood.shrinking.finding import sites
+from sapwood.shrinking.shrunk import shrink
 
 
 def settled(model):

@@ -18,7 +18,7 @@ from torch import nn
 from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.export import load, packed, save
-from sapwood.shrinking.graph import named_tensors
+from sapwood.shrinking.tracing.graph import named_tensors
 
 HERE = Path(__file__).parent
 

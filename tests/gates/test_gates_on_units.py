@@ -10,8 +10,8 @@ from sapwood import InputError, parameters_of, shrink, sites
 from sapwood.checks import tiny_task
 from sapwood.checks.tiny import seeded, seeded_model, tiny_samples
 from sapwood.gates import Clamp, Gated, HardConcrete, UnitGate, decided
-from sapwood.run import start
 from sapwood.shrinking.points import points
+from sapwood.training.run import start
 
 
 def hard(log_alpha, **options):

@@ -5,7 +5,7 @@ from torch import nn
 
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
-from sapwood.observe import hidden
+from sapwood.scoring.answers import hidden
 
 
 class Network(nn.Module):

@@ -16,9 +16,9 @@ from torch import nn
 
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
-from sapwood.observe import observe
-from sapwood.statistics import STATISTICS
-from sapwood.task import Batch
+from sapwood.scoring.observation import observe
+from sapwood.scoring.statistics import STATISTICS
+from sapwood.training.task import Batch
 
 WEIGHT, BIAS = [[1, -1, 0], [2, 0, 1]], [0, -1]
 INPUTS, TARGETS = [[1, 1, 2], [2, 0, -3], [-1, 1, 1], [3, 1, 0], [0, 0, 2]], [1, 0, 2, 1, 0]

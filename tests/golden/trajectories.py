@@ -16,8 +16,8 @@ from torch import nn
 from torch.optim import SGD
 
 from sapwood.methods import METHODS
-from sapwood.run import start
-from sapwood.task import Batch, Data, Task
+from sapwood.training.run import start
+from sapwood.training.task import Batch, Data, Task
 
 OPTIONS = {
     "at_init": {"sparsity": 0.5, "samples": 48, "epochs": 10},

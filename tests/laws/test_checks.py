@@ -9,11 +9,11 @@ from sapwood import InputError, allocate, checks, schedule, select, sites, stati
 from sapwood.checks import broken, check_criterion, check_method, check_selector, criterion, method
 from sapwood.checks.tiny import tiny_conv_task
 from sapwood.criteria import CRITERIA, magnitude
-from sapwood.criterion import Criterion
-from sapwood.declared import declares
 from sapwood.gates import GATES, UNIT_GATES
 from sapwood.methods import METHODS
 from sapwood.reconstruction import sparsegpt
+from sapwood.scoring.criterion import Criterion
+from sapwood.training.declared import declares
 
 CHECKS = {  # each public check, on something sound
     "check_above": partial(checks.check_above, "above", select.above),

@@ -4,8 +4,8 @@ import pytest
 
 from sapwood.checks import broken, check_criterion, criterion
 from sapwood.criteria import CRITERIA
-from sapwood.criterion import Criterion
-from sapwood.observe import Statistic
+from sapwood.scoring.criterion import Criterion
+from sapwood.scoring.evidence import Statistic
 
 LAWS = {law: body for name, member in CRITERIA.items() for law, body in criterion.laws(name, member).items()}
 

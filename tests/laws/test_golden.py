@@ -7,7 +7,7 @@ from golden import answers, criteria, evidence, trajectories
 from sapwood.checks import tiny_task
 from sapwood.criteria import CRITERIA
 from sapwood.methods import METHODS
-from sapwood.statistics import STATISTICS
+from sapwood.scoring.statistics import STATISTICS
 
 LAWS = criteria.laws() | evidence.laws() | answers.laws()
 

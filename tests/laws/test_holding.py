@@ -8,7 +8,7 @@ from torch import optim
 
 from sapwood.checks import holding
 from sapwood.checks.tiny import seeded_model, tiny_samples
-from sapwood.hold import hold
+from sapwood.masking.holding import hold
 
 OPTIMISERS = {
     "SGD": partial(optim.SGD, lr=0.1),

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from sapwood.allocate import ALLOCATIONS
 from sapwood.checks import allocation, schedule, stopping
-from sapwood.schedule import SCHEDULES, SHARES
-from sapwood.stopping import RULES
+from sapwood.selection.allocate import ALLOCATIONS
+from sapwood.selection.schedule import SCHEDULES, SHARES
+from sapwood.training.stopping import RULES
 
 RATIOS = {  # what the densities of each allocation are proportional to, from the papers
     "uniform": lambda shape: 1.0,

@@ -3,7 +3,7 @@
 import pytest
 
 from sapwood.checks import statistic
-from sapwood.statistics import STATISTICS
+from sapwood.scoring.statistics import STATISTICS
 
 LAWS = {law: body for member in STATISTICS.values() for law, body in statistic.laws(member).items()}
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from sapwood.errors import InputError
-from sapwood.measure.recalibrate import recalibrate
-from sapwood.task import Batch
+from sapwood.measure.norms import recalibrate
+from sapwood.training.task import Batch
 
 
 def network():

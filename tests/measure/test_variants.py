@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from test_latency import Clock
+from test_clock import Clock
 from torch import nn
 
 from sapwood.errors import InputError
-from sapwood.measure.latency import latency
+from sapwood.measure.clock import latency
 from sapwood.measure.variants import compared, in_onnxruntime, sparse
 
 

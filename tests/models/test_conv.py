@@ -6,8 +6,9 @@ from torch import nn
 
 from sapwood.errors import InputError
 from sapwood.models.conv import conv
-from sapwood.observe import hidden, observing
-from sapwood.statistics import active, count
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.observation import observing
+from sapwood.scoring.statistics import active, count
 
 
 def test_the_hidden_layers_are_the_convolutions_in_order():

@@ -5,8 +5,8 @@ import torch
 
 from sapwood import InputError
 from sapwood.models.gpt import first_weights, gpt
-from sapwood.shrinking.shrink import shrink
-from sapwood.shrinking.sites import sites
+from sapwood.shrinking.finding import sites
+from sapwood.shrinking.shrunk import shrink
 
 SMALL = {"symbols": 11, "context": 8, "width": 12, "heads": 3, "blocks": 2}
 

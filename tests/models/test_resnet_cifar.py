@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from sapwood.data import cifar10
 from sapwood.data.files import MissingData
 from sapwood.errors import InputError
-from sapwood.measure.accuracy import accuracy
-from sapwood.measure.flops import macs
+from sapwood.measure.correct import accuracy
+from sapwood.measure.work import macs
 from sapwood.models.resnet_cifar import load_trained, resnet_cifar, trained_weights
-from sapwood.shrinking.shrink import shrink
-from sapwood.shrinking.sites import couplings
+from sapwood.shrinking.finding import couplings
+from sapwood.shrinking.shrunk import shrink
 from sapwood.tasks import TASKS
 
 COUNTS = {20: 269_722, 32: 464_154, 56: 853_018, 110: 1_727_962}

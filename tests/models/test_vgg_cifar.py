@@ -6,11 +6,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from sapwood.errors import InputError
-from sapwood.measure.flops import macs
+from sapwood.measure.work import macs
 from sapwood.models.vgg_cifar import vgg_cifar
-from sapwood.observe import hidden
-from sapwood.shrinking.shrink import shrink
-from sapwood.shrinking.sites import couplings
+from sapwood.scoring.answers import hidden
+from sapwood.shrinking.finding import couplings
+from sapwood.shrinking.shrunk import shrink
 
 HALVED = ((32, 64), (128, 128), (256, 256, 256), (256, 256, 256), (256, 256, 256))  # Li et al. 2017, VGG-16-A
 

@@ -4,17 +4,18 @@ import itertools
 from unittest.mock import patch
 
 import torch
-from graph.zoo import flat
 from planted.mutant import bugs, instead
 from planted.shrinking import running
+from shrinking.zoo import flat
 from torch import nn
 
 from sapwood.checks.law import Laws, demand
-from sapwood.shrinking import anatomy, bare, graph, site, training
-from sapwood.shrinking.cost import macs_of
+from sapwood.shrinking import bare
+from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.finding import sites
 from sapwood.shrinking.fit import whole_of
 from sapwood.shrinking.rules.union import Union
-from sapwood.shrinking.sites import sites
+from sapwood.shrinking.tracing import anatomy, graph, site, training
 
 SMALLEST = "tied ids are known by the smallest of them, however long the chain"
 PLACES = "units of one site sit in the same places, and no others do"

@@ -7,19 +7,21 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from graph.zoo import Written, flat, settled
 from planted.mutant import bugs, instead
 from planted.shrinking import running, some
+from shrinking.zoo import Written, flat, settled
 from torch import nn
 from torch.optim import SGD
 
 from sapwood.checks.law import Laws, demand, demand_refused
-from sapwood.shrinking import anatomy, duplicate, graph, plain, rules, sites
-from sapwood.shrinking import shrink as shrinking
+from sapwood.shrinking import finding as sites
+from sapwood.shrinking import rules
+from sapwood.shrinking import shrunk as shrinking
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.marks import Mark
 from sapwood.shrinking.rules.values import nobody
-from sapwood.shrinking.shrink import shrink
+from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing import anatomy, duplicate, graph, plain
 
 LIBRARY = torch.library.Library("planted", "FRAGMENT")
 LIBRARY.define("hardswish(Tensor x) -> Tensor")

@@ -13,7 +13,7 @@ from sapwood.checks.law import demand
 from sapwood.codec import file, huffman, kmeans, network, places, sharing, tensors
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
-from sapwood.run import Run
+from sapwood.training.run import Run
 
 decode, gaps, matrix, clustered, clusters = (
     tensors.decode, places.gaps, tensors._matrix, sharing.clustered, sharing._clusters)  # fmt: skip

@@ -9,18 +9,18 @@ from unittest.mock import patch
 import torch
 from planted.mutant import bugs, instead
 
-from sapwood import samples
 from sapwood.checks import Laws
 from sapwood.checks import samples as samples_checks
 from sapwood.checks import task as task_checks
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import tiny_samples, tiny_task
-from sapwood.samples import Batch, Data
-from sapwood.task import Task
-from sapwood.windows import IGNORED, Windows, tokens
+from sapwood.training import samples
+from sapwood.training.samples import Batch, Data
+from sapwood.training.task import Task
+from sapwood.training.windows import IGNORED, Windows, tokens
 
 # The package gives some of these names to functions in them; the modules are wanted here.
-tasks, training = import_module("sapwood.task"), import_module("sapwood.train")
+tasks, training = import_module("sapwood.training.task"), import_module("sapwood.training.loop")
 order, batch, take, glimpse = tasks._order, Task.batch, Batch.take, samples.glimpse
 
 BYTES = torch.randint(256, (61,), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

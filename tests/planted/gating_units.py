@@ -12,7 +12,8 @@ from sapwood.checks import method, unit_gate
 from sapwood.gates import Clamp, Gated, HardConcrete, UnitGate, point
 from sapwood.gates import gated as passing
 from sapwood.methods import METHODS
-from sapwood.shrinking import points, widths
+from sapwood.shrinking import points
+from sapwood.shrinking.costs import widths
 
 draw, keep, make, forward = HardConcrete.draw, HardConcrete.keep, HardConcrete.__init__, Gated.forward
 scale_, opened = point.scale_, widths.Numbering.open

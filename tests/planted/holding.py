@@ -2,19 +2,19 @@
 
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib import import_module
 from unittest.mock import patch
 
 import torch
 from planted.mutant import bugs, instead
 from torch.optim import SGD
 
-from sapwood import looking, masks, removed, seal, stepping
+from sapwood import masks
 from sapwood.checks import holding
-from sapwood.looking import Force, Look
-from sapwood.removed import Removed
+from sapwood.masking import holding as keeping
+from sapwood.masking import looking, removed, seal, stepping
+from sapwood.masking.looking import Force, Look
+from sapwood.masking.removed import Removed
 
-keeping = import_module("sapwood.hold")  # the package gives this name to the function in it; the module is wanted here
 Held = keeping.Held
 
 

@@ -6,16 +6,17 @@ from itertools import chain
 import torch
 from planted.mutant import bugs, instead
 
-from sapwood import draws
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import tiny_task
 from sapwood.methods import METHODS
-from sapwood.run import start
+from sapwood.training import draws
+from sapwood.training.run import start
 
-training = import_module("sapwood.train")
+training = import_module("sapwood.training.loop")
 surgery, cycles, sparse = (
-    import_module(f"sapwood.{name}") for name in ("methods.dynamic_surgery", "cycles", "methods.sparse_training")
+    import_module(f"sapwood.{name}")
+    for name in ("methods.dynamic_surgery", "methods.parts.cycles", "methods.sparse_training")
 )
 EASY = {"stop": "spikes", "epochs": 3, "target": 1.0}
 ACTING = {  # methods that change the network at an epoch's end, some after a rule has looked at the validation loss

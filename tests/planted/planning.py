@@ -10,7 +10,7 @@ from sapwood import allocate, schedule, stopping
 from sapwood.checks import allocation
 from sapwood.checks import schedule as schedules
 from sapwood.checks import stopping as rules
-from sapwood.stopping import RULES
+from sapwood.training.stopping import RULES
 
 polynomial, geometric, erk, er, plain = (
     schedule.polynomial, schedule.geometric_shares, allocate.erk, allocate.er, allocate._plain)  # fmt: skip

@@ -7,16 +7,18 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from graph.zoo import Written, flat, settled
 from planted.mutant import bugs, instead
 from planted.shrinking import running, some
+from shrinking.zoo import Written, flat, settled
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sapwood.checks.law import Laws, demand
-from sapwood.shrinking import computed, shrink, sites
-from sapwood.shrinking.cut import leaving
+from sapwood.shrinking import finding as sites
+from sapwood.shrinking import shrunk as shrink
+from sapwood.shrinking.cutting.cut import leaving
 from sapwood.shrinking.rules import contraction, einsum, weights
+from sapwood.shrinking.tracing import computed
 
 LEFT = "what is left answers as the whole with the units masked"
 

@@ -5,13 +5,16 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from graph.zoo import Written, conv, flat, image, settled
 from planted.mutant import bugs, instead
 from planted.shrinking import running
+from shrinking.zoo import Written, conv, flat, image, settled
 from torch import nn
 
 from sapwood.checks.law import Laws, demand, demand_refused
-from sapwood.shrinking import equal, fit, shrink, sites, wide
+from sapwood.shrinking import finding as sites
+from sapwood.shrinking import fit
+from sapwood.shrinking import shrunk as shrink
+from sapwood.shrinking.proof import equal, wide
 
 WIDE = "a network that casts is proven in float64"
 DRAWN = "a network that draws random numbers may lose units"

@@ -7,7 +7,6 @@ import os
 import signal
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -24,11 +23,13 @@ from sapwood.checks.law import demand
 from sapwood.data import idx
 from sapwood.errors import InputError
 from sapwood.export import network, packed
-from sapwood.run import start
-from sapwood.shrinking.narrow import NarrowAttention
-from sapwood.study import folder, kept, pool, rows, run
+from sapwood.shrinking.cutting.narrow import NarrowAttention
+from sapwood.training import run as running
+from sapwood.training.run import start
+from sapwood.trials import archive as kept
+from sapwood.trials import execution as run
+from sapwood.trials import folder, pool, rows
 
-running = import_module("sapwood.run")  # the package gives its name to a class in it
 ROW = rows.Row(1, 1, 0, "train", "loss", 0.5)
 
 

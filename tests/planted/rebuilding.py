@@ -12,17 +12,17 @@ from sapwood import checkpoint, export
 from sapwood.checks import Laws, method
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import tiny_conv_task
-from sapwood.declared import Declared
 from sapwood.methods import METHODS
-from sapwood.run import Run, start
-from sapwood.study.rows import read_rows
-from sapwood.study.trial import Trial
 from sapwood.tasks import TASKS
+from sapwood.training.declared import Declared
+from sapwood.training.run import Run, start
+from sapwood.trials.rows import read_rows
+from sapwood.trials.trial import Trial
 
 slimming, compressing, rebuild, running, trials, ending, network = (
     import_module(f"sapwood.{name}")
-    for name in ("methods.network_slimming", "methods.deep_compression", "rebuild", "run", "study.run", "study.final",
-                 "export.network")
+    for name in ("methods.network_slimming", "methods.deep_compression", "training.rebuild", "training.run",
+                 "trials.execution", "trials.final", "export.network")
 )  # fmt: skip
 shrink, fewest, cloned = rebuild.shrink, slimming.fewest, running.cloned
 size_of, cut = Run.size, Run.shrink

@@ -4,7 +4,6 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from unittest.mock import patch
 
 import torch
@@ -15,12 +14,14 @@ from planted.mutant import bugs, instead
 
 from sapwood.checks import criterion, statistic
 from sapwood.criteria import CRITERIA
-from sapwood.statistics import active, count, gram, inactive, input_square, output_sum, weight_grad
+from sapwood.scoring import answers as following
+from sapwood.scoring import criterion as judging
+from sapwood.scoring import evidence as shown
+from sapwood.scoring import layers as named
+from sapwood.scoring import layout as laid
+from sapwood.scoring import observation as seeing
+from sapwood.scoring.statistics import active, count, gram, inactive, input_square, output_sum, weight_grad
 
-seeing, judging = import_module("sapwood.observe"), import_module("sapwood.criterion")
-shown, laid, named, following = (
-    import_module(f"sapwood.{name}") for name in ("evidence", "layout", "layers", "answers")
-)
 rows, patches, remove, adding, noting = laid.rows, laid.patches, seeing._remove, seeing._adding, seeing._noting
 spread = judging._spread
 

@@ -10,18 +10,21 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from graph import zoo
-from graph.oracle import confirmed, gone_from, spoilt
-from graph.random_moves import Frozen
-from graph.zoo import Written, conv, flat, image
 from planted.mutant import bugs, instead
+from shrinking import zoo
+from shrinking.oracle import confirmed, gone_from, spoilt
+from shrinking.random_moves import Frozen
+from shrinking.zoo import Written, conv, flat, image
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.optim import SGD
 
 from sapwood.checks.law import Laws, demand, demand_refused
-from sapwood.shrinking import cut, equal, fold, resize, rules, sites
-from sapwood.shrinking import shrink as shrinking
+from sapwood.shrinking import finding as sites
+from sapwood.shrinking import fold, rules
+from sapwood.shrinking import shrunk as shrinking
+from sapwood.shrinking.cutting import cut, resize
+from sapwood.shrinking.proof import equal
 from sapwood.shrinking.rules import indexing, movement, normalisation, weights
 
 cut_, sliced, attention = shrinking.cut_, cut.sliced, rules.RULES["scaled_dot_product_attention"]

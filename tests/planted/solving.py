@@ -6,9 +6,9 @@ from planted.mutant import bugs, instead
 from sapwood.checks import Laws, solver
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import seeded_model, tiny_samples
-from sapwood.observe import observe
 from sapwood.reconstruction import blocks, columnwise, greedy, lasso, layerwise, ranks, refitting, sparsegpt, units
-from sapwood.statistics import cross, gram
+from sapwood.scoring.observation import observe
+from sapwood.scoring.statistics import cross, gram
 
 thinet, choice, scaled, solved, swept = (
     greedy.thinet, greedy._kept, greedy._scaled, refitting.solved, columnwise._swept)  # fmt: skip

@@ -12,13 +12,13 @@ import torch
 from archives import KEPT, ROOT, STUDIES, part
 from planted.mutant import bugs, instead
 
-from sapwood import phases
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
 from sapwood.data.images import Images
+from sapwood.methods.parts import phases
 from sapwood.study.study import find
-from sapwood.task import Batch, Data
-from sapwood.train import Moment
+from sapwood.training.loop import Moment
+from sapwood.training.task import Batch, Data
 
 splits = import_module("sapwood.tasks.split")  # the package may give this name to the function in it
 rows, claims, lenet = (

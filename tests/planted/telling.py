@@ -14,8 +14,10 @@ from planted.mutant import bugs, instead
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
 from sapwood.errors import InputError
-from sapwood.study import digests, kept, last_run, provenance, several
+from sapwood.study import last_run, several
 from sapwood.study.study import find
+from sapwood.trials import archive as kept
+from sapwood.trials import digests, provenance
 
 PAGE = (ROOT / "docs" / "results.md").read_text("utf-8")
 

@@ -16,11 +16,12 @@ from sapwood.checks import checkpoint as files
 from sapwood.checks import method
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
-from sapwood.run import Run, start
+from sapwood.scoring import observation as seeing
+from sapwood.training import loop as training
+from sapwood.training import run as running
+from sapwood.training import task as tasks
+from sapwood.training.run import Run, start
 
-# The package gives these names to the functions in them; the modules are wanted here.
-training, seeing = (import_module(f"sapwood.{name}") for name in ("train", "observe"))
-tasks, running = import_module("sapwood.task"), import_module("sapwood.run")
 global_activation, nuclear, sparse = (
     import_module(f"sapwood.methods.{name}") for name in ("global_activation", "nuclear", "sparse_training")
 )

@@ -12,9 +12,9 @@ from torch.optim import SGD, Adam
 from sapwood.checks import Laws, method, tiny_model
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import tiny_samples, tiny_task
-from sapwood.together import Together
+from sapwood.training.together import Together
 
-training = import_module("sapwood.train")
+training = import_module("sapwood.training.loop")
 step, divided = training._step, Together._divided
 SAME_BITS = "interrupted before any step and resumed: the same bits"
 

@@ -33,16 +33,17 @@ from sapwood.codec import file as swz
 from sapwood.data import cifar10, idx
 from sapwood.export import packed
 from sapwood.processes import digest as digest_of
-from sapwood.run import start
-from sapwood.samples import Batch
-from sapwood.shards import Shards, write_shards
-from sapwood.shrinking.shrink import compact
-from sapwood.study import cost, kept, maps
-from sapwood.study.folder import OVER, digest, ending, in_json, read_trial, rows_of, sums, weights_of
-from sapwood.study.rows import Row, in_lines
-from sapwood.study.run import run_trial
-from sapwood.study.trial import Trial, id_of
-from sapwood.train import train
+from sapwood.shrinking.shrunk import compact
+from sapwood.study import cost, maps
+from sapwood.training.loop import train
+from sapwood.training.run import start
+from sapwood.training.samples import Batch
+from sapwood.training.shards import Shards, write_shards
+from sapwood.trials import archive as kept
+from sapwood.trials.execution import run_trial
+from sapwood.trials.folder import OVER, digest, ending, in_json, read_trial, rows_of, sums, weights_of
+from sapwood.trials.rows import Row, in_lines
+from sapwood.trials.trial import Trial, id_of
 
 Files = dict[str, bytes]
 
@@ -506,45 +507,46 @@ READERS = {
         lambda folder: export.load(folder / "n.safetensors", _mixed), _export_forged, _export_again,
     ),
     "rebuilt": Reader(
-        ("export.network._read", "study.folder.tells_its_network"), lambda: in_folder(_with_masks), _rebuilt_read,
+        ("export.network._read", "trials.folder.tells_its_network"), lambda: in_folder(_with_masks), _rebuilt_read,
         _rebuilt_forged, _rebuilt_again,
     ),
     "checkpoint": Reader(
-        ("checkpoint.read", "checkpoint.opened", "checkpoint._tree", "checkpoint._header", "schema.parse", "disk.read"),
-        lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
+        (*(f"training.checkpoint.{name}" for name in ("read", "opened", "_tree", "_header")), "schema.parse",
+         "disk.read"), lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
         lambda folder: checkpoint.read(folder / "tree"), _checkpoint_forged, _tree_again,
     ),
     "state": Reader(
-        ("run.start", "study.run._live", "cli.trained._of_checkpoint"), lambda: in_folder(_saved_run), _run_read,
-        _checkpoint_forged, _tree_again,
+        ("training.run.start", "trials.execution._live", "cli.trained._of_checkpoint"),
+        lambda: in_folder(_saved_run), _run_read, _checkpoint_forged, _tree_again,
     ),
     "idx": Reader(("data.idx.read",), _idx_file, _idx_read, _idx_forged, _idx_again),
     "cifar10": Reader(
         ("data.packed.unpacked", "data.cifar10._members"), _cifar_files, _cifar_read, _cifar_forged, _cifar_again
     ),
     "shards": Reader(
-        ("shards._opened", "shards._paths"), lambda: in_folder(_shards), _shards_read, _shards_forged, _shards_again
+        ("training.shards._opened", "training.shards._paths"), lambda: in_folder(_shards), _shards_read,
+        _shards_forged, _shards_again,
     ),
     "trial.json": Reader(
-        ("study.folder.read_trial", "study.folder._checked"), _trial_files, read_trial, _trial_forged, _trial_again,
+        ("trials.folder.read_trial", "trials.folder._checked"), _trial_files, read_trial, _trial_forged, _trial_again,
         ("trial.json",),
     ),
     "rows.jsonl": Reader(
-        ("study.folder.rows_of", "study.rows.read_rows", "study.rows._parsed"), _trial_files, rows_of, _rows_forged,
+        ("trials.folder.rows_of", "trials.rows.read_rows", "trials.rows._parsed"), _trial_files, rows_of, _rows_forged,
         _rows_again, ("rows.jsonl",),
     ),
     "done": Reader(
-        ("study.folder._ending",), lambda: {"done": _trial_files()["done"]}, sums, _done_forged,
+        ("trials.folder._ending",), lambda: {"done": _trial_files()["done"]}, sums, _done_forged,
         lambda found, folder: sums(written(folder, {"kept": in_json(found)})),
     ),
     "weights": Reader(
-        ("study.folder.weights_of",),
+        ("trials.folder.weights_of",),
         lambda: {"weights.safetensors": _trial_files()["weights.safetensors"]}, weights_of, _checkpoint_forged,
         _weights_again,
     ),
     "kept": Reader(
-        ("study.kept._text_of", "study.kept._lines", "study.kept._trial"), _kept_files, kept.read_kept, _kept_forged,
-        _kept_again,
+        ("trials.archive._text_of", "trials.archive._lines", "trials.archive._trial"),
+        _kept_files, kept.read_kept, _kept_forged, _kept_again,
     ),
     "maps": Reader(("study.maps._kept",), lambda: in_folder(_maps_file), _maps_read, _checkpoint_forged, _maps_again),
     "cost": Reader(

@@ -127,16 +127,16 @@ CALLS = ("read_bytes", "read_text", "json.loads", "schema.parse", "disk.read", "
 OTHERWISE = {
     "checks.stopping": "words that it has just written",
     "checks.checkpoint": "files that it has just written",
-    "study.digests": "digests, of which one that is not there is one that is wrong",
+    "trials.digests": "digests, of which one that is not there is one that is wrong",
     "study.speed": "a sentence, shown as it is",
     "data.files._verify": "takes the digest of the bytes",
     "study.study._files": "looks for studies among Python files",
     "study.report._template": "the package's own page",
     "study.cost": "the system's own file on memory",
-    "study.kept.copied": "copies bytes as they are",
-    "study.run._live": "a state, which `run.start` checks, and rows that it has just written",
-    "study.folder._who": "the number of a process, shown if it is one",
-    "study.folder.last_words": "the last line of a traceback, shown as it is",
+    "trials.archive.copied": "copies bytes as they are",
+    "trials.execution._live": "a state, which `run.start` checks, and rows that it has just written",
+    "trials.folder._who": "the number of a process, shown if it is one",
+    "trials.folder.last_words": "the last line of a traceback, shown as it is",
 }
 
 

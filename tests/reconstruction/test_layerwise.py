@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from sapwood import select
 from sapwood.errors import InputError
 from sapwood.models.resnet_cifar import resnet_cifar
-from sapwood.observe import observe
 from sapwood.reconstruction import layerwise, refit, sparsegpt
-from sapwood.statistics import count, cross, gram
-from sapwood.task import Batch
+from sapwood.scoring.observation import observe
+from sapwood.scoring.statistics import count, cross, gram
+from sapwood.training.task import Batch
 
 D = torch.float64
 

@@ -8,7 +8,6 @@ from torch import nn
 
 from sapwood import select
 from sapwood.errors import InputError
-from sapwood.observe import observe
 from sapwood.reconstruction import (
     contributions,
     lasso_channels,
@@ -18,10 +17,11 @@ from sapwood.reconstruction import (
     sparsegpt,
     thinet,
 )
-from sapwood.shrinking.sites import sites
-from sapwood.shrinking.units import unit_of_columns
-from sapwood.statistics import cross, gram
-from sapwood.task import Batch
+from sapwood.scoring.observation import observe
+from sapwood.scoring.statistics import cross, gram
+from sapwood.shrinking.cutting.units import unit_of_columns
+from sapwood.shrinking.finding import sites
+from sapwood.training.task import Batch
 
 D = torch.float64
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sapwood.methods import METHOD_VERSIONS, METHODS
-from sapwood.study.trial import defaults, option_types
 from sapwood.tasks import TASK_VERSIONS, TASKS
+from sapwood.trials.trial import defaults, option_types
 
 LOCK = Path(__file__).parents[1] / "golden" / "defaults.lock"
 

@@ -6,14 +6,14 @@ import re
 import pytest
 
 from sapwood.methods import METHOD_VERSIONS, METHODS_BEFORE
-from sapwood.study import folder as folders
 from sapwood.study.earlier import as_found, both, in_words
-from sapwood.study.kept import keep, read_kept, restore
 from sapwood.study.report import report
-from sapwood.study.rows import Row, in_lines
 from sapwood.study.study import Study
 from sapwood.study.terminal import terminal_table
-from sapwood.study.trial import Trial
+from sapwood.trials import folder as folders
+from sapwood.trials.archive import keep, read_kept, restore
+from sapwood.trials.rows import Row, in_lines
+from sapwood.trials.trial import Trial
 
 PLAIN = Trial.make("dense", "mlp_digits", 0, "plain", epochs=1)
 OLD = Trial.make("nuclear", "mlp_digits", 0, "old", epochs=1)

@@ -7,8 +7,8 @@ import pytest
 
 from sapwood.study.claim import verdict
 from sapwood.study.grid import NOTHING
-from sapwood.study.kept import read_kept
 from sapwood.study.study import find
+from sapwood.trials.archive import read_kept
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "lenet300" / "__init__.py"))
 rows, rates, found, tables, figures, verdicts, claims = (

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sapwood.study.pool import serial
 from sapwood.study.report import report
-from sapwood.study.run import run_into
 from sapwood.study.study import SCALES, find
 from sapwood.study.table import over_seeds, read
+from sapwood.trials.execution import run_into
+from sapwood.trials.pool import serial
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "quickstart.py"))
 ROWS = {"dense": 0.97, "global Neurons": 0.90, "local Neurons": 0.96}

@@ -12,18 +12,18 @@ from sapwood import checkpoint, codec, export
 from sapwood.cli.trained import trained
 from sapwood.errors import InputError
 from sapwood.methods import METHOD_VERSIONS, METHODS
-from sapwood.run import start
-from sapwood.study.folder import weights_of
 from sapwood.study.grid import overview, sizes
 from sapwood.study.report import report
-from sapwood.study.rows import read_rows
-from sapwood.study.run import run_into, run_trial
 from sapwood.study.study import Study
 from sapwood.study.table import read
-from sapwood.study.trial import Trial
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import taught
-from sapwood.train import train
+from sapwood.training.loop import train
+from sapwood.training.run import start
+from sapwood.trials.execution import run_into, run_trial
+from sapwood.trials.folder import weights_of
+from sapwood.trials.rows import read_rows
+from sapwood.trials.trial import Trial
 
 STEPS = 73  # an epoch of conv_digits
 SLIM = Trial.make("network_slimming", "conv_digits", 0, "N", macs=0.5, epochs=2, tune=1, strength=1e-3, rate=0.2)

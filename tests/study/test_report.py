@@ -17,11 +17,11 @@ from sapwood.study.claim import Claim
 from sapwood.study.grid import MINUS, Column, grid, number
 from sapwood.study.plots import accuracies, curves, weight_maps
 from sapwood.study.report import _in_words, report
-from sapwood.study.run import run_into
 from sapwood.study.study import Figure, Study
 from sapwood.study.table import Summary, over_seeds, read
 from sapwood.study.terminal import terminal_table
-from sapwood.study.trial import Trial
+from sapwood.trials.execution import run_into
+from sapwood.trials.trial import Trial
 
 DRAWINGS = (accuracies, curves, weight_maps("hidden1.weight"))
 TITLES = ("Accuracies", "Curves", "Weights <first>")

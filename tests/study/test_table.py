@@ -6,7 +6,6 @@ import math
 import pytest
 from toy import small
 
-from sapwood.study.run import run_trial
 from sapwood.study.table import (
     Summary,
     by_epoch,
@@ -20,7 +19,8 @@ from sapwood.study.table import (
     while_training,
     write_csv,
 )
-from sapwood.study.trial import Trial
+from sapwood.trials.execution import run_trial
+from sapwood.trials.trial import Trial
 
 
 def ended(label, seed, value, metric="accuracy", split="test"):

@@ -10,7 +10,7 @@ import torch
 from sapwood import METHODS, Batch, Data, Task, losses, start, train
 from sapwood.errors import InputError
 from sapwood.models.mlp import mlp
-from sapwood.schedule import COURSES
+from sapwood.selection.schedule import COURSES
 from sapwood.tasks.recipe import taught, with_recipe
 
 

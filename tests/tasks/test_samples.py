@@ -9,14 +9,14 @@ from torch import nn
 from sapwood import InputError, evaluate, start, train
 from sapwood.checks import broken, check_samples, check_task, tiny_task
 from sapwood.checks.tiny import tiny_samples
-from sapwood.goal import ACCURACY, Goal
-from sapwood.phases import ending
-from sapwood.run import fingerprint
-from sapwood.samples import Batch, Data
-from sapwood.study.final import final_measures
+from sapwood.methods.parts.phases import ending
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import taught, with_recipe
-from sapwood.windows import Windows, tokens
+from sapwood.training.goal import ACCURACY, Goal
+from sapwood.training.run import fingerprint
+from sapwood.training.samples import Batch, Data
+from sapwood.training.windows import Windows, tokens
+from sapwood.trials.final import final_measures
 
 BYTES = torch.randint(256, (200,), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 WORDS = torch.arange(12).reshape(6, 2) % 5

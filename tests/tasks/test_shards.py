@@ -9,10 +9,10 @@ import torch
 from sapwood import InputError, start, train
 from sapwood.checks import broken, check_samples, check_task, tiny_task
 from sapwood.checks.tiny import tiny_samples
-from sapwood.run import fingerprint
-from sapwood.samples import Batch, Data, same_samples
-from sapwood.shards import Shards, write_shards
-from sapwood.windows import Windows
+from sapwood.training.run import fingerprint
+from sapwood.training.samples import Batch, Data, same_samples
+from sapwood.training.shards import Shards, write_shards
+from sapwood.training.windows import Windows
 
 WHOLE = tiny_samples(45)
 

@@ -12,10 +12,11 @@ from sapwood.data import DATASETS, cifar10, mnist
 from sapwood.data.augment import crop_and_flip
 from sapwood.data.images import Images
 from sapwood.errors import InputError
-from sapwood.observe import hidden, prunable
-from sapwood.task import Batch, Data, Task
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.layers import prunable
 from sapwood.tasks import TASK_DATA, TASK_VERSIONS, TASKS
 from sapwood.tasks.split import first, split
+from sapwood.training.task import Batch, Data, Task
 
 TEXTS = ("text", "text_smoke")  # see test_text.py
 ALL = [

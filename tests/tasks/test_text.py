@@ -9,16 +9,16 @@ import torch
 
 from sapwood import METHODS, evaluate, start, train
 from sapwood.checks import broken, check_method, check_task
-from sapwood.goal import BITS
 from sapwood.models.gpt import first_weights, gpt
-from sapwood.run import fingerprint
 from sapwood.study.grid import overview, short
-from sapwood.study.run import run_trial
 from sapwood.study.table import by_seed, read
-from sapwood.study.trial import Trial
-from sapwood.task import Data, Task
 from sapwood.tasks import TASKS, goal_of
-from sapwood.windows import Windows, next_token_bits, next_token_loss, tokens
+from sapwood.training.goal import BITS
+from sapwood.training.run import fingerprint
+from sapwood.training.task import Data, Task
+from sapwood.training.windows import Windows, next_token_bits, next_token_loss, tokens
+from sapwood.trials.execution import run_trial
+from sapwood.trials.trial import Trial
 
 RHYME = "the cat sat on the mat, the rat sat on the cat, and that was that. "
 

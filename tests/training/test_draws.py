@@ -5,7 +5,7 @@ import pytest
 import torch
 from planted.measuring import luck_laws
 
-from sapwood.draws import BEGIN, FIRST, WORDS, drawn, luck
+from sapwood.training.draws import BEGIN, FIRST, WORDS, drawn, luck
 
 LAWS = luck_laws()
 

@@ -10,8 +10,8 @@ from torch.optim import SGD
 
 from sapwood.checks.tiny import tiny_model, tiny_task
 from sapwood.methods import METHODS
-from sapwood.run import start
-from sapwood.train import evaluate, train
+from sapwood.training.loop import evaluate, train
+from sapwood.training.run import start
 
 LAWS = metrics_laws()
 

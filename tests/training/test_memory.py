@@ -3,12 +3,13 @@
 import pytest
 from torch.optim import SGD
 
-from sapwood import checkpoint, cycles
+from sapwood import checkpoint
 from sapwood.checks.tiny import tiny_task
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
-from sapwood.run import start
-from sapwood.train import Moment
+from sapwood.methods.parts import cycles
+from sapwood.training.loop import Moment
+from sapwood.training.run import start
 
 
 def test_notes_are_added_and_the_last_value_counts():

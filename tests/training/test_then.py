@@ -6,10 +6,10 @@ import pytest
 
 from sapwood.checks.method import laws
 from sapwood.checks.tiny import tiny_task
-from sapwood.phases import retrain, then
-from sapwood.run import start
-from sapwood.study.trial import defaults
-from sapwood.train import train
+from sapwood.methods.parts.phases import retrain, then
+from sapwood.training.loop import train
+from sapwood.training.run import start
+from sapwood.trials.trial import defaults
 
 
 def short(run, *, epochs: int = 1, target: float = 0.9, stop: str = "epochs"):

@@ -12,9 +12,9 @@ from torch.optim.lr_scheduler import StepLR
 from sapwood import hold
 from sapwood.checks.tiny import tiny_model, tiny_samples, tiny_task
 from sapwood.errors import InputError
-from sapwood.proximal import ProximalNesterov, soft
-from sapwood.run import start
-from sapwood.together import Together
+from sapwood.training.proximal import ProximalNesterov, soft
+from sapwood.training.run import start
+from sapwood.training.together import Together
 
 LAWS = together_laws()
 

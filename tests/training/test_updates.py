@@ -11,8 +11,8 @@ from sapwood.checks.law import demand
 from sapwood.checks.method import laws
 from sapwood.checks.tiny import tiny_model, tiny_task
 from sapwood.errors import InputError
-from sapwood.run import start
-from sapwood.train import descend, train
+from sapwood.training.loop import descend, train
+from sapwood.training.run import start
 
 LAWS = {law: body for name, method in METHODS.items() for law, body in laws(name, method).items()}
 

@@ -7,8 +7,8 @@ from itertools import pairwise, product
 
 import torch
 
-from sapwood.allocate import Allocation
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
+from sapwood.selection.allocate import Allocation
 
 Ratio = Callable[[tuple[int, ...]], float]  # shape -> the density it should have, up to one factor for all
 Network = dict[str, tuple[int, ...]]

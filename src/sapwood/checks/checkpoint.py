@@ -11,9 +11,9 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from sapwood import checkpoint
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
 from sapwood.errors import InputError
+from sapwood.training import checkpoint
 
 Tree = dict[str, Any]
 

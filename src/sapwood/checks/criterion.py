@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.tiny import evidence_for, seeded, seeded_model
-from sapwood.criterion import Criterion, score
-from sapwood.observe import Evidence, hidden
-from sapwood.select import Scores
+from sapwood.currency import Scores
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.criterion import Criterion, score
+from sapwood.scoring.evidence import Evidence
 
 
 def check_criterion(name: str, criterion: Criterion) -> list[Result]:

@@ -7,11 +7,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sapwood import masks
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.tiny import seeded
 from sapwood.gates import WeightGate, WeightGated
-from sapwood.observe import evaluating, prunable
+from sapwood.masking import masks
+from sapwood.scoring.layers import prunable
+from sapwood.scoring.modes import evaluating
 
 Make = Callable[[Tensor], WeightGate]  # a layer's weight -> a gate for it, open as far as a gate is before any training
 

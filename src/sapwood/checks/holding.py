@@ -10,8 +10,8 @@ from torch.optim import Optimizer
 
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.tiny import seeded_model, tiny_samples
-from sapwood.hold import Held, hold, seen_through
-from sapwood.masks import Masks
+from sapwood.currency import Masks
+from sapwood.masking.holding import Held, hold, seen_through
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 

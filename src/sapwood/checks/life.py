@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from sapwood import checkpoint
 from sapwood.errors import InputError
-from sapwood.run import start
-from sapwood.task import Task
-from sapwood.train import Moment
+from sapwood.training import checkpoint
+from sapwood.training.loop import Moment
+from sapwood.training.run import start
+from sapwood.training.task import Task
 
 Method = Callable[..., Iterator[Moment]]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
 from sapwood.checks.selector import demand_not_finite_refused, scores_to_choose_from
-from sapwood.select import Keep, Scores
+from sapwood.currency import Keep, Scores
 
 Cost = Callable[[Keep], float]
 Within = Callable[[Mapping[str, Tensor], Cost, float], Keep]  # (scores, cost, limit) -> keep

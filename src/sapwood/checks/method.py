@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from sapwood import checkpoint, masks
 from sapwood.checks import rebuilding
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.life import Life as _Trial
 from sapwood.checks.life import Make, Method, resumed
 from sapwood.checks.tiny import tiny_conv_task, tiny_task
-from sapwood.declared import Declared, declared
 from sapwood.errors import InputError
-from sapwood.run import Run
-from sapwood.task import Batch, Task
+from sapwood.masking import masks
+from sapwood.training import checkpoint
+from sapwood.training.declared import Declared, declared
+from sapwood.training.run import Run
+from sapwood.training.task import Batch, Task
 
 
 def check_method(

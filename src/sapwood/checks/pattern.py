@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
 from sapwood.checks.selector import demand_not_finite_refused
-from sapwood.select import Keep, Scores
+from sapwood.currency import Keep, Scores
 
 Pattern = Callable[[Mapping[str, Tensor], int, int], Keep]  # (scores, n, m) -> keep
 CASES = ((2, 4), (1, 4), (4, 4), (3, 6), (1, 1), (1, 12))

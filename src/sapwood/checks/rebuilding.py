@@ -11,17 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sapwood import checkpoint, export, masks
+from sapwood import export
 from sapwood.checks.law import demand
 from sapwood.checks.life import Life, Make, Method, resumed
 from sapwood.errors import InputError
-from sapwood.observe import evaluating
-from sapwood.rebuild import Cut, Wanted
-from sapwood.run import Run
-from sapwood.shrinking.cut import positions, sliced
-from sapwood.shrinking.site import Site
-from sapwood.shrinking.units import spread
-from sapwood.size import Size
+from sapwood.masking import masks
+from sapwood.scoring.modes import evaluating
+from sapwood.shrinking.cutting.cut import positions, sliced
+from sapwood.shrinking.cutting.units import spread
+from sapwood.shrinking.tracing.site import Site
+from sapwood.training import checkpoint
+from sapwood.training.rebuild import Cut, Wanted
+from sapwood.training.run import Run
+from sapwood.training.size import Size
 
 COSTS = ("macs", "parameters")  # options of these names are what share of them may be left
 NEAR = 1e-9  # relative, in float64

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from sapwood.checks.law import Laws, Result, demand, tried
-from sapwood.samples import Samples, same_samples
+from sapwood.training.samples import Samples, same_samples
 
 
 def check_samples(name: str, samples: Samples, other: Samples | None = None) -> list[Result]:

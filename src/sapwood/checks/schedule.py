@@ -6,7 +6,7 @@ from functools import partial
 from itertools import pairwise, product
 
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
-from sapwood.schedule import Schedule, Shares
+from sapwood.selection.schedule import Schedule, Shares
 
 Maker = Callable[..., Schedule]  # (begin, end, every, final, *, initial, land)
 CASES = ((0, 1000, 100, 0.875, 0.0), (7, 1003, 50, 0.9, 0.5), (5, 5, 1, 0.3, 0.0), (0, 10, 3, 0.99, 0.2))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
-from sapwood.select import Keep, Scores
+from sapwood.currency import Keep, Scores
 
 Selector = Callable[[Mapping[str, Tensor], float], Keep]  # (scores, sparsity) -> keep
 SPARSITIES = (0.0, 0.1, 0.25, 0.5, 0.77, 0.9, 0.99)

@@ -10,8 +10,10 @@ from torch.utils.checkpoint import checkpoint
 
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.tiny import seeded_model, tiny_samples
-from sapwood.observe import Evidence, Statistic, hidden, observe, observing
-from sapwood.task import Batch
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.evidence import Evidence, Statistic
+from sapwood.scoring.observation import observe, observing
+from sapwood.training.task import Batch
 
 
 def check_statistic(statistic: Statistic) -> list[Result]:

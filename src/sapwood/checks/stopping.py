@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
-from sapwood.stopping import Rule, State
+from sapwood.training.stopping import Rule, State
 
 
 def check_rule(name: str, rule: Rule) -> list[Result]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from sapwood.checks.law import Laws, Result, demand, tried
-from sapwood.run import start
-from sapwood.samples import Batch, Data, Samples, same_samples
-from sapwood.task import Task
-from sapwood.train import measured
+from sapwood.training.loop import measured
+from sapwood.training.run import start
+from sapwood.training.samples import Batch, Data, Samples, same_samples
+from sapwood.training.task import Task
 
 
 def check_task(name: str, task: Task) -> list[Result]:

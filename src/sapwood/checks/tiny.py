@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from sapwood.fresh import reset
-from sapwood.observe import Evidence, Statistic, hidden, observe
-from sapwood.task import Batch, Data, Task
+from sapwood.scoring.answers import hidden
+from sapwood.scoring.evidence import Evidence, Statistic
+from sapwood.scoring.observation import observe
+from sapwood.training.fresh import reset
+from sapwood.training.task import Batch, Data, Task
 
 SAMPLES, INPUTS, CLASSES = 48, 6, 3
 

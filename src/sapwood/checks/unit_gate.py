@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
 from sapwood.checks.tiny import seeded
 from sapwood.gates import Gated, UnitGate
-from sapwood.observe import evaluating
-from sapwood.shrinking.cost import macs_of
+from sapwood.scoring.modes import evaluating
+from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.finding import sites
 from sapwood.shrinking.points import points
-from sapwood.shrinking.shrink import shrink
-from sapwood.shrinking.site import Site
-from sapwood.shrinking.sites import sites
+from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.site import Site
 
 Make = Callable[[int], UnitGate]  # a number of units -> a gate for them, as it is before any training
 

@@ -20,11 +20,11 @@ from sapwood.checks import (
     check_unit_gate,
 )
 from sapwood.criteria import CRITERIA
-from sapwood.criterion import Criterion
 from sapwood.errors import InputError
 from sapwood.gates import UnitGate, WeightGate
-from sapwood.observe import Statistic
-from sapwood.statistics import STATISTICS
+from sapwood.scoring.criterion import Criterion
+from sapwood.scoring.evidence import Statistic
+from sapwood.scoring.statistics import STATISTICS
 
 
 def check_file(path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from sapwood.errors import InputError, unknown
-from sapwood.study.trial import Trial, Value, option_types, parse_option
+from sapwood.trials.trial import Trial, Value, option_types, parse_option
 
 Pair = tuple[str, str]  # key, value as typed
 NAMES = ("row", "method", "task", "seed")  # what a trial has besides its options

@@ -34,7 +34,7 @@ def criteria() -> Lines:
 def statistics() -> Lines:
     """The statistics: what each sums, and the criteria that need it."""
     from sapwood.criteria import CRITERIA
-    from sapwood.statistics import ABOUT, STATISTICS
+    from sapwood.scoring.statistics import ABOUT, STATISTICS
 
     users = {name: [user for user, criterion in CRITERIA.items() if name in criterion.needs] for name in STATISTICS}
     return {name: ABOUT[name] + (f" (for {', '.join(by)})" if by else "") for name, by in users.items()}
@@ -85,10 +85,10 @@ def _first_line(thing: object) -> str:
 KINDS: dict[str, Callable[[], Lines]] = {
     "criteria": criteria,
     "statistics": statistics,
-    "allocations": partial(_by_function, "sapwood.allocate", "ALLOCATIONS"),
-    "schedules": partial(_by_function, "sapwood.schedule", "SCHEDULES"),
-    "shares": partial(_by_function, "sapwood.schedule", "SHARES"),
-    "stopping": partial(_by_function, "sapwood.stopping", "RULES"),
+    "allocations": partial(_by_function, "sapwood.selection.allocate", "ALLOCATIONS"),
+    "schedules": partial(_by_function, "sapwood.selection.schedule", "SCHEDULES"),
+    "shares": partial(_by_function, "sapwood.selection.schedule", "SHARES"),
+    "stopping": partial(_by_function, "sapwood.training.stopping", "RULES"),
     "methods": methods,
     "tasks": tasks,
     "data": data,

@@ -9,8 +9,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from sapwood.study.run import Progress as News
-from sapwood.study.trial import Trial
+from sapwood.trials.execution import Progress as News
+from sapwood.trials.trial import Trial
 
 EVERY = 10.0  # seconds between two plain lines about the same trial
 ENOUGH = 0.05  # of one trial: before that, starting up took most of the time

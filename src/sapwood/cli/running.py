@@ -22,20 +22,20 @@ from sapwood.cli.progress import shown
 from sapwood.data import DATASETS, fetch
 from sapwood.disk import there
 from sapwood.errors import InputError
-from sapwood.study import digests
 from sapwood.study.earlier import as_found
-from sapwood.study.folder import make_folder, sealed
-from sapwood.study.kept import copied, keep, restore
-from sapwood.study.pool import processes, serial
-from sapwood.study.provenance import commit
 from sapwood.study.report import report
-from sapwood.study.run import finished, over, read_trial, run_into, sums
 from sapwood.study.speed import FILE as SPEED
 from sapwood.study.study import Study, find
 from sapwood.study.table import in_order, read
 from sapwood.study.terminal import terminal_table
-from sapwood.study.trial import Trial
 from sapwood.tasks import TASK_DATA
+from sapwood.trials import digests
+from sapwood.trials.archive import copied, keep, restore
+from sapwood.trials.execution import finished, over, read_trial, run_into, sums
+from sapwood.trials.folder import make_folder, sealed
+from sapwood.trials.pool import processes, serial
+from sapwood.trials.provenance import commit
+from sapwood.trials.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from sapwood.codec import Sizes
 from sapwood.errors import InputError
 from sapwood.export import save, to_onnx, to_program
 from sapwood.measure import flops
-from sapwood.shrinking.shrink import Shrunk
-from sapwood.size import size
-from sapwood.train import measured
+from sapwood.shrinking.shrunk import Shrunk
+from sapwood.training.loop import measured
+from sapwood.training.size import size
 
 KINDS = (".safetensors", ".onnx", ".pt2", ".swz")
 Row = tuple[str, str, str, str]  # what, before, after, how many times smaller

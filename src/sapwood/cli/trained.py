@@ -9,18 +9,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sapwood import checkpoint, disk, schema
-from sapwood import masks as mask
+from sapwood import disk, schema
 from sapwood.errors import InputError
-from sapwood.run import fingerprint
-from sapwood.samples import Inputs
-from sapwood.shrinking.shrink import Shrunk, compact
-from sapwood.study.folder import LEFT_PARTS, WEIGHTS, finished, over, read_trial, tells_its_network, weights_of
-from sapwood.study.left import built, filled
-from sapwood.study.trial import Value, split_recipe
-from sapwood.task import Task
+from sapwood.masking import masks as mask
+from sapwood.shrinking.shrunk import Shrunk, compact
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import with_recipe
+from sapwood.training import checkpoint
+from sapwood.training.run import fingerprint
+from sapwood.training.samples import Inputs
+from sapwood.training.task import Task
+from sapwood.trials.folder import LEFT_PARTS, WEIGHTS, finished, over, read_trial, tells_its_network, weights_of
+from sapwood.trials.left import built, filled
+from sapwood.trials.trial import Value, split_recipe
 
 SAVED = schema.record(LEFT_PARTS | {"task": schema.text}, rest=lambda value, where: None)
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sapwood import checkpoint, disk
-from sapwood import masks as mask
+from sapwood import disk
 from sapwood.codec import file, tensors
 from sapwood.codec.places import LAYOUTS
 from sapwood.codec.stream import Stream
 from sapwood.errors import InputError, picked
+from sapwood.masking import masks as mask
+from sapwood.training import checkpoint
 
 Said = dict[str, Any]  # {name: what tensors.Coded.said gives, or the name of the tensor that it is}
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sapwood import thresholds
 from sapwood.codec.kmeans import gathered, kmeans
 from sapwood.errors import InputError
+from sapwood.selection import thresholds
 
 NOWHERE = -1  # the label of a weight that has been removed
 BITS = 15  # labels are int16

@@ -11,8 +11,8 @@ from sapwood.criteria.mean_activation import mean_activation
 from sapwood.criteria.random_ import random_
 from sapwood.criteria.random_neuron import random_neuron
 from sapwood.criteria.snip import snip
-from sapwood.criterion import Criterion
 from sapwood.errors import picked
+from sapwood.scoring.criterion import Criterion
 
 CRITERIA: dict[str, Criterion] = {
     "active_magnitude": active_magnitude,

@@ -8,8 +8,8 @@ Differs: nothing known.
 
 from torch import Tensor
 
-from sapwood.criterion import Criterion, Seen
-from sapwood.statistics import active
+from sapwood.scoring.criterion import Criterion, Seen
+from sapwood.scoring.statistics import active
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:

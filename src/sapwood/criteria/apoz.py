@@ -8,8 +8,8 @@ Differs: ranks like `activity` inside a layer, and across layers when all saw eq
 
 from torch import Tensor
 
-from sapwood.criterion import Criterion, Seen
-from sapwood.statistics import active, count
+from sapwood.scoring.criterion import Criterion, Seen
+from sapwood.scoring.statistics import active, count
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:

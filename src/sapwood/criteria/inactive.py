@@ -8,8 +8,8 @@ reproduce what that code does, and as a control. Not a criterion to prune with.
 
 from torch import Tensor
 
-from sapwood.criterion import Criterion, Seen
-from sapwood.statistics import inactive as silent
+from sapwood.scoring.criterion import Criterion, Seen
+from sapwood.scoring.statistics import inactive as silent
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:

@@ -8,8 +8,8 @@ for their local rows fit this score and not the published algorithm. Not a crite
 
 from torch import Tensor
 
-from sapwood.criterion import Criterion, Seen
-from sapwood.statistics import inactive as silent
+from sapwood.scoring.criterion import Criterion, Seen
+from sapwood.scoring.statistics import inactive as silent
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:

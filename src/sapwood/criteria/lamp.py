@@ -12,7 +12,7 @@ Differs: equal weights share one score, where the authors' sort settles them by 
 import torch
 from torch import Tensor
 
-from sapwood.criterion import Criterion, Seen
+from sapwood.scoring.criterion import Criterion, Seen
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:

@@ -8,7 +8,7 @@ Differs: Han's threshold is a multiple of the layer's standard deviation; here s
 
 from torch import Tensor
 
-from sapwood.criterion import Criterion, Seen
+from sapwood.scoring.criterion import Criterion, Seen
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:

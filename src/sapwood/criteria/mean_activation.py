@@ -9,8 +9,8 @@ Differs: without their normalisation per layer.
 
 from torch import Tensor
 
-from sapwood.criterion import Criterion, Seen
-from sapwood.statistics import count, output_sum
+from sapwood.scoring.criterion import Criterion, Seen
+from sapwood.scoring.statistics import count, output_sum
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:

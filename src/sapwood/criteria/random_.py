@@ -10,7 +10,7 @@ Differs: equal weights get equal scores, which ties by position settle.
 import torch
 from torch import Tensor
 
-from sapwood.criterion import Criterion, Seen
+from sapwood.scoring.criterion import Criterion, Seen
 
 MASK = 0xFFFF_FFFF
 

@@ -11,7 +11,7 @@ Differs: two neurons with the same weights get the same score, which ties by pos
 from torch import Tensor
 
 from sapwood.criteria.random_ import MASK, mixed
-from sapwood.criterion import Criterion, Seen
+from sapwood.scoring.criterion import Criterion, Seen
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:

@@ -9,8 +9,8 @@ evaluation mode (`observe`), where batch normalisation uses its running statisti
 
 from torch import Tensor
 
-from sapwood.criterion import Criterion, Seen
-from sapwood.statistics import weight_grad
+from sapwood.scoring.criterion import Criterion, Seen
+from sapwood.scoring.statistics import weight_grad
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from sapwood.errors import InputError
-from sapwood.task import Batch
+from sapwood.training.task import Batch
 
 
 def crop_and_flip(batch: Batch, generator: torch.Generator, *, border: int = 4) -> Batch:

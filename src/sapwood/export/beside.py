@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sapwood import checkpoint
-from sapwood import masks as mask
+from sapwood.masking import masks as mask
+from sapwood.training import checkpoint
 
 MASK = "keep of "  # with the parameter's name: what a mask is called in the file, where no parameter can be
 

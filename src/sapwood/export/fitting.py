@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from sapwood.errors import InputError
-from sapwood.shrinking.narrow import NarrowAttention
+from sapwood.shrinking.cutting.narrow import NarrowAttention
 
 
 def narrow_(model: nn.Module, name: str) -> None:

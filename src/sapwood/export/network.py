@@ -1,7 +1,6 @@
 """Network: a smaller network in one file, and the same network again in another process, from the original class.
 
-A shrunk network has the class of the original and other sizes, so the class cannot build it. `save` writes its tensors
-and which numbers of its modules differ from the original's; `load` builds the original and gives it both.
+The class of the original cannot build one with other sizes. `save` writes its tensors and what differs in its modules.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,24 +14,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sapwood import checkpoint, disk, schema
+from sapwood import disk, schema
 from sapwood.errors import InputError
 from sapwood.export import beside
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
 from sapwood.export.fitting import narrow_, refuse_unfitting
 from sapwood.export.packed import not_as_said, pack, unpack
-from sapwood.shrinking.graph import named_tensors
-from sapwood.shrinking.narrow import NarrowAttention
+from sapwood.shrinking.cutting.narrow import NarrowAttention
+from sapwood.shrinking.skipped import skip_, skipped
+from sapwood.shrinking.tracing.computed import sharing
+from sapwood.shrinking.tracing.duplicate import duplicate
+from sapwood.shrinking.tracing.graph import named_tensors
+from sapwood.training import checkpoint
 
 SIZES = schema.items(schema.whole(), tuple)
 HELD = schema.record({
     "kind": schema.one_of("parameter", "buffer"), "original": SIZES, "shape": SIZES, "stride": schema.optional(SIZES),
     "requires_grad": schema.flag, "same_as": schema.optional(schema.text),
 })  # fmt: skip
+SKIPPED = schema.mapping(schema.record({"zero": schema.flag, "parts": schema.whole(0, 16)}))
 WORDS = schema.record({
     "narrow": schema.items(schema.text), "classes": schema.mapping(schema.text), "settings": SETTINGS,
     "changes": CHANGES, "tensors": schema.mapping(HELD),
-}, {"masks": schema.mapping(schema.text)})  # fmt: skip
+}, {"masks": schema.mapping(schema.text), "skipped": SKIPPED})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     parameter nor buffer.
 
     InputError: modules were added, removed or replaced, so the original class cannot give them. (torch's multi-head
-    attention that lost heads is sapwood's `NarrowAttention`, and will be again.)
+    attention that lost heads is sapwood's `NarrowAttention`, modules of removed branches are `Skipped`, and will be.)
 
     >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
     >>> small = shrink(net, {"0": torch.arange(6) < 2}, sites(net, x), example=x).model
     >>> export.save(small, folder / "small.safetensors", of=net)
     """
+    gone = skipped(model)
+    of = skip_(duplicate(of, sharing(of)), gone) if gone else of
     held, narrow = _held(model, of), _narrowed(model, of)
     _refuse_other_modules(classes(model) | dict.fromkeys(narrow, nn.MultiheadAttention.__name__), classes(of))
     words = {
@@ -73,6 +79,8 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
         "changes": changes(of, model),
         "tensors": {name: asdict(each) for name, each in held.items()},
     }
+    if gone:
+        words["skipped"] = {name: {"zero": zero, "parts": parts} for name, (zero, parts) in gone.items()}
     own = {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}
     if masks:
         beside.put(masks, model, own, words)
@@ -96,6 +104,7 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     held, values, _, words = _read(Path(path))
     model = make()
     try:
+        skip_(model, {name: (each["zero"], each["parts"]) for name, each in words.get("skipped", {}).items()})
         _refuse_other_network(model, held, words["classes"], words["settings"])
         change_(model, words["changes"])
         for name in words["narrow"]:

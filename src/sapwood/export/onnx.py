@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.program import exported
 from sapwood.measure.example import Example
 from sapwood.measure.variants import onnxruntime_session
+from sapwood.training import checkpoint
 
 NEEDED = ("onnx", "onnxscript")
 

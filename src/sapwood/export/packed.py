@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from sapwood import checkpoint, schema
-from sapwood.checkpoint import _header
+from sapwood import schema
 from sapwood.errors import InputError
 from sapwood.processes import digest
+from sapwood.training import checkpoint
+from sapwood.training.checkpoint import _header
 
 ENTRY = "sapwood-network"  # of the header
 VERSION = 2  # of files with masks; those without are of version 1, which earlier versions read

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.utils import _pytree as pytree
 
-from sapwood import checkpoint
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.measure.example import Example, arguments, as_tuple
-from sapwood.measure.untouched import untouched
+from sapwood.scoring.untouched import untouched
+from sapwood.training import checkpoint
 
 
 def to_program(

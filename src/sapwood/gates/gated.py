@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from sapwood.currency import Masks
 from sapwood.errors import InputError, unknown
 from sapwood.gates.point import Point, Points, at_positions, factors, layers_of, scale_
 from sapwood.gates.unit_gate import UnitGate
 from sapwood.gates.weight_gate import WeightGate, WeightGated
-from sapwood.masks import Masks
 
 
 class Gated(nn.Module):

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from sapwood.errors import InputError
 from sapwood.gates.weight_gate import WeightGate
-from sapwood.layout import Layer, Straight
+from sapwood.scoring.layout import Layer, Straight
 
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
 TINY = 1e-8  # a weight of 0 has a logarithm, an output of inputs 0 has a slope

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sapwood.currency import Masks
 from sapwood.errors import InputError
-from sapwood.layout import Layer
-from sapwood.masks import Masks
-from sapwood.observe import chosen
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.layout import Layer
 
 
 class WeightGate(nn.Module, ABC):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, refuse_unless
+from sapwood.measure.clock import Ratio, Timing, latency, ratio
 from sapwood.measure.example import Example
-from sapwood.measure.latency import Ratio, Timing, latency, ratio
 
 Layout = Literal["csr", "bsr"]
 

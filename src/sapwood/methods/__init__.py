@@ -18,7 +18,7 @@ from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.sparse_training import sparse_training
 from sapwood.methods.thinet import thinet
 from sapwood.methods.variational_dropout import variational_dropout
-from sapwood.train import Moment
+from sapwood.training.loop import Moment
 
 Method = Callable[..., Iterator[Moment]]  # method(run, **options)
 

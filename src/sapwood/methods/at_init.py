@@ -13,21 +13,22 @@ are drawn without regard to their class (GraSP: equally many of each); they are 
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
-from sapwood import criteria, saliency, schedule
-from sapwood.controls import CONTROLS, controlled
-from sapwood.criterion import score
-from sapwood.draws import luck
+from sapwood import criteria
+from sapwood.currency import Masks, Scores
 from sapwood.errors import InputError, refuse_unless
-from sapwood.hold import seen_through
-from sapwood.masks import Masks
-from sapwood.observe import chosen, observe
-from sapwood.run import Run
-from sapwood.scope import selected
-from sapwood.select import Scores
-from sapwood.task import Batch
-from sapwood.train import Moment, train
+from sapwood.masking.holding import seen_through
+from sapwood.methods.parts.controls import CONTROLS, controlled
+from sapwood.scoring import saliency
+from sapwood.scoring.criterion import score
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.observation import observe
+from sapwood.selection import schedule
+from sapwood.selection.scope import selected
+from sapwood.training.draws import luck
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
+from sapwood.training.task import Batch
 
 
 def at_init(
@@ -58,7 +59,7 @@ def at_init(
 
 
 def _scores(run: Run, criterion: str, batch: Batch, layers: Sequence[str]) -> Scores:
-    def loss(outputs: Tensor, batch: Batch) -> Tensor:
+    def loss(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         return run.loss(run.model, batch, outputs) * len(batch)
 
     if criterion == "grasp":

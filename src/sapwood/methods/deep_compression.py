@@ -14,14 +14,14 @@ from functools import partial
 from torch import Tensor
 
 from sapwood import codec
-from sapwood import masks as mask
 from sapwood.codec.sharing import Sharing, clustered, widths
-from sapwood.declared import declares
-from sapwood.masks import Masks
+from sapwood.currency import Masks
+from sapwood.masking import masks as mask
 from sapwood.methods.iterative_magnitude import iterative_magnitude
-from sapwood.observe import prunable
-from sapwood.run import Run
-from sapwood.train import Moment, evaluate, train
+from sapwood.scoring.layers import prunable
+from sapwood.training.declared import declares
+from sapwood.training.loop import Moment, evaluate, train
+from sapwood.training.run import Run
 
 Clusters = dict[str, tuple[Tensor, Tensor]]  # weight -> values, labels
 

@@ -6,11 +6,11 @@ Differs: nothing known; `as_long`, which gives the reference the training of wha
 
 from collections.abc import Iterator
 
-from sapwood.declared import declares
 from sapwood.errors import InputError
-from sapwood.phases import fit
-from sapwood.run import Run
-from sapwood.train import Moment
+from sapwood.methods.parts.phases import fit
+from sapwood.training.declared import declares
+from sapwood.training.loop import Moment
+from sapwood.training.run import Run
 
 
 @declares()

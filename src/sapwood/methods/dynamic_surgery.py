@@ -15,13 +15,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sapwood import select, thresholds
-from sapwood.draws import luck
+from sapwood.currency import Masks
 from sapwood.errors import InputError, refuse_unless
-from sapwood.masks import Masks
-from sapwood.observe import chosen
-from sapwood.run import Run
-from sapwood.train import Moment, train
+from sapwood.scoring.layers import chosen
+from sapwood.selection import select, thresholds
+from sapwood.training.draws import luck
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
 
 Groups = Mapping[str, Sequence[str]]  # a layer, or everything -> the parameters that share a threshold
 

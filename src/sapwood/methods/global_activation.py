@@ -14,12 +14,14 @@ last one, so that the sparsity asked for is met.
 
 from collections.abc import Iterator
 
-from sapwood import criteria, phases, processes, schedule
-from sapwood import cycles as cycle
+from sapwood import criteria, processes
 from sapwood.errors import refuse_unless
-from sapwood.observe import Evidence, observing
-from sapwood.run import Run
-from sapwood.train import Moment, train
+from sapwood.methods.parts import cycles as cycle
+from sapwood.methods.parts import phases
+from sapwood.scoring.observation import observing
+from sapwood.selection import schedule
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
 
 
 @phases.then(phases.retrain)
@@ -57,7 +59,7 @@ def global_activation(
     marks = schedule.marks(first, target, cycles)
     ended, whole = phases.ending(target=target, stop=stop, goal=run.task.goal), granularity == "neuron"
     run.note(cycles_planned=cycles)
-    seen: Evidence = run.store("seen")
+    seen = run.store("seen")
     streamed = judge.needs if source == "stream" else ()
     with observing(run.model, *streamed, only=layers, training=True, into=seen):
         for now in train(run, epochs=epochs):

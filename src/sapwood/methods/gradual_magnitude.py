@@ -10,13 +10,15 @@ come back.
 
 from collections.abc import Iterator
 
-from sapwood import criteria, phases, schedule
-from sapwood.criterion import score
+from sapwood import criteria
 from sapwood.errors import InputError, refuse_unless
-from sapwood.observe import chosen
-from sapwood.run import Run
-from sapwood.scope import SCOPES, selected
-from sapwood.train import Moment, train
+from sapwood.methods.parts import phases
+from sapwood.scoring.criterion import score
+from sapwood.scoring.layers import chosen
+from sapwood.selection import schedule
+from sapwood.selection.scope import SCOPES, selected
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
 
 
 @phases.then(phases.retrain)

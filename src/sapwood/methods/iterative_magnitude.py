@@ -16,13 +16,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sapwood import criteria, schedule, thresholds
-from sapwood.criterion import score
-from sapwood.layout import is_layer
-from sapwood.observe import chosen
-from sapwood.run import Run
-from sapwood.scope import selected
-from sapwood.train import Moment, train
+from sapwood import criteria
+from sapwood.scoring.criterion import score
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.layout import is_layer
+from sapwood.selection import schedule, thresholds
+from sapwood.selection.scope import selected
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 

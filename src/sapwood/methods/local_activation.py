@@ -13,12 +13,14 @@ told otherwise, because the code's 32 cannot rank 300 neurons; a stop cancels th
 
 from collections.abc import Iterator
 
-from sapwood import criteria, phases, schedule
-from sapwood import cycles as cycle
-from sapwood.layout import Layer, matrix
-from sapwood.observe import chosen
-from sapwood.run import Run
-from sapwood.train import Moment, train
+from sapwood import criteria
+from sapwood.methods.parts import cycles as cycle
+from sapwood.methods.parts import phases
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.layout import Layer, matrix
+from sapwood.selection import schedule
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
 
 
 @phases.then(phases.retrain)

@@ -11,14 +11,14 @@ task's data order where the last one ended, instead of from its beginning; biase
 
 from collections.abc import Iterator
 
-from sapwood import select
-from sapwood.controls import CONTROLS, controlled
 from sapwood.criteria.magnitude import magnitude
-from sapwood.criterion import score
 from sapwood.errors import InputError, refuse_unless
-from sapwood.observe import prunable
-from sapwood.run import Run
-from sapwood.train import Moment, train
+from sapwood.methods.parts.controls import CONTROLS, controlled
+from sapwood.scoring.criterion import score
+from sapwood.scoring.layers import prunable
+from sapwood.selection import select
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
 
 
 def lottery_ticket(

@@ -9,15 +9,15 @@ learning rate that makes their product move as far as the undivided weight would
 
 from collections.abc import Iterator, Mapping
 
-from sapwood.declared import declares
 from sapwood.errors import InputError
-from sapwood.layout import Layer, matrix, shaped
-from sapwood.low_rank import factored, rates, truncated
-from sapwood.measure.spectrum import rank
-from sapwood.observe import chosen
-from sapwood.phases import fit
-from sapwood.run import Given, Run
-from sapwood.train import Moment
+from sapwood.measure.ranks import rank
+from sapwood.methods.parts.phases import fit
+from sapwood.reconstruction.factors import factored, rates, truncated
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.layout import Layer, matrix, shaped
+from sapwood.training.declared import declares
+from sapwood.training.loop import Moment
+from sapwood.training.run import Given, Run
 
 
 @declares(

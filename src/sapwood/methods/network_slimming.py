@@ -15,17 +15,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sapwood import select
-from sapwood.declared import declares
 from sapwood.errors import InputError
-from sapwood.layers import norm_scales
-from sapwood.run import Run
-from sapwood.shrinking.cost import fewest, macs_of
-from sapwood.shrinking.site import Site
-from sapwood.shrinking.sites import sites
-from sapwood.shrinking.units import per_unit
-from sapwood.task import Batch
-from sapwood.train import Moment, descend, evaluate, train
+from sapwood.scoring.layers import norm_scales
+from sapwood.selection import select
+from sapwood.shrinking.costs.cost import fewest, macs_of
+from sapwood.shrinking.cutting.units import per_unit
+from sapwood.shrinking.finding import sites
+from sapwood.shrinking.tracing.site import Site
+from sapwood.training.declared import declares
+from sapwood.training.loop import Moment, descend, evaluate, train
+from sapwood.training.run import Run
+from sapwood.training.task import Batch
 
 
 @declares("rebuilds")

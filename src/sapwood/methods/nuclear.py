@@ -15,14 +15,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from sapwood import phases
-from sapwood.declared import declares
 from sapwood.errors import InputError
-from sapwood.layout import matrix, shaped
-from sapwood.low_rank import shrunk
-from sapwood.observe import chosen
-from sapwood.run import Run
-from sapwood.train import Moment, train
+from sapwood.methods.parts import phases
+from sapwood.reconstruction.factors import shrunk
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.layout import matrix, shaped
+from sapwood.training.declared import declares
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
 
 
 @declares()

@@ -16,18 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from sapwood import select
-from sapwood.declared import declares
-from sapwood.draws import luck
 from sapwood.errors import InputError
 from sapwood.gates import Clamp, Gated
-from sapwood.run import Run
-from sapwood.shrinking.cost import fewest, macs_of
+from sapwood.selection import select
+from sapwood.shrinking.costs.cost import fewest, macs_of
+from sapwood.shrinking.finding import sites
 from sapwood.shrinking.points import points
-from sapwood.shrinking.site import Site
-from sapwood.shrinking.sites import sites
-from sapwood.task import Batch
-from sapwood.train import Moment, train
+from sapwood.shrinking.tracing.site import Site
+from sapwood.training.declared import declares
+from sapwood.training.draws import luck
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
+from sapwood.training.task import Batch
 
 
 @declares("rebuilds")

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from sapwood import allocate, schedule, select
-from sapwood.draws import luck
 from sapwood.errors import InputError, refuse_unless
-from sapwood.observe import chosen
-from sapwood.regrow import regrow
-from sapwood.run import Run
-from sapwood.train import Moment, train
+from sapwood.scoring.layers import chosen
+from sapwood.selection import allocate, schedule, select
+from sapwood.selection.regrow import regrow
+from sapwood.training.draws import luck
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
 
 
 def sparse_training(

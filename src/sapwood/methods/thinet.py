@@ -5,7 +5,6 @@
 
 Paper: Luo, Wu, Lin, "ThiNet: a filter level pruning method for deep neural network compression", arXiv:1707.06342, ICCV
 2017 (rule "remove"); Luo et al., "ThiNet: pruning CNN filters for a thinner net", TPAMI 2018 (rule "keep").
-Defaults: rate and rule of the released code; epochs for small networks.
 Differs: all outputs and places of `samples` images count, through the Gram matrix, not a sample of them; a ridge of
 1e-9 in place of a pseudo-inverse; dense layers by the same rule. Only units that one layer reads are pruned: in
 residual networks those inside of blocks.
@@ -17,19 +16,20 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sapwood.declared import declares
-from sapwood.draws import luck
 from sapwood.errors import InputError
-from sapwood.layout import matrix, shaped
-from sapwood.observe import chosen, observe
 from sapwood.reconstruction import thinet as solved
-from sapwood.run import Run
-from sapwood.shrinking.site import Site
-from sapwood.shrinking.sites import sites
-from sapwood.shrinking.units import reading_layer, unit_of_columns
-from sapwood.statistics import gram
-from sapwood.task import Batch
-from sapwood.train import Moment, train
+from sapwood.scoring.layers import chosen
+from sapwood.scoring.layout import matrix, shaped
+from sapwood.scoring.observation import observe
+from sapwood.scoring.statistics import gram
+from sapwood.shrinking.cutting.units import reading_layer, unit_of_columns
+from sapwood.shrinking.finding import sites
+from sapwood.shrinking.tracing.site import Site
+from sapwood.training.declared import declares
+from sapwood.training.draws import luck
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
+from sapwood.training.task import Batch
 
 AT_ONCE = 256  # samples in one pass
 
@@ -51,7 +51,7 @@ def thinet(
     example = run.task.example
     names = [site.name for site in sites(run.model, example) if reading_layer(run.model, site)]
     for name in names[: max(0, len(names) - spared)]:
-        (site,) = (each for each in sites(run.model, example) if each.name == name)
+        site = next(each for each in sites(run.model, example) if each.name == name)
         keep = run.remember(f"keep {name}", partial(solve_, run, site, kept, rule, samples))
         run.shrink({name: keep}, [site])
         factor = run.remember(f"rate {name}", lambda: rate)  # a run resumed here has its saved optimiser by now

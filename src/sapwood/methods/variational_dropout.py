@@ -12,16 +12,16 @@ Differs: batch size and initial weights are the task's; r and the learning rate 
 from collections.abc import Iterator
 from functools import partial
 
-from torch import Tensor, nn
-from torch.optim import Adam
+from torch import Tensor, nn, optim
 
-from sapwood import masks, select
 from sapwood.errors import InputError
 from sapwood.gates import VariationalDropout, WeightGated
-from sapwood.observe import chosen
-from sapwood.run import Run
-from sapwood.task import Batch
-from sapwood.train import Moment, train
+from sapwood.masking import masks
+from sapwood.scoring.layers import chosen
+from sapwood.selection import select
+from sapwood.training.loop import Moment, train
+from sapwood.training.run import Run
+from sapwood.training.task import Batch
 
 
 def variational_dropout(
@@ -59,7 +59,7 @@ def variational_dropout(
         weight = strength * _risen(run.step - run.begun, begin * per_epoch, end * per_epoch)
         return run.task.loss(model, batch, outputs) + (weight / samples * gated.penalty() if weight else 0)
 
-    run.become(gated, Adam(gated.parameters(), lr=lr, fused=True))
+    run.become(gated, optim.Adam(gated.parameters(), lr=lr, fused=True))
     run.loss = loss
     for now in train(run, epochs=epochs):
         for group in run.optimizer.param_groups:

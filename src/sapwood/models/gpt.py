@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapwood.errors import InputError
-from sapwood.fresh import reset
+from sapwood.training.fresh import reset
 
 STD = 0.02  # of first weights
 

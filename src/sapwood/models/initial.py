@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from sapwood.fresh import reset
+from sapwood.training.fresh import reset
 
 
 def glorot(network: nn.Module) -> None:

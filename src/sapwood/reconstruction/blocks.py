@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sapwood import batches as batching
+from sapwood.currency import Masks
 from sapwood.errors import InputError, unknown
-from sapwood.evidence import Evidence, Statistic, settled
-from sapwood.layers import Weight, weights
-from sapwood.layout import matrix, shaped
-from sapwood.masks import Masks
-from sapwood.modes import eagerly, evaluating
-from sapwood.observe import observing, recording
+from sapwood.scoring import batches as batching
+from sapwood.scoring.evidence import Evidence, Statistic, settled
+from sapwood.scoring.layers import Weight, weights
+from sapwood.scoring.layout import matrix, shaped
+from sapwood.scoring.modes import eagerly, evaluating
+from sapwood.scoring.observation import observing, recording
 
 Solve = Callable[[str, Tensor, MutableMapping[str, Tensor]], tuple[Tensor, Tensor]]  # (layer, w_OI, sums) -> (w, keep)
 Beside = tuple[tuple[Any, ...], Mapping[str, Any]]  # what a block is called with beside what it reads

@@ -6,10 +6,10 @@ H = gram + λ I,  H⁻¹ = Uᵀ U;    lowest w²/U_jj² of a block go;    e = (w
 import torch
 from torch import Tensor
 
-from sapwood import select
 from sapwood.errors import InputError
 from sapwood.reconstruction.normal import doubled, ridged, size_of
 from sapwood.reconstruction.units import staying
+from sapwood.selection import select
 
 
 def sparsegpt(

@@ -14,17 +14,16 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError, unknown
 from sapwood.measure.example import Example, as_tuple, call
-from sapwood.measure.untouched import untouched
-from sapwood.shrinking.anatomy import Anatomy, anatomy_of
-from sapwood.shrinking.computed import copied
-from sapwood.shrinking.cut import own_, sharing
-from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.equal import Narrow, difference, inputs, most, stirred
-from sapwood.shrinking.graph import Graph, named_tensors, written_out
+from sapwood.scoring.untouched import untouched
+from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred
+from sapwood.shrinking.proof.wide import said, types_of, widened_
 from sapwood.shrinking.skipped import skip_, skipped
 from sapwood.shrinking.summands import Branch as Branch
 from sapwood.shrinking.summands import Flow, Summand, summands
-from sapwood.shrinking.wide import said, types_of, widened_
+from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
+from sapwood.shrinking.tracing.computed import copied, own_, sharing
+from sapwood.shrinking.tracing.duplicate import duplicate
+from sapwood.shrinking.tracing.graph import Graph, named_tensors, written_out
 
 Skips = Mapping[str, tuple[bool, int]]  # as `skip_` takes them
 

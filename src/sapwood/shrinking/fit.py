@@ -19,17 +19,18 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
-from sapwood.measure.untouched import untouched
-from sapwood.shrinking.anatomy import Anatomy
-from sapwood.shrinking.bare import Numbers, copy_for, inputs_for, meeting, ways
-from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
-from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.equal import Narrow, difference, inputs, most, stirred, zero_
-from sapwood.shrinking.graph import named_tensors, of_torch
-from sapwood.shrinking.resize import knows
-from sapwood.shrinking.site import Site
-from sapwood.shrinking.sizes import NUMBER, Sizes, Wanted, unseen, wanted, wrong_in
-from sapwood.shrinking.wide import ROOM, types_of
+from sapwood.scoring.untouched import untouched
+from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
+from sapwood.shrinking.cutting.resize import knows
+from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred, zero_
+from sapwood.shrinking.proof.sizes import NUMBER, Sizes, Wanted, unseen, wanted, wrong_in
+from sapwood.shrinking.proof.wide import ROOM, types_of
+from sapwood.shrinking.tracing.anatomy import Anatomy
+from sapwood.shrinking.tracing.bare import Numbers, copy_for, inputs_for, meeting, ways
+from sapwood.shrinking.tracing.computed import sharing
+from sapwood.shrinking.tracing.duplicate import duplicate
+from sapwood.shrinking.tracing.graph import named_tensors, of_torch
+from sapwood.shrinking.tracing.site import Site
 
 Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
 Options = dict[str, list[int | None]]  # {attribute: what it may become, None if it stays}

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from sapwood.measure.untouched import untouched
-from sapwood.shrinking.anatomy import Anatomy
-from sapwood.shrinking.computed import copied, owner
-from sapwood.shrinking.cut import Keep, leaving
-from sapwood.shrinking.equal import inputs
-from sapwood.shrinking.graph import Graph, line, named, named_tensors, op_of
-from sapwood.shrinking.site import Site, Slot
-from sapwood.shrinking.wide import Wide, running_in, widened_
+from sapwood.scoring.untouched import untouched
+from sapwood.shrinking.cutting.cut import Keep, leaving
+from sapwood.shrinking.proof.equal import inputs
+from sapwood.shrinking.proof.wide import Wide, running_in, widened_
+from sapwood.shrinking.tracing.anatomy import Anatomy
+from sapwood.shrinking.tracing.computed import copied, owner
+from sapwood.shrinking.tracing.graph import Graph, line, named, named_tensors, op_of
+from sapwood.shrinking.tracing.site import Site, Slot
 
 LAST = "one unit of a site must stay"
 

@@ -14,16 +14,16 @@ from torch import Tensor, fx, nn
 from sapwood.errors import InputError
 from sapwood.gates.point import Point, Points, Side, scale_
 from sapwood.measure.example import Example
-from sapwood.shrinking.anatomy import Anatomy, anatomy_of
-from sapwood.shrinking.computed import computed, normed, owner
-from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.equal import Narrow, difference, inputs, most, stirred, zero_
-from sapwood.shrinking.graph import Graph, Traced, call_of, op_of
+from sapwood.shrinking.finding import sites as sites_of
+from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred, zero_
+from sapwood.shrinking.proof.wide import types_of
 from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight, walk
-from sapwood.shrinking.site import Site, Slot
-from sapwood.shrinking.sites import sites as sites_of
-from sapwood.shrinking.wide import types_of
+from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
+from sapwood.shrinking.tracing.computed import computed, normed, owner
+from sapwood.shrinking.tracing.duplicate import duplicate
+from sapwood.shrinking.tracing.graph import Graph, Traced, call_of, op_of
+from sapwood.shrinking.tracing.site import Site, Slot
 
 NORMS = ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm")
 SLOPED = ("prelu",)  # a parameter for each unit, which scales nothing where x is positive

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx
 
-from sapwood.shrinking.graph import Graph, line, op_of
+from sapwood.shrinking.tracing.graph import Graph, line, op_of
 
 ADDS = ("add", "iadd")
 ASIDE = ("_assert_tensor_metadata",)

@@ -1,1 +1,1 @@
-"""Studies: trials run, resumed and recorded in files; tables, claims and a report made of them."""
+"""Study: what reads the rows of trials - tables, claims and their verdicts, plots, reports."""

@@ -19,13 +19,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sapwood import checkpoint, disk, select
+from sapwood import disk
 from sapwood.criteria import CRITERIA
-from sapwood.criterion import score
 from sapwood.errors import InputError, refuse_unless
-from sapwood.observe import Evidence
 from sapwood.schema import brief, read_number, read_whole
+from sapwood.scoring.criterion import score
+from sapwood.scoring.evidence import Evidence
+from sapwood.selection import select
 from sapwood.study.table import Table
+from sapwood.training import checkpoint
 
 SIZES = tuple(round(10 ** (4 + i / 2)) for i in range(9))
 LAYERS, SHARE, SAMPLES = 4, 0.24, 54_000  # 0.24: about what the first of five cycles to a sparsity of 0.8 removes

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sapwood.study.folder import over
-from sapwood.study.trial import Trial
+from sapwood.trials.folder import over
+from sapwood.trials.trial import Trial
 
 
 def as_found(trials: Iterable[Trial], folder: Path) -> list[Trial]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sapwood.goal import ACCURACY
 from sapwood.study.table import Summary, Table, goals, labels, over_seeds
+from sapwood.training.goal import ACCURACY
 
 NOTHING = "\u2013"  # a dash: the row has no such number
 MINUS = "\u2212"

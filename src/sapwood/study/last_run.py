@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sapwood.errors import InputError
-from sapwood.study.kept import read_trials
+from sapwood.trials.archive import read_trials
 
 HOUR, MINUTE = 3600, 60
 

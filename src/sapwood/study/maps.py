@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sapwood import checkpoint, disk, schema
+from sapwood import disk, schema
 from sapwood.errors import InputError, unknown
-from sapwood.study.folder import finished, weights_of
 from sapwood.study.table import Table, final
+from sapwood.training import checkpoint
+from sapwood.trials.folder import finished, weights_of
 
 FILE = "maps.safetensors"
 

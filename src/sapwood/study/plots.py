@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapwood.goal import ACCURACY
 from sapwood.study.maps import Map, maps
 from sapwood.study.table import Table, by_epoch, by_seed, goals, labels, summary
+from sapwood.training.goal import ACCURACY
 
 if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
     from matplotlib.axes import Axes

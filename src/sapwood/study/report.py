@@ -12,18 +12,19 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from sapwood import checkpoint, disk
+from sapwood import disk
 from sapwood.errors import InputError
 from sapwood.study.claim import verdict
 from sapwood.study.earlier import in_words
-from sapwood.study.folder import last_words
 from sapwood.study.grid import MINUS, Grid, number, overview, ranks, sizes
 from sapwood.study.plots import STYLE
-from sapwood.study.run import over, read_trial, sums
 from sapwood.study.speed import speed
 from sapwood.study.study import SCALES, Study, Tabled
 from sapwood.study.table import Table, in_order, read, write_csv
-from sapwood.study.trial import Trial
+from sapwood.training import checkpoint
+from sapwood.trials.execution import over, read_trial, sums
+from sapwood.trials.folder import last_words
+from sapwood.trials.trial import Trial
 
 ABOUT_SCALE = {
     "smoke": "Scale smoke: this shows that the study runs. Its numbers say nothing about the paper's.",

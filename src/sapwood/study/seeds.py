@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from sapwood.goal import ACCURACY
 from sapwood.study.table import Summary, Table, final, summary
 from sapwood.tasks import goal_of
+from sapwood.training.goal import ACCURACY
 
 T = TypeVar("T")
 Seeds = dict[int, float]  # seed -> number

@@ -9,12 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sapwood import checkpoint, disk
+from sapwood import disk
 from sapwood.errors import InputError
 from sapwood.measure import latency, verdict
-from sapwood.study.folder import weights_of
 from sapwood.study.table import Table, final
 from sapwood.tasks import TASKS
+from sapwood.training import checkpoint
+from sapwood.trials.folder import weights_of
 
 FILE = "speed.txt"
 NOTHING_FASTER = (

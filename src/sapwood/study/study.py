@@ -13,9 +13,9 @@ from sapwood.errors import InputError, unknown
 from sapwood.study.claim import Claim
 from sapwood.study.earlier import as_found, both
 from sapwood.study.grid import Grid
-from sapwood.study.run import over
 from sapwood.study.table import Table
-from sapwood.study.trial import Trial
+from sapwood.trials.execution import over
+from sapwood.trials.trial import Trial
 
 SCALES = ("smoke", "small", "paper")  # from "does it run at all" to what the claims are about
 

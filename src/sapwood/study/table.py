@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sapwood import checkpoint
-from sapwood.goal import ACCURACY, Goal
-from sapwood.study.folder import read_trial, rows_of
-from sapwood.study.rows import Row
 from sapwood.tasks import goal_of
+from sapwood.training import checkpoint
+from sapwood.training.goal import ACCURACY, Goal
+from sapwood.trials.folder import read_trial, rows_of
+from sapwood.trials.rows import Row
 
 Table = list[dict[str, Any]]  # columns: trial, row, method, task, seed, those of Row, and every option
 

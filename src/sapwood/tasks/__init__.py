@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from sapwood.goal import ACCURACY, BITS, Goal
-from sapwood.task import Task
 from sapwood.tasks.conv_digits import conv_digits
 from sapwood.tasks.conv_fashion import conv_fashion
 from sapwood.tasks.conv_fashion_smoke import conv_fashion_smoke
@@ -21,6 +19,8 @@ from sapwood.tasks.resnet56_cifar_trained import resnet56_cifar_trained
 from sapwood.tasks.text import text
 from sapwood.tasks.text_smoke import text_smoke
 from sapwood.tasks.vgg16_cifar import vgg16_cifar
+from sapwood.training.goal import ACCURACY, BITS, Goal
+from sapwood.training.task import Task
 
 TASKS: dict[str, Callable[[], Task]] = {
     "conv_digits": conv_digits,

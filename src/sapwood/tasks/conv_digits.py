@@ -12,8 +12,8 @@ from torch.optim import SGD
 from sapwood.data import digits
 from sapwood.models.conv import conv
 from sapwood.models.initial import glorot
-from sapwood.task import Task
 from sapwood.tasks.split import split
+from sapwood.training.task import Task
 
 
 def conv_digits() -> Task:

@@ -14,8 +14,8 @@ from torch.optim import SGD
 from sapwood.data import fashion_mnist
 from sapwood.models.conv import conv
 from sapwood.models.initial import glorot
-from sapwood.task import Task
 from sapwood.tasks.split import split
+from sapwood.training.task import Task
 
 CHANNELS = (1, 8, 16, 32)
 

@@ -12,9 +12,9 @@ from torch.optim import SGD
 from sapwood.data import fashion_mnist
 from sapwood.models.conv import conv
 from sapwood.models.initial import glorot
-from sapwood.task import Task
 from sapwood.tasks.conv_fashion import CHANNELS
 from sapwood.tasks.split import first, split
+from sapwood.training.task import Task
 
 
 def conv_fashion_smoke() -> Task:

@@ -14,8 +14,8 @@ from torch.optim import Adam
 from sapwood.data import mnist
 from sapwood.models.initial import glorot
 from sapwood.models.mlp import mlp
-from sapwood.task import Data, Task
 from sapwood.tasks.split import split
+from sapwood.training.task import Data, Task
 
 
 def lenet300_mnist() -> Task:

@@ -13,8 +13,8 @@ from torch.optim import SGD
 from sapwood.data import digits
 from sapwood.models.initial import glorot
 from sapwood.models.mlp import mlp
-from sapwood.task import Task
 from sapwood.tasks.split import split
+from sapwood.training.task import Task
 
 
 def mlp_digits() -> Task:

@@ -15,8 +15,8 @@ from torch.optim import SGD
 from sapwood.data import fashion_mnist
 from sapwood.models.initial import glorot
 from sapwood.models.mlp import mlp
-from sapwood.task import Task
 from sapwood.tasks.split import split
+from sapwood.training.task import Task
 
 WIDTHS = (784, 300, 200, 100, 50, 10)
 

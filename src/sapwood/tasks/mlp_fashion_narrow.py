@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 
 from sapwood.models.mlp import mlp
-from sapwood.task import Task
 from sapwood.tasks.mlp_fashion import mlp_fashion
+from sapwood.training.task import Task
 
 WIDTHS = (784, 107, 72, 36, 18, 10)
 

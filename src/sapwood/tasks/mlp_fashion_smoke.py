@@ -13,9 +13,9 @@ from torch.optim import SGD
 from sapwood.data import fashion_mnist
 from sapwood.models.initial import glorot
 from sapwood.models.mlp import mlp
-from sapwood.task import Task
 from sapwood.tasks.mlp_fashion import WIDTHS
 from sapwood.tasks.split import first, split
+from sapwood.training.task import Task
 
 
 def mlp_fashion_smoke() -> Task:

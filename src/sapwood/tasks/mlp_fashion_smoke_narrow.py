@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from sapwood.models.mlp import mlp
-from sapwood.task import Task
 from sapwood.tasks.mlp_fashion_narrow import WIDTHS
 from sapwood.tasks.mlp_fashion_smoke import mlp_fashion_smoke
+from sapwood.training.task import Task
 
 
 def mlp_fashion_smoke_narrow() -> Task:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sapwood import losses, schedule
 from sapwood.data.augment import blanked
 from sapwood.errors import InputError, refuse_unless
 from sapwood.models.mlp import mlp
-from sapwood.task import Augment, Batch, Forward, Task
+from sapwood.selection import schedule
+from sapwood.training import losses
+from sapwood.training.task import Augment, Batch, Forward, Task
 
 CONSTANT = "constant"
 

@@ -18,8 +18,8 @@ from sapwood.data import cifar10
 from sapwood.data.augment import crop_and_flip
 from sapwood.models.initial import he
 from sapwood.models.resnet_cifar import resnet_cifar
-from sapwood.task import Data, Task
 from sapwood.tasks.split import split
+from sapwood.training.task import Data, Task
 
 
 def resnet20_cifar() -> Task:

@@ -16,8 +16,8 @@ from functools import partial
 from torch.optim import SGD
 
 from sapwood.models.resnet_cifar import load_trained
-from sapwood.task import Task
 from sapwood.tasks.resnet20_cifar import resnet20_cifar
+from sapwood.training.task import Task
 
 
 def resnet20_cifar_trained() -> Task:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 
 from sapwood.models.resnet_cifar import resnet_cifar
-from sapwood.task import Task
 from sapwood.tasks.resnet20_cifar import resnet20_cifar
+from sapwood.training.task import Task
 
 
 def resnet56_cifar() -> Task:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import partial
 
 from sapwood.models.resnet_cifar import load_trained
-from sapwood.task import Task
 from sapwood.tasks.resnet20_cifar_trained import resnet20_cifar_trained
+from sapwood.training.task import Task
 
 
 def resnet56_cifar_trained() -> Task:

@@ -14,8 +14,8 @@ from sapwood.data import cifar10
 from sapwood.data.augment import crop_and_flip
 from sapwood.models.initial import he
 from sapwood.models.resnet_cifar import resnet_cifar
-from sapwood.task import Task
 from sapwood.tasks.split import first, split
+from sapwood.training.task import Task
 
 
 def resnet8_cifar_smoke() -> Task:

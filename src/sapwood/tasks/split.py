@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sapwood.data.images import Images
 from sapwood.errors import InputError
-from sapwood.task import Batch, Data
+from sapwood.training.task import Batch, Data
 
 
 def split(

@@ -13,10 +13,10 @@ from functools import lru_cache, partial
 from torch.optim import Adam
 
 from sapwood.data import wikitext2
-from sapwood.goal import BITS
 from sapwood.models.gpt import first_weights, gpt
-from sapwood.task import Data, Task
-from sapwood.windows import Windows, next_token_bits, next_token_loss, tokens
+from sapwood.training.goal import BITS
+from sapwood.training.task import Data, Task
+from sapwood.training.windows import Windows, next_token_bits, next_token_loss, tokens
 
 CONTEXT = 64
 

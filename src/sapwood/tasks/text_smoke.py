@@ -6,8 +6,8 @@ Its numbers say nothing about any paper.
 
 from dataclasses import replace
 
-from sapwood.task import Task
 from sapwood.tasks.text import text, windows
+from sapwood.training.task import Task
 
 
 def text_smoke() -> Task:

@@ -10,8 +10,8 @@ section 4.1: 93.25 % of the test images.
 from dataclasses import replace
 
 from sapwood.models.vgg_cifar import vgg_cifar
-from sapwood.task import Task
 from sapwood.tasks.resnet20_cifar import resnet20_cifar
+from sapwood.training.task import Task
 
 
 def vgg16_cifar() -> Task:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from sapwood.shrinking.rules.ids import Ties, along
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.positions import along
 from sapwood.shrinking.rules.strides import thin, varied
 from sapwood.shrinking.rules.values import Value, Weight, nobody, walk
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, pinned
 from sapwood.shrinking.rules.elementwise import held, join
-from sapwood.shrinking.rules.ids import Ties, along
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.positions import along
 from sapwood.shrinking.rules.strides import thin, varied
 from sapwood.shrinking.rules.values import Value, Weight, nobody
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, pinned, spread
 from sapwood.shrinking.rules.contraction import contracted
-from sapwood.shrinking.rules.ids import Ties, along
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.positions import along
 from sapwood.shrinking.rules.values import Weight
 
 NO_WEIGHT = "has a computed weight; a rule for that goes into src/sapwood/shrinking/rules/convolution.py"

@@ -15,7 +15,7 @@ from sapwood.shrinking.rules.marks import Mark, Marks
 from sapwood.shrinking.rules.quiet import Quiet
 from sapwood.shrinking.rules.strides import steady, thin, together, varied
 from sapwood.shrinking.rules.union import Union
-from sapwood.shrinking.rules.values import BLANK, DATA, Weight, nobody
+from sapwood.shrinking.rules.values import BLANK, DATA
 
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
 
@@ -282,18 +282,3 @@ class Ties:
     def _of_unit(self, values: Tensor) -> Tensor:
         root = self._union.flat()
         return torch.zeros_like(values).scatter_reduce_(0, root, values, "amax")[root]
-
-
-def along(ties: Ties, weight: Weight, dim: int, because: str) -> Tensor:
-    """The ids of a weight's positions along one of its dimensions, [size].
-
-    A weight reshaped so that ids change along several dimensions at once cannot be sliced: it is pinned.
-    """
-    found = nobody((weight.shape[dim],))
-    for layer in weight.layers:
-        changes = varied(layer)
-        if len(changes) > 1:
-            ties.pin(layer, because)
-        elif changes == [dim]:
-            found = thin(layer).flatten()
-    return found

@@ -7,7 +7,7 @@ from torch import Tensor
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.elementwise import join
 from sapwood.shrinking.rules.ids import Ties
-from sapwood.shrinking.rules.ids import along as along_weight
+from sapwood.shrinking.rules.positions import along as along_weight
 from sapwood.shrinking.rules.strides import varied
 from sapwood.shrinking.rules.values import Weight, nobody
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, in_parts, pinned
 from sapwood.shrinking.rules.contraction import contracted
-from sapwood.shrinking.rules.ids import Ties, along
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.positions import along
 from sapwood.shrinking.rules.strides import varied
 from sapwood.shrinking.rules.values import CONSTANT, Value, Weight, walk
 

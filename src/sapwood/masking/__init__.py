@@ -1,0 +1,1 @@
+"""Masking: which weights are kept, and how the others are held at 0 while anything trains."""

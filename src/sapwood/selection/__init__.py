@@ -1,0 +1,1 @@
+"""Selection: from scores to what stays. How much goes where, and when."""

@@ -1,0 +1,289 @@
+"""Selection: scores in, keep out. Nothing here knows whether it chooses weights, neurons, channels or ranks.
+
+Every function is exact (as many go as were asked for, also when scores tie), deterministic (ties are settled
+by position: order of the dict, then flat index; the lowest index stays unless `ties="first goes"`) and nested
+(a higher sparsity keeps a subset). Counts are rounded half to even. NaN and infinite scores are refused.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sapwood.currency import Keep as Keep
+from sapwood.currency import Scores as Scores
+from sapwood.errors import InputError, refuse_unless, unknown
+from sapwood.selection.kth import Array, lowest
+
+Ties = Literal["first stays", "first goes"]
+
+
+def everywhere(
+    scores: Mapping[str, Tensor],
+    sparsity: float,
+    *,
+    among: Mapping[str, Tensor] | None = None,
+    least: int | Mapping[str, int] = 0,
+    ties: Ties = "first stays",
+) -> Keep:
+    """One ranking over all entries: round(sparsity * all) of them are gone afterwards.
+
+    What `among` has already removed counts towards the sparsity and stays removed.
+
+    >>> select.everywhere({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, 0.5)
+    {'a': tensor([ True, False]), 'b': tensor([False,  True])}
+    """
+    total = sum(s.numel() for s in scores.values())
+    return drop(scores, _new(total, _checked(sparsity), among), among=among, least=least, ties=ties)
+
+
+def per_layer(
+    scores: Mapping[str, Tensor],
+    sparsity: float | Mapping[str, float],
+    *,
+    among: Mapping[str, Tensor] | None = None,
+    ties: Ties = "first stays",
+) -> Keep:
+    """Each entry of the dict ranked alone, at one sparsity or at `{name: sparsity}`.
+
+    >>> select.per_layer({"a": torch.tensor([3.0, 4.0]), "b": torch.tensor([2.0, 1.0])}, 0.5)
+    {'a': tensor([False,  True]), 'b': tensor([ True, False])}
+    """
+    _finite(scores)
+    return {
+        name: everywhere({name: s}, _of(sparsity, name), among=_only(among, name), ties=ties)[name]
+        for name, s in scores.items()
+    }
+
+
+def by_count(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, ties: Ties = "first stays") -> Keep:
+    """The `counts[name]` highest scores of each entry stay.
+
+    >>> select.by_count({"a": torch.tensor([3.0, 4.0, 1.0])}, {"a": 1})
+    {'a': tensor([False,  True, False])}
+    """
+    _finite(scores)
+    for name in scores:
+        if not 0 <= _of(counts, name) <= scores[name].numel():
+            raise InputError(f"count {_of(counts, name)} for {name!r} is outside 0..{scores[name].numel()}")
+    return {name: drop({name: s}, s.numel() - int(_of(counts, name)), ties=ties)[name] for name, s in scores.items()}
+
+
+def above(scores: Mapping[str, Tensor], threshold: float) -> Keep:
+    """Scores greater than the threshold stay; how many that is depends on the scores.
+
+    >>> select.above({"a": torch.tensor([3.0, 4.0, 1.0])}, 3.0)
+    {'a': tensor([False,  True, False])}
+    """
+    _finite(scores)
+    if not np.isfinite(threshold):
+        raise InputError(f"threshold is {threshold}; give a finite number")
+    return {name: s > threshold for name, s in scores.items()}
+
+
+def per_row(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float], *, dim: int = 0) -> Keep:
+    """Each row ranked alone: round(sparsity * its length) of its scores go.
+
+    A row is everything at one index of `dim`: all weights that one neuron or filter reads, with dim=1 in a transposed
+    convolution. Scores of one dimension are one row.
+
+    >>> select.per_row({"a": torch.tensor([[3.0, 4.0], [2.0, 1.0]])}, 0.5)
+    {'a': tensor([[False,  True],
+            [ True, False]])}
+    """
+    _finite(scores)
+    return {name: _rowwise(name, s, _checked(_of(sparsity, name)), dim) for name, s in scores.items()}
+
+
+def n_of_m(scores: Mapping[str, Tensor], n: int, m: int, *, dim: int = -1) -> Keep:
+    """The n highest of every m consecutive scores along dimension `dim` stay (2 of 4, for example).
+
+    The last dimension unless told otherwise; dim=1 is the input channels of a linear layer and of a convolution alike.
+
+    >>> select.n_of_m({"a": torch.tensor([3.0, 4.0, 1.0, 2.0])}, 2, 4)
+    {'a': tensor([ True,  True, False, False])}
+    """
+    if not 1 <= n <= m:
+        raise InputError(f"n of m is {n} of {m}; n must lie in 1..m")
+    _finite(scores)
+    return {name: _blockwise(name, s, n, m, dim) for name, s in scores.items()}
+
+
+def within(
+    scores: Mapping[str, Tensor],
+    cost: Callable[[Keep], float | Tensor],
+    limit: float,
+    *,
+    least: int | Mapping[str, int] = 0,
+) -> Keep:
+    """The fewest removals, lowest scores first, after which cost(keep) <= limit; keeping one more breaks it.
+
+    `cost` must not rise when something is removed. Bisection: about log2(entries) calls of `cost`.
+
+    >>> cost = lambda keep: int(keep["a"].sum())
+    >>> select.within({"a": torch.tensor([3.0, 4.0, 1.0])}, cost, 2)
+    {'a': tensor([ True,  True, False])}
+    """
+    most = sum(max(0, s.numel() - _floor(least, name)) for name, s in scores.items())
+    low, high = 0, most
+    cheapest = float(cost(drop(scores, most, least=least)))
+    if not cheapest <= limit:  # NaN too
+        raise InputError(
+            f"limit {limit} cannot be met: with everything removable gone the cost is {cheapest}; "
+            "raise the limit or lower `least`"
+        )
+    while low < high:
+        middle = (low + high) // 2
+        fits = float(cost(drop(scores, middle, least=least))) <= limit
+        low, high = (low, middle) if fits else (middle + 1, high)
+    return drop(scores, low, least=least)
+
+
+def drop(
+    scores: Mapping[str, Tensor],
+    count: int,
+    *,
+    among: Mapping[str, Tensor] | None = None,
+    least: int | Mapping[str, int] = 0,
+    ties: Ties = "first stays",
+) -> Keep:
+    """Exactly the `count` lowest scores go, besides what is False in `among`.
+
+    In each entry of the dict the `least` highest stay whatever the others score.
+    Cost: a few passes over the scores, at most 4 bytes a float32 score beside the mask; it runs on the CPU, also for
+    scores on another device, so that the same scores give the same choice everywhere.
+
+    >>> select.drop({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, 1)
+    {'a': tensor([ True, False]), 'b': tensor([True, True])}
+    """
+    _finite(scores)
+    refuse_unless("ties", ties, ("first stays", "first goes"))
+    keep = {name: _alive(name, s, among) for name, s in scores.items()}
+    free = {name: _free(scores[name], keep[name], _floor(least, name), ties) for name in scores}
+    room = sum(int(np.count_nonzero(f)) if isinstance(f, np.ndarray) else scores[n].numel() for n, f in free.items())
+    if not 0 <= count <= room:
+        raise InputError(
+            f"asked to remove {count} of {room} removable entries; ask for 0..{room}, "
+            "or check what `among` and `least` protect"
+        )
+    stays = _staying({name: _flat(s) for name, s in scores.items()}, free, count, ties)
+    return {
+        name: torch.from_numpy(_without(keep[name], free[name], stays[name])).view(s.shape).to(s.device)
+        for name, s in scores.items()
+    }
+
+
+def _staying(scores: dict[str, Array], free: dict[str, Array | None], count: int, ties: Ties) -> dict[str, Array]:
+    """Per entry: True where the score survives the one ranking over all free scores."""
+    if count == 0:
+        return {name: np.ones(s.shape, bool) for name, s in scores.items()}
+    cut, going, standing = lowest([s if free[name] is None else s[free[name]] for name, s in scores.items()], count)
+    stays = {name: s > cut for name, s in scores.items()}
+    if standing > going:
+        at_cut = {
+            name: np.flatnonzero((s == cut) if free[name] is None else (s == cut) & free[name])
+            for name, s in scores.items()
+        }
+        _spare(stays, at_cut, standing - going, ties)
+    return stays
+
+
+def _spare(stays: dict[str, Array], at_cut: dict[str, Array], spared: int, ties: Ties) -> None:
+    """Let `spared` of the scores at the cut stay, by position."""
+    for name in at_cut if ties == "first stays" else reversed(at_cut):
+        where = at_cut[name]
+        chosen = where[:spared] if ties == "first stays" else where[max(0, len(where) - spared) :]
+        stays[name][chosen] = True
+        spared -= len(chosen)
+
+
+def _without(alive: Array | None, free: Array | None, stays: Array) -> Array:
+    """What is alive and either protected or staying."""
+    if free is not None:
+        stays |= ~free
+    return stays if alive is None else stays & alive
+
+
+def _alive(name: str, scores: Tensor, among: Mapping[str, Tensor] | None) -> Array | None:
+    if among is None or name not in among:
+        return None
+    if among[name].shape != scores.shape:
+        raise InputError(f"among[{name!r}] has shape {tuple(among[name].shape)}; its scores have {tuple(scores.shape)}")
+    return cast(Array, among[name].detach().cpu().reshape(-1).numpy().astype(bool, copy=False))
+
+
+def _free(scores: Tensor, alive: Array | None, least: int, ties: Ties) -> Array | None:
+    """Which scores may be removed: alive and not among the `least` highest; None means all of them."""
+    if least <= 0:
+        return alive
+    flat = _flat(scores)
+    living = flat.size if alive is None else int(np.count_nonzero(alive))
+    protected = _staying({"": flat}, {"": alive}, max(0, living - least), ties)[""]
+    return ~protected if alive is None else ~protected & alive
+
+
+def _rowwise(name: str, scores: Tensor, sparsity: float, dim: int) -> Tensor:
+    rows = _last(name, scores, dim).movedim(-1, 0) if scores.dim() > 1 else scores[None]
+    length = rows[0].numel()
+    keep = _blockwise(name, rows.flatten(1), length - round(sparsity * length), length, -1).view(rows.shape)
+    return keep.movedim(0, dim) if scores.dim() > 1 else keep[0]
+
+
+def _blockwise(name: str, scores: Tensor, n: int, m: int, dim: int) -> Tensor:
+    along = _last(name, scores, dim)
+    if along.shape[-1] % m:
+        raise InputError(f"{name!r} has {along.shape[-1]} scores along dimension {dim}, not a multiple of m={m}")
+    blocks = along.reshape(-1, m)
+    order = blocks.argsort(dim=1, descending=True, stable=True)[:, :n]  # stable: of equals the lowest index stays
+    return torch.zeros_like(blocks, dtype=torch.bool).scatter_(1, order, True).view(along.shape).movedim(-1, dim)
+
+
+def _last(name: str, scores: Tensor, dim: int) -> Tensor:
+    """The scores with dimension `dim` behind all others."""
+    if not -scores.dim() <= dim < scores.dim():
+        raise InputError(f"{name!r} has scores of shape {tuple(scores.shape)}, which have no dimension {dim}")
+    return scores.movedim(dim, -1)
+
+
+def _flat(scores: Tensor) -> Array:
+    """A flat view for NumPy, whose partial sort is ten times faster than torch.kthvalue; half floats are widened."""
+    flat = scores.detach().reshape(-1).cpu()
+    return cast(Array, (flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat).numpy())
+
+
+def _finite(scores: Mapping[str, Tensor]) -> None:
+    if not scores:
+        raise InputError("no scores were given; is there a layer to prune?")
+    for name, s in scores.items():
+        if s.numel() and s.is_floating_point() and not all(torch.isfinite(end) for end in torch.aminmax(s)):
+            raise InputError(f"scores of {name!r} hold NaN or infinite values; check the network and its data")
+
+
+def _checked(sparsity: float) -> float:
+    if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
+        raise InputError(f"sparsity is {sparsity!r}; it is the fraction removed and must lie in [0, 1)")
+    return float(sparsity)
+
+
+def _new(total: int, sparsity: float, among: Mapping[str, Tensor] | None) -> int:
+    """How many must still go so that round(sparsity * total) are gone."""
+    gone = sum(m.numel() - int(torch.count_nonzero(m)) for m in (among or {}).values())
+    return max(0, round(sparsity * total) - gone)
+
+
+def _of(values: float | Mapping[str, float], name: str) -> float:
+    if not isinstance(values, Mapping):
+        return values
+    if name not in values:
+        raise unknown("entry", name, values)
+    return values[name]
+
+
+def _floor(least: int | Mapping[str, int], name: str) -> int:
+    return least if isinstance(least, int) else least.get(name, 0)
+
+
+def _only(among: Mapping[str, Tensor] | None, name: str) -> Mapping[str, Tensor] | None:
+    return None if among is None or name not in among else {name: among[name]}

@@ -1,0 +1,1 @@
+"""Costs: what units take in parameters, operations, bytes and time."""

@@ -1,0 +1,233 @@
+"""Cost: what a network costs with some of its units open; one function for reports, for selection and for gates.
+
+Each is a `Cost`: {site: what is open, [..., units]} -> cost, [...] float64, on the device of what it is given; sites
+that are not named are fully open. With [samples, units] it is the cost of each sample by itself. Given bools it is
+exact, the cost of the network that `shrink` returns. Given numbers from 0 to 1 (probabilities that units are open) it
+is a differentiable expectation, in which dimensions of a layer are independent: it is biased where one site feeds both
+of them, since E[n²] exceeds E[n]² by the variance of n.
+"""
+
+import operator
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from sapwood.errors import InputError
+from sapwood.measure.example import Example
+from sapwood.selection import select
+from sapwood.shrinking.costs.contractions import CONTRACTIONS, Space
+from sapwood.shrinking.costs.widths import Numbering, Term, extent, width
+from sapwood.shrinking.finding import given_or_own
+from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.strides import thin, varied
+from sapwood.shrinking.rules.values import Weight
+from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
+from sapwood.shrinking.tracing.graph import Traced, call_of, line, named_tensors, op_of
+from sapwood.shrinking.tracing.site import Site
+
+Cost = Callable[[Mapping[str, Tensor]], Tensor]  # {site: what is open, [..., units]} -> cost, [...]
+Values = Mapping[fx.Node, Any]  # the ids of every operator's outputs
+
+
+def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, example: Example | None = None) -> Cost:
+    """Multiply-adds of one call on inputs like the example, all its samples together.
+
+    Give a model, its sites and an example, or an `Anatomy`, whose own sites count where none are given.
+
+    1 MAC = 2 FLOPs: given bools, half of what `torch.utils.flop_counter` counts on the shrunk network. Counted are
+    linear layers, convolutions, recurrent layers, products of matrices and attention, each as often as it runs; not
+    biases, norms, activations, products with a single vector. A masked or padded number is multiplied like any other.
+    On a CPU the counter does not see inside fused attention and float32 LSTMs; here they cost what their products do.
+    InputError names an operator that torch counts and that has no formula here, if removable units pass it.
+    """
+    anatomy = anatomy_of(model, example)
+    found, numbering = anatomy.flow, numbered(anatomy, sites)
+    seats, nodes = _seats(numbering, found), anatomy.graph.nodes()
+    return _sum(numbering, [term for node in nodes for term in _terms(found.values, seats, numbering, node)])
+
+
+def parameters_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
+    """How many numbers the parameters hold; a shared one counts once. Without `sites` those of an `Anatomy` count."""
+    model, sites = _both(model, sites)
+    return _stored(model, sites, {name: 1 for name, _ in model.named_parameters()})
+
+
+def bytes_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
+    """Bytes of all parameters and buffers as they lie in memory; a shared one counts once. `sites` as above."""
+    model, sites = _both(model, sites)
+    every = (*model.named_parameters(), *model.named_buffers())
+    return _stored(model, sites, {name: tensor.element_size() for name, tensor in every})
+
+
+def fewest(scores: Mapping[str, Tensor], cost: Cost, limit: float, *, multiple: int = 1) -> select.Keep:
+    """The fewest removals, lowest scores first, after which cost(keep) <= limit; widths are multiples of `multiple`.
+
+    `select.within` for units of sites, {site: scores [units]}, higher stays. A site that loses units is rounded *down*
+    to a multiple, so that the limit holds with the rounded widths; at least `multiple` units of each site stay (all,
+    where it has fewer), and one that loses none keeps its own width. InputError if the limit cannot be met so.
+    """
+    if multiple < 1:
+        raise InputError(f"multiple is {multiple}; widths are rounded to a multiple of 1 or more")
+    least = {name: min(multiple, s.numel()) for name, s in scores.items()}
+    keep = select.within(scores, lambda keep: cost(_rounded(scores, keep, multiple)), limit, least=least)
+    return _rounded(scores, keep, multiple)
+
+
+def _rounded(scores: Mapping[str, Tensor], keep: Mapping[str, Tensor], multiple: int) -> select.Keep:
+    counts = {name: int(kept.sum()) for name, kept in keep.items()}
+    return select.by_count(
+        scores, {name: n if n == len(keep[name]) else n - n % multiple for name, n in counts.items()}
+    )
+
+
+def _sum(numbering: Numbering, terms: Sequence[Term]) -> Cost:
+    on = {torch.device("cpu"): terms}  # a copy for each device on which it has been asked for
+
+    def cost(keep: Mapping[str, Tensor]) -> Tensor:
+        open_U = numbering.open(keep)
+        if open_U.device not in on:
+            on[open_U.device] = [term.to(open_U.device) for term in terms]
+        return torch.stack([open_U.new_zeros(open_U.shape[:-1]), *(term.of(open_U) for term in on[open_U.device])]).sum(
+            0
+        )
+
+    return cost
+
+
+def _stored(model: nn.Module, sites: Sequence[Site], weight: Mapping[str, int]) -> Cost:
+    """The sum over tensors of weight * the product of the widths of its dimensions."""
+    numbering, terms = numbered(model, sites), []
+    for name, tensor in {**dict(model.named_parameters()), **dict(model.named_buffers())}.items():
+        if name in weight:
+            along = [numbering.along(name, dim) for dim in range(tensor.dim())]
+            rest = [size for size, units in zip(tensor.shape, along, strict=True) if units is None]
+            widths = tuple(width(units, numbering.always) for units in along if units is not None)
+            terms.append(Term(float(weight[name] * torch.Size(rest).numel()), widths))
+    return _sum(numbering, terms)
+
+
+def _both(model: nn.Module | Anatomy, sites: Sequence[Site] | None) -> tuple[nn.Module, Sequence[Site]]:
+    """The model itself, and the sites that were given or are its anatomy's."""
+    return (model.model if isinstance(model, Anatomy) else model), given_or_own(model, sites)
+
+
+def numbered(model: nn.Module | Anatomy, given: Sequence[Site] | None) -> Numbering:
+    """The sites' units, numbered; InputError unless the sites are this network's."""
+    model, sites = _both(model, given)
+    tensors = dict(named_tensors(model))
+    for site in sites:
+        for slot in site.slots:
+            if slot.tensor not in tensors or tensors[slot.tensor].shape[slot.dim] != len(slot.unit_of):
+                raise InputError(
+                    f"site {site.name!r} does not fit {slot.tensor!r}; find the sites of this network anew"
+                )
+    return Numbering(sites)
+
+
+def _seats(numbering: Numbering, found: Traced) -> Tensor:
+    """[ids, K]: the units of all sites that each id belongs to.
+
+    The slots give the units of a weight's positions; ties give those of other ids, such as attention scores. If heads
+    are units, a second set of ties (one per head) is used too, for the sites whose units it does not mix.
+    """
+    own = {(n, d): thin(layer).flatten() for n, w in found.weights.items() for d, layer in enumerate(w.layers)}
+    every = torch.cat([*own.values(), torch.empty(0, dtype=torch.int64)])
+    ties, seats = [found.ties.known().root], []
+    if found.ties.heads:
+        ties.append(found.ties.known_with_heads().root)
+    for root in ties:
+        members = torch.bincount(root[every], minlength=len(root))
+        pairs = [pair for site in numbering.sites.values() for pair in _whole(numbering, site, own, root, members)]
+        seats.append(_table(pairs, len(root), numbering.always)[root])
+    return _crossed(found.ties, ties[0], torch.cat(seats, 1), numbering.always)
+
+
+def _crossed(ties: Ties, root: Tensor, seats: Tensor, always: int) -> Tensor:
+    """[ids, more]: numbers made by two dimensions of a weight, as of heads and what is in them, have seats of both."""
+    every = [seats]
+    for number in range(max((len(layers) for _, layers in ties.grids), default=0)):
+        more = torch.full_like(seats, always)
+        for new, layers in ties.grids:
+            if number < len(layers):
+                more[root[new].flatten()] = seats[layers[number].flatten()]
+        every.append(more[root])
+    return torch.cat(every, 1)
+
+
+def _whole(
+    numbering: Numbering, site: Site, own: Mapping[tuple[str, int], Tensor], root: Tensor, members: Tensor
+) -> list[Tensor]:
+    """Pairs (root id, unit), [2, P]; empty if one root holds several units of the site."""
+    at = torch.cat([own[slot.tensor, slot.dim] for slot in site.slots])
+    unit = torch.cat([slot.unit_of for slot in site.slots])
+    pairs, counts = torch.unique((root[at] * site.units + unit)[unit >= 0], return_counts=True)
+    roots = pairs // site.units
+    pairs = torch.stack([roots, pairs % site.units + numbering.start[site.name]])
+    return [pairs] if torch.equal(members[roots], counts) else []
+
+
+def _table(pairs: Sequence[Tensor], ids: int, always: int) -> Tensor:
+    """[ids, K]: all units of each id, side by side."""
+    which, unit = torch.cat([torch.empty(2, 0, dtype=torch.int64), *pairs], 1)
+    which, order = which.sort(stable=True)
+    first = torch.searchsorted(which, which)  # of those of the same id
+    side = torch.arange(len(which)) - first
+    table = torch.full((ids, int(side.max()) + 1 if len(side) else 1), always)
+    table[which, side] = unit[order]
+    return table
+
+
+def _terms(values: Values, seats: Tensor, numbering: Numbering, node: fx.Node) -> list[Term]:
+    """What an operator costs."""
+    if node.target is operator.getitem or isinstance(node.meta.get("val"), int | float):
+        return []
+    if not isinstance(node.target, torch._ops.OpOverload):
+        raise InputError(f"{op_of(node)} ({line(node)}) runs code of its own, so its multiply-adds cannot be counted")
+    spaces = CONTRACTIONS[op_of(node)](call_of(values, node), values[node]) if op_of(node) in CONTRACTIONS else None
+    if spaces is not None:
+        return [_size(space, numbering.always, seats) for space in spaces]
+    macs = _counted(node)
+    if macs:
+        _refuse_units(values, seats, numbering.always, node)
+    return [Term(float(macs), ())] if macs else []
+
+
+def _size(space: Space, always: int, seats: Tensor) -> Term:
+    """How many points of a space stay."""
+    placed = [
+        (axes, seats[thin(ids)])
+        for axes, value in space.placed
+        for ids in (value.layers if isinstance(value, Weight) else (value,))
+    ]
+    term = extent(space.sizes(), placed, always)
+    return Term(term.times * space.times, term.widths)
+
+
+def _counted(node: fx.Node) -> int:
+    """What torch counts of an operator, in multiply-adds; 0 for what it has no formula for and does not take apart."""
+    counted = node.target
+    assert isinstance(counted, torch._ops.OpOverload)
+    composite = counted.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    if not composite and counted.overloadpacket not in flop_registry:
+        return 0
+    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda part: part.meta.get("val"))
+    with FlopCounterMode(display=False) as counter, warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        counted(*args, **kwargs)
+    return int(counter.get_total_flops()) // 2
+
+
+def _refuse_units(values: Values, seats: Tensor, always: int, node: fx.Node) -> None:
+    leaf = lambda value: isinstance(value, Weight)  # noqa: E731
+    for value in pytree.tree_leaves([values[part] for part in node.all_input_nodes], is_leaf=leaf):
+        for ids in value.layers if isinstance(value, Weight) else (value,):
+            if varied(ids) and bool((seats[thin(ids)] < always).any()):
+                raise InputError(
+                    f"units pass aten.{op_of(node)} ({line(node)}), whose multiply-adds have no formula; "
+                    "one goes into src/sapwood/shrinking/costs/contractions.py"
+                )

@@ -1,0 +1,1 @@
+"""Cutting: tensors, optimisers and modules without some units."""

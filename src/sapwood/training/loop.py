@@ -1,0 +1,201 @@
+"""Training as a generator: it makes a step and hands over the moment, so a method is an ordinary `for` loop."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sapwood import processes
+from sapwood.errors import InputError, refuse_unless
+from sapwood.masking.holding import seen_through
+from sapwood.scoring.modes import evaluating
+from sapwood.training.epoch import EpochMetrics
+from sapwood.training.run import Run
+from sapwood.training.task import Batch, Samples, Task
+
+Update = Callable[[Run, Batch], tuple[Tensor, Tensor]]  # leaves gradients in .grad; (outputs, loss), as recorded
+
+
+class Moment(NamedTuple):
+    """One step just made.
+
+    At the end of an epoch `metrics` has train_loss and, for each metric of the task, train_NAME, as train_accuracy:
+    means over the epoch's batches, each seen with the weights before its own step, as Keras prints them. And valid_loss
+    and valid_NAME, evaluated when they are read: see `EpochMetrics`. At other moments it is empty.
+    """
+
+    step: int  # steps made so far
+    epoch: int  # counted from 1: the epoch this step belongs to
+    ends_epoch: bool
+    loss: float  # of this step's batch
+    metrics: Mapping[str, float]
+    phase: int  # which call of train
+
+
+def descend(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
+    """One forward and one backward pass: the outputs, and the run's loss of them, with gradients left in `.grad`."""
+    outputs = run.task.forward(run.forward, batch)
+    # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
+    loss = run.loss(run.model, batch, outputs) if batch.targets.shape[0] else outputs.sum() * 0
+    (loss if run.weight == 1 else loss * run.weight).backward()  # type: ignore[no-untyped-call]
+    return outputs, loss
+
+
+def backward(run: Run, loss: Tensor, into: Iterable[Tensor]) -> None:
+    """Adds the gradients of `loss` to `.grad` of the parameters in `into` only; all others keep what they have.
+
+    For updates with several objectives on one forward pass: the graph stays, so that the next one can go through it.
+    """
+    torch.autograd.backward(loss * run.weight, inputs=list(into), retain_graph=True)
+
+
+def train(
+    run: Run, *, epochs: int | None = None, steps: int | None = None, update: Update = descend
+) -> Iterator[Moment]:
+    """Trains for so many epochs or steps, a moment at a time; the consumer may prune between them, or leave.
+
+    update: what leaves gradients for the optimiser's step, given (run, batch), and returns (outputs, loss) as they are
+    recorded: several passes or objectives, adversarial samples, small parts of a batch one after another, autocast.
+    Parameters without a gradient are not moved. It may draw from torch's random numbers; it must not make the step.
+    `run.between` is called when the consumer asks for the next moment: by then all that followed from the last step
+    has been done, which makes it the one right place for saving.
+
+    >>> run = start(TASKS["mlp_digits"]())
+    >>> for now in train(run, epochs=2):
+    ...     if now.ends_epoch:
+    ...         print(now.epoch, sorted(now.metrics))
+    1 ['train_accuracy', 'train_loss', 'valid_accuracy', 'valid_loss']
+    2 ['train_accuracy', 'train_loss', 'valid_accuracy', 'valid_loss']
+    """
+    length = _length(run.task, epochs, steps)
+    if not run.enter():
+        return
+    end = run.begun + length
+    try:
+        while run.step < end:
+            _set_rates(run, length)
+            now = _moment(run, _step(run, update))
+            try:
+                yield now
+            finally:
+                _settle(now)
+            if run.between is not None:
+                run.between(run)
+    finally:
+        run.leave()
+
+
+def evaluate(run: Run, split: str = "valid") -> dict[str, float]:
+    """Mean loss and metrics over one split, in evaluation mode; mode, gradients and random state stay untouched."""
+    refuse_unless("split", split, ("train", "valid", "test"))
+    return measured(run.model, run.task, getattr(run.task.data, split)) if not run.dense else _through(run, split)
+
+
+@torch.no_grad()
+def measured(model: nn.Module, task: Task, samples: Samples) -> dict[str, float]:
+    """The task's mean loss and metrics of `model` over `samples`; mode and random state stay untouched."""
+    sums: dict[str, float] = {}
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with evaluating(model), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for at in range(0, len(samples), task.at_once):
+            batch = samples.take(slice(at, at + task.at_once))
+            outputs = task.forward(model, batch)
+            _add(sums, task, batch, outputs, task.loss(model, batch, outputs).item())
+    return _means(sums)
+
+
+def _through(run: Run, split: str) -> dict[str, float]:
+    with seen_through(run.model, run.masks):
+        return measured(run.model, run.task, getattr(run.task.data, split))
+
+
+def _step(run: Run, update: Update) -> float:
+    """One update; the loss before it. No weight has changed when the loss is not finite."""
+    if not run.model.training:
+        run.model.train()
+    if processes.world() == 1:
+        batch = run.task.batch(run.seed, run.step)
+    else:
+        batch = run.task.batch(run.seed, run.step, processes.share())
+        # Shares of a batch can differ; the mean over all processes must weigh samples, or tokens, not processes.
+        run.weight = processes.weight(run.task.count(batch))
+    _forget_gradients(run.optimizer)
+    outputs, loss = update(run, batch) if not run.dense else _seen_through(run, batch, update)
+    value = loss.item()
+    if not math.isfinite(value):
+        raise InputError(
+            f"the loss is {value} at step {run.step}; lower the learning rate or check the data; "
+            "the model is as it was before this step"
+        )
+    _add(run.sums, run.task, batch, outputs.detach(), value)
+    run.optimizer.step()
+    run.step += 1
+    return value
+
+
+def _set_rates(run: Run, length: int) -> None:
+    """The next step's learning rates; where a group's began is kept in the group, and so in checkpoints."""
+    if run.task.course is None:
+        return
+    factor = run.task.course((run.step - run.begun) / length)
+    for group in run.optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
+def _forget_gradients(optimizer: Optimizer) -> None:
+    """As zero_grad does, without its bookkeeping, which takes 1 % of a small network's step."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
+def _seen_through(run: Run, batch: Batch, update: Update) -> tuple[Tensor, Tensor]:
+    with seen_through(run.model, run.masks):
+        return update(run, batch)
+
+
+def _moment(run: Run, loss: float) -> Moment:
+    epoch, within = divmod(run.step - 1, run.task.steps_per_epoch)
+    ends = within + 1 == run.task.steps_per_epoch
+    return Moment(run.step, epoch + 1, ends, loss, _epoch_metrics(run) if ends else {}, run.phase)
+
+
+def _settle(now: Moment) -> None:
+    """The consumer has acted, or is gone: from here on the moment's metrics stay what they are."""
+    if isinstance(now.metrics, EpochMetrics):
+        now.metrics.settle()
+
+
+def _epoch_metrics(run: Run) -> EpochMetrics:
+    sums, run.sums = processes.add_up_numbers(run.sums), {}
+    return EpochMetrics(_means(sums), lambda: evaluate(run, "valid"), lambda: _standing(run))
+
+
+def _standing(run: Run) -> bytes:
+    """A digest of all that an evaluation depends on."""
+    tensors = dict(run.model.named_parameters()) | dict(run.model.named_buffers())
+    return processes.digest(tensors | ({f"mask {name}": keep for name, keep in run.masks.items()} if run.dense else {}))
+
+
+def _add(sums: dict[str, float], task: Task, batch: Batch, outputs: Tensor, loss: float) -> None:
+    count = task.count(batch)
+    sums["count"] = sums.get("count", 0.0) + count
+    sums["loss"] = sums.get("loss", 0.0) + loss * count
+    for name, value in task.metrics(outputs, batch).items():
+        sums[name] = sums.get(name, 0.0) + float(value)
+
+
+def _means(sums: Mapping[str, float]) -> dict[str, float]:
+    return {name: value / sums["count"] for name, value in sums.items() if name != "count"}
+
+
+def _length(task: Task, epochs: int | None, steps: int | None) -> int:
+    if (epochs is None) == (steps is None):
+        raise InputError(f"train() takes epochs or steps, one of them; got epochs={epochs}, steps={steps}")
+    length = steps if epochs is None else epochs * task.steps_per_epoch
+    if type(length) is not int or length < 0:
+        raise InputError(f"train() was asked for {length} steps; give a whole number, 0 or more")
+    return length

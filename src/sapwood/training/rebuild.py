@@ -1,0 +1,46 @@
+"""Rebuild: a run's network made smaller - what is sliced out of it, of its masks, and what is told of that."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from sapwood.currency import Masks
+from sapwood.measure.example import Example
+from sapwood.shrinking.cutting.cut import Keep, positions, sliced
+from sapwood.shrinking.cutting.units import spread
+from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.site import Site
+from sapwood.training.size import Size
+
+Wanted = Keep | Callable[[], Keep]
+
+
+class Cut(NamedTuple):
+    """One rebuilding of a run's network."""
+
+    round: int  # the run's, afterwards
+    keep: Keep  # {site: bool [units]}, True stayed
+    size: Size  # of what was built
+
+    @property
+    def units(self) -> int:
+        """How many were taken out."""
+        return sum(kept.numel() - int(kept.count_nonzero()) for kept in self.keep.values())
+
+
+class Smaller(NamedTuple):
+    """A network without units, and what goes with it."""
+
+    model: nn.Module
+    masks: Masks  # those that were in force, for its shapes
+    removed: Masks  # of the larger network: False where a removed unit sat
+
+
+def cut(model: nn.Module, keep: Keep, sites: Sequence[Site], masks: Mapping[str, Tensor], example: Example) -> Smaller:
+    """`shrink` of a copy of `model`, which is left as it was, and of its masks."""
+    small = shrink(model, keep, sites, example=example).model
+    places = positions(sites, keep)
+    return Smaller(
+        small, {name: sliced(m, places.get(name, {})) for name, m in masks.items()}, spread(model, keep, sites)
+    )

@@ -1,0 +1,300 @@
+"""Run: everything that changes while a network is trained and pruned. Saving it is saving everything.
+
+Resuming is replay: `start(..., saved=...)` gives a fresh run that knows its saved state; the method is called again
+from its first line, calls of `train` that were over return without a step, and the one that was interrupted loads
+the saved state and goes on. A method therefore needs no code for resuming, under one rule: what it computes from
+trained weights and still needs later is kept through `run.remember` or in `run.store`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sapwood import processes
+from sapwood.currency import Masks
+from sapwood.errors import InputError
+from sapwood.gates import decided
+from sapwood.masking import masks as mask
+from sapwood.masking.holding import Held
+from sapwood.scoring.answers import hidden
+from sapwood.shrinking.tracing.site import Site
+from sapwood.training import checkpoint
+from sapwood.training.given import Given as Given
+from sapwood.training.memory import cloned, moved, refill
+from sapwood.training.rebuild import Cut, Wanted, cut
+from sapwood.training.samples import glimpse
+from sapwood.training.size import Size, parameters_in, shapes_of, size, weights_in
+from sapwood.training.state import (
+    refuse_other_optimizer,
+    refuse_other_run,
+    refuse_other_weights,
+    refuse_other_words,
+    refuse_useless_optimizer,
+)
+from sapwood.training.task import Loss, Task
+
+T = TypeVar("T")
+
+
+class Run:
+    """One training run: model, optimiser, masks, where it stands, and what it remembers. Made by `start`."""
+
+    def __init__(self, task: Task, seed: int, model: nn.Module, device: torch.device) -> None:
+        self.task, self.seed, self.device = task, seed, device
+        self.model = model
+        self.optimizer: Optimizer = task.optimizer(model.parameters())
+        self.loss: Loss = task.loss
+        self.forward: nn.Module = processes.wrap(model)  # for computing the loss only
+        self.masks: Masks = {}
+        self.step = 0  # steps made
+        self.round = 0  # prunes made, and cuts
+        self.cuts: list[Cut] = []  # what `shrink` took out
+        self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
+        self.memory: dict[str, Any] = {}  # what the method keeps, see `remember`, `store` and `note`
+        self.weight = 1.0  # of this process's mean loss in the mean over all processes; set by train for each step
+        self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
+        self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
+        self.pruning: Callable[[Run, Masks], None] | None = None  # called by prune before the masks are changed
+        self.given: Mapping[str, Given] = {}  # what other runs left, by name; the same in every life of this one
+        self.phase = 0  # which call of train is in progress
+        self.begun = 0  # the step at which it began
+        self._calls = 0  # calls of train in this life
+        self.origin = "the checkpoint"  # what errors call the saved state
+        self._saved: Mapping[str, Any] | None = None  # state to be loaded when the interrupted phase is reached
+        self._held: Held | None = None
+        self._began = shapes_of(model)
+
+    def prune(self, masks: Mapping[str, Tensor]) -> None:
+        """New masks in place of the old ones: applied now, held from now on. Counts as one more round."""
+        if self.pruning is not None:
+            self.pruning(self, dict(masks))
+        self._set_masks(masks)
+        processes.agree(self.masks)
+        self.round += 1
+
+    def shrink(self, keep: Wanted, sites: Sequence[Site]) -> Cut:
+        """Go on with a smaller network, without the units that `keep`, {site: bool [units]}, leaves out.
+
+        `keep` may be a function that gives it, called once and remembered: what it reads from trained weights is not
+        asked of the untrained ones of a resumed run. Units count as 0 (`sapwood.shrink`); masks are cut likewise and
+        stay in force; the optimiser begins anew. Counts as one more round. InputError inside of a call of `train`.
+        """
+        if self._calls > self.phase:
+            raise InputError("the network cannot be rebuilt while a call of train is in progress, which could not be "
+                             "resumed; let it end, shrink, and train on in another")  # fmt: skip
+        number = len(self.cuts) + 1
+        chosen = self.remember(f"cut {number}", keep if callable(keep) else lambda: dict(keep))
+        processes.agree(chosen)
+        found = cut(self.model, chosen, sites, self.masks, self.task.data.train.take(slice(0, 2)).inputs)
+        if self.pruning is not None:
+            self.pruning(self, found.removed)
+        self.become(found.model)
+        self._set_masks(found.masks)
+        self.round += 1
+        self.cuts.append(Cut(self.round, chosen, Size(*self.remember(f"size {number}", lambda: [*self.size()]))))
+        return self.cuts[-1]
+
+    @cached_property
+    def reference(self) -> Size:
+        """The size of the network that the task begins with, whatever has become of it: what sizes are compared with.
+
+        Counted when first asked for, on a network of its own; no random state is advanced.
+        """
+        with torch.random.fork_rng(devices=[]):
+            macs = size(self.task.model().to(self.device), self.task.example).macs
+        return Size(parameters_in(self._began), weights_in(self._began), macs)
+
+    def size(self) -> Size:
+        """The size of the network as it is now; zeros count, see `sparsity`."""
+        return size(self.model, self.task.example)
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether the network has other parameters, or other shapes of them, than the one it began with."""
+        return shapes_of(self.model) != self._began
+
+    def release(self) -> None:
+        """No masks any more: pruned weights are still 0 but may grow back."""
+        self._set_masks({})
+
+    def sparsity(self) -> float:
+        """The fraction of the weights (not biases) of all layers with a weight matrix that are gone.
+
+        Gone are exact zeros, and what the network has fewer of than the one it began with. As long as gates are in
+        training, what they would remove now counts as 0.
+        """
+        weights = {name: p for name, p in self.model.named_parameters() if p.dim() > 1}
+        total, keep = sum(p.numel() for p in weights.values()), self.masks | decided(self.model)
+        whole = max(total, weights_in(self._began))
+        masked = {name: p * keep[name] if name in keep else p for name, p in weights.items()}
+        return (whole - total + mask.zeros(masked)) / whole if whole else 0.0
+
+    def hidden(self) -> list[str]:
+        """The layers that do not give the answer, found by showing the model one training sample."""
+        return hidden(self.model, self.task.example)
+
+    def rewind(self, weights: Mapping[str, Tensor]) -> None:
+        """Values go back to `weights` (a state_dict); masks stay in force, so what they removed is 0 again at once."""
+        refuse_other_weights(self.model, weights)
+        self.model.load_state_dict(dict(weights))
+        if not self.dense:
+            mask.apply_(dict(self.model.named_parameters()), self.masks)  # 0.0, whatever the sign was
+
+    def become(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
+        """Go on with another network, or with the same one and a fresh optimiser; masks end here.
+
+        Every parameter the optimiser trains must belong to the model, or it would not be saved.
+        """
+        fresh = self.task.optimizer(model.parameters()) if optimizer is None else optimizer
+        mine = {id(p) for p in model.parameters()}
+        strangers = [tuple(p.shape) for group in fresh.param_groups for p in group["params"] if id(p) not in mine]
+        if strangers:
+            raise InputError(
+                f"the optimiser trains parameters of shape {strangers} that are not the model's; "
+                "register them in the model, so that checkpoints hold them"
+            )
+        self._set_masks({})
+        self.model, self.optimizer = model.to(self.device), fresh
+        self.forward = processes.wrap(model)
+
+    def store(self, name: str) -> dict[str, Any]:
+        """A dict of the method's own, empty at first and saved with the run: the same object in all of this life."""
+        kept: dict[str, Any] = self.memory.setdefault(name, {})
+        return kept
+
+    def note(self, **values: float) -> None:
+        """Numbers that a trial writes down at its end, under these names; the last value of each counts."""
+        self.store("notes").update(values)
+
+    @property
+    def notes(self) -> Mapping[str, float]:
+        """What was noted so far."""
+        return dict(self.memory.get("notes", {}))
+
+    def remember(self, name: str, compute: Callable[[], T]) -> T:
+        """compute() the first time, cloned; the same value ever after, also after a restart."""
+        if name not in self.memory.get("remembered", {}):
+            self._catch_up()  # which fills the memory anew
+            kept = self.store("remembered")
+            kept[name] = cloned(compute())
+        value: T = cloned(self.memory["remembered"][name])
+        return value
+
+    def save(self, path: Path) -> None:
+        """Write the run's state to `path`, in one step."""
+        checkpoint.write(path, self.state())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that changes, as a tree of plain values and tensors."""
+        return {
+            "task": fingerprint(self.task),
+            "seed": self.seed,
+            "step": self.step,
+            "round": self.round,
+            "phase": self.phase,
+            "begun": self.begun,
+            "dense": self.dense,
+            "masks": dict(self.masks),
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "memory": self.memory,
+            "sums": self.sums,
+            "random": checkpoint.random_state(self.device),
+        }
+
+    def enter(self) -> bool:
+        """A call of train begins: False when it was over in an earlier life; loads the saved state if it is the one."""
+        call, self._calls = self._calls, self._calls + 1
+        if call < self.phase:
+            return False
+        if not self._catch_up():
+            self.begun = self.step
+        return True
+
+    def leave(self) -> None:
+        """The call of train is over, by its own end or because the method had enough."""
+        self.phase, self.begun = self._calls, self.step
+
+    def _catch_up(self) -> bool:
+        """Load the saved state if it was saved here: in the call of train that begins, or after the last one."""
+        if self._saved is None or self._calls < self.phase:
+            return False
+        saved, self._saved = self._saved, None
+        try:
+            self._load(saved)
+        except InputError as error:
+            raise InputError(f"{self.origin} cannot be gone on from: {error}") from error
+        return True
+
+    def _load(self, saved: Mapping[str, Any]) -> None:
+        refuse_other_weights(self.model, saved["model"])
+        refuse_other_optimizer(self.optimizer, saved["optimizer"])
+        refuse_useless_optimizer(self.optimizer, self.task.optimizer, self.model, saved["optimizer"])
+        self.dense = saved["dense"]
+        self._set_masks(saved["masks"])
+        self.model.load_state_dict(saved["model"])  # after the masks, which would turn -0.0 into 0.0
+        self.optimizer.load_state_dict(deepcopy(saved["optimizer"]))  # it would go on in the saved tensors themselves
+        self.step, self.round, self.begun = saved["step"], saved["round"], saved["begun"]
+        self.sums = dict(saved["sums"])
+        refill(self.memory, moved(saved["memory"], self.device))
+        checkpoint.restore_random_state(saved["random"], self.device)
+
+    def _set_masks(self, masks: Mapping[str, Tensor]) -> None:
+        parameters = dict(self.model.named_parameters())
+        mask.validate(masks, parameters)
+        if self._held is not None:
+            self._held.release()
+            self._held = None
+        if masks and not self.dense:  # gradients stay: methods look at those of removed weights, and nothing else does
+            self._held = Held(self.model, self.optimizer, masks, gradients=False, parts=False)
+        self.masks = {name: keep.to(self.device) for name, keep in masks.items()}
+
+
+def start(
+    task: Task,
+    seed: int = 0,
+    *,
+    device: torch.device | str = "cpu",
+    saved: Path | str | Mapping[str, Any] | None = None,
+) -> Run:
+    """A run of `task`, fresh or to be resumed from `saved`: a checkpoint's path, or what `checkpoint.read` gave.
+
+    Seeds torch's generators, so that initial weights and dropout depend on `seed` alone.
+
+    >>> run = start(TASKS["mlp_digits"](), seed=1)
+    >>> run.step, run.sparsity()
+    (0, 0.0)
+    """
+    try:
+        where = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device {device!r} is none that torch knows; give 'cpu' or 'cuda', for example") from error
+    state = checkpoint.read(Path(saved)) if isinstance(saved, (str, Path)) else saved
+    if type(seed) is not int or seed < 0:
+        raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
+    torch.manual_seed(seed)
+    data = task.data.to(where)
+    here = task if data is task.data else replace(task, data=data)
+    run = Run(here, seed, task.model().to(where), where)
+    if state is not None:
+        run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
+        refuse_other_words(state, run.origin)
+        refuse_other_run(state, fingerprint(task), seed, run.origin)
+        run.phase, run._saved = state["phase"], state
+        refill(run.memory, moved(state["memory"], where))
+    return run
+
+
+def fingerprint(task: Task) -> str:
+    """A digest of what a checkpoint depends on: the data (every 97th sample), its order, the batch size."""
+    splits = {name: getattr(task.data, name) for name in ("train", "valid", "test")}
+    samples = {f"{name}/{part}": seen for name, split in splits.items() for part, seen in glimpse(split).items()}
+    sizes = torch.tensor([task.batch_size, *map(len, splits.values())])
+    return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"

@@ -1,0 +1,150 @@
+"""Task: a model, its data and how it is trained; a value that never changes."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sapwood.errors import InputError
+from sapwood.scoring.batches import forward
+from sapwood.training import goal as goals
+from sapwood.training.draws import luck
+from sapwood.training.fresh import reset, seeded
+from sapwood.training.goal import ACCURACY, Goal
+from sapwood.training.samples import Batch as Batch
+from sapwood.training.samples import Data as Data
+from sapwood.training.samples import Inputs
+from sapwood.training.samples import Samples as Samples
+
+Loss = Callable[[nn.Module, Batch, Tensor], Tensor]  # (model, batch, the model's outputs) -> mean over the batch
+Forward = Callable[[nn.Module, Batch], Tensor]  # (model, batch) -> the model's outputs
+Metrics = Callable[[Tensor, Batch], Mapping[str, Tensor | float]]  # (outputs, batch) -> sums over what `count` counts
+Measure = Callable[[nn.Module, Batch], Tensor | float]  # (model in evaluation mode, batch) -> sum over its samples
+Augment = Callable[[Batch, torch.Generator], Batch]  # (batch, where luck comes from) -> the batch, changed at random
+Course = Callable[[float], float]  # share of a training phase that is over, [0, 1) -> factor on the learning rates
+
+WHOLE = slice(None)
+
+
+def classification_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
+    """Cross-entropy of logits [B, C] with labels [B], mean over the batch."""
+    try:
+        return nn.functional.cross_entropy(outputs, batch.targets)
+    except IndexError as error:
+        low, high = int(batch.targets.min()), int(batch.targets.max())
+        raise InputError(
+            f"labels run from {low} to {high}, but the network has {outputs.shape[1]} outputs; "
+            "give it one for each class"
+        ) from error
+
+
+def classification_metrics(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """How many samples have their label as the arg-max of the logits."""
+    return {"accuracy": (outputs.argmax(1) == batch.targets).count_nonzero()}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned from what, and by which recipe.
+
+    Data order is a function of (seed, epoch), and what `augment` does to a batch one of (seed, epoch, step), so a
+    checkpoint has nothing to say about them. Only training batches are augmented.
+    `model` and `optimizer` are called afresh by `start`; `model` runs under the run's seed. Learning rates stay as the
+    optimiser has them, or follow `course` over each call of `train`; the next call begins it anew.
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    data: Data
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    batch_size: int = 32
+    loss: Loss = classification_loss
+    metrics: Metrics = classification_metrics
+    classes: int | None = None  # when given, labels outside [0, classes) are refused
+    augment: Augment | None = None
+    course: Course | None = None
+    forward: Forward = forward
+    count: Callable[[Batch], float] = len  # what a batch's loss is a mean over: samples; of text it is tokens
+    goal: Goal = ACCURACY  # or a mere (metric, "up" or "down"): what the task is judged by
+    measures: Mapping[str, Measure] = field(default_factory=dict, hash=False)  # measured once, when a trial is over
+    fresh: Callable[[nn.Module], None] = reset  # gives a network new initial weights, drawn from torch's generator
+    at_once: int = 2_000  # samples in one pass of an evaluation
+
+    def __post_init__(self) -> None:
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise InputError(f"task {self.name!r}: batch_size is {self.batch_size}; give a whole number, at least 1")
+        object.__setattr__(self, "goal", goals.checked(self.goal, f"task {self.name!r}"))
+        if self.classes is not None:
+            for name in ("train", "valid", "test"):
+                if isinstance(split := getattr(self.data, name), Batch):
+                    _refuse_bad_labels(self.name, name, split.targets, self.classes)
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the training split, the last one possibly smaller."""
+        return -(-len(self.data.train) // self.batch_size)
+
+    @cached_property
+    def example(self) -> Inputs:
+        """The first training sample's inputs [1, ...], what the model can be traced with."""
+        return self.data.train.take(slice(0, 1)).inputs
+
+    def init(self, module: nn.Module, seed: int) -> None:
+        """Give `module` fresh weights in place, by the task's rule `fresh`; its size may be another than the task's.
+
+        They depend on the module's shape and `seed` alone, and are those of `start(task, seed)` where the network is
+        the task's own. torch's generators are left as they were.
+        """
+        with seeded(module, seed):
+            self.fresh(module)
+
+    def batch(self, seed: int, step: int, share: slice = WHOLE) -> Batch:
+        """Return the training batch of step `step`, counted from 0, of the stream that `seed` names.
+
+        A pure function: the order is a fresh shuffle for each (seed, epoch), and another seed is another stream.
+        `share` picks rows of the batch, and only those are loaded. An augmented batch is made whole first, so that its
+        draws are those of one process.
+        """
+        epoch, within = divmod(step, self.steps_per_epoch)
+        train = self.data.train
+        index = _order(*self._samples, seed, epoch)[within]
+        if self.augment is None:
+            return train.take(index if share is WHOLE else index[share])
+        whole = self.augment(train.take(index), luck(seed, "augmentation", step))
+        return whole if share is WHOLE else whole.take(share)
+
+    @cached_property
+    def _samples(self) -> tuple[int, int, torch.device]:
+        """How many samples there are, how many are in a batch, and where their numbers are wanted."""
+        return len(self.data.train), self.batch_size, getattr(self.data.train, "device", CPU)
+
+    def batches(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The training batches of one epoch from the `first`-th on: a fresh shuffle for each (seed, epoch)."""
+        begin = epoch * self.steps_per_epoch
+        return (self.batch(seed, begin + at) for at in range(first, self.steps_per_epoch))
+
+
+CPU = torch.device("cpu")
+
+
+@lru_cache(maxsize=4)  # the shuffle of an epoch is made once, also where several streams are read in turn
+def _order(samples: int, size: int, device: torch.device, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """The numbers of each batch's samples."""
+    return torch.split(torch.randperm(samples, generator=luck(seed, "data order", epoch)).to(device), size)
+
+
+def _refuse_bad_labels(task: str, split: str, labels: Tensor, classes: int) -> None:
+    if labels.dim() != 1 or labels.dtype is not torch.int64:
+        raise InputError(
+            f"task {task!r}: {split} labels are {labels.dtype} of shape {tuple(labels.shape)}; "
+            "give one torch.int64 number for each sample"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise InputError(
+            f"task {task!r}: {split} labels run from {low} to {high}; with {classes} classes "
+            f"they must lie in 0..{classes - 1}"
+        )

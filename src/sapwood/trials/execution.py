@@ -1,0 +1,222 @@
+"""Run: one trial, in its folder - recorded as it goes, saved every so often, resumed where it stopped, or left alone.
+
+trial.json         identity, options, provenance of each life     rows.jsonl           what was found
+state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network (`study.left`)
+done               when it is over                                failed               the traceback, when it fails
+kept               instead of `done`, when only its rows were restored (`study.kept`): over, but without weights
+running            the number of the process that is at work
+"""
+
+import gc
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from sapwood import disk
+from sapwood.errors import InputError
+from sapwood.methods import METHODS
+from sapwood.tasks import TASKS
+from sapwood.tasks.recipe import taught, with_recipe
+from sapwood.training import checkpoint
+from sapwood.training.loop import Moment
+from sapwood.training.run import Given, Run, fingerprint, start
+from sapwood.training.state import refuse_other_words
+from sapwood.training.task import Task
+from sapwood.trials.final import final_measures
+from sapwood.trials.folder import OVER, ending, forget, in_json, tells_its_network, weights_of
+from sapwood.trials.folder import Busy as Busy
+from sapwood.trials.folder import alone as alone
+from sapwood.trials.folder import finished as finished
+from sapwood.trials.folder import make_folder as make_folder
+from sapwood.trials.folder import over as over
+from sapwood.trials.folder import read_trial as read_trial
+from sapwood.trials.folder import sums as sums
+from sapwood.trials.left import built, leave
+from sapwood.trials.provenance import provenance, usable
+from sapwood.trials.record import Final, Record, Save
+from sapwood.trials.rows import RowFile, cut
+from sapwood.trials.trace import TRACES
+from sapwood.trials.trial import Trial, split_recipe
+
+
+class Progress(NamedTuple):
+    """Where a trial stands, for people."""
+
+    trial_id: str
+    row: str
+    seed: int
+    text: str
+    done: float | None = None  # 0..1 of its epochs; None when nobody knows
+    finished: bool = False
+    error: str | None = None
+
+
+Tell = Callable[[Progress], None]
+
+
+def ignore(progress: Progress) -> None:
+    """Tells nobody."""
+
+
+def run_into(results: Path, trial: Trial, tell: Tell = ignore, *, device: str = "cpu") -> None:
+    """`run_trial` in the folder named after the trial's id: the job that pools are given, with `results` filled in."""
+    try:
+        run_trial(trial, results / trial.id, device=device, tell=tell)
+    finally:
+        # Runs, records and hooks refer to each other, and Python's collector, which counts objects and not bytes, would
+        # let data sets and networks of many trials gather.
+        gc.collect()
+
+
+def run_trial(
+    trial: Trial,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    tell: Tell = ignore,
+    save_every: float = 10.0,
+    final: Final = final_measures,
+) -> None:
+    """Make the trial's results exist: nothing to do, go on from the last save, or start.
+
+    Saves when `save_every` seconds have passed, between two steps. An exception leaves its traceback in `failed`.
+    """
+    usable(device)
+    make_folder(folder)
+    _refuse_other_trial(trial, folder)
+    if finished(folder):
+        forget([folder / "state.safetensors"])
+        tell(_progress(trial, "done before", done=1.0, finished=True))
+        return
+    with alone(folder), _failures_kept(folder):
+        _live(trial, folder, device, tell, save_every, final)
+
+
+def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float, final: Final) -> None:
+    """One life of a trial: from its start or its last save to its end."""
+    state_file = folder / "state.safetensors"
+    state = checkpoint.read(state_file) if disk.there(state_file) else None
+    if state is not None:
+        refuse_other_words(state, str(state_file))
+    given = {name: _left(trial, other, folder.parent / other.id, device) for name, other in trial.uses}
+    task = _task(trial, given)
+    run = start(task, trial.seed, device=device, saved=state)
+    run.given, run.origin = given, str(state_file)
+    if "start" in given:
+        _begin(run, given["start"])
+    forget(folder / name for name in OVER)  # what was said of an earlier result whose weights are not there
+    _introduce(trial, folder, device, task, resumed=state is not None)
+    kept = cut(folder / "rows.jsonl", state["step"] if state else -1)
+    with RowFile(folder / "rows.jsonl") as rows:
+        record = Record(run, rows, Save(state_file, save_every), [TRACES[each] for each in trial.traces], kept, state)
+        tell(_progress(trial, f"resumed at step {state['step']}" if state else "starting"))
+        with closing(METHODS[trial.method](run, **trial.all_options())) as moments:  # type: ignore[type-var]
+            for moment in moments:
+                record.see(moment)
+                if moment.ends_epoch:
+                    tell(_standing(trial, run, moment))
+        record.end(final)
+    leave(run, folder)
+    _write_json(folder / "done", ending(record.sums(), disk.read(folder / "rows.jsonl")))
+    forget([state_file])
+    tell(_progress(trial, "done", done=1.0, finished=True))
+
+
+def _task(trial: Trial, given: Mapping[str, Given]) -> Task:
+    """The trial's task under its recipe, with the teacher that it may have."""
+    recipe, teaching = split_recipe(dict(trial.recipe))
+    task = with_recipe(TASKS[trial.task](), **recipe)
+    if "teacher" not in given:
+        if teaching:
+            raise InputError(
+                f"row {trial.row!r} has {', '.join(teaching)} but no teacher; give one: after(teacher=...)"
+            )
+        return task
+    return taught(task, given["teacher"].network(), **teaching)
+
+
+def _begin(run: Run, given: Given) -> None:
+    """With the network that another trial left, without its masks."""
+    if given.rebuilt:
+        run.become(given.network())
+    else:
+        run.rewind(given.weights)
+
+
+def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
+    if not finished(folder):
+        raise InputError(
+            f"row {trial.row!r} goes on from row {other.row!r}, seed {other.seed}, which is not finished in {folder}; "
+            "run that one first"
+        )
+    saved = weights_of(folder)
+    weights, masks = ({name: t.to(device) for name, t in saved[part].items()} for part in ("model", "masks"))
+    build = lambda: built(folder, _network_of(other), other.task).to(device)  # noqa: E731
+    return Given(weights, masks, float(sums(folder)["epochs"]), tells_its_network(folder), build)
+
+
+def _network_of(trial: Trial) -> Callable[[], nn.Module]:
+    """What makes the network that a trial begins with."""
+    return with_recipe(TASKS[trial.task](), **split_recipe(dict(trial.recipe))[0]).model
+
+
+def _progress(trial: Trial, text: str, done: float | None = None, finished: bool = False) -> Progress:
+    return Progress(trial.id, trial.row, trial.seed, text, done, finished)
+
+
+def _standing(trial: Trial, run: Run, moment: Moment) -> Progress:
+    metric = run.task.goal.metric
+    value = moment.metrics.get(f"valid_{metric}")
+    shown = f"valid {metric} {value:.3f}" if value is not None else f"loss {moment.loss:.3g}"
+    text = f"epoch {moment.epoch}, {shown}, sparsity {run.sparsity():.2f}"
+    return _progress(trial, text, _share_done(trial, moment.epoch))
+
+
+def _share_done(trial: Trial, epoch: int) -> float | None:
+    """Of the epochs asked for; unknown where a rule may end the training earlier."""
+    options = trial.all_options()
+    lengths = [options.get(name) or 0 for name in ("epochs", "dense_epochs", "retrain")]
+    total = sum(length for length in lengths if isinstance(length, int))
+    return min(1.0, epoch / total) if total and options.get("stop", "epochs") == "epochs" else None
+
+
+def _refuse_other_trial(trial: Trial, folder: Path) -> None:
+    """The folder is this trial's, or nobody's yet; a new label of the same trial is written down."""
+    path = folder / "trial.json"
+    if not disk.there(path):
+        return
+    found = read_trial(folder)
+    if found["identity"] != trial.identity:
+        raise InputError(
+            f"{folder} holds another trial, {found['identity']}; this one is {trial.identity}; "
+            "use another results folder, or delete that one"
+        )
+    if found["row"] != trial.row:
+        _write_json(path, found | {"row": trial.row})
+
+
+def _introduce(trial: Trial, folder: Path, device: str, task: Task, *, resumed: bool) -> None:
+    """Write trial.json; every life adds what it was made with."""
+    earlier = read_trial(folder)["provenance"] if resumed else []
+    about = {"id": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed}
+    more = {"options": trial.all_options() | dict(trial.recipe), "identity": trial.identity, "data": fingerprint(task)}
+    _write_json(folder / "trial.json", about | more | {"provenance": [*earlier, provenance(device)]})
+
+
+def _write_json(path: Path, value: Any) -> None:
+    checkpoint.replace(path, in_json(value))
+
+
+@contextmanager
+def _failures_kept(folder: Path) -> Iterator[None]:
+    forget([folder / "failed"])
+    try:
+        yield
+    except Exception:
+        with suppress(InputError):  # where the disk is full, what failed for that reason is still what to hear of
+            checkpoint.replace(folder / "failed", traceback.format_exc().encode(errors="backslashreplace"))
+        raise

@@ -1,0 +1,227 @@
+"""Trial: one training run as a value - a method, a task, a seed and options - and its identity.
+
+A method's signature is its list of options: their names, types and defaults are read from it, here and nowhere else.
+"""
+
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from sapwood.errors import InputError, unknown
+from sapwood.methods import METHOD_VERSIONS, METHODS, METHODS_BEFORE
+from sapwood.tasks import TASK_VERSIONS, TASKS
+from sapwood.tasks.recipe import taught, with_recipe
+from sapwood.trials.trace import TRACES
+
+Value = bool | int | float | str | None
+
+USES = {
+    "start": "begin with its final weights, without its masks",
+    "like": "be measured by it: its ranks, its length, whatever the method takes from `run.given`",
+    "teacher": "learn from its answers, see `tasks.recipe.taught`",
+}
+
+DRAWN = {
+    "blank": 2
+}  # versions of what is drawn for options of a recipe, where they have risen; before, nothing was said
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is run, in a few names and numbers, so that it travels between processes. Made by `Trial.make`."""
+
+    method: str
+    task: str
+    seed: int
+    options: tuple[tuple[str, Value], ...] = ()  # those that differ from the method's defaults, by name
+    row: str = field(default="", compare=False)  # its label in a study; not part of what it is
+    uses: tuple[tuple[str, "Trial"], ...] = ()  # finished trials that it needs, under the names in `USES`
+    traces: tuple[str, ...] = ()  # what else is written down while it runs, from `study.trace.TRACES`
+    recipe: tuple[tuple[str, Value], ...] = ()  # what it changes of its task: `recipe_options`
+    before: bool = False  # as of the versions before: see `study.earlier`
+
+    @classmethod
+    def make(cls, method: str, task: str, seed: int, row: str = "", **options: Value) -> "Trial":
+        """A checked trial; options equal to the method's defaults are left out."""
+        if task not in TASKS:
+            raise unknown("task", task, TASKS)
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
+        checked = checked_options(method, options)
+        usual = defaults(method)
+        if missing := [name for name in option_types(method) if name not in usual and name not in checked]:
+            raise InputError(f"method {method!r} needs option {missing[0]!r}, which has no default; give it a value")
+        different = {name: value for name, value in checked.items() if name not in usual or usual[name] != value}
+        return cls(method, task, seed, tuple(sorted(different.items())), row or method)
+
+    def after(self, **uses: "Trial") -> "Trial":
+        """The same trial, using others that must be finished first: `start`, `like`, `teacher`; see `USES`."""
+        for name, other in uses.items():
+            if name not in USES:
+                raise unknown("use of another trial", name, USES)
+            if not isinstance(other, Trial):
+                raise InputError(f"row {self.row!r} uses {other!r} as {name!r}; give a Trial")
+        return replace(self, uses=tuple(sorted((dict(self.uses) | uses).items())))
+
+    def under(self, **recipe: Value) -> "Trial":
+        """The same trial with another recipe: options of `tasks.recipe.with_recipe`, and of `taught` for a teacher."""
+        changes = dict(self.recipe) | {name: _recipe_value(name, value) for name, value in recipe.items()}
+        usual = {name: parameter.default for name, parameter in recipe_options().items()}
+        different = {name: value for name, value in changes.items() if value != usual[name]}
+        return replace(self, recipe=tuple(sorted(different.items())))
+
+    def tracing(self, *traces: str) -> "Trial":
+        """The same trial, recording more while it runs: `traces` are names from `study.trace.TRACES`."""
+        for name in traces:
+            if name not in TRACES:
+                raise unknown("trace", name, TRACES)
+        return replace(self, traces=traces)
+
+    def as_of(self, *, before: bool) -> "Trial":
+        """The same trial, and those that it uses, as of today's versions or of the versions before."""
+        uses = tuple((name, other.as_of(before=before)) for name, other in self.uses)
+        return replace(self, before=before, uses=uses)
+
+    def needed(self, usable: Callable[["Trial"], bool] = lambda other: False) -> list["Trial"]:
+        """All prerequisites in dependency order, leaving out the `usable` ones and what only they need."""
+        missing = [other for _, other in self.uses if not usable(other)]
+        return list(dict.fromkeys(each for other in missing for each in (*other.needed(usable), other)))
+
+    @property
+    def id(self) -> str:
+        """A short digest of the identity: the trial's folder is called so."""
+        return id_of(self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that the results depend on, as far as it is said by name; defaults are covered by the versions."""
+        methods = METHOD_VERSIONS | METHODS_BEFORE if self.before else METHOD_VERSIONS
+        found: dict[str, Any] = {
+            "method": f"{self.method}@{methods[self.method]}",
+            "task": f"{self.task}@{TASK_VERSIONS[self.task]}",
+            "seed": self.seed,
+            "options": dict(self.options),
+        }
+        uses = {name: other.id for name, other in self.uses}
+        drawn = {} if self.before else {name: DRAWN[name] for name, _ in self.recipe if name in DRAWN}
+        more = {"uses": uses, "traces": list(self.traces), "recipe": dict(self.recipe), "drawn": drawn}
+        return found | {name: value for name, value in more.items() if value}
+
+    def all_options(self) -> dict[str, Value]:
+        """Every option of the method with the value it has in this trial."""
+        return defaults(self.method) | dict(self.options)
+
+
+def id_of(identity: Mapping[str, Any]) -> str:
+    """The id of the trial that has this identity."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return blake2b(canonical.encode(), digest_size=6).hexdigest()
+
+
+def option_types(method: str) -> dict[str, Any]:
+    """The annotation of each option of a method: its keyword-only parameters."""
+    return {name: parameter.annotation for name, parameter in _parameters(method).items()}
+
+
+def defaults(method: str) -> dict[str, Value]:
+    """The default of each option that has one."""
+    return {name: p.default for name, p in _parameters(method).items() if p.default is not inspect.Parameter.empty}
+
+
+def checked_options(method: str, options: Mapping[str, Value]) -> dict[str, Value]:
+    """The options, each of the type its annotation says (whole numbers become floats where floats are asked for)."""
+    types = option_types(method)
+    for name in options:
+        if name not in types:
+            raise unknown(f"option of method {method!r}:", name, types)
+    return {name: _checked(f"method {method!r}", name, value, types[name]) for name, value in options.items()}
+
+
+def recipe_options() -> dict[str, inspect.Parameter]:
+    """What a trial may change of its task."""
+    return _keywords(with_recipe) | _keywords(taught)
+
+
+def split_recipe(recipe: Mapping[str, Value]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of it is for `with_recipe`, and what for `taught`; checked, since it may be from a file."""
+    checked = {name: _recipe_value(name, value) for name, value in recipe.items()}
+    teaching = {name: value for name, value in checked.items() if name in _keywords(taught)}
+    return {name: value for name, value in checked.items() if name not in teaching}, teaching
+
+
+def _recipe_value(name: str, value: Value) -> Value:
+    known = recipe_options()
+    if name not in known:
+        raise unknown("option of a task's recipe:", name, known)
+    return _checked("the recipe", name, value, known[name].annotation)
+
+
+def parse_option(method: str, name: str, text: str) -> Value:
+    """An option's value from what was typed, read as its annotation says: true/false, numbers, none, words."""
+    types = option_types(method)
+    if name not in types:
+        raise unknown(f"option of method {method!r}:", name, types)
+    for kind in (bool, NoneType, int, float, str):
+        if any(_kind(each) is kind for each in _alternatives(types[name])):
+            try:
+                return _checked(f"method {method!r}", name, _READ[kind](text), types[name])
+            except (ValueError, KeyError) as error:
+                if isinstance(error, InputError):
+                    raise
+    raise _wrong_type(f"method {method!r}", name, text, types[name])
+
+
+_READ: dict[Any, Any] = {
+    bool: lambda text: {"true": True, "false": False}[text.strip().lower()],
+    NoneType: lambda text: {"none": None}[text.strip().lower()],
+    int: int,
+    float: float,
+    str: str,
+}
+
+
+def _parameters(method: str) -> dict[str, inspect.Parameter]:
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    return _keywords(METHODS[method])
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    every = inspect.signature(function, eval_str=True).parameters
+    return {name: p for name, p in every.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _checked(whose: str, name: str, value: Value, annotation: Any) -> Value:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"option {name!r} of {whose} is {value}; give a finite number")
+    alternatives = _alternatives(annotation)
+    if any(_fits(value, each) for each in alternatives):
+        return value
+    if float in alternatives and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    raise _wrong_type(whose, name, value, annotation)
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union; a literal's allowed values count as a member together."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _kind(annotation: Any) -> Any:
+    return type(get_args(annotation)[0]) if get_origin(annotation) is Literal else annotation
+
+
+def _fits(value: Value, annotation: Any) -> bool:
+    if get_origin(annotation) is Literal:
+        return value in get_args(annotation)
+    return type(value) is (NoneType if annotation is None else annotation)
+
+
+def _wrong_type(whose: str, name: str, value: Value, annotation: Any) -> InputError:
+    wanted = annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")
+    return InputError(f"option {name!r} of {whose} is {value!r}; it must be {wanted}")

@@ -1,0 +1,75 @@
+"""Old names of modules: each gives the new module and says once what it is called now; nothing else says anything."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from sapwood import moved
+
+EVERY = """
+import sys, warnings
+from importlib import import_module
+import sapwood
+from sapwood import moved
+
+for old, new in moved.PLACES.items():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        first, second = import_module(old), import_module(old)
+        inside = [name for name in vars(import_module(new)) if not name.startswith("__")]
+        assert all(getattr(first, name) is getattr(import_module(new), name) for name in inside), old
+    assert first is second and (first is import_module(new)) is (old not in moved.FUNCTIONS), old
+    about = [str(each.message) for each in said if each.category is DeprecationWarning]
+    assert about == [f"{old} is now {new}; the old name goes with the next release"], (old, about)
+print(len(moved.PLACES))
+"""
+
+
+def in_fresh_python(code, *flags):
+    """What a new interpreter prints, and what it says on standard error."""
+    done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def test_every_old_name_gives_the_new_module_and_says_so_once():
+    out, _ = in_fresh_python(EVERY)
+    assert int(out) == len(moved.PLACES) > 80
+
+
+def test_a_function_called_like_its_old_module_is_the_function_in_any_order():
+    for name in ("hold", "observe", "train"):
+        assert f"sapwood.{name}" in moved.FUNCTIONS
+        for first in (f"import sapwood.{name}", f"from sapwood.{name} import {name}", f"from sapwood import {name}"):
+            in_fresh_python(
+                f"{first}\nimport sapwood\nfrom sapwood.{name} import {name} as f\nassert f is sapwood.{name}"
+            )
+    in_fresh_python(
+        "from sapwood.measure.flops import macs\nfrom sapwood import measure\nassert callable(measure.flops)"
+    )
+
+
+def test_the_warning_names_the_line_that_imports():
+    for line in ("from sapwood.train import train", "import sapwood.run", "from sapwood import criterion"):
+        _, err = in_fresh_python(f"pass\n{line}\n")
+        assert "<string>:2: DeprecationWarning: sapwood." in err, err
+        assert err.count("Warning") == 1, err
+
+
+def test_names_that_an_old_module_handed_on_are_still_there():
+    code = "from sapwood.observe import Evidence, Sight, Statistic, chosen, counted, evaluating, hidden, prunable"
+    in_fresh_python(f"{code}\nfrom sapwood.select import Keep, Scores\nfrom sapwood.masks import Masks")
+    in_fresh_python("import sapwood\nassert sapwood.run.start is sapwood.start")
+
+
+def test_the_package_itself_uses_no_old_name():
+    code = "import pkgutil, sapwood\nfor m in pkgutil.walk_packages(sapwood.__path__, 'sapwood.'): __import__(m.name)"
+    in_fresh_python(code, "-W", "error::DeprecationWarning:sapwood")
+
+
+def test_nothing_old_is_in_the_way():
+    with pytest.raises(ImportError):
+        import_module("sapwood.not_there")
+    assert not any(new in moved.PLACES for new in moved.PLACES.values())

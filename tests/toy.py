@@ -1,0 +1,67 @@
+"""What these tests share: methods that do little, jobs that fail on purpose; importable by worker processes."""
+
+import os
+import signal
+import time
+from functools import wraps
+
+import torch
+
+from sapwood.trials.trial import Trial
+
+
+class Interrupted(Exception):
+    """What stands in for a crash."""
+
+
+def dying_after(method, moments, after=False):
+    """The method, but it dies after so many moments, when its consumer asks for the next.
+
+    `after`: not before the inner method has gone on, so that the step's save is made.
+    """
+
+    @wraps(method)
+    def dying(run, **options):
+        inner = method(run, **options)
+        for count, moment in enumerate(inner, start=1):
+            yield moment
+            if count == moments:
+                if after:
+                    next(inner, None)
+                raise Interrupted
+
+    return dying
+
+
+def small(row="G", seed=0, **changes):
+    """A trial that prunes three times within two epochs."""
+    options = {"epochs": 2, "cycles": 2, "first": 0.01, "target": 0.9, "stop": "epochs", "plateau": 1} | changes
+    return Trial.make("global_activation", "mlp_digits", seed, row, **options)
+
+
+def square(item, tell):
+    """Says the square; 3 is an error, 4 kills its process."""
+    if item == 3:
+        raise ValueError("three is not allowed")
+    if item == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    tell((item, item * item))
+
+
+def begun(item, tell):
+    """Says its begin and its end, half a second apart."""
+    tell(("begun", item))
+    time.sleep(0.5)
+    tell(("ended", item))
+
+
+def surroundings(item, tell):
+    """Says what a worker finds around it."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    tell((torch.get_num_threads(), tuple(os.environ.get(name) for name in names), os.getpid()))
+
+
+def sleepy(item, tell):
+    """Says its process, then would sleep for long."""
+    tell(os.getpid())
+    time.sleep(600)

@@ -1,0 +1,149 @@
+"""Pools: outcomes, progress in the parent, failures that stay their own, and workers that end."""
+
+import multiprocessing
+import os
+import time
+from functools import partial
+
+import pytest
+from toy import begun, sleepy, small, square, surroundings
+
+from sapwood.errors import InputError
+from sapwood.trials.execution import finished, run_into
+from sapwood.trials.pool import KILLED, _fill, processes, serial
+from sapwood.trials.trial import Trial
+
+NAMES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def children():
+    return {child.pid for child in multiprocessing.active_children()}
+
+
+def refuse(item, tell):
+    raise InputError(f"{item} is bad")
+
+
+def test_serial_goes_in_order_and_past_a_failure():
+    told = []
+    assert list(serial(square, [1, 3, 2], told.append)) == [
+        (1, None),
+        (3, "ValueError: three is not allowed"),
+        (2, None),
+    ]
+    assert told == [(1, 1), (2, 4)]
+    assert list(serial(refuse, [7], told.append)) == [(7, "7 is bad")]
+
+
+def test_two_processes_do_all_items_past_failures_and_a_killed_worker():
+    told, before = [], children()
+    outcomes = dict(processes(2)(square, [4, 1, 2, 3, 5, 6], told.append))
+    assert outcomes == {1: None, 2: None, 3: "ValueError: three is not allowed", 4: KILLED, 5: None, 6: None}
+    assert sorted(told) == [(1, 1), (2, 4), (5, 25), (6, 36)]
+    assert children() == before
+
+
+def test_workers_have_one_thread_and_the_parents_environment_is_as_before(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    told = []
+    assert list(processes(1)(surroundings, ["a", "b"], told.append)) == [("a", None), ("b", None)]
+    assert {each[:2] for each in told} == {(1, ("1", "1", "1"))}
+    assert {each[2] for each in told}.isdisjoint({os.getpid()})
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_ctrl_c_in_the_parent_ends_the_workers_at_once():
+    before, began = children(), time.monotonic()
+
+    def tell(pid):
+        assert pid in children()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(processes(2)(sleepy, [1, 2, 3], tell))
+    assert children() == before
+    assert time.monotonic() - began < 60
+
+
+def test_closing_the_iterator_ends_the_workers():
+    before = children()
+    outcomes = processes(1)(square, [1, 2], lambda said: None)
+    assert next(outcomes) == (1, None)
+    outcomes.close()
+    assert children() == before
+
+
+def test_an_item_is_not_begun_before_those_it_needs_are_there():
+    needs, over, told = {2: 1, 4: 2}, [], []
+
+    def ready(item):
+        return item not in needs or needs[item] in over
+
+    for item, error in processes(2, ready)(begun, [1, 2, 4, 5, 6], told.append):
+        assert error is None
+        over.append(item)
+    begin, end = ({item: at for at, (word, item) in enumerate(told) if word == said} for said in ("begun", "ended"))
+    assert sorted(over) == [1, 2, 4, 5, 6]
+    assert end[1] < begin[2] < end[2] < begin[4]
+
+
+class Place:
+    """What stands in for a worker's slot."""
+
+    def __init__(self, running=None):
+        self.running = running
+
+    def take(self, job, item):
+        self.running = item
+
+
+def test_a_free_worker_takes_the_first_item_that_is_ready():
+    places, waiting = [Place(1), Place(), Place()], [2, 4, 5, 6]
+    _fill(places, waiting, refuse, lambda item: item > 4)
+    assert ([place.running for place in places], waiting) == ([1, 5, 6], [2, 4])
+    places[1].running = None
+    _fill(places, waiting, refuse, lambda item: item > 4)
+    assert ([place.running for place in places], waiting) == ([1, None, 6], [2, 4])
+
+
+def test_when_nothing_is_ready_and_nothing_at_work_the_next_is_tried_and_says_why():
+    assert list(processes(2, lambda item: item not in (7, 8))(refuse, [7, 1, 8], print)) == [
+        (1, "1 is bad"),
+        (7, "7 is bad"),
+        (8, "8 is bad"),
+    ]
+
+
+def test_with_two_workers_a_trial_waits_for_the_one_it_goes_on_from(tmp_path):
+    parent, other = small(epochs=1), small(seed=1, epochs=1)
+    child = Trial.make("dense", "mlp_digits", 0, "child", epochs=1, stop="epochs").after(start=parent)
+    orphan = Trial.make("dense", "mlp_digits", 0, "orphan", epochs=1, stop="epochs").after(start=small(seed=9))
+    told = []
+
+    def ready(trial):
+        return all(finished(tmp_path / each.id) for _, each in trial.uses)
+
+    found = dict(processes(2, ready)(partial(run_into, tmp_path), [parent, child, orphan, other], told.append))
+    assert [found[trial] for trial in (parent, child, other)] == [None] * 3
+    assert found[orphan].startswith("row 'orphan' goes on from row 'G', seed 9, which is not finished in ")
+    words = [(news.trial_id, news.text) for news in told]
+    assert words.index((parent.id, "done")) < words.index((child.id, "starting"))
+    assert len((tmp_path / orphan.id / "failed").read_text().splitlines()) > 1
+
+
+def test_no_items_and_no_workers():
+    assert list(processes(2)(square, [], print)) == []
+    with pytest.raises(InputError, match="workers is 0; give at least 1"):
+        processes(0)
+
+
+def test_a_pool_of_processes_gives_the_same_rows_as_this_process(tmp_path):
+    trials, told = [small(seed=seed, epochs=1) for seed in (0, 1)], []
+    assert dict(processes(2)(partial(run_into, tmp_path / "pool"), trials, told.append)) == dict.fromkeys(trials)
+    assert dict(serial(partial(run_into, tmp_path / "here"), trials, told.append)) == dict.fromkeys(trials)
+    for trial in trials:
+        one, other = (tmp_path / place / trial.id / "rows.jsonl" for place in ("pool", "here"))
+        assert one.read_bytes() == other.read_bytes() != b""
+    assert sum(news.finished for news in told) == 4
