@@ -1,7 +1,6 @@
 """Network: a smaller network in one file, and the same network again in another process, from the original class.
 
-A shrunk network has the class of the original and other sizes, so the class cannot build it. `save` writes its tensors
-and which numbers of its modules differ from the original's; `load` builds the original and gives it both.
+The class of the original cannot build one with other sizes. `save` writes its tensors and what differs in its modules.
 """
 
 from collections.abc import Callable, Mapping, Sequence

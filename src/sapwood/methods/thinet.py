@@ -5,7 +5,6 @@
 
 Paper: Luo, Wu, Lin, "ThiNet: a filter level pruning method for deep neural network compression", arXiv:1707.06342, ICCV
 2017 (rule "remove"); Luo et al., "ThiNet: pruning CNN filters for a thinner net", TPAMI 2018 (rule "keep").
-Defaults: rate and rule of the released code; epochs for small networks.
 Differs: all outputs and places of `samples` images count, through the Gram matrix, not a sample of them; a ridge of
 1e-9 in place of a pseudo-inverse; dense layers by the same rule. Only units that one layer reads are pruned: in
 residual networks those inside of blocks.
@@ -51,7 +50,7 @@ def thinet(
     example = run.task.example
     names = [site.name for site in sites(run.model, example) if reading_layer(run.model, site)]
     for name in names[: max(0, len(names) - spared)]:
-        (site,) = (each for each in sites(run.model, example) if each.name == name)
+        site = next(each for each in sites(run.model, example) if each.name == name)
         keep = run.remember(f"keep {name}", partial(solve_, run, site, kept, rule, samples))
         run.shrink({name: keep}, [site])
         factor = run.remember(f"rate {name}", lambda: rate)  # a run resumed here has its saved optimiser by now

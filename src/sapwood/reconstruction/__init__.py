@@ -6,7 +6,9 @@ gives the same bits every time; sparsity 0 gives the weights back. `layerwise` g
 
 refitting.py  least squares for what is kept      greedy.py      ThiNet: units, with one scale each
 lasso.py      LASSO on units, then least squares  columnwise.py  SparseGPT: weights, column by column
-ranks.py      the nearest outputs of lower rank   blocks.py      layer after layer, on what the pruned ones give
+ranks.py      the nearest outputs of lower rank   factors.py     a weight of lower rank as two factors
+units.py      what each unit adds to the outputs  blocks.py      layer after layer, on what the pruned ones give
+normal.py     least squares from sums over samples
 """
 
 from sapwood.reconstruction.blocks import layerwise as layerwise
