@@ -14,6 +14,7 @@ ROOMS = {  # where modules are -> what they were called; `old=new` where the nam
     "selection": "select allocate scope thresholds regrow schedule",
     "masking": "masks hold=holding looking named removed seal stepping wrapped",
     "reconstruction": "low_rank=factors",
+    "gates": "gates.gate=weight_gate",
     "training": "task run train=loop state checkpoint stopping losses",
     "methods.parts": "phases cycles controls",
     "measure": "measure.accuracy=correct measure.compression=sizes measure.flops=work measure.latency=clock "
@@ -40,13 +41,18 @@ FUNCTIONS = {  # whose name in the package is a function's: `sapwood.train` is t
     *(f"sapwood.{name}" for name in ("hold", "observe", "train")),
     *(name for name in PLACES if name.startswith("sapwood.measure.") and not name.endswith(".untouched")),
 }
-PASSED_ON = {  # names that the old module handed on from others
+ELSEWHERE = {  # names that are not in the new module: module:name
+    "sapwood.gates.gate": {
+        "Gate": "sapwood.gates.weight_gate:WeightGate",
+        "Gated": "sapwood.gates.weight_gate:WeightGated",
+        "decided": "sapwood.gates.gated:decided",
+    },
     "sapwood.observe": {
-        "chosen": "sapwood.scoring.layers",
-        "counted": "sapwood.scoring.evidence",
-        "hidden": "sapwood.scoring.answers",
-        "prunable": "sapwood.scoring.layers",
-    }
+        "chosen": "sapwood.scoring.layers:chosen",
+        "counted": "sapwood.scoring.evidence:counted",
+        "hidden": "sapwood.scoring.answers:hidden",
+        "prunable": "sapwood.scoring.layers:prunable",
+    },
 }
 
 
@@ -81,14 +87,17 @@ class Moved(MetaPathFinder, Loader):
 
 
 class OldModule(ModuleType):
-    """An old module whose name in the package belongs to a function: Python would bind what a finder finds there."""
+    """An old module with names from several new ones, or whose own name in the package belongs to a function now.
+
+    Python would bind what a finder finds to that name.
+    """
 
     def __getattr__(self, name: str) -> object:
         old = self.__name__
         if name.startswith("__"):  # Python and others ask every module for these
             raise AttributeError(name)
-        home = PASSED_ON.get(old, {}).get(name, PLACES[old])
-        value = getattr(import_module(home), name)
+        home, _, called = ELSEWHERE.get(old, {}).get(name, f"{PLACES[old]}:{name}").partition(":")
+        value = getattr(import_module(home), called)
         if not self.__dict__.get("_said"):
             self.__dict__["_said"] = True
             say(old)
@@ -99,4 +108,4 @@ def install() -> None:
     """Old names can be imported from now on."""
     if not any(isinstance(each, Moved) for each in sys.meta_path):
         sys.meta_path.append(Moved())
-        sys.modules.update({old: OldModule(old) for old in FUNCTIONS})
+        sys.modules.update({old: OldModule(old) for old in FUNCTIONS | ELSEWHERE.keys()})

@@ -279,9 +279,8 @@ def _refuse_other_tensor(name: str, mine: Tensor, held: Held) -> None:
     if is_lazy(mine) or mine.is_meta:
         raise InputError(f"{name!r} has no numbers yet, as on torch's meta device")
     if _kind(mine) != held.kind or tuple(mine.shape) != held.original:
-        raise InputError(
-            f"{name!r} is a {_kind(mine)} of shape {tuple(mine.shape)}, not a {held.kind} of shape {held.original}"
-        )
+        what = f"{name!r} is a {_kind(mine)} of shape {tuple(mine.shape)}"
+        raise InputError(f"{what}, not a {held.kind} of shape {held.original}")
 
 
 def _fill_(model: nn.Module, held: Mapping[str, Held], values: Mapping[str, Tensor]) -> None:

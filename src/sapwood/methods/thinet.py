@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from sapwood.errors import InputError
 from sapwood.reconstruction import thinet as solved
@@ -61,7 +60,7 @@ def thinet(
     yield from train(run, epochs=recover)
 
 
-def solve_(run: Run, site: Site, kept: float, rule: str, samples: int) -> Tensor:
+def solve_(run: Run, site: Site, kept: float, rule: str, samples: int) -> torch.Tensor:
     """Which units stay, bool [units]; the layer that reads them gets its new weights."""
     name = reading_layer(run.model, site)
     (layer,), (slot, *_) = chosen(run.model, [name]).values(), site.at("reads")
