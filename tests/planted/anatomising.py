@@ -10,12 +10,11 @@ from shrinking.zoo import flat
 from torch import nn
 
 from sapwood.checks.law import Laws, demand
-from sapwood.shrinking import bare
 from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.fit import whole_of
 from sapwood.shrinking.rules.union import Union
-from sapwood.shrinking.tracing import anatomy, graph, site, training
+from sapwood.shrinking.tracing import anatomy, bare, graph, site, training
 
 SMALLEST = "tied ids are known by the smallest of them, however long the chain"
 PLACES = "units of one site sit in the same places, and no others do"

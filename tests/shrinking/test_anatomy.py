@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 import torch
-from sapwood.shrinking.bare import Meeting
 from shrinking.zoo import blocks, built, flat, mlp, residual
 from torch import nn
 
@@ -13,6 +12,7 @@ from sapwood.shrinking.rules.union import Union
 from sapwood.shrinking.tracing import anatomy as finding
 from sapwood.shrinking.tracing import graph, training
 from sapwood.shrinking.tracing.anatomy import Anatomy
+from sapwood.shrinking.tracing.bare import Meeting
 
 
 @pytest.fixture
