@@ -82,6 +82,11 @@ class Ties:
             self._grow(max(self._count, 2 * len(self._union)))
         return torch.arange(first, self._count)
 
+    def room(self, count: int) -> None:
+        """Make room for so many ids at once, where it is known how many there will be about."""
+        if count > len(self._union):
+            self._grow(count)
+
     def _grow(self, size: int) -> None:
         self._union.grow(size)
         self._marks.grow(size)
@@ -248,7 +253,7 @@ class Ties:
 
     def roots(self) -> Tensor:
         """For every id the one that stands for its unit."""
-        return self._union.flat()
+        return self._union.flat()[: self._count]
 
     def made(self, ids: Tensor) -> int:
         """How early these were made by a contraction; 0: never."""
@@ -280,5 +285,5 @@ class Ties:
         return self._of_unit(self._marks[Mark.DEPENDS_ON_OTHERS]) > 0
 
     def _of_unit(self, values: Tensor) -> Tensor:
-        root = self._union.flat()
+        root, values = self._union.flat()[: self._count], values[: self._count]
         return torch.zeros_like(values).scatter_reduce_(0, root, values, "amax")[root]

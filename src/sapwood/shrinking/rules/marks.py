@@ -25,12 +25,12 @@ class Marks:
     """The table; a row is a view, to be written to."""
 
     def __init__(self) -> None:
-        self._table = torch.zeros(len(Mark), START, dtype=torch.int64)
+        self._table = torch.zeros(len(Mark), START, dtype=torch.int32)
 
     def __getitem__(self, mark: Mark) -> Tensor:
         return self._table[mark]
 
     def grow(self, size: int) -> None:
         """Make room for more ids."""
-        more = size - self._table.shape[1]
-        self._table = torch.cat([self._table, self._table.new_zeros(len(Mark), more)], 1)
+        before, self._table = self._table, torch.zeros(len(Mark), size, dtype=torch.int32)
+        self._table[:, : before.shape[1]] = before

@@ -30,10 +30,11 @@ class Union:
         found = self._link[ids]
         if self._flat:
             return found
-        for _ in range(FEW):
+        for links in range(FEW):
             further = self._link[found]
             if torch.equal(further, found):
-                self._link[ids] = found
+                if links:
+                    self._link[ids] = found
                 return found
             found = further
         return self.flat()[ids]  # a long chain: shortened for all

@@ -27,6 +27,7 @@ from sapwood.shrinking.rules import rule_for
 from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.union import START
 from sapwood.shrinking.rules.values import CONSTANT, DATA, Weight, nobody
 from sapwood.shrinking.tracing.lines import culprit, first_line
 from sapwood.shrinking.tracing.lines import line as line
@@ -174,6 +175,7 @@ def traced(graph: Graph, ties: Ties | None = None) -> Traced:
     `Anew` is raised where a run that goes on from an earlier one can no longer do so.
     """
     ties = ties or Ties()
+    ties.room(START + sum(sum(tensor.shape) for tensor in graph.held.values() if isinstance(tensor, Tensor)))
     while True:
         found = Traced(ties, {}, {})
         try:
