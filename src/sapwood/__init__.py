@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sapwood.shrinking.cutting.units import per_unit, spread
     from sapwood.shrinking.finding import couplings, sites
     from sapwood.shrinking.shrunk import Shrunk, compact, shrink
+    from sapwood.shrinking.tracing.anatomy import Anatomy
     from sapwood.shrinking.tracing.site import Site, Slot
     from sapwood.tasks import TASKS
     from sapwood.training import checkpoint, losses, stopping
@@ -40,6 +41,7 @@ __all__ = [
     "METHODS",
     "STATISTICS",
     "TASKS",
+    "Anatomy",
     "Batch",
     "Cost",
     "Criterion",
@@ -91,6 +93,7 @@ __all__ = [
 _HOME = {  # public name -> the module it lives in, or is: no module has a function's name
     "Batch": "sapwood.training.task",
     "CRITERIA": "sapwood.criteria",
+    "Anatomy": "sapwood.shrinking.tracing.anatomy",
     "Cost": "sapwood.shrinking.costs.cost",
     "Criterion": "sapwood.scoring.criterion",
     "Data": "sapwood.training.task",

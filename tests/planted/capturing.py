@@ -18,6 +18,7 @@ from sapwood.shrinking import finding as sites
 from sapwood.shrinking import rules
 from sapwood.shrinking import shrunk as shrinking
 from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.marks import Mark
 from sapwood.shrinking.rules.values import nobody
 from sapwood.shrinking.shrunk import shrink
 from sapwood.shrinking.tracing import anatomy, duplicate, graph, plain
@@ -119,7 +120,7 @@ def trains():
 def refused():
     """Sites of the whole without its side head do not know of it."""
     model = settled(Two())
-    with patch.object(anatomy, "with_training", lambda model, example, run_of: (graph.exported(model, example), None)):
+    with patch.object(anatomy, "with_training", lambda model, example: (graph.exported(model, example), None)):
         found = sites.sites(model, GIVEN)
     demand_refused(lambda: shrink(model, some(found), found, example=GIVEN), "a head for training of the old width")
 
@@ -176,7 +177,7 @@ def in_the_order_given(model, inputs):
     return tuple(inputs[0].values()) if isinstance(inputs[0], dict) else inputs, {}
 
 
-def evaluation_only(model, example, run_of):
+def evaluation_only(model, example):
     return graph.exported(model, example), None
 
 
@@ -186,7 +187,7 @@ def let_go(ties, call, text):
 
 
 def mixed(ties, ids):
-    ties._mixed[torch.unique(ids)] = True
+    ties._marks[Mark.DEPENDS_ON_OTHERS][torch.unique(ids)] = 1
 
 
 def all_by_reference(thing, memo):

@@ -22,7 +22,7 @@ from sapwood.measure.example import Example
 from sapwood.selection import select
 from sapwood.shrinking.costs.contractions import CONTRACTIONS, Space
 from sapwood.shrinking.costs.widths import Numbering, Term, extent, width
-from sapwood.shrinking.finding import sites as sites_of
+from sapwood.shrinking.finding import given_or_own
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.strides import thin, varied
 from sapwood.shrinking.rules.values import Weight
@@ -113,11 +113,7 @@ def _stored(model: nn.Module, sites: Sequence[Site], weight: Mapping[str, int]) 
 
 def _both(model: nn.Module | Anatomy, sites: Sequence[Site] | None) -> tuple[nn.Module, Sequence[Site]]:
     """The model itself, and the sites that were given or are its anatomy's."""
-    if isinstance(model, Anatomy):
-        return model.model, sites_of(model) if sites is None else sites
-    if sites is None:
-        raise InputError("a model was given without its sites; give `sites(model, example)`, or an Anatomy")
-    return model, sites
+    return (model.model if isinstance(model, Anatomy) else model), given_or_own(model, sites)
 
 
 def numbered(model: nn.Module | Anatomy, given: Sequence[Site] | None) -> Numbering:
@@ -167,10 +163,12 @@ def _whole(
     numbering: Numbering, site: Site, own: Mapping[tuple[str, int], Tensor], root: Tensor, members: Tensor
 ) -> list[Tensor]:
     """Pairs (root id, unit), [2, P]; empty if one root holds several units of the site."""
-    at = torch.cat([own[slot.tensor, slot.dim][slot.unit_of >= 0] for slot in site.slots])
-    unit = torch.cat([slot.unit_of[slot.unit_of >= 0] for slot in site.slots]) + numbering.start[site.name]
-    pairs, counts = torch.unique(torch.stack([root[at], unit]), dim=1, return_counts=True)
-    return [pairs] if torch.equal(members[pairs[0]], counts) else []
+    at = torch.cat([own[slot.tensor, slot.dim] for slot in site.slots])
+    unit = torch.cat([slot.unit_of for slot in site.slots])
+    pairs, counts = torch.unique((root[at] * site.units + unit)[unit >= 0], return_counts=True)
+    roots = pairs // site.units
+    pairs = torch.stack([roots, pairs % site.units + numbering.start[site.name]])
+    return [pairs] if torch.equal(members[roots], counts) else []
 
 
 def _table(pairs: Sequence[Tensor], ids: int, always: int) -> Tensor:

@@ -35,6 +35,11 @@ class Anatomy:
         self.model, self.example = model, example
         self._kept = dict[object, Any]()
 
+    @property
+    def given(self) -> tuple[nn.Module, Example]:
+        """The model and the example."""
+        return self.model, self.example
+
     def once(self, what: object, make: Callable[[], T]) -> T:
         """What was made under this name, `make()` at the first time. What is made must not change any more."""
         if what not in self._kept:
@@ -52,13 +57,18 @@ class Anatomy:
         return self._exported[0]
 
     @property
+    def plain(self) -> bool:
+        """Whether it is known by now that the model runs no graphs of its own, as of a condition."""
+        return "_exported" in vars(self) and self.graph.plain
+
+    @property
     def trained(self) -> Trained | None:
         """A run in training mode, if that runs something else and the model can."""
         return self._exported[1]
 
     @cached_property
     def _exported(self) -> tuple[Graph, Trained | None]:
-        return with_training(self.model, self.example, lambda: self.in_training)
+        return with_training(self.model, self.example)
 
     @cached_property
     def in_training(self) -> Trained | None:
@@ -85,7 +95,10 @@ def anatomy_of(model: nn.Module | Anatomy, example: Example | None) -> Anatomy:
     """The anatomy itself, or a new one of a model for an example; InputError where none or another one is given."""
     if not isinstance(model, Anatomy):
         if example is None:
-            raise InputError("a model was given without an example; give one of its inputs, or an Anatomy of both")
+            raise InputError(
+                f"{type(model).__name__} cannot be exported for this example: it is None; give one of the model's "
+                "inputs or, in the model's place, an Anatomy of both"
+            )
         return Anatomy(model, example)
     if example is not None and example is not model.example:
         raise InputError("an Anatomy was given with another example than its own; leave the example out")

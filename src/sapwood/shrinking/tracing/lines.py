@@ -13,7 +13,7 @@ from torch import fx
 LINE = re.compile(r'File "([^"]+)", line (\d+)')
 TORCH = str(Path(torch.__file__).parent) + os.sep
 PYTHON, INSTALLED = sysconfig.get_path("stdlib") + os.sep, "-packages" + os.sep
-OWN = tuple(str(Path(__file__).parents[1] / room) + os.sep for room in ("shrinking", "measure"))
+OWN = tuple(str(Path(__file__).parents[2] / room) + os.sep for room in ("shrinking", "measure", "scoring"))
 
 
 def line(node: fx.Node) -> str:
