@@ -25,14 +25,21 @@ def method_line(name):
 
 
 def task_line(name):
-    """A task's file without its docstrings and layout, as a digest: tasks have no options, their code is the recipe."""
-    tree = ast.parse(inspect.getsource(inspect.getmodule(TASKS[name])))
+    """A task's file as a digest: tasks have no options, their code is the recipe."""
+    recipe = _recipe(inspect.getsource(inspect.getmodule(TASKS[name])))
+    return f"task {name}@{TASK_VERSIONS[name]}: {hashlib.blake2b(recipe.encode(), digest_size=8).hexdigest()}"
+
+
+def _recipe(source):
+    """The code without docstrings and layout; and of what it imports from the package the names, not their places."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
-    return (
-        f"task {name}@{TASK_VERSIONS[name]}: {hashlib.blake2b(ast.unparse(tree).encode(), digest_size=8).hexdigest()}"
-    )
+    mine = [n for n in tree.body if isinstance(n, ast.ImportFrom) and (n.module or "").split(".")[0] == "sapwood"]
+    names = sorted(ast.unparse(alias) for node in mine for alias in node.names)
+    tree.body = [node for node in tree.body if node not in mine]
+    return "\n".join([*names, ast.unparse(tree)])
 
 
 def compare(line, locked):
@@ -62,6 +69,15 @@ def test_every_method_and_task_has_a_version_and_none_is_locked_that_is_gone():
     assert set(TASK_VERSIONS) == set(TASKS)
     locked = {line.partition("@")[0] for line in LOCK.read_text(encoding="utf-8").splitlines()}
     assert locked == {f"method {name}" for name in METHODS} | {f"task {name}" for name in TASKS}
+
+
+def test_a_recipe_is_the_same_wherever_its_parts_stand_and_another_with_other_parts():
+    before = '"""Words."""\nfrom sapwood.task import Data, Task\nfrom sapwood.models.mlp import mlp\nx = mlp(1)'
+    after = "from sapwood.models.mlp import mlp\nfrom sapwood.training.task import Task\n"
+    after += "from sapwood.training.samples import Data\nx  = mlp(1)"
+    assert _recipe(before) == _recipe(after)
+    for word, other in (("mlp(1)", "mlp(2)"), ("import mlp", "import conv as mlp"), ("import Data", "import Batch")):
+        assert _recipe(before) != _recipe(after.replace(word, other))
 
 
 def test_the_lock_says_what_to_do():
