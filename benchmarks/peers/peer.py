@@ -85,15 +85,15 @@ def stepped(pruner: Any) -> list[Any]:
 
 
 def compared(pruned: Made, groups: Iterable[Any], original: nn.Module) -> str:
-    """The largest relative difference to the gated original, or why there is none."""
+    """The largest relative difference to the zeroed original, or why there is none."""
     model, example = pruned
     names = {module: name for name, module in model.named_modules()}
     going = gone(((names[layer], cut) for layer, cut in _reading(groups)), original)
-    gated, small = gate_(original.double(), going), model.double()
+    zeroed, small = zero_(original.double(), going), model.double()
     (x,) = inputs(example, 0)
     try:
-        with untouched(gated, small):
-            return f"{apart(gated(*x), small(*x)):.1e}"
+        with untouched(zeroed, small):
+            return f"{apart(zeroed(*x), small(*x)):.1e}"
     except Exception as error:  # the network's own code, on sizes that it does not expect
         return f"does not run: {str(error).splitlines()[0]}"
 
@@ -124,7 +124,7 @@ def _inputs(model: nn.Module, name: str) -> int:
 
 
 @torch.no_grad()
-def gate_(model: nn.Module, going: Gone) -> nn.Module:
+def zero_(model: nn.Module, going: Gone) -> nn.Module:
     """The model, in which these layers multiply these of their inputs by 0 from now on."""
     for name, which in going.items():
         layer: Any = model.get_submodule(name)

@@ -110,7 +110,7 @@ def test_a_slice_of_which_nothing_but_zero_is_left_stays_zero():
         model.layers["b"].weight[1, 2:] = 0.0
     weight_norm(model.layers["b"])
     found = sites(model, flat(5))
-    result = shrink(model, {found[0].name: torch.arange(6) > 1}, found, example=flat(5), removed="gated", check=False)
+    result = shrink(model, {found[0].name: torch.arange(6) > 1}, found, example=flat(5), removed="zeroed", check=False)
     weight = result.model.layers["b"].weight
     assert bool((weight[1] == 0).all())
     torch.testing.assert_close(weight, model.layers["b"].weight[:, 2:], rtol=0, atol=1e-15)

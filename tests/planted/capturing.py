@@ -117,7 +117,7 @@ def trains():
 def refused():
     """Sites of the whole without its side head do not know of it."""
     model = settled(Two())
-    with patch.object(anatomy, "with_training", lambda model, example, run_of: (graph.exported(model, example), None)):
+    with patch.object(anatomy, "with_training", lambda model, example: (graph.exported(model, example), None)):
         found = sites.sites(model, GIVEN)
     demand_refused(lambda: shrink(model, some(found), found, example=GIVEN), "a head for training of the old width")
 
@@ -174,7 +174,7 @@ def in_the_order_given(model, inputs):
     return tuple(inputs[0].values()) if isinstance(inputs[0], dict) else inputs, {}
 
 
-def evaluation_only(model, example, run_of):
+def evaluation_only(model, example):
     return graph.exported(model, example), None
 
 

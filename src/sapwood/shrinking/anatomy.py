@@ -52,13 +52,18 @@ class Anatomy:
         return self._exported[0]
 
     @property
+    def plain(self) -> bool:
+        """Whether it is known by now that the model runs no graphs of its own, as of a condition."""
+        return "_exported" in vars(self) and self.graph.plain
+
+    @property
     def trained(self) -> Trained | None:
         """A run in training mode, if that runs something else and the model can."""
         return self._exported[1]
 
     @cached_property
     def _exported(self) -> tuple[Graph, Trained | None]:
-        return with_training(self.model, self.example, lambda: self.in_training)
+        return with_training(self.model, self.example)
 
     @cached_property
     def in_training(self) -> Trained | None:

@@ -167,10 +167,12 @@ def _whole(
     numbering: Numbering, site: Site, own: Mapping[tuple[str, int], Tensor], root: Tensor, members: Tensor
 ) -> list[Tensor]:
     """Pairs (root id, unit), [2, P]; empty if one root holds several units of the site."""
-    at = torch.cat([own[slot.tensor, slot.dim][slot.unit_of >= 0] for slot in site.slots])
-    unit = torch.cat([slot.unit_of[slot.unit_of >= 0] for slot in site.slots]) + numbering.start[site.name]
-    pairs, counts = torch.unique(torch.stack([root[at], unit]), dim=1, return_counts=True)
-    return [pairs] if torch.equal(members[pairs[0]], counts) else []
+    at = torch.cat([own[slot.tensor, slot.dim] for slot in site.slots])
+    unit = torch.cat([slot.unit_of for slot in site.slots])
+    pairs, counts = torch.unique((root[at] * site.units + unit)[unit >= 0], return_counts=True)
+    roots = pairs // site.units
+    pairs = torch.stack([roots, pairs % site.units + numbering.start[site.name]])
+    return [pairs] if torch.equal(members[roots], counts) else []
 
 
 def _table(pairs: Sequence[Tensor], ids: int, always: int) -> Tensor:

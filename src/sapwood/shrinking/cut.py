@@ -66,6 +66,8 @@ def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = Non
 
 def sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     """What stays of a tensor: {dimension: bool [size]}."""
+    if tensor.is_meta:  # there are no numbers, and torch takes long to say what shape is left
+        return tensor.new_empty([int(dims[d].sum()) if d in dims else n for d, n in enumerate(tensor.shape)])
     for dim, keep in sorted(dims.items()):  # rows first: they lie in one piece, and less is left for the columns
         tensor = tensor.index_select(dim, keep.nonzero().flatten().to(tensor.device))
     return tensor

@@ -83,7 +83,7 @@ def _ordinary(parameter: Tensor, size: float) -> float:
 
 
 @torch.no_grad()
-def gate_(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
+def zero_(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
     """The model, in which from now on the removed units count as 0 wherever they are read.
 
     Weights that read them are 0. Whatever makes and holds them is noise: a slot in the wrong place lets it through.

@@ -21,10 +21,10 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.measure.untouched import untouched
 from sapwood.shrinking.anatomy import Anatomy
-from sapwood.shrinking.computed import computed
+from sapwood.shrinking.bare import Numbers, copy_for, inputs_for, meeting, ways
 from sapwood.shrinking.cut import Keep, Positions, cut_, positions, sharing
 from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, stirred
+from sapwood.shrinking.equal import Narrow, difference, inputs, most, stirred, zero_
 from sapwood.shrinking.graph import named_tensors, of_torch
 from sapwood.shrinking.resize import knows
 from sapwood.shrinking.site import Site
@@ -54,7 +54,7 @@ class _Stage:
     sites: Sequence[Site]
     keep: Keep
     example: tuple[Any, ...]
-    real: bool = False  # the model's code looks at numbers, so it gets them
+    numbers: Numbers = "none"
     shapes: list[torch.Size] = field(default_factory=list)
     sizes: Sizes = field(default_factory=Sizes)  # of the last run
     whole: Sizes = field(default_factory=Sizes)  # of the model as it is
@@ -66,15 +66,15 @@ class _Stage:
 
     def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
-        model = duplicate(self.model, sharing(self.model)) if self.real else ghost(self.model)
+        model = copy_for(self.model, self.numbers)
         cut_(model, places)
         set_(model, attributes)
         done: list[None] = []
         for module in model.modules():
             module.register_forward_hook(lambda *_: done.append(None))
-        x = self.example if self.real else pytree.tree_map_only(Tensor, lambda t: t.to("meta"), self.example)
+        x = inputs_for(self.example, self.numbers)
         try:
-            with untouched(model), Sizes() as self.sizes:
+            with untouched(model), meeting(self.numbers), Sizes() as self.sizes:
                 return shapes_of(call(model, deepcopy(x)))
         except Exception as error:  # the model's own code, on sizes that it may not expect
             return _failure(model, error, len(done))
@@ -100,7 +100,7 @@ class _Stage:
             small = duplicate(whole, sharing(whole))
             cut_(small, self.places)
             set_(small, attributes)
-            reference, like_it = gate_(whole, self.sites, self.keep), inputs(self.example, 0, dtype)
+            reference, like_it = zero_(whole, self.sites, self.keep), inputs(self.example, 0, dtype)
             try:
                 return difference(reference, small, like_it, dtype, awake=True) <= most(dtype)
             except Narrow:
@@ -131,22 +131,21 @@ class Whole:
 
     shapes: list[torch.Size]
     sizes: Sizes
-    real: bool
+    numbers: Numbers
 
 
 def whole_of(anatomy: Anatomy) -> Whole:
     """What the model gives as it is; an InputError where it does not run."""
-    return anatomy.once("whole", lambda: _whole_of(anatomy.model, anatomy.example))
+    return anatomy.once("whole", lambda: _whole_of(anatomy.model, anatomy.example, anatomy.plain))
 
 
-def _whole_of(model: nn.Module, example: Example) -> Whole:
-    slow = any(isinstance(module, nn.RNNBase) for module in model.modules())  # without numbers torch goes step by step
+def _whole_of(model: nn.Module, example: Example, plain: bool) -> Whole:
     said = ""
-    for real in (True,) if slow else (False, True):
-        stage = _Stage(model, (), {}, as_tuple(example), real)
+    for numbers in (each for each in ways(model) if plain or each != "inputs"):
+        stage = _Stage(model, (), {}, as_tuple(example), numbers)
         found = stage.run({}, {})
         if not isinstance(found, _Failure):
-            return Whole(found, stage.sizes, real)
+            return Whole(found, stage.sizes, numbers)
         said = found.text
     raise InputError(f"{type(model).__name__} does not run on this example: {said}")
 
@@ -156,7 +155,7 @@ def fitted(anatomy: Anatomy, sites: Sequence[Site], keep: Keep) -> Attributes:
     if not positions(sites, keep):
         return {}
     whole, example = whole_of(anatomy), as_tuple(anatomy.example)
-    return _search(_Stage(anatomy.model, sites, keep, example, whole.real, whole.shapes, whole=whole.sizes))
+    return _search(_Stage(anatomy.model, sites, keep, example, whole.numbers, whole.shapes, whole=whole.sizes))
 
 
 def _search(stage: _Stage) -> Attributes:
@@ -241,15 +240,6 @@ def set_(model: nn.Module, attributes: Attributes) -> None:
     for name, values in attributes.items():
         for attribute, value in values.items():
             setattr(model.get_submodule(name), attribute, value)
-
-
-def ghost(model: nn.Module) -> nn.Module:
-    """A copy whose parameters and buffers have shapes but no numbers."""
-    memo = computed(model)
-    for _, tensor in named_tensors(model):
-        empty = torch.empty_like(tensor, device="meta")
-        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return duplicate(model, memo)
 
 
 def shapes_of(outputs: Any) -> list[torch.Size]:

@@ -56,6 +56,11 @@ class Graph:
         """The operators, without placeholders and output."""
         return (node for node in self.module.graph.nodes if node.op == "call_function")
 
+    @property
+    def plain(self) -> bool:
+        """Whether no operator runs a graph of its own, which torch compiles and must not see bare before."""
+        return not any(isinstance(node.target, torch._ops.HigherOrderOperator) for node in self.nodes())
+
     def placeholders(self, inputs: Example) -> list[Any]:
         """What the graph is called with: tensors and inputs in the order of its placeholders."""
         given: dict[str, Any] = dict(zip(self.inputs, pytree.tree_leaves(as_tuple(inputs)), strict=True))

@@ -17,7 +17,7 @@ from sapwood.measure.example import Example
 from sapwood.shrinking.anatomy import Anatomy, anatomy_of
 from sapwood.shrinking.computed import computed, normed, owner
 from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.equal import Narrow, difference, gate_, inputs, most, stirred
+from sapwood.shrinking.equal import Narrow, difference, inputs, most, stirred, zero_
 from sapwood.shrinking.graph import Graph, Traced, call_of, op_of
 from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight, walk
@@ -83,7 +83,7 @@ def _differs(model: nn.Module, sites: Sequence[Site], chosen: Points, example: E
         scaled = duplicate(whole, computed(whole))
         scale_(dict(scaled.named_parameters()), chosen, {name: kept.double() for name, kept in keep.items()})
         try:
-            seen = difference(gate_(whole, sites, keep), scaled, inputs(example, 1, dtype), dtype)
+            seen = difference(zero_(whole, sites, keep), scaled, inputs(example, 1, dtype), dtype)
         except Narrow:
             continue
         return not seen <= most(dtype)

@@ -1,10 +1,11 @@
 """Shrink: the same function on fewer numbers. Units are sliced out of a copy; equality is proven before it is given.
 
-Two meanings, never mixed up. *Gated*: a removed unit counts as 0 wherever it is read; the result equals the original
-with these units gated. *Folded*: the result equals the original as it is; only units can go that send a constant, which
-is added to the biases of those that read it, or that nobody reads.
+Two meanings, never mixed up. *Zeroed*: a removed unit counts as 0 wherever it is read; the result equals the original
+with these units zeroed. *Folded*: the result equals the original as it is; only units can go that send a constant,
+which is added to the biases of those that read it, or that nobody reads.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from sapwood.shrinking.computed import computed, copied
 from sapwood.shrinking.config import configured_
 from sapwood.shrinking.cut import Keep, Positions, cut_, own_, positions, sharing
 from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.equal import Blind, Narrow, gate_, inputs, prove, stirred, told_apart_in
+from sapwood.shrinking.equal import Blind, Narrow, inputs, prove, stirred, told_apart_in, zero_
 from sapwood.shrinking.fit import Attributes, fitted, set_, shapes_of
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
 from sapwood.shrinking.graph import named_tensors
@@ -33,7 +34,7 @@ from sapwood.shrinking.sites import sites as sites_of
 from sapwood.shrinking.training import refuse_untrainable
 from sapwood.shrinking.wide import narrowest, said, types_of, widened_
 
-Removed = Literal["gated", "folded"]
+Removed = Literal["zeroed", "folded", "gated"]  # "gated" is the former name of "zeroed"
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,14 @@ def shrink(
     sites: Sequence[Site] | None = None,
     *,
     example: Example | None = None,
-    removed: Removed = "gated",
+    removed: Removed = "zeroed",
     optimizer: Optimizer | None = None,
     check: bool = True,
 ) -> Shrunk:
     """A copy of `model` without the units that `keep` ({site name: bool [units]}, True stays) leaves out.
 
     Give a model, its sites and an example, or an `Anatomy`, whose own sites count where none are given.
-    Equality in evaluation mode is proven before anything is returned, on the example and on random inputs; of gated
+    Equality in evaluation mode is proven before anything is returned, on the example and on random inputs; of zeroed
     networks also with noise on every weight, all of ordinary size, and with a tenth of what ReLUs and the like hold
     back let by: what is 0, tiny or silent would hide what flows into it. The proof is in float64, whatever the code
     casts to; where an operator runs in less only, it is in the widest type that does, which `proven` names, and a
@@ -71,7 +72,7 @@ def shrink(
     weights of a loss, the new one goes on with, the same tensors. Sizes written into the model's own code cannot be
     changed: InputError then names the operator and its line; a `config` that the model is built from changes with it
     where numbers can say so, unless `check` is False. In training mode a batch norm sees fewer channels, each
-    with its own statistics, so gated networks train alike; folded constants hold in evaluation mode only.
+    with its own statistics, so zeroed networks train alike; folded constants hold in evaluation mode only.
 
     >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
     >>> keep = {"0": torch.arange(6) < 2}  # the first two units of site "0" stay
@@ -82,7 +83,8 @@ def shrink(
       (2): Linear(in_features=2, out_features=2, bias=True)
     )
     """
-    refuse_unless("removed", removed, ("gated", "folded"))
+    removed = _renamed(removed)
+    refuse_unless("removed", removed, ("zeroed", "folded"))
     anatomy = anatomy_of(model, example)
     model, example, sites = anatomy.model, anatomy.example, _sites_of(model, sites)
     _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
@@ -102,6 +104,13 @@ def shrink(
         refuse_untrainable(small, anatomy.in_training)
         configured_(small, model, plan.places, plan.attributes, example)
     return Shrunk(small, memory, staying, *proven)
+
+
+def _renamed(removed: Removed) -> Removed:
+    if removed != "gated":
+        return removed
+    warnings.warn('removed="gated" is called "zeroed" now; a gate is a learned module', DeprecationWarning, 3)
+    return "zeroed"
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,7 @@ def _proven(
     for dtype in types_of(anatomy.model):
         proof = _Proof(anatomy, sites, keep, plan, dtype)
         try:
-            return (proof.folded() if removed == "folded" else proof.gated()), dtype
+            return (proof.folded() if removed == "folded" else proof.zeroed()), dtype
         except Narrow as obstacle:
             obstacles.append(f"in {str(dtype)[6:]}: {obstacle}")
     raise InputError(f"{type(anatomy.model).__name__} itself cannot be run for the proof; {'; '.join(obstacles)}")
@@ -152,10 +161,10 @@ class _Proof:
 
     def folded(self) -> float:
         """The difference from the network as it is."""
-        return self.seen(copied(self.anatomy.model), inputs(self.anatomy.example, dtype=self.dtype), gated=False)
+        return self.seen(copied(self.anatomy.model), inputs(self.anatomy.example, dtype=self.dtype), zeroed=False)
 
-    def gated(self) -> float:
-        """The difference from the gated network, with its weights and with others."""
+    def zeroed(self) -> float:
+        """The difference from the zeroed network, with its weights and with others."""
         model, (given, like_it) = self.anatomy.model, inputs(self.anatomy.example, 1, self.dtype)
         first = self.seen(copied(model), [given])
         try:
@@ -164,14 +173,14 @@ class _Proof:
             return max(first, self.seen(stirred(model, self.dtype), [given], awake=True))
 
     def seen(
-        self, whole: nn.Module, examples: Sequence[tuple[Any, ...]], *, gated: bool = True, awake: bool = False
+        self, whole: nn.Module, examples: Sequence[tuple[Any, ...]], *, zeroed: bool = True, awake: bool = False
     ) -> float:
         """Largest output difference between the zeroed copy `whole` and its sliced copy. `whole` is modified."""
         whole = widened_(whole, self.dtype)
-        small = self.plan.made(duplicate(whole, sharing(whole)))  # before the gating: they share what is not cut
-        reference = gate_(whole, self.sites, self.keep) if gated else whole
+        small = self.plan.made(duplicate(whole, sharing(whole)))  # before the zeroing: they share what is not cut
+        reference = zero_(whole, self.sites, self.keep) if zeroed else whole
         found = prove(self.anatomy, reference, small, self.plan.places, examples, self.dtype, awake=awake)
-        if self.dtype is not torch.float64 and awake == gated:
+        if self.dtype is not torch.float64 and awake == zeroed:
             told_apart_in(self.dtype, reference, small, self.sites, self.keep, examples[-1], found)
         return found
 
@@ -260,7 +269,7 @@ def _refuse_misfits(
         if name not in known:
             raise unknown("site in keep", name, known)
         if folded and known[name].lossy:
-            raise InputError(f"site {name!r} is lossy, so nothing folded would stay equal; use removed='gated'")
+            raise InputError(f"site {name!r} is lossy, so nothing folded would stay equal; use removed='zeroed'")
         if kept.dtype is not torch.bool or kept.shape != (known[name].units,):
             raise InputError(
                 f"keep for site {name!r} is {kept.dtype} of shape {tuple(kept.shape)}; give torch.bool, one for each "

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from sapwood.shrinking.graph import Traced
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.strides import thin, varied
 
+T = TypeVar("T")
 Role = Literal["makes", "reads", "holds", "both"]
 
 
@@ -109,23 +111,41 @@ class _Block:
 def grouped(found: Traced) -> Couplings:
     """Units with the same places form a site; what has a reason to stay is told apart."""
     ties, blocks = found.ties, _blocks(found)
-    why = ties.why()
+    why, root = ties.why(), ties.roots()
     makers = sorted((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
-    free = {root for block in makers for root in ties.root(block.ids)[why[block.ids] == 0].tolist()}
-    at: dict[int, set[int]] = {root: set() for root in free}
-    for number, block in enumerate(blocks):
-        for root in free.intersection(ties.root(block.ids).tolist()):
-            at[root].add(number)
-    classes: dict[tuple[int, ...], list[int]] = {}
-    for root in _in_order(ties.root(block.ids) for block in makers):
-        if root in at:
-            classes.setdefault(tuple(sorted(at[root])), []).append(root)
-    several = {places: roots for places, roots in classes.items() if len(roots) > 1}
-    mixed, lost = ties.mixed(), ties.lost()
-    seen = _Seen(ties)
-    sites = [_site(seen, mixed, lost, [blocks[n] for n in places], roots) for places, roots in several.items()]
-    alone = {root for roots in classes.values() if len(roots) == 1 for root in roots}
-    return Couplings(tuple(sites), tuple(_pinned(found, makers, alone, why)))
+    made = torch.cat([torch.empty(0, dtype=torch.int64), *(block.ids for block in makers)])
+    made = root[made[why[made] == 0]]
+    alike = _alike(blocks, root, made)
+    several = [(places, roots) for places, roots in alike if len(roots) > 1]
+    seated = _Seated(ties, root, [roots for _, roots in several])
+    sites = [_site(seated, number, [blocks[n] for n in places]) for number, (places, _) in enumerate(several)]
+    alone = torch.zeros_like(root, dtype=torch.bool)
+    alone[[int(roots[0]) for _, roots in alike if len(roots) == 1]] = True
+    return Couplings(tuple(sites), tuple(_pinned(found, makers, alone[root], why)))
+
+
+def _alike(blocks: Sequence[_Block], root: Tensor, made: Tensor) -> list[tuple[list[int], Tensor]]:
+    """(numbers of blocks, the roots that sit in these and no others), of the roots in `made`, in their order."""
+    free = torch.zeros_like(root, dtype=torch.bool)
+    free[made] = True
+    which, number = _laid_out([root[block.ids] for block in blocks])
+    here = free[which]
+    seats = torch.unique(which[here] * len(blocks) + number[here])  # by root, then by block
+    which, places = (part.numpy() for part in (seats // max(1, len(blocks)), seats % max(1, len(blocks))))
+    roots, starts = np.unique(which, return_index=True)
+    ends = np.append(starts, len(which))[1:]
+    at = {root: places[start:end].tobytes() for root, start, end in zip(roots.tolist(), starts, ends, strict=True)}
+    classes: dict[bytes, list[int]] = {}
+    for each in dict.fromkeys(made.tolist()):
+        classes.setdefault(at[each], []).append(each)
+    return [(np.frombuffer(key, places.dtype).tolist(), torch.tensor(roots)) for key, roots in classes.items()]
+
+
+def _laid_out(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """All numbers of several tensors one after another, and of which tensor each is."""
+    sizes = torch.tensor([part.numel() for part in parts], dtype=torch.int64)
+    whole = torch.cat([torch.empty(0, dtype=torch.int64), *(part.flatten() for part in parts)])
+    return whole, torch.arange(len(parts)).repeat_interleave(sizes)
 
 
 def _blocks(found: Traced) -> list[_Block]:
@@ -143,54 +163,56 @@ def _along(ids: Tensor, dim: int) -> Tensor:
     return ids.as_strided((ids.shape[dim],), (ids.stride(dim),))
 
 
-def _in_order(ids: Iterator[Tensor]) -> list[int]:
-    return list(dict.fromkeys(root for block in ids for root in block.tolist()))
+class _Seated:
+    """Which unit of which site every id is, and what was noted beside ids, by site."""
+
+    def __init__(self, ties: Ties, root: Tensor, roots: Sequence[Tensor]) -> None:
+        self.ties, self.root, self.roots = ties, root, roots
+        self.site, self.unit = torch.full((2, len(root)), -1)
+        for number, which in enumerate(roots):
+            self.site[which], self.unit[which] = number, torch.arange(len(which))
+        self.mixed, self.lost = ties.mixed(), ties.lost()
+        self.asked, self.summed, self.doubted = (self.by(n) for n in (ties.asks, ties.quiet.sums, ties.quiet.doubts))
+        self.guessed = self.by([(ids, "") for ids in ties.guesses])
+        views = [(view, dim) for view in ties.views for dim in varied(view.ids)]
+        self.views = self.by([(_along(view.ids, dim), (view, dim)) for view, dim in views])
+
+    def by(self, noted: Sequence[tuple[Tensor, T]]) -> list[list[T]]:
+        """For each site what was noted beside ids of its units, in order."""
+        ids, number = _laid_out([ids for ids, _ in noted])
+        site = self.site[self.root[ids]]
+        found: list[list[T]] = [[] for _ in self.roots]
+        if noted:
+            for pair in torch.unique(site[site >= 0] * len(noted) + number[site >= 0]).tolist():
+                found[pair // len(noted)].append(noted[pair % len(noted)][1])
+        return found
+
+    def units(self, site: int, ids: Tensor) -> Tensor:
+        """The units of a site, -1 where another one sits."""
+        roots = self.root[ids]
+        return torch.where(self.site[roots] == site, self.unit[roots], -1)
+
+    def uses(self, site: int) -> Iterator[Use]:
+        """Where views give the number of a site's units."""
+        for view, dim in self.views[site]:
+            units, calls = self.units(site, _along(view.ids, dim)), self.ties.calls[view.operator]
+            yield Use(view.operator, view.call, calls, view.ids.shape, dim, units, view.inferred)
 
 
-class _Seen:
-    """Units in what views give."""
-
-    def __init__(self, ties: Ties) -> None:
-        self.ties, self.places = ties, list[tuple[str, int, torch.Size, int, Tensor, bool]]()
-        self.at: dict[int, set[int]] = {}  # root -> numbers of places
-        for operator, call, ids, inferred in ties.views:
-            for dim in varied(ids):
-                roots = ties.root(_along(ids, dim))
-                for root in set(roots.tolist()):
-                    self.at.setdefault(root, set()).add(len(self.places))
-                self.places.append((operator, call, ids.shape, dim, roots, inferred))
-
-    def uses(self, unit: Tensor, roots: list[int]) -> Iterator[Use]:
-        """Of one site, whose `unit` each root is."""
-        for number in sorted(set[int]().union(*(self.at.get(root, ()) for root in roots))):
-            operator, call, shape, dim, at, inferred = self.places[number]
-            yield Use(operator, call, self.ties.calls[operator], shape, dim, _unit_of(unit, at), inferred)
-
-
-def _unit_of(unit: Tensor, roots: Tensor) -> Tensor:
-    return torch.where(roots < len(unit), unit[roots.clamp(max=len(unit) - 1)], -1)
-
-
-def _site(seen: _Seen, mixed: Tensor, lost: Tensor, blocks: list[_Block], roots: list[int]) -> Site:
-    ties = seen.ties
-    unit = torch.full((int(max(roots)) + 1,), -1)
-    unit[roots] = torch.arange(len(roots))
-    slots = []
-    for block in blocks:
-        slots.append(Slot(block.tensor, block.dim, _unit_of(unit, ties.root(block.ids)), block.role))
+def _site(seated: _Seated, number: int, blocks: list[_Block]) -> Site:
     first = min((block for block in blocks if block.made), key=lambda block: (block.made, block.tensor))
-    which = torch.tensor(roots)
+    roots = seated.roots[number]
     return Site(
         module_of(first.tensor),
         len(roots),
-        tuple(slots),
-        ~mixed[which],
-        asked=ties.asked(which),
-        summed=ties.by(ties.quiet.sums, which),
-        lossy=bool(lost[which].any()),
-        doubted=bool(ties.by(ties.quiet.doubts, which)),
-        guessed=ties.guessed(which),
-        uses=tuple(seen.uses(unit, roots)),
+        tuple(Slot(block.tensor, block.dim, seated.units(number, block.ids), block.role) for block in blocks),
+        ~seated.mixed[roots],
+        asked=tuple(dict.fromkeys(seated.asked[number])),
+        summed=tuple(dict.fromkeys(seated.summed[number])),
+        lossy=bool(seated.lost[roots].any()),
+        doubted=bool(seated.doubted[number]),
+        guessed=bool(seated.guessed[number]),
+        uses=tuple(seated.uses(number)),
     )
 
 
@@ -202,26 +224,28 @@ def module_of(tensor: str) -> str:
 
 def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
     """Sites of one module get numbers."""
-    names = [site.name for site in sites]
-    return tuple(
-        site if names.count(site.name) == 1 else replace(site, name=f"{site.name}#{names[: n + 1].count(site.name)}")
-        for n, site in enumerate(sites)
-    )
+    count, seen = Counter(site.name for site in sites), Counter[str]()
+    found = []
+    for site in sites:
+        seen[site.name] += 1
+        alone = count[site.name] == 1
+        found.append(site if alone else replace(site, name=f"{site.name}#{seen[site.name]}"))
+    return tuple(found)
 
 
-def _pinned(found: Traced, makers: list[_Block], alone: set[int], why: Tensor) -> Iterator[Pinned]:
-    ties = found.ties
+def _pinned(found: Traced, makers: list[_Block], alone: Tensor, why: Tensor) -> Iterator[Pinned]:
+    ties, tied = found.ties, found.ties.tied()
     for block in makers:
         for number, count in zip(
             *(part.tolist() for part in torch.unique(why[block.ids], return_counts=True)), strict=True
         ):
             if number:
                 yield Pinned(module_of(block.tensor), count, ties.reasons[number])
-        lone = [root for root in ties.root(block.ids).tolist() if root in alone]
-        for operator, count in Counter(ties.tied_by(torch.tensor(lone, dtype=torch.int64))).items():
-            tied = f" after {operator}" if operator else ""
+        last = Counter(ties.operators[number] for number in tied[block.ids[alone[block.ids]]].tolist())
+        for operator, count in last.items():
+            after = f" after {operator}" if operator else ""
             yield Pinned(
-                module_of(block.tensor), count, f"nothing else sits where it does{tied}, and one unit must stay"
+                module_of(block.tensor), count, f"nothing else sits where it does{after}, and one unit must stay"
             )
     yield from _never_reached(found, {block.tensor for block in makers}, why)
 

@@ -11,12 +11,12 @@ from torch.utils import _pytree as pytree
 from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.shrinking.anatomy import Anatomy, anatomy_of
-from sapwood.shrinking.cut import cut_, positions, sharing
-from sapwood.shrinking.duplicate import duplicate
-from sapwood.shrinking.fit import fitted, set_, whole_of
+from sapwood.shrinking.bare import copy_for
+from sapwood.shrinking.cut import Positions, cut_, positions
+from sapwood.shrinking.fit import Attributes, fitted, set_, whole_of
 from sapwood.shrinking.graph import Graph, line, named, op_of
 from sapwood.shrinking.site import Couplings, Pinned, Site, grouped, module_of, told_apart
-from sapwood.shrinking.training import refuse_untrainable
+from sapwood.shrinking.training import Trained, refuse_untrainable
 
 END = 2**63 - 1  # where slices end that take all
 WRITTEN = {
@@ -102,13 +102,29 @@ def _misfit(anatomy: Anatomy, sites: Sequence[Site]) -> str | None:
     try:
         attributes = fitted(anatomy, sites, keep)
         if anatomy.trained is not None and sites:
-            small = duplicate(anatomy.model, sharing(anatomy.model))
-            cut_(small, positions(sites, keep))
-            set_(small, attributes)
-            refuse_untrainable(small, anatomy.trained)
+            _refuse_untrainable(anatomy, positions(sites, keep), attributes)
     except InputError as error:
         return str(error)
     return None
+
+
+def _refuse_untrainable(anatomy: Anatomy, places: Positions, attributes: Attributes) -> None:
+    """Raise unless the smaller model trains, tried without numbers first: to slice these takes long."""
+    try:
+        if not anatomy.plain:
+            raise InputError("graphs of the model's own are run with numbers only")
+        small = copy_for(anatomy.model, whole_of(anatomy).numbers)
+        _refuse_in_training(small, anatomy.trained, places, attributes, bare=True)
+    except Exception:  # whatever stops it, numbers have the last word
+        _refuse_in_training(copy_for(anatomy.model, "all"), anatomy.trained, places, attributes)
+
+
+def _refuse_in_training(
+    small: nn.Module, run: Trained | None, places: Positions, attributes: Attributes, *, bare: bool = False
+) -> None:
+    cut_(small, places)
+    set_(small, attributes)
+    refuse_untrainable(small, run, bare=bare)
 
 
 def _tried(anatomy: Anatomy, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:

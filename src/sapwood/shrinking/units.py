@@ -55,7 +55,7 @@ def spread(
 ) -> Masks:
     """Masks of all parameters in which units of the sites sit: False wherever a unit sits that `keep` removes.
 
-    Masked so, units count as 0 wherever they are read: the network computes what `shrink(..., removed="gated")` gives.
+    Masked so, units count as 0 wherever they are read: the network computes what `shrink(..., removed="zeroed")` gives.
     `roles` masks the units in some of these places only: with ("makes",) filters are zeroed as soft filter pruning
     zeroes them, and norms, biases and what reads the units stay as they are. "both" belongs to "makes" and to "reads".
     """

@@ -97,9 +97,20 @@ def width(units: Tensor, always: int) -> Width:
     units = units.sort(1).values
     again = torch.zeros_like(units, dtype=torch.bool)
     again[:, 1:] = units[:, 1:] == units[:, :-1]
-    rows, counts = torch.unique(units.masked_fill(again, always).sort(1).values, dim=0, return_counts=True)
+    rows, counts = _distinct(units.masked_fill(again, always).sort(1).values, always)
     few = rows[:, : max(1, int((rows < always).sum(1).max()))]
     return Width(few, counts.double())
+
+
+def _distinct(rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Different rows in order, and how often each is there. As digits of one number where that is small enough."""
+    columns = rows.shape[1]
+    if (most + 1) ** columns >= 2**63:
+        found: tuple[Tensor, Tensor] = torch.unique(rows, dim=0, return_counts=True)
+        return found
+    places = torch.tensor([(most + 1) ** place for place in reversed(range(columns))], dtype=torch.int64)
+    numbers, counts = torch.unique((rows * places).sum(1), return_counts=True)
+    return numbers[:, None] // places % (most + 1), counts
 
 
 def extent(sizes: Mapping[str, int], placed: Iterable[tuple[Sequence[str], Tensor]], always: int) -> Term:

@@ -13,10 +13,19 @@ from torch import Tensor
 from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.quiet import Quiet
 from sapwood.shrinking.rules.strides import steady, thin, together, varied
+from sapwood.shrinking.rules.union import START, Union
 from sapwood.shrinking.rules.values import BLANK, DATA, Weight, nobody
 
-START = 4096  # ids that there is room for at first
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
+
+
+class View(NamedTuple):
+    """A view that gave ids of units."""
+
+    operator: str
+    call: int  # which of its calls
+    ids: Tensor
+    inferred: bool  # a size is worked out from the others
 
 
 class Known(NamedTuple):
@@ -39,15 +48,15 @@ class Ties:
     ) -> None:
         self._after, self.lossy = after, lossy
         self.operator, self._contractions = "", 0  # how many have made units
-        self._operators: list[str] = [""] if after is None else after._operators
+        self.operators: list[str] = [""] if after is None else after.operators
         self._count = DATA + 1  # ids so far; what is kept of each has room for more
-        self._root = torch.arange(START)
+        self._union = Union()
         self._tied = torch.zeros(START, dtype=torch.int64)  # number of the last operator that tied it; 0: none
-        self._asks: list[tuple[Tensor, str]] = []
+        self.asks: list[tuple[Tensor, str]] = []
         self.quiet = Quiet()
-        self._guesses: list[Tensor] = []
+        self.guesses: list[Tensor] = []
         self.calls = Counter[str]()  # views seen so far, by operator and line
-        self.views: list[tuple[str, int, Tensor, bool]] = []  # operator, which of its calls, ids it gave, inferred
+        self.views: list[View] = []
         self._flows: list[tuple[Tensor, Tensor, bool]] = []
         self._unreadable = dict[int, str]()  # ids that must not be read as 0, and why
         self._reason = torch.zeros(START, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
@@ -55,7 +64,7 @@ class Ties:
         self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, START, dtype=torch.bool)
         if known is not None and after is not None:
             self._grow(len(known.root))
-            self._root, self._tied = known.root.clone(), known.tied.clone()
+            self._union, self._tied = Union(known.root), known.tied.clone()
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
         self.grids: list[tuple[Tensor, list[Tensor]]] = []  # ids of numbers that belong to units of several kinds
         self.training = False  # from now on operators run in training mode only
@@ -71,13 +80,13 @@ class Ties:
     def fresh(self, count: int) -> Tensor:
         """`count` new ids, tied to nothing."""
         first, self._count = self._count, self._count + count
-        if self._count > len(self._root):
-            self._grow(max(self._count, 2 * len(self._root)))
+        if self._count > len(self._union):
+            self._grow(max(self._count, 2 * len(self._union)))
         return torch.arange(first, self._count)
 
     def _grow(self, size: int) -> None:
-        room = torch.zeros(size - len(self._root), dtype=torch.int64)
-        self._root = torch.cat([self._root, torch.arange(len(self._root), size)])
+        room = torch.zeros(size - len(self._union), dtype=torch.int64)
+        self._union.grow(size)
         self._tied, self._reason, self._made = (
             torch.cat([numbers, room]) for numbers in (self._tied, self._reason, self._made)
         )
@@ -87,31 +96,29 @@ class Ties:
 
     def now(self, ids: Tensor) -> Tensor:
         """The ids by what they are tied to by now, thin."""
-        return steady(self._root[thin(ids)]).expand(ids.shape)
+        return steady(self._union.find(thin(ids))).expand(ids.shape)
 
     def tie(self, a: Tensor, b: Tensor) -> None:
         """Ids at the same place (after broadcasting) live and die together from now on."""
         a, b = together(a, b)
         pairs = torch.stack([a.flatten(), b.flatten()])
         while True:
-            low, high = self._root[pairs].aminmax(dim=0)
-            open_ = low != high
-            if not bool(open_.any()):
+            pairs = self._union.find(pairs)
+            if torch.equal(*pairs):
                 return
-            if bool((lost := open_ & (low <= DATA)).any()):
-                self.pin(high[lost], f"{self.operator} ties it to numbers that belong to no unit")
-            self._tied[high[open_]] = self._number()
-            self._root.scatter_reduce_(0, high[open_], low[open_], "amin")
-            self._flatten()
+            low, high = pairs.aminmax(dim=0)
+            open_ = low != high
+            low, high = low[open_], high[open_]
+            if int(low.min()) <= DATA:
+                self.pin(high[low <= DATA], f"{self.operator} ties it to numbers that belong to no unit")
+            self._tied[high] = self._number()
+            self._union.join(low, high)
+            pairs = torch.stack([low, high])
 
     def _number(self) -> int:
-        if self._operators[-1] != self.operator:
-            self._operators.append(self.operator)
-        return len(self._operators) - 1
-
-    def _flatten(self) -> None:
-        while not torch.equal(further := self._root[self._root], self._root):
-            self._root = further
+        if self.operators[-1] != self.operator:
+            self.operators.append(self.operator)
+        return len(self.operators) - 1
 
     def tie_over(self, ids: Tensor, dim: int) -> Tensor:
         """All ids along `dim` live and die together; the ids after that."""
@@ -191,16 +198,16 @@ class Ties:
     def ask(self, ids: Tensor, operator: str) -> None:
         """Whether these can go depends on sizes that may be written into the code at this operator."""
         if ids.numel():
-            self._asks.append((torch.unique(thin(ids)), operator))
+            self.asks.append((torch.unique(thin(ids)), operator))
 
     def guess(self, ids: Tensor) -> None:
         """An operator works out a size by itself, and could get another one than that of these units wrong."""
-        self._guesses.append(torch.unique(thin(ids)))
+        self.guesses.append(torch.unique(thin(ids)))
 
     def view(self, operator: str, ids: Tensor | None = None, *, inferred: bool = False) -> None:
         """A view was met; where units lie in what it gives, their number is known. `inferred`: it works out a size."""
         if ids is not None and varied(ids):
-            self.views.append((operator, self.calls[operator], ids, inferred))
+            self.views.append(View(operator, self.calls[operator], ids, inferred))
         self.calls[operator] += 1
 
     def grid(self, ids: Tensor) -> Tensor:
@@ -229,20 +236,24 @@ class Ties:
 
     def known(self) -> "Known":
         """The ties, for another run."""
-        return Known(self._root.clone(), self._tied.clone())
+        return Known(self._union.flat().clone(), self._tied.clone())
 
     def known_with_heads(self) -> "Known":
         """The ties, everything of a head tied, for another run."""
         before = self.known()
         for ids in self.heads:
             self.tie_over(ids, 1)
-        found = Known(self._root, self._tied)
-        self._root, self._tied = before
+        found = Known(self._union.flat(), self._tied)
+        self._union, self._tied = Union(before.root), before.tied
         return found
 
     def root(self, ids: Tensor) -> Tensor:
         """The id that stands for each id's unit."""
-        return self._root[ids]
+        return self._union.find(ids)
+
+    def roots(self) -> Tensor:
+        """For every id the one that stands for its unit."""
+        return self._union.flat()
 
     def made(self, ids: Tensor) -> int:
         """How early these were made by a contraction; 0: never."""
@@ -261,24 +272,9 @@ class Ties:
         self.pin((inside & outside).nonzero().flatten(), SUMMED)
         return self._of_unit(self._reason)
 
-    def asked(self, roots: Tensor) -> tuple[str, ...]:
-        """The operators whose sizes decide whether these units can go."""
-        return self.by(self._asks, roots)
-
-    def by(self, noted: list[tuple[Tensor, str]], roots: Tensor) -> tuple[str, ...]:
-        """The operators that were noted beside ids of these units."""
-        return tuple(dict.fromkeys(operator for ids, operator in noted if self._among(ids, roots)))
-
-    def guessed(self, roots: Tensor) -> bool:
-        """Whether some operator's wrong size would go unnoticed without these units."""
-        return any(self._among(ids, roots) for ids in self._guesses)
-
-    def _among(self, ids: Tensor, roots: Tensor) -> bool:
-        return bool(torch.isin(self._root[ids], roots).any())
-
-    def tied_by(self, roots: Tensor) -> list[str]:
-        """For each unit the last operator that tied it to others, "" where none did."""
-        return [self._operators[number] for number in self._of_unit(self._tied)[roots].tolist()]
+    def tied(self) -> Tensor:
+        """For every id the number of the last of `operators` that tied its unit to others; 0: none."""
+        return self._of_unit(self._tied)
 
     def lost(self) -> Tensor:
         """For every id whether others change when its unit goes."""
@@ -289,8 +285,8 @@ class Ties:
         return self._of_unit(self._mixed.long()).bool()
 
     def _of_unit(self, values: Tensor) -> Tensor:
-        most = torch.zeros_like(values).scatter_reduce_(0, self._root, values, "amax")
-        return most[self._root]
+        root = self._union.flat()
+        return torch.zeros_like(values).scatter_reduce_(0, root, values, "amax")[root]
 
 
 def along(ties: Ties, weight: Weight, dim: int, because: str) -> Tensor:

@@ -1,0 +1,150 @@
+"""The analysis of a network beside `torch.export.export` of it alone, in CPU seconds of one process.
+
+The rival is what any analysis of the graph has to pay at least: the same export, without what is found out afterwards.
+Both are run once before they are timed, then in turn; the least of some rounds counts. The analysis is an `Anatomy`
+with all sites and the three costs. Growth: how the time of what comes after the export rises from 12 to 24 layers, as
+an exponent; 1 is as fast as the network. Counted: exports and deep copies of models in a whole flow.
+
+Models of torchvision and transformers where these are installed, with random weights:
+
+    python benchmarks/analysis.py [NAME ...]
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from math import log2
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import nn
+
+from sapwood import bytes_of, fewest, macs_of, parameters_of, per_unit, shrink, sites
+from sapwood.measure.example import arguments, as_tuple
+from sapwood.shrinking import duplicate
+from sapwood.shrinking.anatomy import Anatomy
+
+Made = tuple[nn.Module, Any]
+ROUNDS = 3
+WORDS = torch.arange(16)[None]
+
+
+def vision(name: str, size: int) -> Made:
+    """One of torchvision's."""
+    import torchvision
+
+    return getattr(torchvision.models, name)().eval(), torch.randn(1, 3, size, size)
+
+
+def gpt2(layers: int) -> Made:
+    """GPT-2 of transformers, as wide as the small one."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(GPT2Config(n_layer=layers, use_cache=False)).eval(), {"input_ids": WORDS}
+
+
+def llama(layers: int, device: str = "cpu", **sizes: int) -> Made:
+    """A Llama of transformers; narrow unless told otherwise."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    narrow = {"hidden_size": 256, "intermediate_size": 688, "num_attention_heads": 8, "vocab_size": 1000}
+    config = LlamaConfig(**(narrow | {"num_key_value_heads": 4} | sizes), num_hidden_layers=layers, use_cache=False)
+    with torch.device(device):
+        return LlamaForCausalLM(config).eval(), {"input_ids": WORDS.to(device)}
+
+
+WIDE = {"hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32, "num_key_value_heads": 8}
+MODELS: dict[str, Callable[[], Made]] = {
+    "ResNet-50": lambda: vision("resnet50", 64),
+    "ViT-B/16": lambda: vision("vit_b_16", 224),
+    "GPT-2": lambda: gpt2(12),
+    "Llama, 24 layers": lambda: llama(24),
+    "Llama, 1B, meta": lambda: llama(16, "meta", vocab_size=128256, **WIDE),
+}
+
+
+def export(model: nn.Module, example: Any) -> None:
+    """The rival."""
+    args, kwargs = arguments(model, as_tuple(example))
+    torch.export.export(model, args, kwargs, strict=False)
+
+
+def analyse(model: nn.Module, example: Any) -> None:
+    """All sites and costs."""
+    anatomy = Anatomy(model, example)
+    for cost in (macs_of, parameters_of, bytes_of):
+        cost(anatomy, sites(anatomy))
+
+
+def flow(model: nn.Module, example: Any) -> None:
+    """From a model to a smaller one: the lowest units go until three quarters of the multiply-adds are left."""
+    anatomy = Anatomy(model, example)
+    cost = macs_of(anatomy)
+    scores = per_unit({name: p.detach().abs() for name, p in model.named_parameters()}, sites(anatomy))
+    shrink(anatomy, fewest(scores, cost, 0.75 * float(cost({}))))
+
+
+def seconds(*runs: Callable[[], None]) -> list[float]:
+    """The least CPU seconds of each, in turn, after one round that is not counted."""
+    least = [float("inf")] * len(runs)
+    for round_ in range(ROUNDS + 1):
+        for number, run in enumerate(runs):
+            began = time.process_time()
+            run()
+            if round_:
+                least[number] = min(least[number], time.process_time() - began)
+    return least
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """How often a model is exported and copied in here."""
+    counts, original = Counter[str](), torch.export.export
+
+    def exporting(*given: Any, **more: Any) -> Any:
+        counts["exports"] += 1
+        return original(*given, **more)
+
+    def copying(thing: Any, memo: Any = None) -> Any:
+        counts["copies"] += any(isinstance(x, nn.Module) for x in (thing if isinstance(thing, tuple) else (thing,)))
+        return deepcopy(thing, memo)
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(torch.export, "export", exporting))
+        stack.enter_context(patch.object(duplicate, "deepcopy", copying))
+        yield counts
+
+
+def growth(make: Callable[[int], Made]) -> float:
+    """The exponent of what comes after the export, from 12 to 24 layers."""
+    after = []
+    for layers in (12, 24):
+        model, example = make(layers)
+        alone, whole = seconds(lambda m=model, x=example: export(m, x), lambda m=model, x=example: analyse(m, x))  # type: ignore[misc]
+        after.append(whole - alone)
+    return log2(after[1] / after[0])
+
+
+def main() -> None:
+    """Print a line for each network."""
+    torch.set_num_threads(1)
+    for name in sys.argv[1:] or [*MODELS, "growth"]:
+        if name == "growth":
+            print(f"Llama, 12 to 24 layers: exponent {growth(llama):.2f}", flush=True)
+            continue
+        model, example = MODELS[name]()
+        alone, whole = seconds(lambda m=model, x=example: export(m, x), lambda m=model, x=example: analyse(m, x))  # type: ignore[misc]
+        said = f"{name}: export {alone:.2f} s, analysis {whole:.2f} s, {whole / alone:.2f} times"
+        if not any(p.is_meta for p in model.parameters()):
+            with counted() as counts:
+                flow(model, example)
+            said += f"; a whole flow: {counts['exports']} exports, {counts['copies']} deep copies"
+        print(said, flush=True)
+
+
+if __name__ == "__main__":
+    main()

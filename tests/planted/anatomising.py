@@ -1,0 +1,110 @@
+"""Bugs planted in what is found out once: who is tied to whom, who sits where, what is kept, what runs bare."""
+
+import itertools
+from unittest.mock import patch
+
+import torch
+from graph.zoo import flat
+from planted.mutant import bugs, instead
+from planted.shrinking import running
+from torch import nn
+
+from sapwood.checks.law import Laws, demand
+from sapwood.shrinking import anatomy, bare, graph, site, training
+from sapwood.shrinking.cost import macs_of
+from sapwood.shrinking.fit import whole_of
+from sapwood.shrinking.rules.union import Union
+from sapwood.shrinking.sites import sites
+
+SMALLEST = "tied ids are known by the smallest of them, however long the chain"
+PLACES = "units of one site sit in the same places, and no others do"
+ONCE = "what has been found out is not found out again"
+INPUTS = "code that looks at its inputs runs without the numbers of parameters"
+
+
+class Looks(nn.Module):
+    """Asks its mask, made where its weight is, whether it hides anything."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(5, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.a(x))
+        seen = torch.ones(len(x), dtype=torch.bool, device=self.a.weight.device)
+        return self.b(h) if bool((seen & (x[:, 0] > -99)).all()) else h
+
+
+@running()
+def smallest():
+    ids, links = torch.arange(40), torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    union, classes = Union(), {number: {number} for number in range(40)}
+    for a, b in [*zip(ids[1:].tolist(), ids[:-1].tolist(), strict=True)][:20] + links.view(-1, 2).tolist()[:8]:
+        low, high = sorted(union.find(torch.tensor([a, b])).tolist())
+        if low != high:
+            union.join(torch.tensor([low]), torch.tensor([high]))
+        both = classes[a] | classes[b]
+        classes |= dict.fromkeys(both, both)
+    wanted = [min(classes[number]) for number in range(40)]
+    demand(union.find(ids).tolist() == wanted == union.flat()[:40].tolist(), f"{union.find(ids).tolist()}")
+    chain = Union()
+    chain.join(ids[:-1], ids[1:])
+    demand(chain.find(ids).tolist() == [0] * 40, "a chain is not followed to its end")
+
+
+@running()
+def places():
+    root = torch.tensor([0, 1, 2, 3, 4, 4])
+    blocks = [
+        site._Block("w", dim, ids, 1, False) for dim, ids in enumerate(map(torch.tensor, ([0, 1, 2, 3], [2, 3, 5])))
+    ]
+    found = [(seats, roots.tolist()) for seats, roots in site._alike(blocks, root, torch.tensor([2, 0, 3, 1, 4]))]
+    demand(found == [([0, 1], [2, 3]), ([0], [0, 1]), ([1], [4])], str(found))
+
+
+@running()
+def once():
+    model = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3))
+    made, counter = anatomy.Anatomy(model, flat(5).float()), itertools.count()
+    with patch.object(training, "exported", lambda *given, **mode: (next(counter) and None) or graph.exported(*given)):
+        for _ in range(2):
+            macs_of(made, sites(made))
+    first, second = made.runs()[0], made.runs()[0]
+    demand(next(counter) == 1, "it was exported again")
+    demand(first is second, "it was traced again")
+
+
+@running()
+def inputs():
+    model = Looks()
+    found = whole_of(anatomy.Anatomy(model, flat(5).float()))
+    demand(found.numbers == "inputs", f"it ran with {found.numbers}")
+    demand(found.shapes == [torch.Size((3, 3))], str(found.shapes))
+
+
+def laws() -> Laws:
+    claims = {SMALLEST: smallest, PLACES: places, ONCE: once, INPUTS: inputs}
+    return {f"anatomising: {claim}": law for claim, law in claims.items()}
+
+
+def one_link(union, ids):
+    return union._link[ids]
+
+
+def all_in_one(parts):
+    whole, _ = laid_out(parts)
+    return whole, torch.zeros_like(whole)
+
+
+def as_given(mode, func, types, args=(), kwargs=None):
+    return func(*args, **(kwargs or {}))
+
+
+laid_out = site._laid_out
+PLANTED = {
+    SMALLEST: {"one link is followed": instead(Union, "find", one_link)},
+    PLACES: {"all places are the first": instead(site, "_laid_out", all_in_one)},
+    ONCE: {"nothing is kept": instead(anatomy.Anatomy, "once", lambda _, what, make: make())},
+    INPUTS: {"what meets no numbers keeps its own": instead(bare.Meeting, "__torch_dispatch__", as_given)},
+}
+MUTANTS = bugs("anatomising", laws, PLANTED)
