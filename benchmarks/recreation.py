@@ -86,7 +86,7 @@ def recreated(data: Batch, add: Add | None = sample_by_sample, masked: bool = Tr
     while True:
         loss_sum, right = 0.0, 0
         for index in torch.randperm(len(data.targets)).split(SIZE):
-            batch = data.rows(index)
+            batch = data.take(index)
             if add is not None:
                 with torch.no_grad():
                     counters = [add(counted, part(batch.inputs)) for counted, part in zip(counters, up_to, strict=True)]
@@ -111,7 +111,7 @@ def pruned() -> nn.Sequential:
 
 def ours(data: Batch) -> Steps:
     """`train`, masked and counted."""
-    little = data.rows(slice(SIZE))
+    little = data.take(slice(SIZE))
     task = Task("random", partial(mlp, *WIDTHS), Data(data, little, little), partial(torch.optim.SGD, lr=0.01), SIZE)
     run = start(task)
     run.prune(masks_for(run.model))

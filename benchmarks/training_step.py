@@ -74,7 +74,7 @@ def loop(data: Batch, size: int, change: Change = unchanged, pick: Pick = rows_o
 
 def ours(data: Batch, size: int, masked: MasksFor | None, counted: bool) -> Steps:
     """`train`, with masks or counts or both or neither."""
-    little = data.rows(slice(32))
+    little = data.take(slice(32))
     task = Task("random", partial(mlp, *WIDTHS), Data(data, little, little), partial(torch.optim.SGD, lr=0.01), size)
     run: Run = start(task)
     if masked is not None:

@@ -32,6 +32,11 @@ LAYERS = (  # from bottom to top; a folder stands for all of its files
     {"layout", "evidence", "modes", "layers", "batches", "gradients", "answers", "observe", "processes"},
     {"statistics", "criterion", "criteria", "saliency", "losses", "low_rank", "gates", "reconstruction"},
     {
+        "goal",
+        "fresh",
+        "samples",
+        "shards",
+        "windows",
         "task",
         "named",
         "wrapped",

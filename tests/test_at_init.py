@@ -65,7 +65,7 @@ def test_snip_is_the_derivative_by_an_indicator_on_every_weight():
 
 def test_the_absolute_value_is_taken_after_all_batches_are_summed():
     model, whole = seeded_model(), tiny_samples()
-    parts = [whole.rows(slice(at, at + 7)) for at in range(0, 48, 7)]
+    parts = [whole.take(slice(at, at + 7)) for at in range(0, 48, 7)]
     together, apart = snip_of(model, whole), snip_of(model, *parts)
     one_by_one = [snip_of(model, part) for part in parts]
     for name, expected in together.items():

@@ -33,7 +33,7 @@ def task(scales, *, optimizer=PLAIN, body=None):
 
     luck = torch.Generator().manual_seed(0)
     every = Batch(torch.randn(36, 2, 2, 2, generator=luck, dtype=torch.float64), torch.arange(36) % 3)
-    data = Data(*(every.rows(slice(at, at + 12)) for at in (0, 12, 24)))
+    data = Data(*(every.take(slice(at, at + 12)) for at in (0, 12, 24)))
     return Task("by hand", body or model, data, optimizer, batch_size=12, classes=3)
 
 

@@ -101,7 +101,7 @@ def shrunk():
 
 
 def _trained(model, optimizer, samples, steps=4):
-    wrapped, mine = processes.wrap(model), samples.rows(processes.share(len(samples.targets)))
+    wrapped, mine = processes.wrap(model), samples.take(processes.share(len(samples.targets)))
     for _ in range(steps):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(wrapped(mine.inputs), mine.targets).backward()

@@ -69,7 +69,7 @@ def in_parts(parts):
     def update(run, batch):
         outputs, total = [], 0.0
         for index in torch.arange(len(batch.targets)).chunk(parts):
-            part = batch.rows(index)
+            part = batch.take(index)
             outputs.append(run.forward(part.inputs))
             loss = run.loss(run.model, part, outputs[-1]) * len(index) / len(batch.targets)
             backward(run, loss, into=run.model.parameters())

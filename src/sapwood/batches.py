@@ -45,6 +45,22 @@ def each(model: nn.Module, batches: Iterable[Any], who: str) -> Iterator[tuple[A
         raise InputError(f"{who} was given no batches; give at least one (an exhausted generator is empty)")
 
 
+def forward(model: nn.Module, batch: Any) -> Tensor:
+    """Return the model's outputs for a Batch: its inputs are one argument, or several where they are a tuple or dict.
+
+    Of an answer that has `logits`, as Hugging Face's models give it, those are the outputs.
+    """
+    inputs = batch.inputs
+    if isinstance(inputs, Tensor):
+        outputs = model(inputs)
+    else:
+        outputs = model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+    if isinstance(outputs, Tensor):
+        return outputs
+    logits: Tensor = getattr(outputs, "logits", outputs)
+    return logits
+
+
 def arguments(model: nn.Module, batch: Any) -> Arguments:
     """What the model is called with for a batch."""
     if hasattr(batch, "inputs"):  # before tuples: a Batch is one, of inputs and targets

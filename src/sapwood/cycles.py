@@ -35,9 +35,9 @@ def counts(
 
 
 class Pace:
-    """When the next cycle falls: at an accuracy, and, if asked for, when that has stopped rising or after some epochs.
+    """When the next cycle falls: at a value of the task's goal, and, if asked for, when that is stuck or in time.
 
-    plateau: epochs without a rise of the running training accuracy after which a cycle falls in any case; wait: epochs
+    plateau: epochs in which the running training goal is no better, after which a cycle falls in any case; wait: epochs
     since the last one; 0: for ever. What it counts is in the run's memory, so it survives an interruption.
     """
 
@@ -49,13 +49,14 @@ class Pace:
         self.run, self.plateau, self.wait = run, plateau, wait
 
     def due(self, now: Moment, mark: float) -> bool:
-        """Whether a cycle falls now, at an epoch's end: the running training accuracy is at `mark`, or it is time."""
-        accuracy, memory = now.metrics["train_accuracy"], self.run.memory
+        """Whether a cycle falls now, at an epoch's end: the goal on training data is at `mark`, or it is time."""
+        goal, memory = self.run.task.goal, self.run.memory
+        value = goal.of(now.metrics, "train")
         waited = memory["waited"] = memory.get("waited", 0) + 1
         stuck = self.plateau > 0 and stopping.stale(
-            self.run.store("plateau"), accuracy, patience=self.plateau, higher_is_better=True
+            self.run.store("plateau"), value, patience=self.plateau, higher_is_better=goal.up
         )
-        return accuracy >= mark or stuck or 0 < self.wait <= waited
+        return goal.reached(value, mark) or stuck or 0 < self.wait <= waited
 
     def begin(self) -> None:
         """Start waiting for the next cycle: forget what was counted."""
@@ -68,8 +69,8 @@ def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -
     refuse_bad(probe=samples)
     training = run.task.data.train
     drawn = luck(run.seed, "probe", run.step)
-    rows = torch.randint(len(training.targets), (samples,), generator=drawn).to(run.device)
-    return observe(run.model, [training.rows(rows)], *criterion.needs, only=layers)
+    rows = torch.randint(len(training), (samples,), generator=drawn).to(run.device)
+    return observe(run.model, [training.take(rows)], *criterion.needs, only=layers)
 
 
 def refuse_bad(*, probe: int) -> None:

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any
 
 from sapwood import stopping
-from sapwood.errors import InputError
+from sapwood.goal import ACCURACY, Goal
 from sapwood.measure.spectrum import dead_share
 from sapwood.run import Run
 from sapwood.train import Moment, evaluate, train
@@ -15,14 +15,14 @@ Ending = Callable[[Run, Moment], bool]
 Phase = Callable[..., Iterator[Moment]]  # (run, **options)
 
 
-def ending(*, target: float, stop: str) -> Ending:
-    """Whether training is over after a moment: the stopping rule on the validation loss, then the training accuracy.
+def ending(*, target: float, stop: str, goal: Goal = ACCURACY) -> Ending:
+    """Whether training is over after a moment: by the stopping rule on the validation loss, or with the goal reached.
 
-    `stop` names a rule of `stopping.RULES` ("none": the target alone ends the run), or is "epochs": neither does,
-    and the run takes all its epochs. Asked once per moment; the rule's state is kept in the run's memory.
+    `target` is a value of the task's goal on training data. `stop` names a rule of `stopping.RULES` ("none": the target
+    alone ends the run), or is "epochs": neither does, and the run takes all its epochs. Asked once per moment; the
+    rule's state is kept in the run's memory.
     """
-    if not 0 < target <= 1:
-        raise InputError(f"target is {target}; give the training accuracy that ends the run, in (0, 1]")
+    goal.refuse_bad("target", target)
     if stop == "epochs":
         return lambda run, now: False
     rule = stopping.named(stop)
@@ -31,14 +31,14 @@ def ending(*, target: float, stop: str) -> Ending:
         if not now.ends_epoch:
             return False
         state = run.store(f"stop {now.phase}")
-        return rule(state, now.metrics["valid_loss"]) or now.metrics["train_accuracy"] >= target
+        return rule(state, now.metrics["valid_loss"]) or goal.reached(goal.of(now.metrics, "train"), target)
 
     return over
 
 
 def fit(run: Run, *, epochs: int, target: float, stop: str) -> Iterator[Moment]:
     """Trains without pruning anything further until `ending` says so, `epochs` at most."""
-    ended = ending(target=target, stop=stop)
+    ended = ending(target=target, stop=stop, goal=run.task.goal)
     for now in train(run, epochs=epochs):
         over = ended(run, now)
         yield now
@@ -92,6 +92,6 @@ def _before_retraining(run: Run) -> dict[str, float]:
     test = {f"before_retraining_test_{name}": value for name, value in evaluate(run, "test").items()}
     return test | {
         "before_retraining_sparsity": run.sparsity(),
-        "before_retraining_dead_share": dead_share(run.model, run.task.data.train.inputs[:1]),
+        "before_retraining_dead_share": dead_share(run.model, run.task.example),
         "before_retraining_step": float(run.step),
     }

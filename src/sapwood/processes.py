@@ -30,9 +30,16 @@ def wrap(model: nn.Module) -> nn.Module:
     return DistributedDataParallel(model) if world() > 1 else model
 
 
-def share(count: int) -> slice:
-    """Which rows of a batch of `count` this process takes."""
+def share(count: int | None = None) -> slice:
+    """Which rows of a batch this process takes; `count`: how many rows the batch has."""
     return slice(rank(), count, world())
+
+
+def weight(count: float) -> float:
+    """What a mean over this process's `count` is multiplied by, so that the mean over processes is one over all."""
+    if world() == 1:
+        return 1.0
+    return count * world() / add_up_numbers({"count": count})["count"]
 
 
 def add_up(evidence: Evidence) -> Evidence:

@@ -27,6 +27,7 @@ from sapwood.masks import Masks
 from sapwood.memory import cloned, moved, refill
 from sapwood.observe import hidden
 from sapwood.rebuild import Cut, Wanted, cut
+from sapwood.samples import glimpse
 from sapwood.shrinking.site import Site
 from sapwood.size import Size, parameters_in, shapes_of, size, weights_in
 from sapwood.state import (
@@ -90,7 +91,7 @@ class Run:
         number = len(self.cuts) + 1
         chosen = self.remember(f"cut {number}", keep if callable(keep) else lambda: dict(keep))
         processes.agree(chosen)
-        found = cut(self.model, chosen, sites, self.masks, self.task.data.train.inputs[:2])
+        found = cut(self.model, chosen, sites, self.masks, self.task.data.train.take(slice(0, 2)).inputs)
         if self.pruning is not None:
             self.pruning(self, found.removed)
         self.become(found.model)
@@ -106,12 +107,12 @@ class Run:
         Counted when first asked for, on a network of its own; no random state is advanced.
         """
         with torch.random.fork_rng(devices=[]):
-            macs = size(self.task.model().to(self.device), self.task.data.test.inputs[:1]).macs
+            macs = size(self.task.model().to(self.device), self.task.example).macs
         return Size(parameters_in(self._began), weights_in(self._began), macs)
 
     def size(self) -> Size:
         """The size of the network as it is now; zeros count, see `sparsity`."""
-        return size(self.model, self.task.data.test.inputs[:1])
+        return size(self.model, self.task.example)
 
     @property
     def rebuilt(self) -> bool:
@@ -136,7 +137,7 @@ class Run:
 
     def hidden(self) -> list[str]:
         """The layers that do not give the answer, found by showing the model one training sample."""
-        return hidden(self.model, self.task.data.train.inputs[:1])
+        return hidden(self.model, self.task.example)
 
     def rewind(self, weights: Mapping[str, Tensor]) -> None:
         """Values go back to `weights` (a state_dict); masks stay in force, so what they removed is 0 again at once."""
@@ -278,7 +279,8 @@ def start(
     if type(seed) is not int or seed < 0:
         raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
     torch.manual_seed(seed)
-    here = replace(task, data=task.data.to(where)) if task.data.train.inputs.device != where else task
+    data = task.data.to(where)
+    here = task if data is task.data else replace(task, data=data)
     run = Run(here, seed, task.model().to(where), where)
     if state is not None:
         run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
@@ -291,10 +293,7 @@ def start(
 
 def fingerprint(task: Task) -> str:
     """A digest of what a checkpoint depends on: the data (every 97th sample), its order, the batch size."""
-    samples = {
-        f"{name}/{part}": tensor[::97]
-        for name in ("train", "valid", "test")
-        for part, tensor in zip(("inputs", "targets"), getattr(task.data, name), strict=True)
-    }
-    sizes = torch.tensor([task.batch_size, *(len(getattr(task.data, n).targets) for n in ("train", "valid", "test"))])
+    splits = {name: getattr(task.data, name) for name in ("train", "valid", "test")}
+    samples = {f"{name}/{part}": seen for name, split in splits.items() for part, seen in glimpse(split).items()}
+    sizes = torch.tensor([task.batch_size, *map(len, splits.values())])
     return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"

@@ -1,57 +1,32 @@
 """Task: a model, its data and how it is trained; a value that never changes."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sapwood import goal as goals
+from sapwood.batches import forward
 from sapwood.draws import luck
 from sapwood.errors import InputError
-
-
-class Batch(NamedTuple):
-    """Samples and what should be said of them. A whole split is a Batch too."""
-
-    inputs: Tensor  # [B, ...]
-    targets: Tensor  # [B, ...], class labels for classification
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """The same samples on another device."""
-        return Batch(self.inputs.to(device), self.targets.to(device))
-
-    def rows(self, index: Tensor | slice) -> "Batch":
-        """The samples at `index`, whole numbers or a slice."""
-        if isinstance(index, slice):
-            return Batch(self.inputs[index], self.targets[index])
-        # Indexing with brackets gives the same, element by element: at 784 numbers a row it takes far longer.
-        return Batch(self.inputs.index_select(0, index), self.targets.index_select(0, index))
-
-
-@dataclass(frozen=True)
-class Data:
-    """The three splits. Decisions read `train` and `valid`; `test` is for the last number only."""
-
-    train: Batch
-    valid: Batch
-    test: Batch
-
-    def __post_init__(self) -> None:
-        for name in ("train", "valid", "test"):
-            _refuse_bad_split(name, getattr(self, name))
-
-    def to(self, device: torch.device | str) -> "Data":
-        """The same splits on another device."""
-        return Data(self.train.to(device), self.valid.to(device), self.test.to(device))
-
+from sapwood.fresh import reset, seeded
+from sapwood.goal import ACCURACY, Goal
+from sapwood.samples import Batch as Batch
+from sapwood.samples import Data as Data
+from sapwood.samples import Inputs
+from sapwood.samples import Samples as Samples
 
 Loss = Callable[[nn.Module, Batch, Tensor], Tensor]  # (model, batch, the model's outputs) -> mean over the batch
-Metrics = Callable[[Tensor, Batch], dict[str, Tensor]]  # (outputs, batch) -> sums over the batch's samples
+Forward = Callable[[nn.Module, Batch], Tensor]  # (model, batch) -> the model's outputs
+Metrics = Callable[[Tensor, Batch], Mapping[str, Tensor | float]]  # (outputs, batch) -> sums over what `count` counts
+Measure = Callable[[nn.Module, Batch], Tensor | float]  # (model in evaluation mode, batch) -> sum over its samples
 Augment = Callable[[Batch, torch.Generator], Batch]  # (batch, where luck comes from) -> the batch, changed at random
 Course = Callable[[float], float]  # share of a training phase that is over, [0, 1) -> factor on the learning rates
+
+WHOLE = slice(None)
 
 
 def classification_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
@@ -91,39 +66,74 @@ class Task:
     classes: int | None = None  # when given, labels outside [0, classes) are refused
     augment: Augment | None = None
     course: Course | None = None
+    forward: Forward = forward
+    count: Callable[[Batch], float] = len  # what a batch's loss is a mean over: samples; of text it is tokens
+    goal: Goal = ACCURACY  # or a mere (metric, "up" or "down"): what the task is judged by
+    measures: Mapping[str, Measure] = field(default_factory=dict, hash=False)  # measured once, when a trial is over
+    fresh: Callable[[nn.Module], None] = reset  # gives a network new initial weights, drawn from torch's generator
+    at_once: int = 2_000  # samples in one pass of an evaluation
 
     def __post_init__(self) -> None:
         if type(self.batch_size) is not int or self.batch_size < 1:
             raise InputError(f"task {self.name!r}: batch_size is {self.batch_size}; give a whole number, at least 1")
+        object.__setattr__(self, "goal", goals.checked(self.goal, f"task {self.name!r}"))
         if self.classes is not None:
             for name in ("train", "valid", "test"):
-                _refuse_bad_labels(self.name, name, getattr(self.data, name).targets, self.classes)
+                if isinstance(split := getattr(self.data, name), Batch):
+                    _refuse_bad_labels(self.name, name, split.targets, self.classes)
 
     @cached_property
     def steps_per_epoch(self) -> int:
         """Batches in one pass over the training split, the last one possibly smaller."""
-        return -(-len(self.data.train.targets) // self.batch_size)
+        return -(-len(self.data.train) // self.batch_size)
+
+    @cached_property
+    def example(self) -> Inputs:
+        """The first training sample's inputs [1, ...], what the model can be traced with."""
+        return self.data.train.take(slice(0, 1)).inputs
+
+    def init(self, module: nn.Module, seed: int) -> None:
+        """Give `module` fresh weights in place, by the task's rule `fresh`; its size may be another than the task's.
+
+        They depend on the module's shape and `seed` alone, and are those of `start(task, seed)` where the network is
+        the task's own. torch's generators are left as they were.
+        """
+        with seeded(module, seed):
+            self.fresh(module)
+
+    def batch(self, seed: int, step: int, share: slice = WHOLE) -> Batch:
+        """Return the training batch of step `step`, counted from 0, of the stream that `seed` names.
+
+        A pure function: the order is a fresh shuffle for each (seed, epoch), and another seed is another stream.
+        `share` picks rows of the batch, and only those are loaded. An augmented batch is made whole first, so that its
+        draws are those of one process.
+        """
+        epoch, within = divmod(step, self.steps_per_epoch)
+        train = self.data.train
+        index = _order(*self._samples, seed, epoch)[within]
+        if self.augment is None:
+            return train.take(index if share is WHOLE else index[share])
+        whole = self.augment(train.take(index), luck(seed, "augmentation", step))
+        return whole if share is WHOLE else whole.take(share)
+
+    @cached_property
+    def _samples(self) -> tuple[int, int, torch.device]:
+        """How many samples there are, how many are in a batch, and where their numbers are wanted."""
+        return len(self.data.train), self.batch_size, getattr(self.data.train, "device", CPU)
 
     def batches(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The training batches of one epoch from the `first`-th on: a fresh shuffle for each (seed, epoch)."""
-        train = self.data.train
-        order = torch.randperm(len(train.targets), generator=luck(seed, "data order", epoch)).to(train.targets.device)
-        for step, index in enumerate(torch.split(order, self.batch_size)[first:], start=first):
-            batch = train.rows(index)
-            if self.augment is not None:
-                batch = self.augment(batch, luck(seed, "augmentation", epoch * self.steps_per_epoch + step))
-            yield batch
+        begin = epoch * self.steps_per_epoch
+        return (self.batch(seed, begin + at) for at in range(first, self.steps_per_epoch))
 
 
-def _refuse_bad_split(name: str, split: Batch) -> None:
-    inputs, targets = split
-    if len(inputs) == 0 or len(targets) == 0:
-        raise InputError(f"the {name} split is empty: inputs {tuple(inputs.shape)}; give at least one sample")
-    if len(inputs) != len(targets):
-        raise InputError(f"the {name} split has {len(inputs)} inputs but {len(targets)} targets; they must pair up")
-    if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
-        bad = int(torch.isfinite(inputs).logical_not().sum())
-        raise InputError(f"the {name} split's inputs hold {bad} NaN or infinite values; clean the data first")
+CPU = torch.device("cpu")
+
+
+@lru_cache(maxsize=4)  # the shuffle of an epoch is made once, also where several streams are read in turn
+def _order(samples: int, size: int, device: torch.device, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """The numbers of each batch's samples."""
+    return torch.split(torch.randperm(samples, generator=luck(seed, "data order", epoch)).to(device), size)
 
 
 def _refuse_bad_labels(task: str, split: str, labels: Tensor, classes: int) -> None:

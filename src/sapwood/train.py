@@ -14,7 +14,7 @@ from sapwood.errors import InputError, refuse_unless
 from sapwood.hold import seen_through
 from sapwood.modes import evaluating
 from sapwood.run import Run
-from sapwood.task import Batch, Task
+from sapwood.task import Batch, Samples, Task
 
 Update = Callable[[Run, Batch], tuple[Tensor, Tensor]]  # leaves gradients in .grad; (outputs, loss), as recorded
 
@@ -22,9 +22,9 @@ Update = Callable[[Run, Batch], tuple[Tensor, Tensor]]  # leaves gradients in .g
 class Moment(NamedTuple):
     """One step just made.
 
-    At the end of an epoch `metrics` has train_loss and train_accuracy, averaged over the epoch's batches (each seen
-    with the weights before its own step, as Keras prints them), and valid_loss and valid_accuracy, evaluated when they
-    are read: see `EpochMetrics`. At other moments it is empty.
+    At the end of an epoch `metrics` has train_loss and, for each metric of the task, train_NAME, as train_accuracy:
+    means over the epoch's batches, each seen with the weights before its own step, as Keras prints them. And valid_loss
+    and valid_NAME, evaluated when they are read: see `EpochMetrics`. At other moments it is empty.
     """
 
     step: int  # steps made so far
@@ -37,10 +37,10 @@ class Moment(NamedTuple):
 
 def descend(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
     """One forward and one backward pass: the outputs, and the run's loss of them, with gradients left in `.grad`."""
-    outputs = run.forward(batch.inputs)
+    outputs = run.task.forward(run.forward, batch)
     # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
     loss = run.loss(run.model, batch, outputs) if batch.targets.shape[0] else outputs.sum() * 0
-    (loss if run.weight == 1 else loss * run.weight).backward()
+    (loss if run.weight == 1 else loss * run.weight).backward()  # type: ignore[no-untyped-call]
     return outputs, loss
 
 
@@ -76,18 +76,14 @@ def train(
     end = run.begun + length
     try:
         while run.step < end:
-            epoch, first = divmod(run.step, run.task.steps_per_epoch)
-            for batch in run.task.batches(run.seed, epoch, first):
-                _set_rates(run, length)
-                now = _moment(run, _step(run, batch, update))
-                try:
-                    yield now
-                finally:
-                    _settle(now)
-                if run.between is not None:
-                    run.between(run)
-                if run.step >= end:
-                    break
+            _set_rates(run, length)
+            now = _moment(run, _step(run, update))
+            try:
+                yield now
+            finally:
+                _settle(now)
+            if run.between is not None:
+                run.between(run)
     finally:
         run.leave()
 
@@ -99,14 +95,14 @@ def evaluate(run: Run, split: str = "valid") -> dict[str, float]:
 
 
 @torch.no_grad()
-def measured(model: nn.Module, task: Task, samples: Batch, size: int = 2_000) -> dict[str, float]:
+def measured(model: nn.Module, task: Task, samples: Samples) -> dict[str, float]:
     """The task's mean loss and metrics of `model` over `samples`; mode and random state stay untouched."""
     sums: dict[str, float] = {}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with evaluating(model), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for at in range(0, len(samples.targets), size):
-            batch = samples.rows(slice(at, at + size))
-            outputs = model(batch.inputs)
+        for at in range(0, len(samples), task.at_once):
+            batch = samples.take(slice(at, at + task.at_once))
+            outputs = task.forward(model, batch)
             _add(sums, task, batch, outputs, task.loss(model, batch, outputs).item())
     return _means(sums)
 
@@ -116,15 +112,16 @@ def _through(run: Run, split: str) -> dict[str, float]:
         return measured(run.model, run.task, getattr(run.task.data, split))
 
 
-def _step(run: Run, batch: Batch, update: Update) -> float:
+def _step(run: Run, update: Update) -> float:
     """One update; the loss before it. No weight has changed when the loss is not finite."""
     if not run.model.training:
         run.model.train()
-    whole = batch.targets.shape[0]  # len() of a tensor takes several times as long, and it all adds up
-    if processes.world() > 1:
-        batch = batch.rows(processes.share(whole))
-        # Shares of a batch can differ by one sample; the mean over all processes must weigh samples, not processes.
-        run.weight = batch.targets.shape[0] * processes.world() / whole
+    if processes.world() == 1:
+        batch = run.task.batch(run.seed, run.step)
+    else:
+        batch = run.task.batch(run.seed, run.step, processes.share())
+        # Shares of a batch can differ; the mean over all processes must weigh samples, or tokens, not processes.
+        run.weight = processes.weight(run.task.count(batch))
     _forget_gradients(run.optimizer)
     outputs, loss = update(run, batch) if not run.dense else _seen_through(run, batch, update)
     value = loss.item()
@@ -184,11 +181,11 @@ def _standing(run: Run) -> bytes:
 
 
 def _add(sums: dict[str, float], task: Task, batch: Batch, outputs: Tensor, loss: float) -> None:
-    count = batch.targets.shape[0]
+    count = task.count(batch)
     sums["count"] = sums.get("count", 0.0) + count
     sums["loss"] = sums.get("loss", 0.0) + loss * count
     for name, value in task.metrics(outputs, batch).items():
-        sums[name] = sums.get(name, 0.0) + value.item()
+        sums[name] = sums.get(name, 0.0) + float(value)
 
 
 def _means(sums: Mapping[str, float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sapwood import data
-from sapwood.data import digits, fashion_mnist, mnist
+from sapwood.data import digits, fashion_mnist, mnist, wikitext2
 from sapwood.data.files import MissingData
 from sapwood.data.images import from_idx
 from sapwood.errors import InputError
@@ -19,7 +19,7 @@ MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
 def test_every_file_of_a_set_is_in_the_table():
-    others = {"augment", "files", "idx", "images"}
+    others = {"augment", "files", "idx", "images", "packed", "text"}
     assert {module.name for module in pkgutil.iter_modules(data.__path__)} - others == set(data.DATASETS)
 
 
@@ -45,7 +45,18 @@ def test_counts_and_pixels_are_the_published_ones(real_data, name, train, test, 
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("module", [mnist, fashion_mnist])
+def test_the_text_is_the_published_one(real_data):
+    """Counted by the authors: 2,088,628 and 217,646 and 245,569 words, each line's end one of them."""
+    parts = real_data(wikitext2.load)
+    assert [len(part) for part in parts] == [10_797_148, 1_121_681, 1_256_449]
+    for part, words in zip(parts, (2_088_628, 217_646, 245_569), strict=True):
+        text = part.numpy().tobytes().decode()
+        assert len(text.replace("\n", " <eos> ").split()) == words
+    assert bytes(parts.train[:24]) == b" \n = Valkyria Chronicles"
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("module", [mnist, fashion_mnist, wikitext2])
 def test_a_set_is_decoded_once(real_data, module):
     assert real_data(module.load) is real_data(module.load)
 

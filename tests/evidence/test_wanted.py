@@ -32,7 +32,7 @@ def by_hand(original, small, x):
 def test_cross_is_of_what_the_pruned_network_reads_and_the_original_gives():
     original, small = pruned()
     samples = tiny_samples()
-    seen = observe(small, [samples.rows(slice(0, 20)), samples.rows(slice(20, 48))], cross, wanted=original)
+    seen = observe(small, [samples.take(slice(0, 20)), samples.take(slice(20, 48))], cross, wanted=original)
     assert torch.allclose(seen["2"][cross], by_hand(original, small, samples.inputs), rtol=1e-12, atol=1e-12)
     assert not original[0]._forward_hooks
     assert original.training

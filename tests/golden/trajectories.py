@@ -35,6 +35,7 @@ OPTIONS = {
     "low_rank": {"ranks": "3 4", "epochs": 10, "stop": "epochs"},
     "network_slimming": {"macs": 0.6, "strength": 0.02, "epochs": 8, "tune": 3, "rate": 0.2},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
+    "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
     "thinet": {"kept": 0.5, "epochs": 6, "between": 2, "recover": 2, "rate": 0.5},
     "variational_dropout": {"log_sigma2": -3.0, "begin": 1.0, "end": 4.0, "lr": 0.1, "epochs": 8, "tune": 3},
@@ -130,6 +131,11 @@ GOLDEN = {
         masks={"0": "10111100", "3": "11111010"},
     ),
     "nuclear": Trajectory(correct=[11, 17, 27, 30, 30, 31, 32, 40, 43, 42], pruned=[], masks={}),
+    "pruning_from_scratch": Trajectory(
+        correct=[11, 11, 12, 15, 22, 27, 29, 30, 31, 33],
+        pruned=[5],
+        masks={"0": "10111010", "2": "01111110"},
+    ),
     "sparse_training": Trajectory(
         correct=[12, 17, 21, 22, 24, 24, 25, 28, 30, 31],
         pruned=[1, 2, 4, 6],
@@ -170,7 +176,7 @@ def task(moved: float = 0.0, normed: bool = False) -> Task:
     """The network on 48 samples whose class is the largest of their first three inputs, all in one batch."""
     inputs = _sines((80, 6), 11) * 2
     every = Batch(inputs, inputs[:, :3].argmax(1))
-    splits = every.rows(slice(0, 48)), every.rows(slice(48, 64)), every.rows(slice(64, 80))
+    splits = every.take(slice(0, 48)), every.take(slice(48, 64)), every.take(slice(64, 80))
     recipe = partial(SGD, lr=0.4, momentum=0.8)
     return Task("golden", partial(network, moved, normed), Data(*splits), recipe, batch_size=48, classes=3)
 

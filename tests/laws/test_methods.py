@@ -104,6 +104,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "to a share of the multiply-adds": {"macs": 0.6, "strength": 1e-2, "epochs": 1, "tune": 1, "rate": 0.5},
         "to a share of the channels, from their own scales": {"channels": 0.4, "initial": 0.0, "epochs": 1, "tune": 1},
     },
+    "pruning_from_scratch": {
+        "gates behind layers": {"macs": 0.6, "level": 0.5, "rate": 0.2, "gate_epochs": 1, "epochs": 1},
+        "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}
+        | {"epochs": 1, "equal_cost": True},
+    },
     "sparse_training": {
         "by gradient": {"sparsity": 0.7, "every": 2, "epochs": 3, "nested": False, "reaches": 0.7},
         "at random": {"sparsity": 0.6, "grow": "random", "allocation": "uniform", "every": 3, "epochs": 3, "first": 0.5}
@@ -125,7 +130,14 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "weighted, after every step": {"strength": 0.2, "weighted": True, "every": 1, "epochs": 3, "stop": "spikes"},
     },
 }
-NO_MASKS = ("dense,", "low_rank,", "network_slimming,", "nuclear,", "thinet,")  # which do other things
+NO_MASKS = (
+    "dense,",
+    "low_rank,",
+    "network_slimming,",
+    "nuclear,",
+    "pruning_from_scratch,",
+    "thinet,",
+)  # do other things
 
 
 def cases():

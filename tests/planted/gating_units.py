@@ -5,11 +5,13 @@ from functools import partial
 
 import torch
 from planted.mutant import bugs, instead
+from planted.training import SAME_BITS
 from torch import nn
 
-from sapwood.checks import unit_gate
-from sapwood.gates import Gated, HardConcrete, UnitGate, point
+from sapwood.checks import method, unit_gate
+from sapwood.gates import Clamp, Gated, HardConcrete, UnitGate, point
 from sapwood.gates import gated as passing
+from sapwood.methods import METHODS
 from sapwood.shrinking import points, widths
 
 draw, keep, make, forward = HardConcrete.draw, HardConcrete.keep, HardConcrete.__init__, Gated.forward
@@ -108,6 +110,17 @@ class ByInput(UnitGate):
         return torch.ones(self.units, dtype=torch.bool)
 
 
+def scratch_laws():
+    options = {"macs": 0.6, "level": 0.1, "weight": 5.0, "rate": 0.3, "gate_epochs": 2, "epochs": 1}
+    return method.laws("pruning_from_scratch", METHODS["pruning_from_scratch"], **options)
+
+
+def unsaved(self, units, made=Clamp.__init__, **options):
+    """How far open the gates have been is in no checkpoint."""
+    made(self, units, **options)
+    self._non_persistent_buffers_set.add("opened")
+
+
 by_input = partial(laws, "by_input", ByInput)
 MUTANTS = (
     *bugs(
@@ -155,5 +168,10 @@ MUTANTS = (
                 "every sample through the gate of the first": instead(passing, "_aligned", of_the_first),
             },
         },
+    ),
+    *bugs(
+        "method pruning_from_scratch",
+        scratch_laws,
+        {SAME_BITS: {"gates whose past no checkpoint knows of": instead(Clamp, "__init__", unsaved)}},
     ),
 )

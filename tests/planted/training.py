@@ -126,14 +126,12 @@ def ill_timed(*, before_the_consumer, at_epoch_ends):
     def train(run, *, epochs=None, steps=None):
         end = run.begun if not run.enter() else run.begun + training._length(run.task, epochs, steps)
         while run.step < end:
-            epoch, first = divmod(run.step, run.task.steps_per_epoch)
-            for batch in run.task.batches(run.seed, epoch, first):
-                now = training._moment(run, training._step(run, batch, training.descend))
-                if before_the_consumer:
-                    run.between(run)
-                yield now
-                if not before_the_consumer and (now.ends_epoch or not at_epoch_ends):
-                    run.between(run)
+            now = training._moment(run, training._step(run, training.descend))
+            if before_the_consumer:
+                run.between(run)
+            yield now
+            if not before_the_consumer and (now.ends_epoch or not at_epoch_ends):
+                run.between(run)
         run.leave()
 
     return train
@@ -160,7 +158,25 @@ def let_go_when_rewinding(run, weights):
 
 def by_the_clock():
     ticks = count()
-    return patch.object(tasks, "luck", lambda *_: torch.Generator().manual_seed(next(ticks)))
+    luck = torch.Generator()
+
+    def order(samples, size, device, seed, epoch):
+        return torch.split(torch.randperm(samples, generator=luck.manual_seed(next(ticks))), size)
+
+    return patch.object(tasks, "_order", order)
+
+
+def by_global_luck():
+    """Drawn from torch's own generator whenever an epoch begins, or a life."""
+    last = {"step": -2, "order": ()}
+
+    def batch(task, seed, step, share=tasks.WHOLE):
+        if step % task.steps_per_epoch == 0 or step != last["step"] + 1:
+            last["order"] = torch.split(torch.randperm(len(task.data.train)), task.batch_size)
+        last["step"] = step
+        return task.data.train.take(last["order"][step % task.steps_per_epoch][share])
+
+    return patch.object(tasks.Task, "batch", batch)
 
 
 def forgetting_the_past(scores, count, **options):
@@ -213,7 +229,7 @@ MUTANTS = (
                 "masks set after the weights are loaded: -0.0 becomes 0.0": instead(Run, "_load", masks_after_weights),
                 "saved before the consumer has acted": saving(before_the_consumer=True),
                 "saved at the ends of epochs only": saving(at_epoch_ends=True),
-                "data order from the global random state": instead(tasks, "luck", lambda *_: torch.default_generator),
+                "data order from the global random state": by_global_luck,
             },
             "resuming leaves the saved state as it was": {
                 "memory goes on in the saved tensors": instead(running, "_moved", lambda value, device: value),

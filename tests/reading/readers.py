@@ -32,7 +32,10 @@ from sapwood.checks import tiny_task
 from sapwood.codec import file as swz
 from sapwood.data import cifar10, idx
 from sapwood.export import packed
+from sapwood.processes import digest as digest_of
 from sapwood.run import start
+from sapwood.samples import Batch
+from sapwood.shards import Shards, write_shards
 from sapwood.shrinking.shrink import compact
 from sapwood.study import cost, kept, maps
 from sapwood.study.folder import OVER, digest, ending, in_json, read_trial, rows_of, sums, weights_of
@@ -344,6 +347,39 @@ def _cifar_again(parts: Any, folder: Path) -> Any:
     return [[torch.tensor(part) for part in cifar10.decode(each)] for each in raw]
 
 
+# Samples in shards
+
+
+def _shards(folder: Path) -> None:
+    luck = torch.Generator().manual_seed(0)
+    inputs = {"x": torch.randn(7, 3, generator=luck), "there": torch.rand(7, generator=luck) < 0.5}
+    write_shards(Batch(inputs, torch.arange(7)), folder / "new", size=4)
+    for path in (folder / "new").iterdir():
+        path.rename(folder / path.name)
+    (folder / "new").rmdir()
+
+
+def _shards_read(folder: Path) -> Any:
+    batch = Shards(folder, threads=1).take(slice(None))
+    return batch.named()
+
+
+def _shards_forged(files: Files, luck: Random) -> Files:
+    one = luck.choice([*files])
+    tensors = tensors_changed(tensors_in(files[one]), luck)
+    about = {"format": "sapwood-shard-1", "digest": digest_of(tensors).hex()}
+    about = mutations.words(about, luck) if luck.random() < 0.3 else about
+    words = (*about, *about.values()) if isinstance(about, dict) else (0,)
+    named = all(isinstance(word, str) and word.isprintable() for word in words)
+    return files | {one: file_of(tensors, metadata=about if named else {"format": "sapwood-shard-1"})}
+
+
+def _shards_again(named: Any, folder: Path) -> Any:
+    inputs = {name.removeprefix("inputs/"): part for name, part in named.items() if name != "targets"}
+    whole = inputs["inputs"] if set(inputs) == {"inputs"} else inputs
+    return write_shards(Batch(whole, named["targets"]), folder / "again", size=3).take(slice(None)).named()
+
+
 # Results of trials
 
 TRIAL = Trial.make("dense", "mlp_digits", 0, "a row", epochs=1, stop="epochs").under(learning_rate=0.05)
@@ -484,7 +520,10 @@ READERS = {
     ),
     "idx": Reader(("data.idx.read",), _idx_file, _idx_read, _idx_forged, _idx_again),
     "cifar10": Reader(
-        ("data.cifar10._unpacked", "data.cifar10._members"), _cifar_files, _cifar_read, _cifar_forged, _cifar_again
+        ("data.packed.unpacked", "data.cifar10._members"), _cifar_files, _cifar_read, _cifar_forged, _cifar_again
+    ),
+    "shards": Reader(
+        ("shards._opened", "shards._paths"), lambda: in_folder(_shards), _shards_read, _shards_forged, _shards_again
     ),
     "trial.json": Reader(
         ("study.folder.read_trial", "study.folder._checked"), _trial_files, read_trial, _trial_forged, _trial_again,

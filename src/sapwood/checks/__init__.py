@@ -16,12 +16,14 @@ from sapwood.checks.limit import check_above as check_above
 from sapwood.checks.limit import check_within as check_within
 from sapwood.checks.method import check_method as check_method
 from sapwood.checks.pattern import check_pattern as check_pattern
+from sapwood.checks.samples import check_samples as check_samples
 from sapwood.checks.schedule import check_schedule as check_schedule
 from sapwood.checks.schedule import check_shares as check_shares
 from sapwood.checks.selector import check_selector as check_selector
 from sapwood.checks.solver import check_solver as check_solver
 from sapwood.checks.statistic import check_statistic as check_statistic
 from sapwood.checks.stopping import check_rule as check_rule
+from sapwood.checks.task import check_task as check_task
 from sapwood.checks.tiny import tiny_model as tiny_model
 from sapwood.checks.tiny import tiny_task as tiny_task
 from sapwood.checks.unit_gate import check_unit_gate as check_unit_gate

@@ -156,7 +156,7 @@ def _blind(trial: Make, elsewhere: Make) -> None:
 def _other_test(task: Task) -> Task:
     """The task with its validation split for a test split, in reverse."""
     split = task.data.valid
-    backwards = split.rows(torch.arange(len(split.targets) - 1, -1, -1, device=split.targets.device))
+    backwards = split.take(torch.arange(len(split) - 1, -1, -1))
     return replace(task, data=replace(task.data, test=backwards))
 
 

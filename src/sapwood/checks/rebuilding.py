@@ -159,14 +159,14 @@ def _state(run: Run) -> dict[str, Any]:
 
 def _answers(model: nn.Module, run: Run) -> Tensor:
     with evaluating(model), torch.no_grad():
-        answers: Tensor = model(run.task.data.test.inputs)
+        answers: Tensor = model(run.task.data.test.take(slice(None)).inputs)
     return answers
 
 
 def _counted(model: nn.Module, run: Run) -> Size:
     """Counted here by other means than a run does."""
     with FlopCounterMode(display=False) as counter, evaluating(model), torch.no_grad():
-        model(run.task.data.test.inputs[:1])
+        model(run.task.example)
     parameters = list(model.parameters())
     weights = sum(p.numel() for p in parameters if p.dim() > 1)
     return Size(sum(p.numel() for p in parameters), weights, counter.get_total_flops() // 2)

@@ -47,7 +47,7 @@ def _loss(outputs: Tensor, batch: Batch) -> Tensor:
 def _seen(statistic: Statistic, sizes: list[int]) -> Evidence:
     model, samples = seeded_model(), tiny_samples()
     ends = torch.tensor(sizes).cumsum(0).tolist()
-    batches = [samples.rows(slice(end - size, end)) for end, size in zip(ends, sizes, strict=True)]
+    batches = [samples.take(slice(end - size, end)) for end, size in zip(ends, sizes, strict=True)]
     return observe(model, batches, statistic, loss=_loss, only=hidden(model))
 
 

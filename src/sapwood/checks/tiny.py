@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from sapwood.fresh import reset
 from sapwood.observe import Evidence, Statistic, hidden, observe
 from sapwood.task import Batch, Data, Task
 
@@ -38,7 +39,14 @@ def tiny_task(optimizer: Callable[..., Optimizer] = SGD, **options: float) -> Ta
     """The tiny network with dropout, so that random state matters, 6 steps an epoch, momentum unless told otherwise."""
     recipe = options or ({"lr": 0.1, "momentum": 0.9} if optimizer is SGD else {"lr": 0.01})
     data = Data(tiny_samples(), tiny_samples(16, seed=1), tiny_samples(16, seed=2))
-    return Task("tiny", partial(tiny_model, 0.2), data, partial(optimizer, **recipe), batch_size=8, classes=CLASSES)
+    model, trained = partial(tiny_model, 0.2), partial(optimizer, **recipe)
+    return Task("tiny", model, data, trained, batch_size=8, classes=CLASSES, fresh=_drawn_as_floats)
+
+
+def _drawn_as_floats(model: nn.Module) -> None:
+    """First weights as `tiny_model` has them, which are drawn in float32."""
+    reset(model.float())
+    model.double()
 
 
 def tiny_conv_model() -> nn.Sequential:

@@ -13,6 +13,7 @@ from sapwood import checkpoint, disk, schema
 from sapwood import masks as mask
 from sapwood.errors import InputError
 from sapwood.run import fingerprint
+from sapwood.samples import Inputs
 from sapwood.shrinking.shrink import Shrunk, compact
 from sapwood.study.folder import LEFT_PARTS, WEIGHTS, finished, over, read_trial, tells_its_network, weights_of
 from sapwood.study.left import built, filled
@@ -52,10 +53,10 @@ class Trained(NamedTuple):
         """The network that its task begins with, untrained."""
         return self.task.model() if self.rebuilt else self.model
 
-    def example(self, samples: int) -> Tensor:
+    def example(self, samples: int) -> Inputs:
         """As many samples of the test split, or of copies of it."""
-        inputs = self.task.data.test.inputs
-        return inputs[torch.arange(samples) % len(inputs)]
+        test = self.task.data.test
+        return test.take(torch.arange(samples) % len(test)).inputs
 
     def masked(self) -> nn.Module:
         """The network at its full size, with zeros where the masks say so."""

@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sapwood.data import cifar10, digits, fashion_mnist, mnist
+from sapwood.data import cifar10, digits, fashion_mnist, mnist, wikitext2
 from sapwood.data.files import Progress
 from sapwood.data.images import Images
+from sapwood.data.text import Text
 from sapwood.errors import unknown
 
 
 class DataSet(NamedTuple):
     """What can be done with a data set."""
 
-    load: Callable[[], Images]  # reads local files only
+    load: Callable[[], Images | Text]  # reads local files only
     fetch: Callable[[Progress | None], None]  # makes sure that `load` will find them
 
 
@@ -21,6 +22,7 @@ DATASETS: dict[str, DataSet] = {
     "digits": DataSet(digits.load, digits.fetch),
     "fashion_mnist": DataSet(fashion_mnist.load, fashion_mnist.fetch),
     "mnist": DataSet(mnist.load, mnist.fetch),
+    "wikitext2": DataSet(wikitext2.load, wikitext2.fetch),
 }
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from sapwood.errors import InputError
 from sapwood.task import Batch
 
 
@@ -38,5 +39,7 @@ def blanked(batch: Batch, generator: torch.Generator, *, share: float) -> Batch:
     networks from overfitting", JMLR 15, on the inputs alone.
     *Differs:* inputs are divided while training; the paper multiplies weights afterwards.
     """
+    if not batch.inputs.is_floating_point():
+        raise InputError(f"inputs are {batch.inputs.dtype}, in which 0 is no blank; leave blank out")
     kept = torch.rand(batch.inputs.shape, generator=generator) >= share
     return Batch(batch.inputs * kept.to(batch.inputs.device) / (1 - share), batch.targets)

@@ -10,14 +10,11 @@ Toronto.
 *Licence:* none stated by the author; in universal research use.
 """
 
-import io
-import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +24,7 @@ from torch import Tensor
 from sapwood import disk
 from sapwood.data.files import Progress, find_form
 from sapwood.data.images import Images
+from sapwood.data.packed import unpacked, within
 from sapwood.errors import InputError
 
 FOLDER = "cifar-10"
@@ -101,25 +99,7 @@ def _joined(parts: Sequence[tuple[Bytes, Bytes]]) -> tuple[Tensor, Tensor]:
 def _files(paths: dict[str, Path]) -> Callable[[str], bytes]:
     """Reads record files that lie one by one, packed or not."""
     by_name = {path.name.removesuffix(".xz"): path for path in paths.values()}
-    return lambda name: _unpacked(by_name[name])
-
-
-def _unpacked(path: Path) -> bytes:
-    raw = disk.read(path, advice="fetch it again")
-    if path.suffix != ".xz":
-        return raw
-    try:
-        return _within(lzma.LZMAFile(io.BytesIO(raw)))
-    except (OSError, EOFError, ValueError, MemoryError, lzma.LZMAError) as error:
-        raise InputError(f"cannot read {path}: {disk.reason(error)}; fetch it again") from error
-
-
-def _within(file: IO[bytes]) -> bytes:
-    """All of a packed file, unless it is larger than any of the official ones."""
-    content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"it unpacks to more than {LARGEST} bytes")
-    return content
+    return lambda name: unpacked(by_name[name], LARGEST)
 
 
 def _members(paths: dict[str, Path]) -> Callable[[str], bytes]:
@@ -131,7 +111,7 @@ def _members(paths: dict[str, Path]) -> Callable[[str], bytes]:
             for each in archive:
                 name = Path(each.name).name
                 if name in RECORDS and each.isfile() and (file := archive.extractfile(each)):
-                    held[name] = _within(file)
+                    held[name] = within(file, LARGEST)
     except (OSError, EOFError, tarfile.TarError, zlib.error, *ODD) as error:
         raise InputError(f"cannot read {path}: {disk.reason(error)}; fetch it again") from error
     if missing := [name for name in RECORDS if name not in held]:

@@ -2,13 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from sapwood.batches import forward
 from sapwood.errors import InputError
 from sapwood.measure.untouched import untouched
-from sapwood.task import Batch
+
+if TYPE_CHECKING:
+    from sapwood.samples import Samples
 
 
 def top_k_correct(outputs: Tensor, targets: Tensor, k: int) -> Tensor:
@@ -22,7 +26,7 @@ def top_k_correct(outputs: Tensor, targets: Tensor, k: int) -> Tensor:
 
 
 def accuracy(
-    model: nn.Module, split: Batch, k: Sequence[int] = (1, 5), *, batch_size: int = 1024, class0: bool = False
+    model: nn.Module, split: "Samples", k: Sequence[int] = (1, 5), *, batch_size: int = 1024, class0: bool = False
 ) -> dict[str, float]:
     """The share of a split's samples whose label is among the k best scores, as {"top1": ..., "top5": ...}.
 
@@ -35,19 +39,17 @@ def accuracy(
     """
     for each in k:
         _refuse_bad_k(each)
-    if batch_size < 1 or len(split.targets) == 0:
-        raise InputError(
-            f"accuracy of {len(split.targets)} samples in batches of {batch_size}; give at least 1 of each"
-        )
+    if batch_size < 1 or len(split) == 0:
+        raise InputError(f"accuracy of {len(split)} samples in batches of {batch_size}; give at least 1 of each")
     right: Counter[str] = Counter()
     with untouched(model):
-        for start in range(0, len(split.targets), batch_size):
-            batch = split.rows(slice(start, start + batch_size))
-            outputs = model(batch.inputs)
+        for start in range(0, len(split), batch_size):
+            batch = split.take(slice(start, start + batch_size))
+            outputs = forward(model, batch)
             right.update(_count("top", _places(outputs, batch.targets), k))
             if class0:
                 right.update(_count("class0_top", _class0_places(outputs), (1, 5)))
-    return {name: count / len(split.targets) for name, count in right.items()}
+    return {name: count / len(split) for name, count in right.items()}
 
 
 def class0_top1(outputs: Tensor) -> float:

@@ -14,6 +14,7 @@ from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
 from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
+from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.sparse_training import sparse_training
 from sapwood.methods.thinet import thinet
 from sapwood.methods.variational_dropout import variational_dropout
@@ -34,6 +35,7 @@ METHODS: dict[str, Method] = {
     "low_rank": low_rank,
     "network_slimming": network_slimming,
     "nuclear": nuclear,
+    "pruning_from_scratch": pruning_from_scratch,
     "sparse_training": sparse_training,
     "thinet": thinet,
     "variational_dropout": variational_dropout,
@@ -53,6 +55,7 @@ METHOD_VERSIONS: dict[str, int] = {
     "low_rank": 1,
     "network_slimming": 1,
     "nuclear": 2,
+    "pruning_from_scratch": 1,
     "sparse_training": 2,
     "thinet": 1,
     "variational_dropout": 2,

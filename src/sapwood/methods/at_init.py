@@ -59,7 +59,7 @@ def at_init(
 
 def _scores(run: Run, criterion: str, batch: Batch, layers: Sequence[str]) -> Scores:
     def loss(outputs: Tensor, batch: Batch) -> Tensor:
-        return run.loss(run.model, batch, outputs) * len(batch.targets)
+        return run.loss(run.model, batch, outputs) * len(batch)
 
     if criterion == "grasp":
         return saliency.grasp(run.model, batch, loss, only=layers)
@@ -73,7 +73,7 @@ def _scores(run: Run, criterion: str, batch: Batch, layers: Sequence[str]) -> Sc
 def _drawn(run: Run, samples: int) -> Batch:
     """So many training samples, none twice: a function of the seed."""
     train = run.task.data.train
-    if not 1 <= samples <= len(train.targets):
-        raise InputError(f"samples is {samples}; give how many of {len(train.targets)} training samples to look at")
-    order = torch.randperm(len(train.targets), generator=luck(run.seed, "samples at initialisation"))
-    return train.rows(order[:samples].to(run.device))
+    if not 1 <= samples <= len(train):
+        raise InputError(f"samples is {samples}; give how many of {len(train)} training samples to look at")
+    order = torch.randperm(len(train), generator=luck(run.seed, "samples at initialisation"))
+    return train.take(order[:samples].to(run.device))

@@ -55,7 +55,7 @@ def global_activation(
     judge, layers = criteria.named(criterion), run.hidden()
     counts = cycle.counts(run, sparsity, cycles, shares=shares, base=base, base_of=base_of)
     marks = schedule.marks(first, target, cycles)
-    ended, whole = phases.ending(target=target, stop=stop), granularity == "neuron"
+    ended, whole = phases.ending(target=target, stop=stop, goal=run.task.goal), granularity == "neuron"
     run.note(cycles_planned=cycles)
     seen: Evidence = run.store("seen")
     streamed = judge.needs if source == "stream" else ()

@@ -42,7 +42,7 @@ def local_activation(
     judge, layers = criteria.named(criterion), chosen(run.model, run.hidden())
     names = list(layers)
     counts = [_count(layer, sparsity, per_neuron or judge.per == "output") for layer in layers.values()]
-    ended = phases.ending(target=target, stop=stop)
+    ended = phases.ending(target=target, stop=stop, goal=run.task.goal)
     run.note(cycles_planned=len(names))
     run.memory.setdefault("mark", first)
     for now in train(run, epochs=epochs):
@@ -53,7 +53,7 @@ def local_activation(
             seen = cycle.probe(run, judge, [layer], probe)
             cycle.prune_lowest(run, judge, seen, [layer], counts[run.round], per_neuron=per_neuron)
             pace.begin()
-            run.memory["mark"] = now.metrics["train_accuracy"]
+            run.memory["mark"] = run.task.goal.of(now.metrics, "train")
         yield now
         if over:
             break

@@ -42,7 +42,7 @@ def nuclear(
     With every=100 and a learning rate of 0.01, `strength` is what each σ_i loses each time. Nothing is masked.
     """
     _refuse_bad(strength=strength, epsilon=epsilon, every=every)
-    layers, ended = chosen(run.model, run.hidden()), phases.ending(target=target, stop=stop)
+    layers, ended = chosen(run.model, run.hidden()), phases.ending(target=target, stop=stop, goal=run.task.goal)
     for now in train(run, epochs=epochs):
         steps = _since_last(run, every)
         if steps == every or now.ends_epoch:

@@ -48,7 +48,7 @@ def thinet(
         raise InputError(f"{kept=}, {spared=}, {samples=}, {rate=}: give a share in (0, 1], 0 or more layers, at least "
                          "one sample, and a factor of 0 or more")  # fmt: skip
     yield from train(run, epochs=epochs)
-    example = run.task.data.train.inputs[:2]
+    example = run.task.data.train.take(slice(0, 2)).inputs
     names = [site.name for site in sites(run.model, example) if reading_layer(run.model, site)]
     for name in names[: max(0, len(names) - spared)]:
         (site,) = (each for each in sites(run.model, example) if each.name == name)
@@ -76,5 +76,5 @@ def solve_(run: Run, site: Site, kept: float, rule: str, samples: int) -> Tensor
 def drawn(run: Run, samples: int) -> list[Batch]:
     """Training samples, the same for every layer; all of them if there are no more."""
     split = run.task.data.train
-    order = torch.randperm(len(split.targets), generator=luck(run.seed, "thinet"))[:samples]
-    return [split.rows(index.to(split.targets.device)) for index in torch.split(order, AT_ONCE)]
+    order = torch.randperm(len(split), generator=luck(run.seed, "thinet"))[:samples]
+    return [split.take(index.to(run.device)) for index in torch.split(order, AT_ONCE)]

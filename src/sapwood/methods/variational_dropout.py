@@ -53,7 +53,7 @@ def variational_dropout(
     made = partial(VariationalDropout, log_sigma2=log_sigma2, threshold=threshold, clipped=clipped)
     layers = chosen(run.model, None if output else run.hidden())
     gated = WeightGated(run.model, {name: made(layer.weight) for name, layer in layers.items()})
-    per_epoch, samples = run.task.steps_per_epoch, len(run.task.data.train.targets)
+    per_epoch, samples = run.task.steps_per_epoch, len(run.task.data.train)
 
     def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
         weight = strength * _risen(run.step - run.begun, begin * per_epoch, end * per_epoch)

@@ -1,4 +1,4 @@
-"""Best: the network of the epoch with the highest validation accuracy, beside the one that training ends with.
+"""Best: the network of the epoch that is best by the task's goal on validation data, beside the last one.
 
 The search restarts after every prune and in every phase: a network from before a prune is not the pruned network's
 best. Of equal epochs the first one counts. The result is only measured; no decision depends on it.
@@ -40,16 +40,17 @@ class Best:
 
     def after(self, run: Run, moment: Moment) -> "Best":
         """The best once this epoch is over and the method has acted, which its metrics take into account."""
-        accuracy, stage = moment.metrics.get("valid_accuracy"), f"{moment.phase}/{run.round}"
-        if accuracy is None or run.dense:
+        goal, stage = run.task.goal, f"{moment.phase}/{run.round}"
+        value = moment.metrics.get(f"valid_{goal.metric}")
+        if value is None or run.dense:
             return self
-        if stage == self.stage and accuracy <= self.valid:
+        if stage == self.stage and not goal.better(value, self.valid):
             return self
         weights = {name: value.detach().clone() for name, value in run.model.state_dict().items()}
-        return Best(accuracy, moment.epoch, stage, weights)
+        return Best(value, moment.epoch, stage, weights)
 
     def measures(self, run: Run) -> Iterator[Measure]:
-        """Its epoch, and what it gets right; nothing when no accuracy was measured, or none since the last prune."""
+        """Its epoch, and what it gets right; nothing when the goal was not measured, or none since the last prune."""
         if not self.weights or not self.stage.endswith(f"/{run.round}"):
             return
         network = copy.deepcopy(run.model)

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from sapwood import masks as mask
 from sapwood.measure import Compression, accuracy, compression, dead_share, flops, spectrum
+from sapwood.modes import evaluating
 from sapwood.observe import hidden, prunable
 from sapwood.run import Run
+from sapwood.samples import Samples
 from sapwood.train import measured
 
 SPECTRUM = {  # the metric's name in a row, before the layer's number -> its name in a Spectrum
@@ -38,10 +40,7 @@ def final_measures(run: Run) -> Iterator[Measure]:
     for split in ("train", "valid", "test"):
         yield from _quality(run, network, split)
     yield from (Measure("network", metric, float(value)) for metric, value in _size(run, network).items())
-    yield from (
-        Measure("network", metric, float(value))
-        for metric, value in shape(network, run.task.data.test.inputs[:1]).items()
-    )
+    yield from (Measure("network", metric, float(value)) for metric, value in shape(network, run.task.example).items())
     yield from (Measure("note", name, float(value)) for name, value in sorted(run.notes.items()))
 
 
@@ -60,7 +59,20 @@ def _quality(run: Run, network: nn.Module, split: str) -> Iterator[Measure]:
     values = measured(network, run.task, samples)
     if run.task.classes is not None:
         values |= accuracy(network, samples, k=(5,), class0=True)
+    values |= _extra(run, network, samples)
     yield from (Measure(split, metric, value) for metric, value in values.items())
+
+
+@torch.no_grad()
+def _extra(run: Run, network: nn.Module, samples: Samples) -> dict[str, float]:
+    """The task's own measures, each a mean over the samples."""
+    sums = dict.fromkeys(run.task.measures, 0.0)
+    with evaluating(network):
+        for at in range(0, len(samples) if sums else 0, run.task.at_once):
+            batch = samples.take(slice(at, at + run.task.at_once))
+            for name, measure in run.task.measures.items():
+                sums[name] += float(measure(network, batch))
+    return {name: value / len(samples) for name, value in sums.items()}
 
 
 def _size(run: Run, network: nn.Module) -> dict[str, float]:
@@ -70,7 +82,7 @@ def _size(run: Run, network: nn.Module) -> dict[str, float]:
     network began as: the same one with zeros, or a larger one, whose size is then told as well.
     """
     weights = {name: p for name, p in network.named_parameters() if p.dim() > 1}
-    example = run.task.data.test.inputs[:1]
+    example = run.task.example
     began = _as_begun(run) if run.rebuilt else network
     inner = _inner(network, example)
     whole = sum(w.numel() for w in (_inner(began, example) if run.rebuilt else inner))

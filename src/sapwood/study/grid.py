@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sapwood.study.table import Summary, Table, labels, over_seeds
+from sapwood.goal import ACCURACY
+from sapwood.study.table import Summary, Table, goals, labels, over_seeds
 
 NOTHING = "\u2013"  # a dash: the row has no such number
 MINUS = "\u2212"
@@ -54,8 +55,8 @@ def overview(rows: Table) -> Grid:
         Column("sparsity of all weights", "sparsity", decimals=3),
         Column("sparsity of hidden layers", "sparsity_hidden", decimals=3),
         Column("zeros (weights)", "zeros"),
-        Column("test accuracy (fraction)", "accuracy", "test", 3),
-        Column("true top-5 (fraction)", "top5", "test", 3),
+        *(Column(f"test {goal.metric} ({goal.unit})", goal.metric, "test", 3) for goal in goals(rows)),
+        *([Column("true top-5 (fraction)", "top5", "test", 3)] if ACCURACY in goals(rows) else []),
         Column("epochs", "epochs", decimals=1),
     )
     return _with_column(plain, 5, "cycles done of planned", _cycles(rows))
@@ -63,8 +64,8 @@ def overview(rows: Table) -> Grid:
 
 def short(rows: Table) -> Grid:
     """The overview as it fits a terminal of 80 columns."""
-    accuracy = Column("test accuracy", "accuracy", "test", 3)
-    plain = grid(rows, Column("sparsity", "sparsity", decimals=3), accuracy, Column("epochs", "epochs", decimals=1))
+    judged = [Column(f"test {goal.metric}", goal.metric, "test", 3) for goal in goals(rows)]
+    plain = grid(rows, Column("sparsity", "sparsity", decimals=3), *judged, Column("epochs", "epochs", decimals=1))
     return _with_column(plain._replace(columns=("row", "n", *plain.columns[2:])), 3, "cycles", _cycles(rows))
 
 

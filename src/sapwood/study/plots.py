@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapwood.goal import ACCURACY
 from sapwood.study.maps import Map, maps
-from sapwood.study.table import Table, by_epoch, by_seed, labels, summary
+from sapwood.study.table import Table, by_epoch, by_seed, goals, labels, summary
 
 if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
     from matplotlib.axes import Axes
@@ -32,28 +33,30 @@ NOT_RUN = "not run at this scale"
 
 
 def curves(rows: Table, folder: Path) -> Figure:
-    """Accuracy and sparsity against the epoch, one panel per row of the study."""
-    names = labels(rows)
+    """The goal (accuracy, mostly) and sparsity against the epoch, one panel per row of the study."""
+    names, goal = labels(rows), goals(rows)[0]
     figure, panels = _panels(len(names), columns=2, height=1.75)
     for panel, label in zip(panels, names, strict=True):
         band(panel, by_epoch(rows, "sparsity", "network", label), ORANGE, "-", "sparsity", fill=True)
-        band(panel, by_epoch(rows, "accuracy", "train", label), BLUE, DASHED, "training accuracy")
-        band(panel, by_epoch(rows, "accuracy", "valid", label), BLACK, "-", "validation accuracy")
+        band(panel, by_epoch(rows, goal.metric, "train", label), BLUE, DASHED, f"training {goal.metric}")
+        band(panel, by_epoch(rows, goal.metric, "valid", label), BLACK, "-", f"validation {goal.metric}")
         panel.set_title(label, loc="left")
-        panel.set_ylim(0, 1.02)
+        panel.set_ylim(0, 1.02 if goal == ACCURACY else None)
         whole_epochs(panel)
-    _label_outer(figure, panels, "epoch", "fraction", columns=2)
+    _label_outer(figure, panels, "epoch", "fraction" if goal == ACCURACY else f"fraction; {goal.unit}", columns=2)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
 def accuracies(rows: Table, folder: Path) -> Figure:
-    """Test accuracy of each row: every seed, the mean and its 95 % interval."""
-    names, seeds = labels(rows), by_seed(rows, "accuracy", "test")
+    """The goal (accuracy, mostly) of each row on the test samples: every seed, the mean and its 95 % interval."""
+    goal = goals(rows)[0]
+    names, seeds = labels(rows), by_seed(rows, goal.metric, "test")
     figure = canvas(7, 0.9 + 0.36 * len(names))
     axes = figure.subplots()
     dots(axes, names, {label: found.values() for label, found in seeds.items()}, missing="")
-    axes.set_xlabel("test accuracy (fraction of the test samples)")
+    unit = "fraction of the test samples" if goal == ACCURACY else goal.unit
+    axes.set_xlabel(f"test {goal.metric} ({unit})")
     return figure
 
 

@@ -168,8 +168,9 @@ def _progress(trial: Trial, text: str, done: float | None = None, finished: bool
 
 
 def _standing(trial: Trial, run: Run, moment: Moment) -> Progress:
-    accuracy = moment.metrics.get("valid_accuracy")
-    shown = f"valid accuracy {accuracy:.3f}" if accuracy is not None else f"loss {moment.loss:.3g}"
+    metric = run.task.goal.metric
+    value = moment.metrics.get(f"valid_{metric}")
+    shown = f"valid {metric} {value:.3f}" if value is not None else f"loss {moment.loss:.3g}"
     text = f"epoch {moment.epoch}, {shown}, sparsity {run.sparsity():.2f}"
     return _progress(trial, text, _share_done(trial, moment.epoch))
 

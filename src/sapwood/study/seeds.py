@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from sapwood.goal import ACCURACY
 from sapwood.study.table import Summary, Table, final, summary
+from sapwood.tasks import goal_of
 
 T = TypeVar("T")
 Seeds = dict[int, float]  # seed -> number
@@ -25,13 +27,18 @@ def once(make: Callable[[Table], T]) -> Callable[[Table], T]:
 def _errors(rows: Table) -> dict[str, dict[str, Seeds]]:
     found: dict[str, dict[str, Seeds]] = {}
     for row in final(rows):
-        if row["metric"] == "accuracy" and row["value"] is not None:
-            found.setdefault(row["split"], {}).setdefault(row["row"], {})[row["seed"]] = 100 * (1 - row["value"])
+        goal = goal_of(row.get("task", ""))
+        if row["metric"] == goal.metric and row["value"] is not None:
+            lost = 100 * (1 - row["value"]) if goal == ACCURACY else -row["value"] if goal.up else row["value"]
+            found.setdefault(row["split"], {}).setdefault(row["row"], {})[row["seed"]] = lost
     return found
 
 
 def errors(rows: Table, split: str = "test") -> dict[str, Seeds]:
-    """Error of each finished row on `split` in percent, with the last weights: {row: {seed: error}}."""
+    """Error of each finished row on `split` in percent, with the last weights: {row: {seed: error}}.
+
+    Of a task with another goal than accuracy, the goal's value, its sign turned if more is better: less is better here.
+    """
     return _errors(rows).get(split, {})
 
 

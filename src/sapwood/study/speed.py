@@ -57,7 +57,7 @@ def _timed(task_name: str, trial: Path, samples: int) -> str | None:
     dense, pruned = task.model(), task.model()
     if not _load(pruned, saved):
         return None
-    times = latency({"pruned": pruned, "dense": dense}, task.data.test.inputs[:samples], rounds=100)
+    times = latency({"pruned": pruned, "dense": dense}, task.data.test.take(slice(0, samples)).inputs, rounds=100)
     return verdict(times["pruned"], times["dense"])
 
 

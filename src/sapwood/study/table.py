@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sapwood import checkpoint
+from sapwood.goal import ACCURACY, Goal
 from sapwood.study.folder import read_trial, rows_of
 from sapwood.study.rows import Row
+from sapwood.tasks import goal_of
 
 Table = list[dict[str, Any]]  # columns: trial, row, method, task, seed, those of Row, and every option
 
@@ -101,6 +103,12 @@ def by_epoch(rows: Table, metric: str, split: str, label: str) -> dict[int, list
 def labels(rows: Table) -> list[str]:
     """The rows' labels in the order they come."""
     return list(dict.fromkeys(row["row"] for row in rows))
+
+
+def goals(rows: Table) -> list[Goal]:
+    """Return the goals of the rows' tasks in the order they come; of no rows accuracy."""
+    names = dict.fromkeys(row.get("task", "") for row in rows)
+    return list(dict.fromkeys(map(goal_of, names))) or [ACCURACY]
 
 
 def in_order(rows: Table, wanted: Sequence[str]) -> Table:

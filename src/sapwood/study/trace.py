@@ -21,8 +21,7 @@ class Trace(NamedTuple):
 def _shapes(run: Run) -> Iterator[Measure]:
     """Every kind of rank and the nuclear norm of each hidden layer, as at the end of a trial."""
     yield from (
-        Measure("network", metric, float(value))
-        for metric, value in shape(run.model, run.task.data.test.inputs[:1]).items()
+        Measure("network", metric, float(value)) for metric, value in shape(run.model, run.task.example).items()
     )
 
 

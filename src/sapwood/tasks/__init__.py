@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from sapwood.goal import ACCURACY, BITS, Goal
 from sapwood.task import Task
 from sapwood.tasks.conv_digits import conv_digits
 from sapwood.tasks.conv_fashion import conv_fashion
@@ -17,6 +18,8 @@ from sapwood.tasks.resnet20_cifar import resnet20_cifar
 from sapwood.tasks.resnet20_cifar_trained import resnet20_cifar_trained
 from sapwood.tasks.resnet56_cifar import resnet56_cifar
 from sapwood.tasks.resnet56_cifar_trained import resnet56_cifar_trained
+from sapwood.tasks.text import text
+from sapwood.tasks.text_smoke import text_smoke
 from sapwood.tasks.vgg16_cifar import vgg16_cifar
 
 TASKS: dict[str, Callable[[], Task]] = {
@@ -34,6 +37,8 @@ TASKS: dict[str, Callable[[], Task]] = {
     "resnet56_cifar": resnet56_cifar,
     "resnet56_cifar_trained": resnet56_cifar_trained,
     "resnet8_cifar_smoke": resnet8_cifar_smoke,
+    "text": text,
+    "text_smoke": text_smoke,
     "vgg16_cifar": vgg16_cifar,
 }
 
@@ -53,8 +58,19 @@ TASK_VERSIONS: dict[str, int] = {
     "resnet56_cifar": 2,
     "resnet56_cifar_trained": 2,
     "resnet8_cifar_smoke": 2,
+    "text": 1,
+    "text_smoke": 1,
     "vgg16_cifar": 2,
 }
+
+# What a task is judged by, where that is not accuracy: for those who know its name and not its data.
+TASK_GOALS: dict[str, Goal] = {"text": BITS, "text_smoke": BITS}
+
+
+def goal_of(task: str) -> Goal:
+    """Return the goal of a task by its name."""
+    return TASK_GOALS.get(task, ACCURACY)
+
 
 # Which entry of sapwood.data.DATASETS each task reads: what to fetch before its trials start.
 TASK_DATA: dict[str, str] = {
@@ -72,5 +88,7 @@ TASK_DATA: dict[str, str] = {
     "resnet56_cifar": "cifar10",
     "resnet56_cifar_trained": "cifar10",
     "resnet8_cifar_smoke": "cifar10",
+    "text": "wikitext2",
+    "text_smoke": "wikitext2",
     "vgg16_cifar": "cifar10",
 }

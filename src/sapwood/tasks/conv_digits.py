@@ -11,6 +11,7 @@ from torch.optim import SGD
 
 from sapwood.data import digits
 from sapwood.models.conv import conv
+from sapwood.models.initial import glorot
 from sapwood.task import Task
 from sapwood.tasks.split import split
 
@@ -24,4 +25,5 @@ def conv_digits() -> Task:
         optimizer=partial(SGD, lr=0.1),
         batch_size=16,
         classes=10,
+        fresh=glorot,
     )

@@ -13,6 +13,7 @@ from torch.optim import SGD
 
 from sapwood.data import fashion_mnist
 from sapwood.models.conv import conv
+from sapwood.models.initial import glorot
 from sapwood.task import Task
 from sapwood.tasks.split import split
 
@@ -28,4 +29,5 @@ def conv_fashion() -> Task:
         optimizer=partial(SGD, lr=0.05, momentum=0.9),
         batch_size=128,
         classes=10,
+        fresh=glorot,
     )

@@ -11,6 +11,7 @@ from torch.optim import SGD
 
 from sapwood.data import fashion_mnist
 from sapwood.models.conv import conv
+from sapwood.models.initial import glorot
 from sapwood.task import Task
 from sapwood.tasks.conv_fashion import CHANNELS
 from sapwood.tasks.split import first, split
@@ -25,4 +26,5 @@ def conv_fashion_smoke() -> Task:
         optimizer=partial(SGD, lr=0.05, momentum=0.9),
         batch_size=128,
         classes=10,
+        fresh=glorot,
     )

@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from torch.optim import Adam
 
 from sapwood.data import mnist
+from sapwood.models.initial import glorot
 from sapwood.models.mlp import mlp
 from sapwood.task import Data, Task
 from sapwood.tasks.split import split
@@ -26,6 +27,7 @@ def lenet300_mnist() -> Task:
         optimizer=partial(Adam, lr=1.2e-3, fused=True),
         batch_size=60,
         classes=10,
+        fresh=glorot,
     )
 
 

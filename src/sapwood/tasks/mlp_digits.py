@@ -11,6 +11,7 @@ from functools import partial
 from torch.optim import SGD
 
 from sapwood.data import digits
+from sapwood.models.initial import glorot
 from sapwood.models.mlp import mlp
 from sapwood.task import Task
 from sapwood.tasks.split import split
@@ -25,4 +26,5 @@ def mlp_digits() -> Task:
         optimizer=partial(SGD, lr=0.1),
         batch_size=16,
         classes=10,
+        fresh=glorot,
     )

@@ -13,6 +13,7 @@ from functools import partial
 from torch.optim import SGD
 
 from sapwood.data import fashion_mnist
+from sapwood.models.initial import glorot
 from sapwood.models.mlp import mlp
 from sapwood.task import Task
 from sapwood.tasks.split import split
@@ -29,4 +30,5 @@ def mlp_fashion() -> Task:
         optimizer=partial(SGD, lr=0.01),
         batch_size=32,
         classes=10,
+        fresh=glorot,
     )

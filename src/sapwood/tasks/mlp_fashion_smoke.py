@@ -11,6 +11,7 @@ from functools import partial
 from torch.optim import SGD
 
 from sapwood.data import fashion_mnist
+from sapwood.models.initial import glorot
 from sapwood.models.mlp import mlp
 from sapwood.task import Task
 from sapwood.tasks.mlp_fashion import WIDTHS
@@ -26,4 +27,5 @@ def mlp_fashion_smoke() -> Task:
         optimizer=partial(SGD, lr=0.1),
         batch_size=32,
         classes=10,
+        fresh=glorot,
     )

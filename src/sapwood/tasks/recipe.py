@@ -13,7 +13,7 @@ from sapwood import losses, schedule
 from sapwood.data.augment import blanked
 from sapwood.errors import InputError, refuse_unless
 from sapwood.models.mlp import mlp
-from sapwood.task import Augment, Batch, Task
+from sapwood.task import Augment, Batch, Forward, Task
 
 CONSTANT = "constant"
 
@@ -92,10 +92,11 @@ class _Taught:
     teacher: nn.Module
     temperature: float
     soft: float
+    forward: Forward
 
     def __call__(self, model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
         with torch.no_grad():
-            said = self.teacher.to(batch.inputs.device)(batch.inputs)
+            said = self.forward(self.teacher.to(batch.targets.device), batch)
         return losses.distil(outputs, said, batch.targets, self.temperature, self.soft)
 
 
@@ -106,7 +107,7 @@ def taught(task: Task, teacher: nn.Module, *, temperature: float = 4.0, soft: fl
     """
     if not 0 < temperature < math.inf or not 0 <= soft <= 1:
         raise InputError(f"temperature is {temperature}, soft {soft}; give a number above 0, and a share in [0, 1]")
-    return replace(task, loss=_Taught(teacher.eval(), temperature, soft))
+    return replace(task, loss=_Taught(teacher.eval(), temperature, soft, task.forward))
 
 
 def _wide(task: Task, hidden: str) -> partial[nn.Sequential]:

@@ -16,6 +16,7 @@ from torch.optim import SGD
 
 from sapwood.data import cifar10
 from sapwood.data.augment import crop_and_flip
+from sapwood.models.initial import he
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.task import Data, Task
 from sapwood.tasks.split import split
@@ -31,6 +32,7 @@ def resnet20_cifar() -> Task:
         batch_size=128,
         classes=10,
         augment=crop_and_flip,
+        fresh=he,
     )
 
 

@@ -12,6 +12,7 @@ from torch.optim import SGD
 
 from sapwood.data import cifar10
 from sapwood.data.augment import crop_and_flip
+from sapwood.models.initial import he
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.task import Task
 from sapwood.tasks.split import first, split
@@ -28,4 +29,5 @@ def resnet8_cifar_smoke() -> Task:
         batch_size=32,
         classes=10,
         augment=crop_and_flip,
+        fresh=he,
     )

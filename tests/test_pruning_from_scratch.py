@@ -1,0 +1,164 @@
+"""Pruning from scratch: frozen weights, gates that meet their level, widths within the budget, new weights."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+import torch
+from torch import nn
+
+from sapwood import InputError, macs_of, sites
+from sapwood.checks import tiny_task
+from sapwood.gates import Clamp, Gated
+from sapwood.methods import METHODS
+from sapwood.run import start
+
+scratch = import_module("sapwood.methods.pruning_from_scratch")
+method = METHODS["pruning_from_scratch"]
+
+
+class Network(nn.Module):
+    """A stream that two layers make, and units inside of its block."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.bn = nn.Linear(6, 8), nn.BatchNorm1d(8)
+        self.a, self.bn_a, self.b = nn.Linear(8, 12), nn.BatchNorm1d(12), nn.Linear(12, 8)
+        self.c, self.head = nn.Linear(8, 10), nn.Linear(10, 3)
+
+    def forward(self, x):
+        x = self.bn(self.stem(x)).relu()
+        x = x + self.b(self.bn_a(self.a(x)).relu())
+        return self.head(self.c(x).relu())
+
+
+def task():
+    return replace(tiny_task(), model=lambda: Network().double())
+
+
+def life(seed=0, **options):
+    run = start(task(), seed)
+    return run, method(run, **({"gate_epochs": 3, "epochs": 2, "rate": 0.1} | options))
+
+
+def learned(network):
+    return {name: p.detach().clone() for name, p in network.named_parameters()}
+
+
+def test_nothing_but_gates_and_statistics_moves_in_the_first_phase():
+    run, moments = life()
+    network, before = run.model, learned(run.model)
+    mean = network.bn.running_mean.clone()
+    for now in moments:
+        if now.phase == 0:
+            assert isinstance(run.model, Gated)
+            assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())
+            assert all(((gate.value >= 0) & (gate.value <= 1)).all() for gate in run.model.gates.values())
+    assert not torch.equal(network.bn.running_mean, mean)
+
+
+def test_the_loss_of_the_first_step_worked_out():
+    """All λ are 1: weight * (1 - level)² is 0.5 * 0.8² = 0.32."""
+    plain, with_gates = (next(life(weight=weight)[1]).loss for weight in (0.0, 0.5))
+    assert with_gates - plain == pytest.approx(0.32, abs=1e-6)
+
+
+def test_the_mean_of_the_gates_meets_the_level():
+    run, moments = life(level=0.5, gate_epochs=40, rate=0.02, epochs=0, weight=5.0)
+    for _ in moments:
+        if isinstance(run.model, Gated):
+            values = [gate.value.detach().clone() for gate in run.model.gates.values()]
+    assert torch.cat(values).mean().item() == pytest.approx(0.5, abs=0.03)
+    assert torch.stack([value.mean() for value in values]).std() > 0.01
+
+
+def test_streams_keep_their_width_and_layers_within_a_block_do_not():
+    run, moments = life(macs=0.6)
+    for _ in moments:
+        pass
+    assert run.model.stem.out_features == run.model.b.out_features == 8
+    assert run.model.a.out_features < 12 or run.model.c.out_features < 10
+
+
+def test_as_few_units_go_as_the_budget_allows():
+    """One more in the ranking of all layers would be too many, whatever the budget."""
+    run = start(task(), 0)
+    found = tuple(site for site in sites(run.model, run.task.data.train.inputs[:1]) if site.name in ("a", "c"))
+    cost, draws = macs_of(run.model, found, run.task.data.train.inputs[:1]), torch.Generator().manual_seed(0)
+    ranks = {site.name: torch.rand(site.units, generator=draws) for site in found}
+    run.store("best gates").update(open=0.5, reached=0.5, ranks=ranks)
+    for macs in (0.9, 0.7, 0.55):
+        keep = scratch.chosen(run, run.model, found, macs)
+        assert cost(keep) <= macs * cost({})
+        assert run.notes["macs_left"] == float(cost(keep) / cost({}))
+        gone = [(float(ranks[n][u]), n, u) for n, kept in keep.items() for u in (~kept).nonzero().flatten().tolist()]
+        _, name, unit = max(gone)
+        keep[name][unit] = True
+        assert cost(keep) > macs * cost({})
+
+
+def test_equals_at_the_cut_are_counted():
+    run = start(task(), 0)
+    found = tuple(site for site in sites(run.model, run.task.data.train.inputs[:1]) if site.name in ("a", "c"))
+    ranks = {"a": torch.tensor([0.5] * 12), "c": torch.ones(10)}
+    run.store("best gates").update(open=0.5, reached=0.5, ranks=ranks)
+    keep = scratch.chosen(run, run.model, found, 0.8)
+    assert run.notes["ties"] == int((~keep["a"]).sum()) > 0
+    assert bool(keep["c"].all())
+
+
+def gates(share):
+    """Of ten gates so many are open."""
+    found = {"a": Clamp(10)}
+    found["a"].value.data = (torch.arange(10) < 10 * share).float()
+    found["a"].clamp_()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept"),
+    [
+        ([(0.6, 0.9), (0.4, 0.5), (0.4, 0.7), (0.4, 0.7), (0.3, 0.6), (0.9, 1.0)], 2),
+        ([(0.6, 0.9), (0.7, 0.2), (0.5, 0.1)], 2),
+        ([(0.4, 0.0), (0.4, 0.0)], 0),
+    ],
+    ids=["the best of those open at most to the level", "none is: the last", "the first of equals"],
+)
+def test_which_epochs_gates_count(epochs, kept):
+    run = start(task(), 0)
+    seen = [(gates(share), reached) for share, reached in epochs]
+    for number, (found, reached) in enumerate(seen):
+        found["a"].opened += number  # so that ranks differ
+        scratch.remember_best(run, found, reached, 0.4)
+    best = run.store("best gates")
+    assert torch.equal(best["ranks"]["a"], seen[kept][0]["a"].rank())
+    assert best["open"] == pytest.approx(epochs[kept][0])
+
+
+def test_new_weights():
+    run, moments = life(epochs=0)
+    before = learned(run.model)
+    for _ in moments:
+        pass
+    rows = run.model.stem.weight
+    assert not any(torch.equal(row, old) for row in rows for old in before["stem.weight"])
+    again, moments = life(seed=1, epochs=0)
+    for _ in moments:
+        pass
+    assert not torch.equal(again.model.stem.weight, rows)
+    assert all(p.requires_grad for p in run.model.parameters())
+
+
+def test_as_costly_as_the_whole_network():
+    run, moments = life(macs=0.5, epochs=3, equal_cost=True)
+    steps = sum(now.phase == 1 for now in moments)
+    assert run.notes["macs_left"] <= 0.5
+    assert steps == int(3 / run.notes["macs_left"]) * run.task.steps_per_epoch
+
+
+@pytest.mark.parametrize(
+    "bad", [{"macs": 0}, {"macs": 1.5}, {"level": -0.1}, {"weight": -1}, {"rate": 0}, {"gate_epochs": 0}]
+)
+def test_bad_options(bad):
+    with pytest.raises(InputError, match="need macs in"):
+        next(life(**bad)[1])
