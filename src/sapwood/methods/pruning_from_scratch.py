@@ -39,7 +39,7 @@ def pruning_from_scratch(
     if not 0 < macs <= 1 or not 0 <= level <= 1 or not weight >= 0 or not rate > 0 or gate_epochs < 1:
         raise InputError(f"{macs=}, {level=}, {weight=}, {rate=}, {gate_epochs=}: need macs in (0, 1], level in [0, 1],"
                          " a weight of 0 or more, a rate above 0, at least 1 epoch")  # fmt: skip
-    network, example = run.model, run.task.data.train.inputs[:2]
+    network, example = run.model, run.task.data.train.take(slice(0, 2)).inputs
     found = tuple(site for site in sites(network, example) if len(list(site.at("makes"))) == 1)
     gates = {site.name: Clamp(site.units) for site in found}
     gated = Gated(network.requires_grad_(False), gates, points(network, found, example))
@@ -72,7 +72,7 @@ def remember_best(run: Run, gates: Mapping[str, Clamp], reached: float, level: f
 
 def chosen(run: Run, network: nn.Module, found: Sequence[Site], macs: float) -> select.Keep:
     """The units that stay. Noted: the share of multiply-adds left, of gates open, and equals at the cut that went."""
-    best, cost = run.store("best gates"), macs_of(network, found, run.task.data.train.inputs[:1])
+    best, cost = run.store("best gates"), macs_of(network, found, run.task.example)
     keep = fewest(best["ranks"], cost, macs * float(cost({})))
     cut = min(float(rank[keep[name]].min()) for name, rank in best["ranks"].items())
     ties = sum(int((rank[~keep[name]] == cut).sum()) for name, rank in best["ranks"].items())
