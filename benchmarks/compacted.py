@@ -26,7 +26,7 @@ COLUMNS = ("row", "seed", "trial", "widths", "parameters", "parameters_before", 
 def compacted(trial: Trial, folder: Path) -> dict[str, object]:
     """One network before and after; `difference` is the largest relative one of their outputs in float64."""
     task = TASKS[trial.task]()
-    before, (images, labels) = task.model(), task.data.test
+    before, (images, labels) = task.model(), task.data.test.take(slice(None))
     before.load_state_dict(checkpoint.read(folder / trial.id / "weights.safetensors")["model"])
     small = compact(before, example=images[:2])
     networks = {"small": small.model, "before": before}
