@@ -8,8 +8,8 @@ from statistics import median
 SOURCE = Path(__file__).parents[1] / "src" / "sapwood"
 FILE, CRITERION, METHOD = 300, 60, 80  # lines in a file
 FUNCTION, MEDIAN = 40, 8  # lines in a function's body; the median of the bodies must be below
-BELOW_METHODS = 4_500  # lines of code in everything that has not heard of an experiment
-SHRINKING = 4_600  # of the room of its own that has a rule for each family of operators
+BELOW_METHODS = 5_800  # lines of code in everything that has not heard of an experiment
+SHRINKING = 5_200  # of the room of its own that has a rule for each family of operators
 ABOVE = {"shrinking", "methods", "checks", "export", "codec", "data", "models", "tasks", "study", "cli", "__init__"}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager", "registry"}
 
