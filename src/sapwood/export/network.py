@@ -273,6 +273,8 @@ def _refuse_other_tensor(name: str, mine: Tensor, held: Held) -> None:
         raise InputError(
             f"{name!r} is a {_kind(mine)} of shape {tuple(mine.shape)}, not a {held.kind} of shape {held.original}"
         )
+    if held.kind == "buffer" and held.requires_grad and not mine.requires_grad:
+        raise InputError(f"{name!r} is a buffer without gradients, and is said to have them")
 
 
 def _fill_(model: nn.Module, held: Mapping[str, Held], values: Mapping[str, Tensor]) -> None:
