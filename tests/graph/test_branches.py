@@ -7,10 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sapwood import export
 from sapwood.errors import InputError
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.shrinking.anatomy import Anatomy
 from sapwood.shrinking.depth import branches, remove_branches
+from sapwood.shrinking.shrink import shrink
 from sapwood.shrinking.sites import sites
 from sapwood.shrinking.skipped import Skipped, skipped
 
@@ -182,6 +184,37 @@ def test_branches_of_a_transformer(transformer):
     assert sum(p.numel() for p in small.parameters()) == sum(
         p.numel() for name in ("word", "place", "head") for p in getattr(model, name).parameters()
     ) + len(model.second.gain)
+
+
+@pytest.mark.parametrize("fixture", ["resnet", "transformer"])
+def test_saved_and_loaded_it_is_the_same(fixture, request, tmp_path):
+    model, x = request.getfixturevalue(fixture)
+    gone = ["layer1.1.bn2", "layer3.1.bn2"] if fixture == "resnet" else ["first.dropout1", "second.one", "second.other"]
+    small, path = remove_branches(model, gone, example=x).model, tmp_path / "small.safetensors"
+    export.save(small, path, of=model)
+    again = export.load(path, lambda: deepcopy(model))
+    assert skipped(again) == skipped(small)
+    assert {name for name, _ in again.named_parameters()} == {name for name, _ in small.named_parameters()}
+    with torch.no_grad():
+        assert torch.equal(again(x), small(x))
+
+
+def test_branches_and_units_in_one_file(resnet, tmp_path):
+    model, x = resnet
+    shorter, path = remove_branches(model, ["layer1.0.bn2"], example=x).model, tmp_path / "small.safetensors"
+    found = sites(shorter, x)
+    keep = {"layer2.0.conv1": torch.arange(8) % 2 == 0}
+    small = shrink(shorter, keep, found, example=x).model
+    export.save(small, path, of=model)
+    with torch.no_grad():
+        assert torch.equal(export.load(path, lambda: deepcopy(model))(x), small(x))
+
+
+def test_a_file_of_another_network_is_refused(resnet, tmp_path):
+    model, x = resnet
+    export.save(remove_branches(model, ["layer3.1.bn2"], example=x).model, tmp_path / "small", of=model)
+    with pytest.raises(InputError, match=r"no module 'layer3.1.conv1' that could be left out"):
+        export.load(tmp_path / "small", lambda: resnet_cifar(8, width=4, dtype=D))
 
 
 def test_what_two_branches_read_goes_with_the_second(transformer):

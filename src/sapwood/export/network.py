@@ -21,18 +21,22 @@ from sapwood.export import beside
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
 from sapwood.export.fitting import narrow_, refuse_unfitting
 from sapwood.export.packed import not_as_said, pack, unpack
+from sapwood.shrinking.cut import sharing
+from sapwood.shrinking.duplicate import duplicate
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.narrow import NarrowAttention
+from sapwood.shrinking.skipped import skip_, skipped
 
 SIZES = schema.items(schema.whole(), tuple)
 HELD = schema.record({
     "kind": schema.one_of("parameter", "buffer"), "original": SIZES, "shape": SIZES, "stride": schema.optional(SIZES),
     "requires_grad": schema.flag, "same_as": schema.optional(schema.text),
 })  # fmt: skip
+SKIPPED = schema.mapping(schema.record({"zero": schema.flag, "parts": schema.whole(0, 16)}))
 WORDS = schema.record({
     "narrow": schema.items(schema.text), "classes": schema.mapping(schema.text), "settings": SETTINGS,
     "changes": CHANGES, "tensors": schema.mapping(HELD),
-}, {"masks": schema.mapping(schema.text)})  # fmt: skip
+}, {"masks": schema.mapping(schema.text), "skipped": SKIPPED})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     parameter nor buffer.
 
     InputError: modules were added, removed or replaced, so the original class cannot give them. (torch's multi-head
-    attention that lost heads is sapwood's `NarrowAttention`, and will be again.)
+    attention that lost heads is sapwood's `NarrowAttention`, modules of removed branches are `Skipped`, and will be.)
 
     >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
     >>> small = shrink(net, {"0": torch.arange(6) < 2}, sites(net, x), example=x).model
     >>> export.save(small, folder / "small.safetensors", of=net)
     """
+    gone = skipped(model)
+    of = skip_(duplicate(of, sharing(of)), gone) if gone else of
     held, narrow = _held(model, of), _narrowed(model, of)
     _refuse_other_modules(classes(model) | dict.fromkeys(narrow, nn.MultiheadAttention.__name__), classes(of))
     words = {
@@ -73,6 +79,8 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
         "changes": changes(of, model),
         "tensors": {name: asdict(each) for name, each in held.items()},
     }
+    if gone:
+        words["skipped"] = {name: {"zero": zero, "parts": parts} for name, (zero, parts) in gone.items()}
     own = {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}
     if masks:
         beside.put(masks, model, own, words)
@@ -96,6 +104,7 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     held, values, _, words = _read(Path(path))
     model = make()
     try:
+        skip_(model, {name: (each["zero"], each["parts"]) for name, each in words.get("skipped", {}).items()})
         _refuse_other_network(model, held, words["classes"], words["settings"])
         change_(model, words["changes"])
         for name in words["narrow"]:

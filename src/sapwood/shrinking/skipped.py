@@ -33,7 +33,7 @@ class Skipped(nn.Module):
 
 def skip_(model: nn.Module, modules: Mapping[str, tuple[bool, int]]) -> nn.Module:
     """Put `Skipped` in place of modules, {path: (zero, parts)}. InputError names one that is not there."""
-    known = dict(model.named_modules(remove_duplicate=False))
+    known = dict(model.named_modules(remove_duplicate=False)) if isinstance(model, nn.Module) else {}
     for name, (zero, parts) in modules.items():
         if not name or name not in known:
             raise InputError(f"there is no module {name!r} that could be left out")
