@@ -17,6 +17,7 @@ from sapwood.checks.law import Laws, demand, demand_refused
 from sapwood.shrinking import anatomy, duplicate, graph, plain, rules, sites
 from sapwood.shrinking import shrink as shrinking
 from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.rules.marks import Mark
 from sapwood.shrinking.rules.values import nobody
 from sapwood.shrinking.shrink import shrink
 
@@ -184,7 +185,7 @@ def let_go(ties, call, text):
 
 
 def mixed(ties, ids):
-    ties._mixed[torch.unique(ids)] = True
+    ties._marks[Mark.DEPENDS_ON_OTHERS][torch.unique(ids)] = 1
 
 
 def all_by_reference(thing, memo):

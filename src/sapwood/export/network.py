@@ -58,8 +58,7 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     `masks` of the network are kept beside it, for `tensors_of`; they are not applied.
     The file has all parameters and buffers bit by bit, those outside state_dict too; which are one tensor; which are
     trained; and the numbers (None, bool, int, float, tuples and lists of them) by which modules, and the objects on
-    them such as a config, differ. It does not have: training or evaluation mode, and tensors that are neither
-    parameter nor buffer.
+    them such as a config, differ. It has no training or evaluation mode, and no other tensors.
 
     InputError: modules were added, removed or replaced, so the original class cannot give them. (torch's multi-head
     attention that lost heads is sapwood's `NarrowAttention`, modules of removed branches are `Skipped`, and will be.)
@@ -68,8 +67,7 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     >>> small = shrink(net, {"0": torch.arange(6) < 2}, sites(net, x), example=x).model
     >>> export.save(small, folder / "small.safetensors", of=net)
     """
-    gone = skipped(model)
-    of = skip_(duplicate(of, sharing(of)), gone) if gone else of
+    of = skip_(duplicate(of, sharing(of)), gone) if (gone := skipped(model)) else of
     held, narrow = _held(model, of), _narrowed(model, of)
     _refuse_other_modules(classes(model) | dict.fromkeys(narrow, nn.MultiheadAttention.__name__), classes(of))
     words = {

@@ -35,6 +35,11 @@ class Anatomy:
         self.model, self.example = model, example
         self._kept = dict[object, Any]()
 
+    @property
+    def given(self) -> tuple[nn.Module, Example]:
+        """The model and the example."""
+        return self.model, self.example
+
     def once(self, what: object, make: Callable[[], T]) -> T:
         """What was made under this name, `make()` at the first time. What is made must not change any more."""
         if what not in self._kept:

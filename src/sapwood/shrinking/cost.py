@@ -27,7 +27,7 @@ from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.strides import thin, varied
 from sapwood.shrinking.rules.values import Weight
 from sapwood.shrinking.site import Site
-from sapwood.shrinking.sites import sites as sites_of
+from sapwood.shrinking.sites import given_or_own
 from sapwood.shrinking.widths import Numbering, Term, extent, width
 
 Cost = Callable[[Mapping[str, Tensor]], Tensor]  # {site: what is open, [..., units]} -> cost, [...]
@@ -113,11 +113,7 @@ def _stored(model: nn.Module, sites: Sequence[Site], weight: Mapping[str, int]) 
 
 def _both(model: nn.Module | Anatomy, sites: Sequence[Site] | None) -> tuple[nn.Module, Sequence[Site]]:
     """The model itself, and the sites that were given or are its anatomy's."""
-    if isinstance(model, Anatomy):
-        return model.model, sites_of(model) if sites is None else sites
-    if sites is None:
-        raise InputError("a model was given without its sites; give `sites(model, example)`, or an Anatomy")
-    return model, sites
+    return (model.model if isinstance(model, Anatomy) else model), given_or_own(model, sites)
 
 
 def numbered(model: nn.Module | Anatomy, given: Sequence[Site] | None) -> Numbering:

@@ -30,6 +30,7 @@ from sapwood.shrinking.fit import Attributes, fitted, set_, shapes_of
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
 from sapwood.shrinking.graph import named_tensors
 from sapwood.shrinking.site import Site
+from sapwood.shrinking.sites import given_or_own
 from sapwood.shrinking.sites import sites as sites_of
 from sapwood.shrinking.training import refuse_untrainable
 from sapwood.shrinking.wide import narrowest, said, types_of, widened_
@@ -85,7 +86,7 @@ def shrink(
     removed = _renamed(removed)
     refuse_unless("removed", removed, ("zeroed", "folded"))
     anatomy = anatomy_of(model, example)
-    model, example, sites = anatomy.model, anatomy.example, _sites_of(model, sites)
+    (model, example), sites = anatomy.given, given_or_own(model, sites)
     _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
     if check or removed == "folded":
         _refuse_no_numbers(model)
@@ -126,12 +127,6 @@ class _Plan:
         cut_(model, self.places, memory)
         set_(model, self.attributes)
         return model
-
-
-def _sites_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None) -> Sequence[Site]:
-    if sites is None and not isinstance(model, Anatomy):
-        raise InputError("a model was given without its sites; give `sites(model, example)`, or an Anatomy")
-    return sites_of(model) if sites is None else sites
 
 
 def _proven(
@@ -218,7 +213,7 @@ def compact(
     >>> compact(net, dead, example=x).model[0]
     Linear(in_features=4, out_features=3, bias=True)
     """
-    model, example = (given := anatomy_of(model, example)).model, given.example
+    model, example = anatomy_of(model, example).given
     small, memory = duplicate((model, optimizer), computed(model) | _others(model, optimizer))
     _with_zeros_(small)
     mask.apply_(dict(small.named_parameters()), masks or {})

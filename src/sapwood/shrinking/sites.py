@@ -53,6 +53,15 @@ def couplings(model: nn.Module | Anatomy, example: Example | None = None, *, los
     return anatomy.once(("couplings", lossy), lambda: _couplings(anatomy, lossy))
 
 
+def given_or_own(model: nn.Module | Anatomy, sites_: Sequence[Site] | None) -> Sequence[Site]:
+    """The sites that were given, or those of an anatomy; InputError where there are neither."""
+    if sites_ is not None:
+        return sites_
+    if isinstance(model, Anatomy):
+        return sites(model)
+    raise InputError("a model was given without its sites; give `sites(model, example)`, or an Anatomy")
+
+
 def _couplings(anatomy: Anatomy, lossy: bool) -> Couplings:
     graph = anatomy.graph
     runs = map(grouped, anatomy.runs(lossy=lossy))

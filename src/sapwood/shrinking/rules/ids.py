@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.anew import Anew
+from sapwood.shrinking.rules.marks import Mark, Marks
 from sapwood.shrinking.rules.quiet import Quiet
 from sapwood.shrinking.rules.strides import steady, thin, together, varied
-from sapwood.shrinking.rules.union import START, Union
+from sapwood.shrinking.rules.union import Union
 from sapwood.shrinking.rules.values import BLANK, DATA, Known, View, Weight, nobody
 
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
@@ -34,7 +35,7 @@ class Ties:
         self.operators: list[str] = [""] if after is None else after.operators
         self._count = DATA + 1  # ids so far; what is kept of each has room for more
         self._union = Union()
-        self._tied = torch.zeros(START, dtype=torch.int64)  # number of the last operator that tied it; 0: none
+        self._marks = Marks()
         self.asks: list[tuple[Tensor, str]] = []
         self.quiet = Quiet()
         self.guesses: list[Tensor] = []
@@ -42,12 +43,9 @@ class Ties:
         self.views: list[View] = []
         self._flows: list[tuple[Tensor, Tensor, bool]] = []
         self._unreadable = dict[int, str]()  # ids that must not be read as 0, and why
-        self._reason = torch.zeros(START, dtype=torch.int64)  # number of the reason why it stays, from 1; 0: may go
-        self._made = torch.zeros(START, dtype=torch.int64)  # 0: not made by a contraction; else how early
-        self._read, self._inner, self._outer, self._lost, self._mixed = torch.zeros(5, START, dtype=torch.bool)
         if known is not None and after is not None:
             self._grow(len(known.root))
-            self._union, self._tied = Union(known.root), known.tied.clone()
+            self._restore(known)
         self.looking, self.heads, self.unsure = heads, list[Tensor](), False
         self.grids: list[tuple[Tensor, list[Tensor]]] = []  # ids of numbers that belong to units of several kinds
         self.training = False  # from now on operators run in training mode only
@@ -68,14 +66,12 @@ class Ties:
         return torch.arange(first, self._count)
 
     def _grow(self, size: int) -> None:
-        room = torch.zeros(size - len(self._union), dtype=torch.int64)
         self._union.grow(size)
-        self._tied, self._reason, self._made = (
-            torch.cat([numbers, room]) for numbers in (self._tied, self._reason, self._made)
-        )
-        self._read, self._inner, self._outer, self._lost, self._mixed = (
-            torch.cat([marks, room.bool()]) for marks in (self._read, self._inner, self._outer, self._lost, self._mixed)
-        )
+        self._marks.grow(size)
+
+    def _restore(self, known: "Known") -> None:
+        self._union = Union(known.root)
+        self._marks[Mark.TIED].copy_(known.tied)
 
     def now(self, ids: Tensor) -> Tensor:
         """The ids by what they are tied to by now, thin."""
@@ -89,12 +85,10 @@ class Ties:
             pairs = self._union.find(pairs)
             if torch.equal(*pairs):
                 return
-            low, high = pairs.aminmax(dim=0)
-            open_ = low != high
-            low, high = low[open_], high[open_]
+            low, high = pairs[:, pairs[0] != pairs[1]].aminmax(dim=0)
             if int(low.min()) <= DATA:
                 self.pin(high[low <= DATA], f"{self.operator} ties it to numbers that belong to no unit")
-            self._tied[high] = self._number()
+            self._marks[Mark.TIED][high] = self._number()
             self._union.join(low, high)
             pairs = torch.stack([low, high])
 
@@ -111,9 +105,9 @@ class Ties:
     def pin(self, ids: Tensor, because: str) -> None:
         """These cannot be removed; the first reason counts."""
         few = torch.unique(thin(ids))
-        free = few[self._reason[few] == 0]
+        free = few[self._marks[Mark.REASON][few] == 0]
         if len(free):
-            self._reason[free] = len(self.reasons)
+            self._marks[Mark.REASON][free] = len(self.reasons)
             self.reasons.append(f"{because}; only training runs this" if self.training else because)
 
     def meet(self, a: Tensor, b: Tensor, because: str) -> Tensor:
@@ -135,12 +129,12 @@ class Ties:
 
     def mark(self, *, makes: Tensor, reads: Tensor, inner: bool = False) -> None:
         """A contraction makes the units of some ids and reads those of others; `inner`: one of weights alone."""
-        marks = self._inner if inner else self._outer
-        marks[makes], marks[reads] = True, True
-        fresh = makes[self._made[makes] == 0]
+        over = self._marks[Mark.OF_WEIGHTS if inner else Mark.OF_ACTIVATIONS]
+        over[makes], over[reads] = 1, 1
+        fresh = makes[self._marks[Mark.MADE][makes] == 0]
         self._contractions += 1
-        self._made[fresh] = self._contractions
-        self._read[reads] = True
+        self._marks[Mark.MADE][fresh] = self._contractions
+        self._marks[Mark.READ][reads] = 1
         for number in self._unreadable.keys() & set(reads.tolist()) if self._unreadable else ():
             self.pin(torch.tensor([number]), self._unreadable[number])
 
@@ -163,20 +157,21 @@ class Ties:
 
     def _settle(self) -> None:
         """Pass on to its parts what a computed weight makes and reads: the last was computed from those before."""
+        made, read, of_activations = (self._marks[m] for m in (Mark.MADE, Mark.READ, Mark.OF_ACTIVATIONS))
         while self._flows:
             whole, part, reads = self._flows.pop()
-            made = (self._made[whole] > 0) & (self._made[part] == 0)
-            self._made[part[made]] = self._made[whole[made]]
-            self._read[part[self._read[whole] & reads]] = True
-            self._outer[part[self._outer[whole]]] = True
+            new = (made[whole] > 0) & (made[part] == 0)
+            made[part[new]] = made[whole[new]]
+            read[part[(read[whole] > 0) & reads]] = 1
+            of_activations[part[of_activations[whole] > 0]] = 1
 
     def mix(self, ids: Tensor) -> None:
         """These numbers depend on other data than their unit's; in training mode no constant is claimed of any."""
-        self._mixed[torch.unique(thin(ids))] |= not self.training
+        self._marks[Mark.DEPENDS_ON_OTHERS][torch.unique(thin(ids))] |= not self.training
 
     def lose(self, ids: Tensor) -> None:
         """Without these, those that stay compute something else."""
-        self._lost[torch.unique(thin(ids))] = True
+        self._marks[Mark.MISSED_BY_OTHERS][torch.unique(thin(ids))] = 1
 
     def ask(self, ids: Tensor, operator: str) -> None:
         """Whether these can go depends on sizes that may be written into the code at this operator."""
@@ -219,15 +214,15 @@ class Ties:
 
     def known(self) -> "Known":
         """The ties, for another run."""
-        return Known(self._union.flat().clone(), self._tied.clone())
+        return Known(self._union.flat().clone(), self._marks[Mark.TIED].clone())
 
     def known_with_heads(self) -> "Known":
         """The ties, everything of a head tied, for another run."""
         before = self.known()
         for ids in self.heads:
             self.tie_over(ids, 1)
-        found = Known(self._union.flat(), self._tied)
-        self._union, self._tied = Union(before.root), before.tied
+        found = self.known()
+        self._restore(before)
         return found
 
     def root(self, ids: Tensor) -> Tensor:
@@ -241,31 +236,31 @@ class Ties:
     def made(self, ids: Tensor) -> int:
         """How early these were made by a contraction; 0: never."""
         self._settle()
-        return int(self._made[ids].max()) if len(ids) else 0
+        return int(self._marks[Mark.MADE][ids].max()) if len(ids) else 0
 
     def read(self, ids: Tensor) -> bool:
         """Whether a contraction reads these."""
         self._settle()
-        return bool(self._read[ids].any())
+        return bool(self._marks[Mark.READ][ids].any())
 
     def why(self) -> Tensor:
         """For every id the number of a reason why its unit must stay, 0 where it may go."""
         self._settle()
-        inside, outside = (self._of_unit(marks.long()).bool() for marks in (self._inner, self._outer))
+        inside, outside = (self._of_unit(self._marks[m]) > 0 for m in (Mark.OF_WEIGHTS, Mark.OF_ACTIVATIONS))
         self.pin((inside & outside).nonzero().flatten(), SUMMED)
-        return self._of_unit(self._reason)
+        return self._of_unit(self._marks[Mark.REASON])
 
     def tied(self) -> Tensor:
         """For every id the number of the last of `operators` that tied its unit to others; 0: none."""
-        return self._of_unit(self._tied)
+        return self._of_unit(self._marks[Mark.TIED])
 
     def lost(self) -> Tensor:
         """For every id whether others change when its unit goes."""
-        return self._of_unit(self._lost.long()).bool()
+        return self._of_unit(self._marks[Mark.MISSED_BY_OTHERS]) > 0
 
     def mixed(self) -> Tensor:
         """For every id whether its unit met other data."""
-        return self._of_unit(self._mixed.long()).bool()
+        return self._of_unit(self._marks[Mark.DEPENDS_ON_OTHERS]) > 0
 
     def _of_unit(self, values: Tensor) -> Tensor:
         root = self._union.flat()
