@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sapwood.methods import METHODS
     from sapwood.observe import Sight, Statistic, hidden, observe, observing, prunable
     from sapwood.run import Run, start
+    from sapwood.shrinking.anatomy import Anatomy
     from sapwood.shrinking.cost import Cost, bytes_of, fewest, macs_of, parameters_of
     from sapwood.shrinking.shrink import Shrunk, compact, shrink
     from sapwood.shrinking.site import Site, Slot
@@ -45,6 +46,7 @@ __all__ = [
     "METHODS",
     "STATISTICS",
     "TASKS",
+    "Anatomy",
     "Batch",
     "Cost",
     "Criterion",
@@ -98,6 +100,7 @@ _HOME = {  # public name -> the module it lives in; a public name that is not he
     "METHODS": "sapwood.methods",
     "STATISTICS": "sapwood.statistics",
     "TASKS": "sapwood.tasks",
+    "Anatomy": "sapwood.shrinking.anatomy",
     "Batch": "sapwood.task",
     "Cost": "sapwood.shrinking.cost",
     "Criterion": "sapwood.criterion",

@@ -32,7 +32,8 @@ class Looks(nn.Module):
     def forward(self, x):
         h = torch.relu(self.a(x))
         seen = torch.ones(len(x), dtype=torch.bool, device=self.a.weight.device)
-        return self.b(h) if bool((seen & (x[:, 0] > -99)).all()) else h
+        every = torch.compiler.is_compiling() or bool((seen & (x[:, 0] > -99)).all())
+        return self.b(h) if every else h
 
 
 @running()
@@ -76,8 +77,9 @@ def once():
 
 @running()
 def inputs():
-    model = Looks()
-    found = whole_of(anatomy.Anatomy(model, flat(5).float()))
+    made = anatomy.Anatomy(Looks(), flat(5).float())
+    demand(made.graph.plain and made.plain, "it is said to run graphs of its own")
+    found = whole_of(made)
     demand(found.numbers == "inputs", f"it ran with {found.numbers}")
     demand(found.shapes == [torch.Size((3, 3))], str(found.shapes))
 
