@@ -26,10 +26,12 @@ CHECKS = {  # each public check, on something sound
     "check_pattern": partial(checks.check_pattern, "n_of_m", select.n_of_m),
     "check_rule": partial(checks.check_rule, "spikes", stopping.spiked),
     "check_solver": partial(checks.check_solver, "sparsegpt", lambda w, g, s: sparsegpt(w, g, sparsity=s)),
+    "check_samples": partial(checks.check_samples, "digits", checks.tiny_task().data.train),
     "check_schedule": partial(checks.check_schedule, "linear", schedule.linear),
     "check_selector": partial(checks.check_selector, "everywhere", select.everywhere),
     "check_shares": partial(checks.check_shares, "uniform", schedule.uniform_shares),
     "check_statistic": partial(checks.check_statistic, statistics.gram),
+    "check_task": partial(checks.check_task, "tiny", checks.tiny_task()),
     "check_unit_gate": partial(checks.check_unit_gate, "clamp", UNIT_GATES["clamp"]),
     "check_within": partial(checks.check_within, "within", select.within),
 }

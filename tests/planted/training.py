@@ -1,6 +1,7 @@
 """Bugs planted in training: saving and resuming, methods, checkpoints."""
 
 import hashlib
+from contextlib import contextmanager
 from copy import deepcopy
 from importlib import import_module
 from itertools import count
@@ -11,9 +12,9 @@ from outsiders import dynamic_surgery, ticket
 from planted.holding import FirstStepOnly
 from planted.mutant import bugs, instead
 
-from sapwood import checkpoint, schedule, select
+from sapwood import checkpoint, disk, schedule, select
 from sapwood.checks import checkpoint as files
-from sapwood.checks import method
+from sapwood.checks import life, method
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
 from sapwood.run import Run, start
@@ -26,7 +27,7 @@ global_activation, nuclear, sparse = (
 )
 state, load, metrics = Run.state, Run._load, training.evaluate
 drop, counts_of = select.drop, schedule.counts_of
-decode, replace = checkpoint.decode, checkpoint.replace
+decode, replacing = checkpoint.decode, disk.replacing
 metadata, put_together = checkpoint._metadata, checkpoint._put_together
 
 SEEN_MASKED = "masked weights are 0 in every pass, also while the dense ones learn"
@@ -197,16 +198,22 @@ def empty_if_bad(content, origin=""):
         return {}
 
 
-def left_beside(path, content):
-    path.with_name(f".{path.name}.new").write_bytes(content)
-    replace(path, content)
+@contextmanager
+def left_beside(path):
+    path.with_name(f".{path.name}.new").write_bytes(b"")
+    with replacing(path) as file:
+        yield file
 
 
-def names_only(tensors, tree):
-    return metadata({name: torch.empty(0) for name in tensors}, tree)
+def in_place(path):
+    return open(path, "w+b")
 
 
-def bytes_only(tensors):
+def names_only(tensors, tree, **options):
+    return metadata({name: torch.empty(0) for name in tensors}, tree, **options)
+
+
+def bytes_only(tensors, **_):
     state = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
         state.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
@@ -232,12 +239,12 @@ MUTANTS = (
                 "data order from the global random state": by_global_luck,
             },
             "resuming leaves the saved state as it was": {
-                "memory goes on in the saved tensors": instead(running, "_moved", lambda value, device: value),
+                "memory goes on in the saved tensors": instead(running, "moved", lambda value, device: value),
                 "optimiser state goes on in the saved tensors": instead(running, "deepcopy", lambda value: value),
             },
             "the same seed gives the same bits": {"data order from the clock": by_the_clock},
             "another seed gives other bits": {
-                "the seed not used": instead(method, "start", lambda task, seed=0, **more: start(task, 0, **more))
+                "the seed not used": instead(life, "start", lambda task, seed=0, **more: start(task, 0, **more))
             },
             "the test split changes nothing": {
                 "test metrics for validation metrics": instead(
@@ -317,7 +324,7 @@ MUTANTS = (
         ticket_laws,
         {
             SAME_BITS: {
-                "what is remembered is not copied": instead(running, "_cloned", lambda value: value),
+                "what is remembered is not copied": instead(running, "cloned", lambda value: value),
                 "what is remembered is computed anew": instead(Run, "remember", computed_anew),
             },
             SEEN_MASKED: {"removed weights come back when rewinding": instead(Run, "rewind", let_go_when_rewinding)},
@@ -337,8 +344,8 @@ MUTANTS = (
                 "a bad file taken for an empty one": instead(checkpoint, "decode", empty_if_bad)
             },
             "a write that fails leaves the old file and nothing else": {
-                "written in place": instead(checkpoint, "replace", lambda path, content: path.write_bytes(content)),
-                "what was written beside is left there": instead(checkpoint, "replace", left_beside),
+                "written in place": instead(disk, "replacing", in_place),
+                "what was written beside is left there": instead(disk, "replacing", left_beside),
             },
             "equal trees have one fingerprint, unequal ones have two": {
                 "a digest of bytes without names, types and shapes": instead(checkpoint, "digest", bytes_only)

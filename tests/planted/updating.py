@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam
 from sapwood.checks import Laws, method, tiny_model
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import tiny_samples, tiny_task
+from sapwood.run import start
 from sapwood.together import Together
 
 training = import_module("sapwood.train")
@@ -79,7 +80,7 @@ def _obeyed() -> None:
 
     task = tiny_task(SGD, lr=0.1)
     for update, sign in ((training.descend, -1), (opposite, 1)):
-        run = method.start(task)
+        run = start(task)
         before = run.model[0].bias.detach().clone()
         next(iter(training.train(run, steps=1, update=update)))
         moved, gradient = run.model[0].bias.detach() - before, run.model[0].bias.grad
@@ -94,7 +95,7 @@ def batch_of(task):
 
 
 def _slope(task, batch):
-    run = method.start(task)
+    run = start(task)
     run.model.train()
     training.descend(run, batch)
     return run.model[0].bias.grad
@@ -125,7 +126,7 @@ MUTANTS = (
         {
             "its gradients are those of the step": {
                 "the method's update ignored": instead(
-                    training, "_step", lambda run, batch, update: step(run, batch, training.descend)
+                    training, "_step", lambda run, update: step(run, training.descend)
                 ),
             }
         },

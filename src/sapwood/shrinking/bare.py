@@ -36,8 +36,10 @@ def copy_for(model: nn.Module, numbers: Numbers) -> nn.Module:
 
 def inputs_for(inputs: tuple[Any, ...], numbers: Numbers) -> tuple[Any, ...]:
     """What the copy is called with."""
+    if numbers != "none":
+        return inputs
     bare: tuple[Any, ...] = pytree.tree_map_only(Tensor, lambda x: x.to("meta"), inputs)
-    return bare if numbers == "none" else inputs
+    return bare
 
 
 @contextmanager
