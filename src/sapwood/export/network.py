@@ -129,7 +129,7 @@ def tensors_of(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def _read(path: Path) -> tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-    """What is said of each tensor, the values, the masks, and all the words."""
+    """Read a network's file: the description of each tensor, the values, the masks, and the words."""
     tensors, words = unpack(disk.read(path, "the network"), str(path))
     try:
         WORDS(words, "it")
