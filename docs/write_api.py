@@ -1,4 +1,4 @@
-"""The API page: docs/api.md, made of the docstrings of the public names, of which functions have examples that run.
+"""Write docs/api.md, the API page, from the docstrings of the public names; their examples run in a test.
 
 python docs/write_api.py           write it; a test says when that was forgotten
 """

@@ -64,6 +64,7 @@ WORDS = {  # of "Residual": what is changed, and what is said to it
     ),
     "trained is 1": (held("head.bias", requires_grad=1), "'requires_grad'. is 1, not true or false"),
     "numbers of batches are trained": (held("norm.num_batches_tracked", requires_grad=True), "torch does not train"),
+    "a running mean is trained": (held("norm.running_mean", requires_grad=True), "a buffer without gradients"),
     "a kind of its own": (held("head.bias", kind="secret"), "'kind'. is 'secret', not one of parameter, buffer"),
     "a negative size": (held("head.weight", shape=(-1, 3)), "is -1, not a whole number in 0"),
     "a size that is true": (held("head.weight", shape=(True, 3)), "is True, not a whole number"),

@@ -2,31 +2,11 @@
 
 import pytest
 import torch
+from planted.gating_units import ByInput
 from torch import nn
 
 from sapwood.checks import broken, unit_gate
 from sapwood.gates import UNIT_GATES, UnitGate
-
-
-class ByInput(UnitGate):
-    """Each sample opens units by the mean of what the layer is given."""
-
-    per_sample = True
-
-    def __init__(self, units):
-        super().__init__(units)
-        self.slope = nn.Parameter(torch.linspace(-1, 1, units))
-        self.last = None
-
-    def draw(self, x):
-        self.last = torch.sigmoid(self.slope * x.flatten(1).mean(1, keepdim=True) + 1)
-        return self.last
-
-    def open(self):
-        return self.last
-
-    def keep(self):
-        return torch.ones(self.units, dtype=torch.bool)
 
 
 class Careless(UnitGate):

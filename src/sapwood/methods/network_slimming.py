@@ -43,7 +43,7 @@ def network_slimming(
                          "[0, 1), and numbers of 0 or more")  # fmt: skip
     for scale in norm_scales(run.model).values() if initial else ():
         scale.detach().fill_(initial)
-    found = sites(run.model, run.task.data.train.take(slice(0, 2)).inputs)
+    found = sites(run.model, run.task.examples)
     yield from train(run, epochs=epochs, update=partial(drawn, strength=strength))
     run.shrink(lambda: chosen(run, found, macs, channels), found)
     cut = run.remember("cut valid", lambda: {f"cut_valid_{name}": value for name, value in evaluate(run).items()})

@@ -39,7 +39,7 @@ def pruning_from_scratch(
     if not 0 < macs <= 1 or not 0 <= level <= 1 or not weight >= 0 or not rate > 0 or gate_epochs < 1:
         raise InputError(f"{macs=}, {level=}, {weight=}, {rate=}, {gate_epochs=}: need macs in (0, 1], level in [0, 1],"
                          " a weight of 0 or more, a rate above 0, at least 1 epoch")  # fmt: skip
-    network, example = run.model, run.task.data.train.take(slice(0, 2)).inputs
+    network, example = run.model, run.task.examples
     found = tuple(site for site in sites(network, example) if len(list(site.at("makes"))) == 1)
     gates = {site.name: Clamp(site.units) for site in found}
     gated = Gated(network.requires_grad_(False), gates, points(network, found, example))
@@ -53,7 +53,7 @@ def pruning_from_scratch(
         for gate in gates.values():
             gate.clamp_()
         if now.ends_epoch:
-            remember_best(run, gates, now.metrics["valid_accuracy"], level)
+            remember_best(run, gates, run.task.goal.of(now.metrics, "valid"), level)
         yield now
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.set_state(luck(run.seed, "fresh weights").get_state())
@@ -66,7 +66,7 @@ def pruning_from_scratch(
 def remember_best(run: Run, gates: Mapping[str, Clamp], reached: float, level: float) -> None:
     """Keep this epoch's gates unless better ones are kept: of those open at most to `level` the best by the goal."""
     share, best = float(torch.cat([gate.keep() for gate in gates.values()]).double().mean()), run.store("best gates")
-    if not best or best["open"] > level or (share <= level and reached > best["reached"]):
+    if not best or best["open"] > level or (share <= level and run.task.goal.better(reached, best["reached"])):
         best.update(open=share, reached=reached, ranks={name: gate.rank() for name, gate in gates.items()})
 
 

@@ -66,9 +66,10 @@ def _solved(
     masks: Masks = {}
     for number, name in enumerate(names):
         if inside[name]:
-            seen = flow.observed(number, statistics, [each.name[len(name) :].lstrip(".") for each in inside[name]])
-            for each in inside[name]:
-                masks[each.parameter] = _written(each, solve, seen[each.name[len(name) :].lstrip(".")])
+            within = {each.name[len(name) :].lstrip("."): each for each in inside[name]}  # by its name in the block
+            seen = flow.observed(number, statistics, list(within))
+            for short, each in within.items():
+                masks[each.parameter] = _written(each, solve, seen[short])
         flow.forward(number)
     return masks
 
@@ -161,7 +162,7 @@ def _called(block: nn.Module, x: Tensor, beside: Beside) -> Tensor:
 
 
 def _first(y: Any) -> Any:
-    """Blocks of transformers may give a tuple, of which the first is what the next one reads."""
+    """What the next block reads: the first of a tuple, which blocks of transformers may give."""
     return y[0] if isinstance(y, tuple) and y else y
 
 
@@ -199,8 +200,7 @@ def _chain(model: nn.Module, arguments: batching.Arguments, found: Sequence[Weig
     finally:
         for hook in hooks:
             hook.remove()
-    every = list(ways.values())
-    best = max(every, key=worth) if every else ()
+    best = max(ways.values(), key=worth, default=())
     return list(best)
 
 

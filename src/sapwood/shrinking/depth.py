@@ -75,7 +75,7 @@ def remove_branches(
 
 
 def _known(anatomy: Anatomy) -> dict[str, Summand]:
-    """The branches by name, those that are left out already aside."""
+    """The branches by name, without the ones that have been removed."""
     found = anatomy.once("summands", lambda: {each.branch.name: each for each in summands(anatomy.graph)})
     return {name: each for name, each in found.items() if name not in skipped(anatomy.model)}
 

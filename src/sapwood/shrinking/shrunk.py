@@ -67,10 +67,9 @@ def shrink(
     back let by: what is 0, tiny or silent would hide what flows into it. The proof is in float64, whatever the code
     casts to; where an operator runs in less only, it is in the widest type that does, which `proven` names, and a
     wrong cut of every site must then differ much more. Random draws are the same for both networks.
-    Nothing is claimed, and `difference` is None, where units of a lossy site go; the network is run before it is
-    returned, and its outputs have the original's shapes.
-    The model and the optimiser are as they were, whatever happens. What the optimiser trains beside the model, such as
-    weights of a loss, the new one goes on with, the same tensors. Sizes written into the model's own code cannot be
+    Nothing is claimed, and `difference` is None, where units of a lossy site go: the network is only run before it is
+    returned. The model and the optimiser are as they were, whatever happens. What the optimiser trains beside the
+    model, such as weights of a loss, the new one goes on with. Sizes written into the model's own code cannot be
     changed: InputError then names the operator and its line; a `config` that the model is built from changes with it
     where numbers can say so, unless `check` is False. In training mode a batch norm sees fewer channels, each
     with its own statistics, so zeroed networks train alike; folded constants hold in evaluation mode only.

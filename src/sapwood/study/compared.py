@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from sapwood.study.finals import accuracy, at_end, zeros
+from sapwood.study.finals import accuracy, at_end, best_test, zeros
 from sapwood.study.grid import NOTHING, Grid, number
 from sapwood.study.seeds import Seeds, minus, summed_up
 from sapwood.study.table import Table
@@ -45,9 +45,9 @@ def against(rows: Table, reference: str, labels: Sequence[str]) -> Grid:
     """
     lines = []
     for label in labels:
-        last, best = accuracy(rows, label), at_end(rows, label, "accuracy", "best test", 100)
+        last, best = accuracy(rows, label), best_test(rows, label)
         gap = minus(last, accuracy(rows, reference))
-        best_gap = minus(best, at_end(rows, reference, "accuracy", "best test", 100))
+        best_gap = minus(best, best_test(rows, reference))
         gaps = (show(gap), told(summed_up(gap)), show(best), show(best_gap), told(summed_up(best_gap)))
         size = (str(len(last)), show(zeros(rows, label)), left(rows, label))
         more = (show(at_end(rows, label, "cycles"), 1), show(at_end(rows, label, "epochs"), 1), show(last))

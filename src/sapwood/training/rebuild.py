@@ -1,4 +1,4 @@
-"""Rebuild: a run's network made smaller - what is sliced out of it, of its masks, and what is told of that."""
+"""Rebuild: cut units out of a run's network and out of its masks, and record what was cut."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class Smaller(NamedTuple):
     """A network without units, and what goes with it."""
 
     model: nn.Module
-    masks: Masks  # those that were in force, for its shapes
+    masks: Masks  # the masks in force, cut to its shapes
     removed: Masks  # of the larger network: False where a removed unit sat
 
 

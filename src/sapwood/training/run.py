@@ -92,7 +92,7 @@ class Run:
         number = len(self.cuts) + 1
         chosen = self.remember(f"cut {number}", keep if callable(keep) else lambda: dict(keep))
         processes.agree(chosen)
-        found = cut(self.model, chosen, sites, self.masks, self.task.data.train.take(slice(0, 2)).inputs)
+        found = cut(self.model, chosen, sites, self.masks, self.task.examples)
         if self.pruning is not None:
             self.pruning(self, found.removed)
         self.become(found.model)

@@ -92,6 +92,11 @@ class Task:
         """The first training sample's inputs [1, ...], what the model can be traced with."""
         return self.data.train.take(slice(0, 1)).inputs
 
+    @cached_property
+    def examples(self) -> Inputs:
+        """The first two training samples' inputs [2, ...], by which networks are rebuilt and proven equal."""
+        return self.data.train.take(slice(0, 2)).inputs
+
     def init(self, module: nn.Module, seed: int) -> None:
         """Give `module` fresh weights in place, by the task's rule `fresh`; its size may be another than the task's.
 

@@ -5,7 +5,6 @@ is kept thin: a dimension along which nothing changes has stride 0, so an activa
 """
 
 from collections import Counter
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,22 +17,6 @@ from sapwood.shrinking.rules.union import Union
 from sapwood.shrinking.rules.values import BLANK, DATA
 
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
-
-
-class View(NamedTuple):
-    """A view that gave ids of units."""
-
-    operator: str
-    call: int  # which of its calls
-    ids: Tensor
-    inferred: bool  # a size is worked out from the others
-
-
-class Known(NamedTuple):
-    """Ties of an earlier run, and the number of the operator that last tied each id."""
-
-    root: Tensor
-    tied: Tensor
 
 
 class Ties:

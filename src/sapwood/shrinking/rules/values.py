@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +28,22 @@ class Weight:
 
 
 Value = Tensor | Weight
+
+
+class View(NamedTuple):
+    """A view that gave ids of units."""
+
+    operator: str
+    call: int  # which of its calls
+    ids: Tensor
+    inferred: bool  # a size is worked out from the others
+
+
+class Known(NamedTuple):
+    """Ties of an earlier run, and the number of the operator that last tied each id."""
+
+    root: Tensor
+    tied: Tensor
 
 
 def nobody(shape: torch.Size | tuple[int, ...], which: int = DATA) -> Tensor:
