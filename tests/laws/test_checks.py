@@ -7,7 +7,7 @@ import torch
 
 from sapwood import InputError, allocate, checks, schedule, select, sites, statistics, stopping, train
 from sapwood.checks import broken, check_criterion, check_method, check_selector, criterion, method
-from sapwood.checks.tiny import tiny_conv_task, tiny_task
+from sapwood.checks.tiny import tiny_conv_task
 from sapwood.criteria import CRITERIA, magnitude
 from sapwood.gates import GATES, UNIT_GATES
 from sapwood.methods import METHODS

@@ -14,7 +14,7 @@ from sapwood.shrinking.rules.marks import Mark, Marks
 from sapwood.shrinking.rules.quiet import Quiet
 from sapwood.shrinking.rules.strides import steady, thin, together, varied
 from sapwood.shrinking.rules.union import Union
-from sapwood.shrinking.rules.values import BLANK, DATA
+from sapwood.shrinking.rules.values import BLANK, DATA, Known, View
 
 SUMMED = "a weight is computed by a sum over it: those that stay would be others"
 
