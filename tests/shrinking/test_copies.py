@@ -222,7 +222,7 @@ def quantised():
     [
         (lambda: torch.compile(net()), image, "the model was made by torch.compile; give the one it was made of"),
         (lambda: nn.Sequential(net(), torch.compile(net())), image, "module '1' was made by torch.compile"),
-        (lambda: torch.jit.script(net()), image, "the model is a ScriptModule"),
+        (lambda: torch.jit.script(nn.Linear(5, 6)), lambda: flat(5), "the model is a ScriptModule"),
         (lambda: nn.Sequential(torch.jit.script(nn.Linear(5, 6))), image, "module '0' is a ScriptModule"),
         (lambda: nn.Sequential(nn.LazyLinear(6), nn.Linear(6, 3)), image, "'0.weight' has no size yet; run the model"),
         (quantised, image, "module '0' is quantised"),
