@@ -17,14 +17,16 @@ from sapwood.checks import (
     check_gate,
     check_method,
     check_statistic,
+    check_unit_criterion,
     check_unit_gate,
 )
-from sapwood.criteria import CRITERIA
+from sapwood.criteria import CRITERIA, UNIT_CRITERIA
 from sapwood.errors import InputError
 from sapwood.gates import UnitGate, WeightGate
 from sapwood.scoring.criterion import Criterion
 from sapwood.scoring.evidence import Statistic
 from sapwood.scoring.statistics import STATISTICS
+from sapwood.scoring.unit_criterion import UnitCriterion
 
 
 def check_file(path: Path) -> None:
@@ -68,12 +70,14 @@ def load(path: Path) -> ModuleType:
 
 def laws(module: ModuleType) -> Iterator[Result]:
     """Laws tried on each criterion, statistic, gate and method that a module defines, not on what it only imports."""
-    ours = {id(thing) for thing in (*CRITERIA.values(), *STATISTICS.values())}
+    ours = {id(thing) for thing in (*CRITERIA.values(), *STATISTICS.values(), *UNIT_CRITERIA.values())}
     for name, thing in list(vars(module).items()):  # a law may make the module change itself
         if id(thing) in ours or name.startswith("_"):
             continue
         if isinstance(thing, Criterion) and thing.score.__module__ == module.__name__:
             yield from check_criterion(name, thing)
+        elif isinstance(thing, UnitCriterion) and thing.score.__module__ == module.__name__:
+            yield from check_unit_criterion(name, thing)
         elif isinstance(thing, Statistic):
             yield from check_statistic(thing)
         elif inspect.isclass(thing) and thing.__module__ == module.__name__ and not inspect.isabstract(thing):
