@@ -9,6 +9,7 @@ from sapwood.methods.dynamic_surgery import dynamic_surgery
 from sapwood.methods.global_activation import global_activation
 from sapwood.methods.gradual_magnitude import gradual_magnitude
 from sapwood.methods.iterative_magnitude import iterative_magnitude
+from sapwood.methods.l1_filters import l1_filters
 from sapwood.methods.local_activation import local_activation
 from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
@@ -30,6 +31,7 @@ METHODS: dict[str, Method] = {
     "global_activation": global_activation,
     "gradual_magnitude": gradual_magnitude,
     "iterative_magnitude": iterative_magnitude,
+    "l1_filters": l1_filters,
     "local_activation": local_activation,
     "lottery_ticket": lottery_ticket,
     "low_rank": low_rank,
@@ -50,6 +52,7 @@ METHOD_VERSIONS: dict[str, int] = {
     "global_activation": 2,
     "gradual_magnitude": 2,
     "iterative_magnitude": 1,
+    "l1_filters": 1,
     "local_activation": 2,
     "lottery_ticket": 1,
     "low_rank": 1,

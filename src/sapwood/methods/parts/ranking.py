@@ -22,8 +22,11 @@ from sapwood.scoring.unit_criterion import Group, Norm, UnitCriterion
 from sapwood.shrinking.cutting.units import per_unit
 from sapwood.shrinking.points import points
 from sapwood.shrinking.tracing.site import Site, Slot
+from sapwood.training.draws import luck
+from sapwood.training.run import Run
 from sapwood.training.task import Batch, Task
 
+AT_ONCE = 256  # samples in one pass
 Member = tuple[str, int]  # (site, which of its members)
 GROUPS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda s_MU: s_MU.mean(0),
@@ -68,6 +71,13 @@ def unit_scores(
         raise InputError(f"no site has anything that criterion {by!r} could look at ({judge.of}); choose another one")
     grouped = {name: GROUPS[group](torch.stack(scores)) for name, scores in found.items()}
     return {name: _divided(score, NORMS[norm](score)) for name, score in grouped.items()}
+
+
+def drawn(run: Run, samples: int, what: str) -> list[Batch]:
+    """So many training samples, or all if there are no more, in batches; for one purpose always the same."""
+    split = run.task.data.train
+    order = torch.randperm(len(split), generator=luck(run.seed, what))[:samples]
+    return [split.take(index.to(run.device)) for index in torch.split(order, AT_ONCE)]
 
 
 def _held(judge: UnitCriterion, model: nn.Module, sites: Sequence[Site], *_: object) -> dict[Member, Tensor]:
