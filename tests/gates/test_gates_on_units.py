@@ -10,7 +10,7 @@ from sapwood import InputError, parameters_of, shrink, sites
 from sapwood.checks import tiny_task
 from sapwood.checks.tiny import seeded, seeded_model, tiny_samples
 from sapwood.gates import Clamp, Gated, HardConcrete, UnitGate, decided
-from sapwood.shrinking.points import points
+from sapwood.shrinking.scaling import points
 from sapwood.training.run import start
 
 

@@ -13,7 +13,7 @@ from sapwood.gates import Gated, UnitGate
 from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.finding import sites
-from sapwood.shrinking.points import points
+from sapwood.shrinking.scaling import points
 from sapwood.shrinking.shrunk import shrink
 from sapwood.shrinking.tracing.site import Site
 

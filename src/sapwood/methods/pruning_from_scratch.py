@@ -21,7 +21,7 @@ from sapwood.gates import Clamp, Gated
 from sapwood.selection import select
 from sapwood.shrinking.costs.cost import fewest, macs_of
 from sapwood.shrinking.finding import sites
-from sapwood.shrinking.points import points
+from sapwood.shrinking.scaling import points
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training.declared import declares
 from sapwood.training.draws import luck
