@@ -204,10 +204,8 @@ def _slope(make: Make) -> None:
             _move(parameters, ways, step)
             ends.append(expected().item())
         seen = (ends[0] - ends[1]) / 2e-5
-        found = (
-            f"the slope is {told:.9g}, differences say {seen:.9g}; is `open` smooth? Hard decisions belong to `draw`"
-        )
-        demand(abs(seen - told) <= 1e-5 * max(1.0, abs(seen)), said)
+        gap = f"the slope is {told:.9g}, differences say {seen:.9g}; is `open` smooth? Hard decisions belong to `draw`"
+        demand(abs(seen - told) <= 1e-5 * max(1.0, abs(seen)), gap)
         demand(seen != 0, "the cost does not depend on the gates")
 
 
