@@ -86,6 +86,16 @@ def test_a_page_is_one_program_and_its_faults_are_found():
         execute("```python\nimport warnings\nwarnings.warn('old')\n```\n", "page.md")
 
 
+def test_the_list_of_what_to_add_names_files_that_exist():
+    page = (ROOT / "docs" / "add-your-own.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.(?:py|lock))?)`", page[page.index("## Make it part of sapwood") :]))
+    real = {name for name in named if "NAME" not in name}
+    assert len(real) >= 10
+    assert [name for name in real if not ((ROOT / name).exists() or (ROOT / "src" / "sapwood" / name).exists())] == []
+    rooms = {name.partition("/")[0] for name in named - real}
+    assert [room for room in rooms if not (ROOT / "src" / "sapwood" / room).is_dir()] == []
+
+
 def test_only_what_needs_a_missing_extra_is_left_out(monkeypatch):
     page = "```python\nx = 1\n```\n```python\nx = 2  # bert\n```\n"
     for missing, value in ((False, 2), (True, 1)):

@@ -189,6 +189,7 @@ def _sines(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 def life(method: str, moved: float = 0.0) -> Trajectory:
     """One life of a method on the network whose initial weights are `moved`."""
+    assert method in OPTIONS, f"add short options of {method!r} to OPTIONS here; then run this file for its trajectory"
     run = start(task(moved, method in NORMED))
     correct, pruned = [], []
     for now in METHODS[method](run, **OPTIONS[method]):

@@ -187,7 +187,7 @@ _READ: dict[Any, Any] = {
 
 def _parameters(method: str) -> dict[str, inspect.Parameter]:
     if method not in METHODS:
-        raise unknown("method", method, METHODS)
+        raise InputError(f"{unknown('method', method, METHODS)} A method of your own goes into sapwood.METHODS first")
     return _keywords(METHODS[method])
 
 
