@@ -161,7 +161,10 @@ def _noise(make: Make) -> None:
                 third = gated(inputs)
             with gated.drawn():
                 shared = gated(inputs), gated(inputs)
-        demand(torch.equal(first, third), "noise is not drawn from torch's generator")
+        demand(
+            torch.equal(first, third),
+            "two passes under one seed differ: take noise from torch's generator, and let `draw` change nothing",
+        )
         demand(torch.equal(*shared), "two passes of `drawn` differ")
         noisy = not torch.equal(first, second)
         with gated.drawn():

@@ -78,7 +78,7 @@ def fewest(scores: Mapping[str, Tensor], cost: Cost, limit: float, *, multiple: 
     Give scores {site: [units]}, higher is kept; returns {site: bool [units]}. It is `select.within` for units. Widths
     are multiples of `multiple`: a site that loses units is rounded *down*, so that the limit holds with the rounded
     widths. At least `multiple` units of each site are kept (all, where it has fewer), and a site that loses none keeps
-    its own width. InputError if the limit cannot be met so.
+    its own width. The limit is in the cost's units, for half: 0.5 * float(cost({})). InputError if it cannot be met so.
 
     >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
     >>> macs = macs_of(net, sites(net, x), x)
