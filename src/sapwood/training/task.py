@@ -107,6 +107,22 @@ class Task:
         with seeded(module, seed):
             self.fresh(module)
 
+    @cached_property
+    def redraws(self) -> bool:
+        """Whether `init` gives the task's network the very weights that a run begins with.
+
+        If not, the task has no rule for a network of another size: the network's own constructor draws in its own way.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            begun, other = self.model(), self.model()
+        try:
+            self.init(other, 0)
+        except InputError:
+            return False
+        drawn = other.state_dict()
+        return all(torch.equal(value, drawn[name]) for name, value in begun.state_dict().items())
+
     def batch(self, seed: int, step: int, share: slice = WHOLE) -> Batch:
         """Return the training batch of step `step`, counted from 0, of the stream that `seed` names.
 
