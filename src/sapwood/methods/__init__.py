@@ -23,7 +23,7 @@ from sapwood.training.loop import Moment
 
 Method = Callable[..., Iterator[Moment]]  # method(run, **options)
 
-# `before`: a version whose results stay in use. All rose at once: what is recorded at an epoch's end is of the network
+# `before`: a version whose results stay in use. Most rose at once: what is recorded at an epoch's end is of the network
 # that the method left, and no two seeds draw the same.
 ENTRIES = table(
     Entry(at_init),
@@ -38,7 +38,7 @@ ENTRIES = table(
     Entry(low_rank),
     Entry(network_slimming),
     Entry(nuclear, version=2, before=1),
-    Entry(pruning_from_scratch),
+    Entry(pruning_from_scratch, version=2, before=1),  # weights drawn for the small network
     Entry(sparse_training, version=2, before=1),
     Entry(thinet),
     Entry(variational_dropout, version=2),

@@ -81,7 +81,8 @@ def train(
             try:
                 yield now
             finally:
-                _settle(now)
+                if now.ends_epoch:
+                    _settle(now)
             if run.between is not None:
                 run.between(run)
     finally:
