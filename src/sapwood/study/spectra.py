@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapwood.study.plots import BLACK, DASHED, GREY, NOT_RUN, WIDTH, absent, canvas, nothing
+from sapwood.study.plots import BLACK, DASHED, GREY, NOT_RUN, WIDTH, Draw, absent, canvas, nothing
 from sapwood.study.table import Table
 
 if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
@@ -96,7 +96,7 @@ def overall(rows: Table, folder: Path, *, row: str, control: str) -> Figure:
     return figure
 
 
-def by_cycle(first: int, last: int, *, of: int, row: str, control: str) -> Callable[[Table, Path], Figure]:
+def by_cycle(first: int, last: int, *, of: int, row: str, control: str) -> Draw:
     """A line of panels for each cycle from `first` to `last` of `of`, all on one scale."""
 
     def draw(rows: Table, folder: Path) -> Figure:
