@@ -3,7 +3,7 @@
 A Linear runs whatever its in_features says, so nothing else would notice.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from torch import nn
@@ -36,24 +36,41 @@ def refuse_unfitting(model: nn.Module, changed: Collection[str]) -> None:
 
 def _sizes(module: Any) -> str:
     """What a module says wrongly of its tensors, in words; "" where it is right or nothing is known of its kind."""
-    for kind, what in SAID.items():
-        if isinstance(module, kind) and module.weight is not None:
-            said = what(module)
-            return "" if tuple(module.weight.shape[: len(said)]) == said else f"sizes {said}"
+    said = next((what(module) for kind, what in SAID.items() if isinstance(module, kind)), {})
+    for name, shape in said.items():
+        tensor = getattr(module, name, None)
+        if tensor is not None and tuple(tensor.shape) != tuple(shape):
+            return f"a {name} of shape {tuple(shape)}"
     return ""
 
 
-SAID: dict[Any, Any] = {
-    nn.Linear: lambda m: (m.out_features, m.in_features),
-    (nn.Conv1d, nn.Conv2d, nn.Conv3d): lambda m: (m.out_channels, m.in_channels // m.groups if m.groups else 0),
-    (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d): lambda m: (
-        m.in_channels,
-        m.out_channels // m.groups if m.groups else 0,
+def _of_units(units: int) -> dict[str, tuple[int, ...]]:
+    return dict.fromkeys(("bias", "running_mean", "running_var"), (units,))
+
+
+def _share(channels: int, groups: int) -> int:
+    return channels // groups if groups else 0
+
+
+SAID: dict[Any, Callable[[Any], dict[str, tuple[int, ...]]]] = {  # kind -> the shapes of its tensors, by its numbers
+    nn.Linear: lambda m: {"weight": (m.out_features, m.in_features), **_of_units(m.out_features)},
+    (nn.Conv1d, nn.Conv2d, nn.Conv3d): lambda m: {
+        "weight": (m.out_channels, _share(m.in_channels, m.groups), *m.kernel_size),
+        **_of_units(m.out_channels),
+    },
+    (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d): lambda m: {
+        "weight": (m.in_channels, _share(m.out_channels, m.groups), *m.kernel_size),
+        **_of_units(m.out_channels),
+    },
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d): lambda m: {
+        "weight": (m.num_features,),
+        **_of_units(m.num_features),
+    },
+    nn.GroupNorm: lambda m: dict.fromkeys(
+        ("weight", "bias"), (m.num_channels if m.num_groups and m.num_channels % m.num_groups == 0 else 0,)
     ),
-    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d): lambda m: (m.num_features,),
-    nn.GroupNorm: lambda m: (m.num_channels if m.num_groups and m.num_channels % m.num_groups == 0 else 0,),
-    (nn.LayerNorm, nn.RMSNorm): lambda m: tuple(m.normalized_shape),
-    nn.Embedding: lambda m: (m.num_embeddings, m.embedding_dim),
+    (nn.LayerNorm, nn.RMSNorm): lambda m: dict.fromkeys(("weight", "bias"), tuple(m.normalized_shape)),
+    nn.Embedding: lambda m: {"weight": (m.num_embeddings, m.embedding_dim)},
 }
 
 
