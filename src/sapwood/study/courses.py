@@ -28,7 +28,8 @@ def courses(
     def draw(rows: Table, folder: Path) -> Figure:
         goal = goals(rows)[0]
         figure = canvas(WIDTH, 3.9)
-        for axes, (title, arms) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
+        row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (title, arms) in zip(row, panels.items(), strict=True):
             _panel(axes, rows, goal.metric, split, arms)
             if goal == ACCURACY:
                 axes.set_ylim(lowest, 1.0)

@@ -33,7 +33,8 @@ def gaps(places: Sequence[str], panels: Sequence[Panel], reference: str) -> Draw
 
     def draw(rows: Table, folder: Path) -> Figure:
         figure = canvas(WIDTH, 2.8 * len(panels))
-        for axes, panel in zip(figure.subplots(len(panels), 1, sharex=True), panels, strict=True):
+        column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, panel in zip(column, panels, strict=True):
             _panel(axes, rows, places, panel, reference)
         return figure
 
