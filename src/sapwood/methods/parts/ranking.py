@@ -1,7 +1,7 @@
 """Ranking: what a criterion says of the units of sites, member by member; scores that methods cut by.
 
 A site's members are the layers that make its units, the norms that scale them, or the places where they are scaled
-last (`shrinking.points`). In a chain of layers that is one each; of a residual stream there is one for every branch, or
+last (`shrinking.scaling`). In a chain of layers that is one each; of a residual stream there is one for every branch, or
 for every layer that reads it.
 """
 
@@ -20,7 +20,7 @@ from sapwood.gates.point import Point, Points, layers_of
 from sapwood.scoring.modes import evaluating
 from sapwood.scoring.unit_criterion import Group, Norm, UnitCriterion
 from sapwood.shrinking.cutting.units import per_unit
-from sapwood.shrinking.points import points
+from sapwood.shrinking.scaling import points
 from sapwood.shrinking.tracing.site import Site, Slot
 from sapwood.training.draws import luck
 from sapwood.training.run import Run
