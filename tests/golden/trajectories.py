@@ -37,8 +37,10 @@ OPTIONS = {
     "network_slimming": {"macs": 0.6, "strength": 0.02, "epochs": 8, "tune": 3, "rate": 0.2},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
     "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
+    "soft_filter": {"pruned": 0.3, "epochs": 8, "tune": 2, "rate": 0.5},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
     "thinet": {"kept": 0.5, "epochs": 6, "between": 2, "recover": 2, "rate": 0.5},
+    "unstructured_magnitude": {"sparsity": 0.6, "epochs": 6, "tune": 4, "rate": 0.5},
     "variational_dropout": {"log_sigma2": -3.0, "begin": 1.0, "end": 4.0, "lr": 0.1, "epochs": 8, "tune": 3},
 }
 
@@ -142,6 +144,11 @@ GOLDEN = {
         pruned=[5],
         masks={"0": "10111010", "2": "01111110"},
     ),
+    "soft_filter": Trajectory(
+        correct=[7, 13, 16, 20, 22, 22, 23, 22, 22, 22],
+        pruned=[9],
+        masks={"0": "01110101", "2": "01110110"},
+    ),
     "sparse_training": Trajectory(
         correct=[12, 17, 21, 22, 24, 24, 25, 28, 30, 31],
         pruned=[1, 2, 4, 6],
@@ -155,6 +162,14 @@ GOLDEN = {
         correct=[11, 17, 26, 32, 32, 35, 37, 38, 39, 40, 40, 40],
         pruned=[7, 9],
         masks={"0": "10001101", "2": "01101001"},
+    ),
+    "unstructured_magnitude": Trajectory(
+        correct=[11, 17, 26, 32, 32, 35, 29, 28, 32, 33],
+        pruned=[7],
+        masks={
+            "0.weight": "111100 010100 100001 111010 100000 011000 000010 001010",
+            "2.weight": "00101010 10110000 10001101 10000000 01010100 11100111 00111001 00010101",
+        },
     ),
     "variational_dropout": Trajectory(
         correct=[11, 17, 26, 26, 28, 23, 21, 27, 30, 27, 28],

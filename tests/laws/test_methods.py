@@ -120,6 +120,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}
         | {"epochs": 1, "equal_cost": True},
     },
+    "soft_filter": {
+        "a share of each, after every epoch": {"pruned": 0.5, "epochs": 3},
+        "by the geometric median, now and then, tuned": {"ratios": "0=0.5 4=0.3", "by": "geometric_median", "every": 2}
+        | {"epochs": 3, "tune": 1, "rate": 0.5},
+    },
     "sparse_training": {
         "by gradient": {"sparsity": 0.7, "every": 2, "epochs": 3, "nested": False, "reaches": 0.7},
         "at random": {"sparsity": 0.6, "grow": "random", "allocation": "uniform", "every": 3, "epochs": 3, "first": 0.5}
@@ -130,6 +135,10 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "half of each, trained on between": {"epochs": 1, "between": 1, "recover": 1, "samples": 40},
         "removing, one layer spared": {"kept": 0.7, "spared": 1, "rule": "remove", "epochs": 1, "between": 0}
         | {"recover": 2, "samples": 500},
+    },
+    "unstructured_magnitude": {
+        "hidden layers": {"sparsity": 0.6, "epochs": 1, "tune": 1, "reaches": 0.6},
+        "all layers": {"sparsity": 0.8, "dense": True, "epochs": 1, "tune": 1, "rate": 0.5, "reaches": 0.8},
     },
     "variational_dropout": {
         "by the threshold, tuned": {"log_sigma2": -2.0, "begin": 0.5, "end": 1.5, "lr": 0.05, "epochs": 3, "tune": 1},
@@ -148,6 +157,7 @@ NO_MASKS = (
     "network_slimming,",
     "nuclear,",
     "pruning_from_scratch,",
+    "soft_filter,",
     "thinet,",
 )  # do other things
 

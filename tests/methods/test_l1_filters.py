@@ -41,8 +41,11 @@ def plain():
 DATA = Data(images(96, 0), images(200, 1), images(48, 2))
 
 
-def task(model=plain):
-    return Task("images", model, DATA, partial(SGD, lr=0.05, momentum=0.9), batch_size=32, classes=4)
+MOMENTUM = partial(SGD, lr=0.05, momentum=0.9)
+
+
+def task(model=plain, *, optimizer=MOMENTUM):
+    return Task("images", model, DATA, optimizer, batch_size=32, classes=4)
 
 
 def residual(depth=8):

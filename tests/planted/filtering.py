@@ -9,15 +9,20 @@ from planted.mutant import bugs, instead
 from sapwood.checks import Laws, method
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import tiny_conv_task
+from sapwood.criteria import CRITERIA
 from sapwood.masking import masks as mask
 from sapwood.methods import METHODS
 from sapwood.methods.parts import widths
+from sapwood.scoring.criterion import score
 from sapwood.selection import select
 from sapwood.training.loop import train
 from sapwood.training.run import Run, start
 
-l1_filters = import_module("sapwood.methods.l1_filters")
+l1_filters, soft_filter, unstructured = (
+    import_module(f"sapwood.methods.{name}") for name in ("l1_filters", "soft_filter", "unstructured_magnitude")
+)
 drawn_filters, fewest, shrink = l1_filters.unit_scores, widths.fewest, Run.shrink
+spread, zero = soft_filter.spread, soft_filter.zero
 tiny = tiny_conv_task()
 L1 = {"macs": 0.6, "allocation": "sensitivity", "epochs": 1, "tune": 1, "task": tiny}
 
@@ -32,6 +37,51 @@ def filter_laws() -> Laws:
         "filters: those with the smallest sums go": _smallest,
         "filters: a scan leaves the network as it was, and sees what is lost": _scan,
     }
+
+
+def soft_laws() -> Laws:
+    return method.laws("soft_filter", METHODS["soft_filter"], pruned=0.5, epochs=3, task=tiny) | {
+        "method soft_filter: the weakest filters are 0 at the end of each epoch, and only they": _zero,
+        "method soft_filter: filters that were zeroed move": _moving,
+    }
+
+
+def magnitude_laws() -> Laws:
+    about = {"sparsity": 0.6, "epochs": 1, "tune": 1, "reaches": 0.6, "task": tiny}
+    return method.laws("unstructured_magnitude", METHODS["unstructured_magnitude"], **about) | {
+        "method unstructured_magnitude: one threshold parts the weights of all convolutions": _threshold,
+    }
+
+
+def _zero():
+    run = start(tiny)
+    for now in METHODS["soft_filter"](run, pruned=0.5, epochs=2):
+        if now.ends_epoch:
+            zeros = [int((run.model[at].weight.flatten(1) == 0).all(1).sum()) for at in (0, 4, 8)]
+            demand(zeros == [2, 3, 4], f"{zeros} filters are 0, by hand 2, 3 and 4")
+            demand(all(bool((run.model[at].weight != 0).all()) for at in (1, 5)), "norms are 0 as well")
+
+
+def _moving():
+    run = start(tiny)
+    with torch.no_grad():
+        run.model[1].bias.fill_(0.3)
+    moments = METHODS["soft_filter"](run, pruned=0.5, epochs=1)
+    for now in moments:
+        demand(
+            bool((run.model[0].weight.flatten(1) != 0).all()) or now.ends_epoch, "filters of 0 stay 0 while it trains"
+        )
+
+
+def _threshold():
+    run, whole = start(tiny), start(tiny)
+    list(METHODS["unstructured_magnitude"](run, sparsity=0.5, epochs=0, tune=0))
+    masks = [run.masks[name] for name in ("0.weight", "4.weight")]
+    sizes = [whole.model.get_parameter(name).detach().abs() for name in ("0.weight", "4.weight")]
+    gone = max(float(s[~keep].max()) for s, keep in zip(sizes, masks, strict=True))
+    stay = min(float(s[keep].min()) for s, keep in zip(sizes, masks, strict=True))
+    demand(gone < stay, f"{gone} is gone and {stay} stays")
+    demand(set(run.masks) == {"0.weight", "4.weight"}, f"{', '.join(run.masks)} are pruned")
 
 
 def _run(**options):
@@ -87,6 +137,30 @@ def too_many_left(units, cost, limit, **options):
     return fewest(units, cost, 1.4 * limit, **options)
 
 
+def each_alone(run, layers, sparsity):
+    return select.per_layer(score(run.model, CRITERIA["magnitude"], only=layers), sparsity)
+
+
+def all_of_it(model, keep, sites, **options):
+    return spread(model, keep, sites)
+
+
+def frozen(run, found, keep):
+    """Zeroed filters are pruned for as long as the network trains."""
+    run.prune(spread(run.model, keep, found, roles=("makes",)))
+    zero(run, found, keep)
+
+
+def once(run, found, keep):
+    if run.step == 0:
+        zero(run, found, keep)
+
+
+def put_on_once(run, masks):
+    mask.apply_(dict(run.model.named_parameters()), masks)
+    run.masks = dict(masks)
+
+
 def chosen_anew(run, keep, sites):
     """What is chosen is not remembered."""
     chosen = keep() if callable(keep) else keep
@@ -101,6 +175,22 @@ MUTANTS = (
         },
         "interrupted before any step and resumed: the same bits": {
             "filters are chosen anew by a resumed run": instead(Run, "shrink", chosen_anew),
+        },
+    }),
+    *bugs("method soft_filter", soft_laws, {
+        "the weakest filters are 0 at the end of each epoch, and only they": {
+            "norms are zeroed with their filters": instead(soft_filter, "spread", all_of_it),
+            "filters are zeroed before training only": instead(soft_filter, "zero", once),
+        },
+        "filters that were zeroed move": {"filters of 0 are held there": instead(soft_filter, "zero", frozen)},
+    }),
+    *bugs("method unstructured_magnitude", magnitude_laws, {
+        "one threshold parts the weights of all convolutions": {
+            "each layer has a threshold of its own": instead(unstructured, "smallest", each_alone),
+            "dense layers are pruned as well": instead(unstructured, "CONVOLUTIONS", (torch.nn.Module,)),
+        },
+        "masked weights are 0 at every moment": {
+            "masks are put on once and not held": instead(Run, "prune", put_on_once),
         },
     }),
     *bugs("filters", filter_laws, {
