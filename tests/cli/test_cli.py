@@ -141,7 +141,7 @@ def test_one_list(sapwood):
         (["report", "tinny"], "unknown study 'tinny'; did you mean 'tiny'?"),
         (["run", "nowhere.py"], "there is no study file 'nowhere.py'"),
         (["run", "tiny", "--only", "arm=G9"], "unknown value of 'arm' in --only: 'G9'; known: G1, S"),
-        (["run", "tiny", "--only", "rows=G1"], "unknown key in --only 'rows'; did you mean 'row'?"),
+        (["run", "tiny", "--only", "arms=G1"], "unknown key in --only 'arms'; did you mean 'arm'?"),
         (["run", "tiny", "--set", "sparsty=0.5"], "unknown option in --set 'sparsty'; did you mean 'sparsity'?"),
         (["run", "tiny", "--set", "epochs=few"], "option 'epochs' of method 'dense' is 'few'; it must be int"),
         (["run", "tiny", "--pool", "serial", "--workers", "2"], "--pool serial runs one trial at a time"),
