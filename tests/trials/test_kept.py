@@ -202,7 +202,7 @@ def test_a_failure_before_anything_was_saved_gives_way(results, target, tmp_path
 
 def test_a_kept_trial_is_run_from_scratch_when_its_weights_are_wanted(results, target, tmp_path):
     restore(target, tmp_path / "new")
-    with pytest.raises(InputError, match="row 'after, with a comma' goes on from row 'before', seed 0, which is not"):
+    with pytest.raises(InputError, match="arm 'after, with a comma' goes on from arm 'before', seed 0, which is not"):
         run_into(tmp_path / "new", AFTER)
     assert over(tmp_path / "new" / AFTER.id), "what was restored stays until a run has begun"
     for trial in (BEFORE, AFTER):
