@@ -52,7 +52,9 @@ PRESETS: dict[str, Preset] = {
 # fmt: on
 
 
-def preset(name: str, **changes: bool | int | float | str) -> tuple[str, dict[str, bool | int | float | str | None]]:
+def preset(
+    name: str, **changes: bool | int | float | str
+) -> tuple[str, dict[str, bool | int | float | str | tuple[float, ...] | None]]:
     """The method's name and its options under the preset `name`, with `changes` made to them."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
