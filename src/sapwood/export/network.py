@@ -270,6 +270,7 @@ def _fill_(model: nn.Module, held: Mapping[str, Held], values: Mapping[str, Tens
             mine.requires_grad_(False).data = value
             used[name] = mine.requires_grad_(each.requires_grad)
             taken.add(id(mine))
+    for name, each in held.items():
         if found[name] is not (same := used[each.same_as or name]):
             module, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(module), attribute, same)
