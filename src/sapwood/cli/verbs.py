@@ -43,7 +43,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="Only these trials: row, method, task, seed or an option. Of one key any value, of several keys all.",
+        help="Only these trials: arm, method, task, seed or an option. Of one key any value, of several keys all.",
     ),
 ]
 Changes = Annotated[
