@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sapwood import codec, export, measure
     from sapwood.criteria import CRITERIA
     from sapwood.errors import InputError
+    from sapwood.export.pruning import prune
     from sapwood.masking import masks
     from sapwood.masking.holding import hold
     from sapwood.methods import METHODS
@@ -77,6 +78,7 @@ __all__ = [
     "parameters_of",
     "per_unit",
     "prunable",
+    "prune",
     "schedule",
     "score",
     "select",
@@ -131,6 +133,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "parameters_of": "sapwood.shrinking.costs.cost",
     "per_unit": "sapwood.shrinking.cutting.units",
     "prunable": "sapwood.scoring.layers",
+    "prune": "sapwood.export.pruning",
     "schedule": "sapwood.selection.schedule",
     "score": "sapwood.scoring.criterion",
     "select": "sapwood.selection.select",
