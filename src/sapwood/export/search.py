@@ -17,6 +17,7 @@ from sapwood.shrinking.costs.cost import Cost, bytes_of, macs_of, parameters_of
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
 T = TypeVar("T")
+Widths = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,23 @@ class Search:
         """What `made` gives of the largest network that `fits`; InputError if the smallest does not."""
         cost = self.work
         whole, least = float(cost({})), float(cost(cheapest(self.scores, self.offer)))
+        quick, last = dict[Widths, bool](), set[Widths]()
+
+        def fits_once(share: float) -> bool:
+            keep = self.chosen(cost, share * whole)
+            if _widths(keep) not in quick:
+                quick[_widths(keep)] = fits(keep)
+            return quick[_widths(keep)]
+
+        def made_once(share: float) -> T | None:
+            keep = self.chosen(cost, share * whole)
+            if _widths(keep) in last:  # measured again until it fits, anything would fit
+                return None
+            last.add(_widths(keep))
+            return made(keep)
+
         try:
-            return in_time(
-                lambda share: fits(self.chosen(cost, share * whole)),
-                lambda share: made(self.chosen(cost, share * whole)),
-                max(1, math.ceil(least / whole * PARTS)),
-            )
+            return in_time(fits_once, made_once, max(1, math.ceil(least / whole * PARTS)))
         except InputError as error:
             raise InputError(f"{target} cannot be met: {error}, or a smaller multiple=; {self.stays()}") from error
 
@@ -79,3 +91,8 @@ class Search:
     def stays(self) -> str:
         """The first reasons why units stay."""
         return "; ".join(f"stays: {said}" for said in why(self.offer.stays)[:2])
+
+
+def _widths(keep: Keep) -> Widths:
+    """How many units of every site stay, which says which."""
+    return tuple(int(kept.sum()) for kept in keep.values())
