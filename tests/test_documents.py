@@ -9,7 +9,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-EXECUTED = ("README.md", "docs/all-of-sapwood.md", "docs/your-own-model.md")
+EXECUTED = ("README.md", "docs/all-of-sapwood.md", "docs/your-own-model.md", "docs/prune.md")
 PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
 
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
