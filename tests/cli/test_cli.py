@@ -145,12 +145,18 @@ def test_one_list(sapwood):
         (["run", "tiny", "--set", "sparsty=0.5"], "unknown option in --set 'sparsty'; did you mean 'sparsity'?"),
         (["run", "tiny", "--set", "epochs=few"], "option 'epochs' of method 'dense' is 'few'; it must be int"),
         (["run", "tiny", "--pool", "serial", "--workers", "2"], "--pool serial runs one trial at a time"),
-        (["run", "tiny", "--device", "abacus"], "--device 'abacus' cannot be used here"),
+        (
+            ["run", "tiny", "--device", "gpu"],
+            "--device 'gpu' cannot be used here: torch has no such device; give cpu, cuda, cuda:1, ...",
+        ),
+        (["run", "tiny", "--set", "sparsity=1.5"], "--set sparsity=1.5: total is 1.5; give a sparsity"),
+        (["run", "tiny", "--set", "plateau=-1"], "--set plateau=-1: "),
         (["report", "tiny"], "no trial of study 'tiny' is finished"),
         (["report", "tiny", "--keep", "kept"], "no trial of study 'tiny' is finished"),
         (["report", "tiny", "--from", "kept"], f"cannot read {Path('kept/tiny/trials.csv')}: "),
         (["run", "tiny", "--from", "kept"], f"cannot read {Path('kept/tiny/trials.csv')}: "),
-        (["check", "nowhere.py"], "nowhere.py is not a Python file"),
+        (["check", "nowhere.py"], "there is no file nowhere.py; check the path"),
+        (["check", "nowhere.txt"], "nowhere.txt is not a Python file"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_status_2(sapwood, at_home, words, says):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 
+import torch
 from torch import Tensor
 
 from sapwood.currency import Keep, Scores
@@ -31,15 +32,30 @@ def guarded(scores: Scores, offer: Offer) -> Scores:
 
 
 def ranked(scores: Scores, cost: Cost, limit: float, offer: Offer) -> Keep:
-    """The fewest removals in one ranking over all sites after which `cost` is at most `limit`.
+    """The fewest steps in one ranking over all sites after which `cost` is at most `limit`.
 
-    Widths of sites that lose units are whole steps; a lower limit keeps a subset. InputError if it cannot be met.
+    A step is worth the mean of its units; the lowest units of a site that fill no step go first, together. A lower
+    limit keeps a subset. InputError if the limit cannot be met.
     """
+    steps = {name: _steps(each, offer.steps[name]) for name, each in scores.items()}
 
-    def stepped(keep: Mapping[str, Tensor]) -> Keep:
-        return select.by_count(scores, {name: _down(kept, offer.steps[name]) for name, kept in keep.items()})
+    def units(keep: Mapping[str, Tensor]) -> Keep:
+        counts = {n: _units(int(k.sum()), k.numel(), offer.steps[n], scores[n].numel()) for n, k in keep.items()}
+        return select.by_count(scores, counts)
 
-    return stepped(select.within(scores, lambda keep: cost(stepped(keep)), limit, least=offer.least))
+    return units(select.within(steps, lambda keep: cost(units(keep)), limit))
+
+
+def _steps(scores: Tensor, step: int) -> Tensor:
+    """What the steps of a site that may go are worth, the best first: all but one."""
+    rest = scores.sort(descending=True).values[step:]
+    means = [rest[at : at + step].mean() for at in range(0, len(rest), step)]
+    return torch.stack(means).cummin(0).values  # so that rounding does not change their order
+
+
+def _units(kept: int, steps: int, step: int, units: int) -> int:
+    """How many units stay where `kept` of the `steps` that may go do."""
+    return units if kept == steps else step * (kept + 1)
 
 
 def uniform(scores: Scores, cost: Cost, limit: float, offer: Offer) -> Keep:
@@ -59,12 +75,6 @@ def uniform(scores: Scores, cost: Cost, limit: float, offer: Offer) -> Keep:
 def _up(number: float, step: int) -> int:
     """The next number of whole steps."""
     return math.ceil(number / step) * step
-
-
-def _down(kept: Tensor, step: int) -> int:
-    """How many stay in whole steps; all of a site that loses none."""
-    number = int(kept.sum())
-    return number if number == kept.numel() else number - number % step
 
 
 def _shares(offer: Offer) -> list[Fraction]:
