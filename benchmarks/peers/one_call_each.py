@@ -38,7 +38,8 @@ def pruned_at(model: nn.Module, example: tuple[Tensor, ...], share: float) -> tu
 
 
 def steps(pruned: Pruned, example: tuple[Tensor, ...]) -> bool:
-    """Whether a step of training moves the network."""
+    """Whether a step of training moves the network, on two samples at least: batch norms refuse one."""
+    example = tuple(torch.cat([x, x]) for x in example)
     before = [p.detach().clone() for p in pruned.model.parameters()]
     answers = [y for y in pytree.tree_leaves(pruned.model.train()(*example)) if isinstance(y, Tensor)]
     losses = torch.stack([(y - 1).square().mean() for y in answers if y.requires_grad])

@@ -110,8 +110,29 @@ def bert():
     return BertForSequenceClassification(config), {"input_ids": torch.arange(8)[None]}
 
 
+def lightning():
+    import lightning
+
+    class Lit(lightning.LightningModule):
+        """A module of Lightning, which keeps what it was made with."""
+
+        def __init__(self, width=32):
+            super().__init__()
+            self.save_hyperparameters()
+            self.net = nn.Sequential(
+                nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+                nn.Linear(4 * width, 5),
+            )  # fmt: skip
+
+        def forward(self, x):
+            return self.net(x)
+
+    return Lit(), _numbers(2, 3, 8, 8)
+
+
 OURS = {make.__name__: make for make in (residual, groups, unet, lstm, gru, encoder, named)}
-THEIRS = {make.__name__: make for make in (gpt2, bert)}
+THEIRS = {make.__name__: make for make in (gpt2, bert, lightning)}
+FROM = {"gpt2": "transformers", "bert": "transformers", "lightning": "lightning"}
 
 
 def made(name, seed=0):

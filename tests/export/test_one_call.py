@@ -20,7 +20,7 @@ from sapwood.measure.example import as_tuple, call
 def kind(request):
     """The name of a kind of network."""
     if request.param in kinds.THEIRS:
-        pytest.importorskip("transformers")
+        pytest.importorskip(kinds.FROM[request.param])
     return request.param
 
 
