@@ -288,8 +288,10 @@ def test_only_and_set_reach_the_trials(sapwood, at_home):
 
 
 def test_a_failed_trial_is_status_1_and_the_others_are_reported(sapwood, at_home):
-    words = ("--pool", "serial", "--scale", "smoke", "--only", "seed=0", "--set", "cycles=0")
-    status, out, err = sapwood("run", "tiny", *words)
+    (at_home / "broken.py").write_text(
+        STUDY.replace("sparsity=0.5", "sparsity=0.5, cycles=0").replace("tiny", "broken")
+    )
+    status, out, err = sapwood("run", "broken.py", "--pool", "serial", "--scale", "smoke", "--only", "seed=0")
     assert status == 1
     assert "G1 seed 0 FAILED" in err
     assert "G1 seed 0 failed: see results" in err
