@@ -19,6 +19,7 @@ from rich.console import Console
 
 from sapwood.cli import choosing
 from sapwood.cli.progress import shown
+from sapwood.cli.ranges import refuse_out_of_range
 from sapwood.data import DATASETS, fetch
 from sapwood.disk import there
 from sapwood.errors import InputError
@@ -64,6 +65,7 @@ def carry_out(order: Order) -> None:
     torch.set_num_threads(1)  # here too, so that a trial gives the same bits in this process and in a worker
     study = find(order.study)
     trials = choosing.changed(study.at(order.scale), choosing.pairs(order.changes, "--set"))
+    refuse_out_of_range(trials, choosing.pairs(order.changes, "--set"))
     chosen = choosing.only(trials, choosing.pairs(order.only, "--only"))
     folder = order.results / study.name
     _take_over(order.source, study, folder)
@@ -246,9 +248,8 @@ def _refuse_bad_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"--device {device!r} cannot be used here: {reason}; give cpu, or a device that torch has"
-        ) from error
+        because = "torch has no such device" if "device type" in reason else reason.partition(". ")[0]
+        raise InputError(f"--device {device!r} cannot be used here: {because}; give cpu, cuda, cuda:1, ...") from error
 
 
 def _same_command() -> str:
