@@ -14,6 +14,7 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.tracing.bare import Copies
 from sapwood.shrinking.tracing.graph import Graph, Traced, named_tensors, traced
 from sapwood.shrinking.tracing.training import Trained, in_training, with_training
 
@@ -56,6 +57,11 @@ class Anatomy:
         """The exported graph, with what training mode runs where that is something else."""
         return self._exported[0]
 
+    @cached_property
+    def copies(self) -> Copies:
+        """Copies of the model to run."""
+        return Copies(self.model)
+
     @property
     def plain(self) -> bool:
         """Whether it is known by now that the model runs no graphs of its own, as of a condition."""
@@ -68,7 +74,7 @@ class Anatomy:
 
     @cached_property
     def _exported(self) -> tuple[Graph, Trained | None]:
-        return with_training(self.model, self.example)
+        return with_training(self.model, self.example, self.copies)
 
     @cached_property
     def in_training(self) -> Trained | None:

@@ -1,0 +1,116 @@
+"""Reused: one copy of a model that is run again and again; what a run changes about it is put back afterwards.
+
+To copy a model takes as long as many a run of it without numbers. So all that a copy has of its own is noted once, and
+after every run it is as it was. Where something is held that cannot be looked into, each run gets a copy of its own.
+"""
+
+import copyreg
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SHARED = (  # what `deepcopy` gives a copy as it is
+    type(None), bool, int, float, complex, str, bytes, type, range, Enum, FunctionType, BuiltinFunctionType,
+    torch.dtype, torch.device, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket,
+)  # fmt: skip
+FILLED = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
+
+
+class Notes:
+    """All that a copy of a model has of its own, as it is now; `whole` unless something cannot be looked into."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.whole = True
+        self._known = dict[int, Any]()  # the things too, so that no other gets the number of one that is gone
+        self._held = list[tuple[Any, type, dict[str, Any]]]()
+        self._filled = list[tuple[Any, Any]]()
+        self._bare = list[tuple[Tensor, Tensor, bool]]()
+        self._numbers = list[tuple[Tensor, Tensor]]()
+        self._see(model)
+
+    def put_back(self) -> bool:
+        """Make everything as it was; whether it is: numbers are looked at only, since few models write any."""
+        for thing, kind, content in self._held:
+            if type(thing) is not kind:
+                thing.__class__ = kind
+            vars(thing).clear()
+            vars(thing).update(content)
+        for thing, content in self._filled:
+            thing.clear()
+            (thing.extend if isinstance(thing, list | deque) else thing.update)(content)
+        for tensor, data, trained in self._bare:
+            tensor.data, tensor.requires_grad = data, trained
+        return self.whole and all(torch.equal(tensor, before) for tensor, before in self._numbers)
+
+    def _see(self, thing: Any) -> None:
+        if isinstance(thing, SHARED) or id(thing) in self._known:
+            return
+        self._known[id(thing)] = thing
+        for part in self._parts(thing):
+            self._see(part)
+
+    def _parts(self, thing: Any) -> list[Any]:
+        kind = type(thing)
+        if kind in FILLED:
+            self._filled.append((thing, thing.copy()))
+            return list(thing.values() if isinstance(thing, dict) else thing)
+        if kind in (tuple, frozenset, torch.Size) or (isinstance(thing, tuple) and hasattr(kind, "_fields")):
+            return list(thing)
+        if kind is MethodType:
+            return [thing.__self__]
+        if kind is partial:
+            return [thing.func, thing.args, thing.keywords]
+        if kind in (Tensor, nn.Parameter):
+            self._tensor(thing)
+        elif not _is_plain(thing):
+            self.whole = False
+            return []
+        self._held.append((thing, kind, dict(vars(thing))))
+        return list(vars(thing).values())
+
+    def _tensor(self, tensor: Tensor) -> None:
+        if tensor.is_meta:
+            self._bare.append((tensor, tensor.data, tensor.requires_grad))
+        else:
+            self._numbers.append((tensor, tensor.detach().clone()))
+
+
+def _is_plain(thing: Any) -> bool:
+    """Whether `deepcopy` copies the attributes of a thing, and nothing else."""
+    kind = type(thing)
+    if hasattr(kind, "__deepcopy__") or not hasattr(thing, "__dict__"):
+        return False
+    try:
+        made, of, state, *rest = (*thing.__reduce_ex__(2), None, None, None)[:5]
+    except Exception:  # any object may refuse in its own way
+        return False
+    return made is copyreg.__newobj__ and of == (kind,) and rest == [None, None] and isinstance(state, dict | None)
+
+
+class Reused:
+    """The copy that `make` gives, for one run after another."""
+
+    def __init__(self, make: Callable[[], nn.Module]) -> None:
+        self._make = make
+        self._ready: tuple[nn.Module, Notes] | None = None
+
+    @contextmanager
+    def fresh(self) -> Iterator[nn.Module]:
+        """The copy as it was made; inside of another use, or where it cannot be put back, a new one."""
+        (copy, notes), self._ready = self._ready or self._new(), None
+        try:
+            yield copy
+        finally:
+            if notes.whole and notes.put_back():
+                self._ready = copy, notes
+
+    def _new(self) -> tuple[nn.Module, Notes]:
+        copy = self._make()
+        return copy, Notes(copy)
