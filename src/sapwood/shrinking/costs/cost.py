@@ -48,7 +48,8 @@ def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, exa
     anatomy = anatomy_of(model, example)
     found, numbering = anatomy.flow, numbered(anatomy, sites)
     seats, nodes = _seats(numbering, found), anatomy.graph.nodes()
-    return _sum(numbering, [term for node in nodes for term in _terms(found.values, seats, numbering, node)])
+    known = dict[object, int]()
+    return _sum(numbering, [term for node in nodes for term in _terms(found.values, seats, numbering, node, known)])
 
 
 def parameters_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
@@ -182,8 +183,10 @@ def _table(pairs: Sequence[Tensor], ids: int, always: int) -> Tensor:
     return table
 
 
-def _terms(values: Values, seats: Tensor, numbering: Numbering, node: fx.Node) -> list[Term]:
-    """What an operator costs."""
+def _terms(
+    values: Values, seats: Tensor, numbering: Numbering, node: fx.Node, known: dict[object, int]
+) -> list[Term]:
+    """What an operator costs; `known`: what torch has counted before."""
     if node.target is operator.getitem or isinstance(node.meta.get("val"), int | float):
         return []
     if not isinstance(node.target, torch._ops.OpOverload):
@@ -191,7 +194,8 @@ def _terms(values: Values, seats: Tensor, numbering: Numbering, node: fx.Node) -
     spaces = CONTRACTIONS[op_of(node)](call_of(values, node), values[node]) if op_of(node) in CONTRACTIONS else None
     if spaces is not None:
         return [_size(space, numbering.always, seats) for space in spaces]
-    macs = _counted(node)
+    key = node.target, str(fx.node.map_arg((node.args, node.kwargs), _kind))
+    macs = known[key] = known[key] if key in known else _counted(node)
     if macs:
         _refuse_units(values, seats, numbering.always, node)
     return [Term(float(macs), ())] if macs else []
@@ -206,6 +210,12 @@ def _size(space: Space, always: int, seats: Tensor) -> Term:
     ]
     term = extent(space.sizes(), placed, always)
     return Term(term.times * space.times, term.widths)
+
+
+def _kind(node: fx.Node) -> Any:
+    """What a tensor is like, in words; other values as they are."""
+    value = node.meta.get("val")
+    return f"{value.shape} {value.stride()} {value.dtype}" if isinstance(value, Tensor) else value
 
 
 def _counted(node: fx.Node) -> int:

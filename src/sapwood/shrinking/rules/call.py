@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,6 +35,10 @@ class Call:
 
     def parts(self) -> list[Value]:
         """All arguments that are tensors."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> list[Value]:
         return [part for value in self.given.values() for part in walk(value)]
 
     def because(self, text: str) -> str:

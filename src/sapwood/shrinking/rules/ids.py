@@ -38,6 +38,7 @@ class Ties:
         self._marks = Marks()
         self.asks: list[tuple[Tensor, str]] = []
         self.quiet = Quiet()
+        self._current = dict[int, tuple[Tensor, int]]()  # what `now` gave, and after how many joins
         self.guesses: list[Tensor] = []
         self.calls = Counter[str]()  # views seen so far, by operator and line
         self.views: list[View] = []
@@ -75,12 +76,16 @@ class Ties:
         self._marks.grow(size)
 
     def _restore(self, known: "Known") -> None:
-        self._union = Union(known.root)
+        self._union, self._current = Union(known.root), {}
         self._marks[Mark.TIED].copy_(known.tied)
 
     def now(self, ids: Tensor) -> Tensor:
         """The ids by what they are tied to by now, thin."""
-        return steady(self._union.find(thin(ids))).expand(ids.shape)
+        _, when = self._current.get(id(ids), (ids, -1))
+        alike = when == self._union.joins  # nothing was tied since; what stands for another value is another object
+        found = ids.detach() if alike else steady(self._union.find(thin(ids))).expand(ids.shape)
+        self._current[id(found)] = found, self._union.joins
+        return found
 
     def tie(self, a: Tensor, b: Tensor) -> None:
         """Ids at the same place (after broadcasting) live and die together from now on."""
@@ -109,10 +114,10 @@ class Ties:
 
     def pin(self, ids: Tensor, because: str) -> None:
         """These cannot be removed; the first reason counts."""
-        few = torch.unique(thin(ids))
-        free = few[self._marks[Mark.REASON][few] == 0]
+        few, reason = thin(ids).reshape(-1), self._marks[Mark.REASON]
+        free = few[reason.index_select(0, few) == 0]
         if len(free):
-            self._marks[Mark.REASON][free] = len(self.reasons)
+            reason.index_fill_(0, free, len(self.reasons))
             self.reasons.append(f"{because}; only training runs this" if self.training else because)
 
     def meet(self, a: Tensor, b: Tensor, because: str) -> Tensor:
@@ -134,12 +139,12 @@ class Ties:
 
     def mark(self, *, makes: Tensor, reads: Tensor, inner: bool = False) -> None:
         """A contraction makes the units of some ids and reads those of others; `inner`: one of weights alone."""
-        over = self._marks[Mark.OF_WEIGHTS if inner else Mark.OF_ACTIVATIONS]
-        over[makes], over[reads] = 1, 1
-        fresh = makes[self._marks[Mark.MADE][makes] == 0]
+        makes, reads = makes.reshape(-1), reads.reshape(-1)
+        over, made = self._marks[Mark.OF_WEIGHTS if inner else Mark.OF_ACTIVATIONS], self._marks[Mark.MADE]
         self._contractions += 1
-        self._marks[Mark.MADE][fresh] = self._contractions
-        self._marks[Mark.READ][reads] = 1
+        made.index_fill_(0, makes[made.index_select(0, makes) == 0], self._contractions)
+        for marked, ids in ((over, makes), (over, reads), (self._marks[Mark.READ], reads)):
+            marked.index_fill_(0, ids, 1)
         for number in self._unreadable.keys() & set(reads.tolist()) if self._unreadable else ():
             self.pin(torch.tensor([number]), self._unreadable[number])
 
@@ -172,20 +177,21 @@ class Ties:
 
     def mix(self, ids: Tensor) -> None:
         """These numbers depend on other data than their unit's; in training mode no constant is claimed of any."""
-        self._marks[Mark.DEPENDS_ON_OTHERS][torch.unique(thin(ids))] |= not self.training
+        if not self.training:
+            self._marks[Mark.DEPENDS_ON_OTHERS].index_fill_(0, thin(ids).reshape(-1), 1)
 
     def lose(self, ids: Tensor) -> None:
         """Without these, those that stay compute something else."""
-        self._marks[Mark.MISSED_BY_OTHERS][torch.unique(thin(ids))] = 1
+        self._marks[Mark.MISSED_BY_OTHERS].index_fill_(0, thin(ids).reshape(-1), 1)
 
     def ask(self, ids: Tensor, operator: str) -> None:
         """Whether these can go depends on sizes that may be written into the code at this operator."""
         if ids.numel():
-            self.asks.append((torch.unique(thin(ids)), operator))
+            self.asks.append((thin(ids).reshape(-1), operator))
 
     def guess(self, ids: Tensor) -> None:
         """An operator works out a size by itself, and could get another one than that of these units wrong."""
-        self.guesses.append(torch.unique(thin(ids)))
+        self.guesses.append(thin(ids).reshape(-1))
 
     def view(self, operator: str, ids: Tensor | None = None, *, inferred: bool = False) -> None:
         """A view was met; where units lie in what it gives, their number is known. `inferred`: it works out a size."""
@@ -269,4 +275,6 @@ class Ties:
 
     def _of_unit(self, values: Tensor) -> Tensor:
         root, values = self._union.flat()[: self._count], values[: self._count]
+        if not values.any():
+            return torch.zeros_like(values)
         return torch.zeros_like(values).scatter_reduce_(0, root, values, "amax")[root]
