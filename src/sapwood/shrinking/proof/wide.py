@@ -181,4 +181,3 @@ def said(error: Exception) -> str:
     ]
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"{first} ({frames[-1].filename}:{frames[-1].lineno})" if frames else first
-

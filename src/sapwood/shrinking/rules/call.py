@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.positions import along
@@ -81,12 +80,13 @@ class Call:
     def moved(self, value: Any) -> Any:
         """What the operator does to an id tensor in place of its one tensor argument."""
         assert self.run is not None
-        given = pytree.tree_map_only((Tensor, Weight), lambda _: value, dict(self.given), is_leaf=_is_value)
-        return self.run(**given)
+        return self.run(**{name: _instead(given, value) for name, given in self.given.items()})
 
 
-def _is_value(value: object) -> bool:
-    return isinstance(value, Tensor | Weight)
+def _instead(given: Any, value: Any) -> Any:
+    if isinstance(given, Tensor | Weight):
+        return value
+    return [_instead(part, value) for part in given] if isinstance(given, list | tuple) else given
 
 
 def pinned(ties: Ties, call: Call, text: str) -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, in_parts, pinned
 from sapwood.shrinking.rules.ids import Ties
-from sapwood.shrinking.rules.strides import thin, varied
+from sapwood.shrinking.rules.strides import broadcast, thin, varied
 from sapwood.shrinking.rules.values import CONSTANT, Weight, nobody
 
 
@@ -32,7 +32,7 @@ def elementwise(ties: Ties, call: Call) -> Any:
 
 def join(ties: Ties, call: Call, a: Tensor, b: Tensor) -> Tensor:
     """The ids where two activations meet number by number, after broadcasting."""
-    shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
+    shape = broadcast(a.shape, b.shape)
     a_over_b, b_over_a = _over(a, b, shape), _over(b, a, shape)
     for few, many, over in ((a, b, a_over_b), (b, a, b_over_a)):
         if over:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.marks import Mark, Marks
 from sapwood.shrinking.rules.quiet import Quiet
-from sapwood.shrinking.rules.strides import steady, thin, together, varied
+from sapwood.shrinking.rules.strides import broadcast, steady, thin, together, varied
 from sapwood.shrinking.rules.union import Union
 from sapwood.shrinking.rules.values import BLANK, DATA, Known, View
 
@@ -81,11 +81,13 @@ class Ties:
 
     def now(self, ids: Tensor) -> Tensor:
         """The ids by what they are tied to by now, thin."""
-        _, when = self._current.get(id(ids), (ids, -1))
-        alike = when == self._union.joins  # nothing was tied since; what stands for another value is another object
-        found = ids.detach() if alike else steady(self._union.find(thin(ids))).expand(ids.shape)
+        found = ids.detach() if self._is_current(ids) else steady(self._union.find(thin(ids))).expand(ids.shape)
         self._current[id(found)] = found, self._union.joins
         return found
+
+    def _is_current(self, ids: Tensor) -> bool:
+        """Whether nothing was tied since `now` gave these."""
+        return self._current.get(id(ids), (ids, -1))[1] == self._union.joins
 
     def tie(self, a: Tensor, b: Tensor) -> None:
         """Ids at the same place (after broadcasting) live and die together from now on."""
@@ -116,7 +118,7 @@ class Ties:
         """These cannot be removed; the first reason counts."""
         few, reason = thin(ids).reshape(-1), self._marks[Mark.REASON]
         free = few[reason.index_select(0, few) == 0]
-        if len(free):
+        if free.numel():
             reason.index_fill_(0, free, len(self.reasons))
             self.reasons.append(f"{because}; only training runs this" if self.training else because)
 
@@ -126,10 +128,10 @@ class Ties:
         A tensor with the same number everywhere may follow in size; whether it does is tried.
         """
         a, b = together(a, b)
-        nobody_a, nobody_b = a <= DATA, b <= DATA
-        if not bool((nobody_a | nobody_b).any()):
+        if a.numel() and int(a.min()) > DATA < int(b.min()):
             self.tie(a, b)
             return self.now(a)
+        nobody_a, nobody_b = a <= DATA, b <= DATA
         for one, other in ((a, b), (b, a)):
             self.pin(one[(other > BLANK) & (other <= DATA)], because)
             self.ask(one[(other == BLANK) & (one > DATA)], self.operator)
@@ -214,7 +216,7 @@ class Ties:
         """
         self.unsure = True
         left, right = thin(left), thin(right)
-        places = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])  # type: ignore[no-untyped-call]
+        places = broadcast(left.shape[:-2], right.shape[:-2])
         new = self.fresh(shape[:-2].numel()).view(shape[:-2])  # as many in every run, so that ids mean the same
         for dim, size in enumerate(places):
             new = new.narrow(dim, 0, size)
@@ -238,7 +240,7 @@ class Ties:
 
     def root(self, ids: Tensor) -> Tensor:
         """The id that stands for each id's unit."""
-        return self._union.find(ids)
+        return thin(ids).expand(ids.shape) if self._is_current(ids) else self._union.find(thin(ids)).expand(ids.shape)
 
     def roots(self) -> Tensor:
         """For every id the one that stands for its unit."""

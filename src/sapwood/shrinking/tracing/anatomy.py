@@ -16,7 +16,7 @@ from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.tracing.bare import Copies
 from sapwood.shrinking.tracing.graph import Graph, Traced, named_tensors, traced
-from sapwood.shrinking.tracing.training import Trained, in_training, with_training
+from sapwood.shrinking.tracing.training import Trained, with_training
 
 T = TypeVar("T")
 
@@ -75,11 +75,6 @@ class Anatomy:
     @cached_property
     def _exported(self) -> tuple[Graph, Trained | None]:
         return with_training(self.model, self.example, self.copies)
-
-    @cached_property
-    def in_training(self) -> Trained | None:
-        """A run in training mode, whatever it runs; None if the model fails."""
-        return in_training(self.model, self.example)
 
     @cached_property
     def flow(self) -> Traced:

@@ -5,7 +5,7 @@ them alone has some, and what meets a parameter has none. Code that looks at num
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import copy
 from typing import Any, Literal
 
@@ -31,10 +31,13 @@ def ways(model: nn.Module) -> Iterator[Numbers]:
 
 
 class Copies:
-    """Copies of a model to run, each as if just made; without numbers it is one, which is put back after every run."""
+    """Copies of a model to run, each as if just made; without numbers it is one, which is put back after every run.
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self._bare = model, Reused(lambda: ghost(model))
+    `whole`: one with numbers, to be put back as well; without it each is made anew.
+    """
+
+    def __init__(self, model: nn.Module, whole: Reused | None = None) -> None:
+        self.model, self._bare, self._whole = model, Reused(lambda: ghost(model)), whole
         self.known: Known = {}  # what operators have given in runs before
         self.plain = False  # whether it is known by now that the model runs no graphs of its own, as of a condition
         self._change: Callable[[nn.Module], None] | None = None
@@ -49,7 +52,8 @@ class Copies:
     @contextmanager
     def fresh(self, numbers: Numbers) -> Iterator[nn.Module]:
         """One to run so."""
-        with nullcontext(duplicate(self.model, sharing(self.model))) if numbers == "all" else self._bare.fresh() as one:
+        whole = self._whole or Reused(lambda: duplicate(self.model, sharing(self.model)))
+        with whole.fresh() if numbers == "all" else self._bare.fresh() as one:
             if self._change is not None:
                 self._change(one)
             yield one
@@ -106,7 +110,7 @@ class Meeting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.compiled |= not isinstance(func, torch._ops.OpOverload)
         if self.meets and {True, False} <= bare:
             given = pytree.tree_map_only(Tensor, lambda x: x.to("meta"), given)
-        elif self.meets and True not in bare and str(given[1].get("device")) == "meta":  # the code asks for a parameter's device
+        elif self.meets and True not in bare and str(given[1].get("device")) == "meta":  # asked for as a parameter's
             given[1]["device"] = torch.device("cpu")
         out = func(*given[0], **given[1])
         if bare == {True} and (like := _like(func, out)) is not None:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -287,9 +288,15 @@ def op_of(node: fx.Node) -> str:
 
 def named(node: fx.Node, args: Any, kwargs: Any) -> dict[str, Any]:
     """An operator's arguments under the names of its signature, defaults filled in."""
-    signature = node.target._schema.arguments  # type: ignore[union-attr]
-    values = dict(zip((argument.name for argument in signature), args, strict=False)) | dict(kwargs)
-    return {argument.name: values.get(argument.name, argument.default_value) for argument in signature}
+    names, defaults = _signature(node.target)
+    return defaults | dict(zip(names, args, strict=False)) | kwargs
+
+
+@cache
+def _signature(operator: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names of an operator's arguments, and what each is where it is not given."""
+    arguments = operator._schema.arguments
+    return tuple(argument.name for argument in arguments), {a.name: a.default_value for a in arguments}
 
 
 def _shapes(value: Any) -> tuple[torch.Size, ...]:

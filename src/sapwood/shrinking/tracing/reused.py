@@ -12,12 +12,13 @@ from enum import Enum
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
 SHARED = (  # what `deepcopy` gives a copy as it is
-    type(None), bool, int, float, complex, str, bytes, type, range, Enum, FunctionType, BuiltinFunctionType,
+    type(None), bool, int, float, complex, str, bytes, type, range, Enum, FunctionType, BuiltinFunctionType, ref,
     torch.dtype, torch.device, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket,
 )  # fmt: skip
 FILLED = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
@@ -31,12 +32,17 @@ class Notes:
         self._known = dict[int, Any]()  # the things too, so that no other gets the number of one that is gone
         self._held = list[tuple[Any, type, dict[str, Any]]]()
         self._filled = list[tuple[Any, Any]]()
-        self._bare = list[tuple[Tensor, Tensor, bool]]()
-        self._numbers = list[tuple[Tensor, Tensor]]()
+        self._data = list[tuple[Tensor, Tensor, bool]]()
         self._see(model)
 
-    def put_back(self) -> bool:
-        """Make everything as it was; whether it is: numbers are looked at only, since few models write any."""
+    def lend(self) -> None:
+        """Give buffers, and what else has numbers and is no parameter, numbers that may be written to."""
+        for tensor, data, _ in self._data:
+            if not (tensor.is_meta or isinstance(tensor, nn.Parameter)):
+                tensor.data = data.clone()
+
+    def put_back(self) -> None:
+        """Make everything as it was."""
         for thing, kind, content in self._held:
             if type(thing) is not kind:
                 thing.__class__ = kind
@@ -45,9 +51,8 @@ class Notes:
         for thing, content in self._filled:
             thing.clear()
             (thing.extend if isinstance(thing, list | deque) else thing.update)(content)
-        for tensor, data, trained in self._bare:
+        for tensor, data, trained in self._data:
             tensor.data, tensor.requires_grad = data, trained
-        return self.whole and all(torch.equal(tensor, before) for tensor, before in self._numbers)
 
     def _see(self, thing: Any) -> None:
         if isinstance(thing, SHARED) or id(thing) in self._known:
@@ -67,19 +72,13 @@ class Notes:
             return [thing.__self__]
         if kind is partial:
             return [thing.func, thing.args, thing.keywords]
-        if kind in (Tensor, nn.Parameter):
-            self._tensor(thing)
+        if kind in (Tensor, nn.Parameter) and not thing._is_view():
+            self._data.append((thing, thing.data, thing.requires_grad))
         elif not _is_plain(thing):
             self.whole = False
             return []
         self._held.append((thing, kind, dict(vars(thing))))
         return list(vars(thing).values())
-
-    def _tensor(self, tensor: Tensor) -> None:
-        if tensor.is_meta:
-            self._bare.append((tensor, tensor.data, tensor.requires_grad))
-        else:
-            self._numbers.append((tensor, tensor.detach().clone()))
 
 
 def _is_plain(thing: Any) -> bool:
@@ -95,20 +94,26 @@ def _is_plain(thing: Any) -> bool:
 
 
 class Reused:
-    """The copy that `make` gives, for one run after another."""
+    """The copy that `make` gives, or a `ready` one, for one run after another.
 
-    def __init__(self, make: Callable[[], nn.Module]) -> None:
+    Its parameters may be given other numbers, as by a cut; numbers in place are the caller's to make first.
+    """
+
+    def __init__(self, make: Callable[[], nn.Module], ready: nn.Module | None = None) -> None:
         self._make = make
-        self._ready: tuple[nn.Module, Notes] | None = None
+        notes = None if ready is None else Notes(ready)
+        self._ready = (ready, notes) if ready is not None and notes is not None and notes.whole else None
 
     @contextmanager
     def fresh(self) -> Iterator[nn.Module]:
         """The copy as it was made; inside of another use, or where it cannot be put back, a new one."""
         (copy, notes), self._ready = self._ready or self._new(), None
+        notes.lend()
         try:
             yield copy
         finally:
-            if notes.whole and notes.put_back():
+            if notes.whole:
+                notes.put_back()
                 self._ready = copy, notes
 
     def _new(self) -> tuple[nn.Module, Notes]:

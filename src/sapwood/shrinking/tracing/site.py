@@ -136,7 +136,8 @@ def _alike(blocks: Sequence[_Block], root: Tensor, made: Tensor) -> list[tuple[l
     which, places = (part.numpy() for part in (seats // max(1, len(blocks)), seats % max(1, len(blocks))))
     roots, starts, counts = np.unique(which, return_index=True, return_counts=True)
     begins = _unlike_before(places, starts, counts)  # roots in a row mostly sit alike
-    keys = [places[start : start + count].tobytes() for start, count in zip(starts[begins], counts[begins], strict=True)]
+    ends = starts + counts
+    keys = [places[start:end].tobytes() for start, end in zip(starts[begins], ends[begins], strict=True)]
     number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     classes = np.array([number_of[key] for key in keys], dtype=np.int64)[np.cumsum(begins) - 1]
     order = np.argsort(np.unique(made.numpy(), return_index=True)[1])  # as they are made

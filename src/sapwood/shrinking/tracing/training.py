@@ -28,9 +28,7 @@ class Trained:
     numbers: Numbers = field(compare=False)
 
 
-def with_training(
-    model: nn.Module, example: Example, copies: Copies | None = None
-) -> tuple[Graph, Trained | None]:
+def with_training(model: nn.Module, example: Example, copies: Copies | None = None) -> tuple[Graph, Trained | None]:
     """The model's graph, with what training mode runs where that is something else, and a run in that mode.
 
     The run is None where the mode changes nothing, or the model does not train on the example. Where the network ran in
