@@ -5,11 +5,13 @@ timed beside it, in turn, in the same process or by the same process: CPU second
 
     python benchmarks/baselines.py                  compare; exit status 1 if a ratio is 1.25 times the recorded one
     python benchmarks/baselines.py --write          record today's
-    python benchmarks/baselines.py --ci SECONDS     the last line of .ci/run: how many `import torch` its tests took
+    python benchmarks/baselines.py --ci SECONDS     the last line of .ci/run: how many `import torch` its tests took,
+                                                    on how many cores, with the data sets or without
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,7 +31,8 @@ from sapwood.models.resnet_cifar import resnet_cifar
 
 FILE = Path(__file__).with_suffix(".json")
 SLOWER = 1.25  # times the recorded ratio: more than the noise of a shared machine
-CI = "CI's tests, wall seconds / import torch, wall seconds"
+CI = "CI's tests / import torch, by the wall's clock"  # cores and data sets follow: other tests, another ratio
+NONE = "none yet"
 NAMES = "import sapwood; " + "; ".join(f"sapwood.{name}" for name in sapwood.__all__)
 
 
@@ -62,6 +65,11 @@ def continuous_integration(seconds: float, rounds: int = 3) -> float:
     return seconds / median(_wall() for _ in range(rounds))
 
 
+def ci_name(cores: int, data: bool) -> str:
+    """What CI's ratio is recorded under: it is compared with one of as many cores, and of the same tests."""
+    return f"{CI}, {cores} cores, {'with' if data else 'without'} data"
+
+
 def _wall() -> float:
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import torch"], check=True)
@@ -83,11 +91,13 @@ def recorded() -> dict[str, float]:
 
 def lines(today: Mapping[str, float], before: Mapping[str, float]) -> list[tuple[str, bool]]:
     """(a line for each ratio, whether it is too much slower than the recorded one; one that is new never is)."""
-    return [
-        (f"{name:56}{ratio:9.3f}{before.get(name, ratio):10.3f}{ratio / before.get(name, ratio):8.2f}",
-         ratio > SLOWER * before.get(name, ratio))
-        for name, ratio in today.items()
-    ]  # fmt: skip
+    return [_line(name, ratio, before.get(name)) for name, ratio in today.items()]
+
+
+def _line(name: str, ratio: float, before: float | None) -> tuple[str, bool]:
+    if before is None:
+        return f"{name:72}{ratio:9.3f}{NONE:>10}", False
+    return f"{name:72}{ratio:9.3f}{before:10.3f}{ratio / before:8.2f}", ratio > SLOWER * before
 
 
 if __name__ == "__main__":
@@ -99,10 +109,10 @@ if __name__ == "__main__":
     today = (
         {name: measure(chosen.rounds) for name, measure in MEASURED.items()}
         if chosen.ci is None
-        else {CI: continuous_integration(chosen.ci)}
+        else {ci_name(os.cpu_count() or 1, bool(os.environ.get("SAPWOOD_DATA"))): continuous_integration(chosen.ci)}
     )
     found = lines(today, recorded())
-    print(f"{'':56}{'today':>9}{'recorded':>10}{'ratio':>8}")
+    print(f"{'':72}{'today':>9}{'recorded':>10}{'ratio':>8}")
     for line, slow in found:
         print(line + ("   slower" if slow else ""))
     if chosen.write:

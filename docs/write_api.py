@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
@@ -59,7 +60,9 @@ def _entry(name: str, thing: Any) -> str:
     before, mark, _ = text.partition(">>> ")
     prose = before.rstrip() if mark else text
     example = f"\n\n```pycon\n{text[len(before) :].rstrip()}\n```" if mark else ""
-    return f"### {name}\n\n```python\n{signature(name, thing)}\n```\n\n{prose}{example}\n"
+    inside = "\n".join(members(thing)) if inspect.isclass(thing) else ""
+    shown = f"\n\n{inside}" if inside else ""
+    return f"### {name}\n\n```python\n{signature(name, thing)}\n```\n\n{prose}{example}{shown}\n"
 
 
 def signature(name: str, thing: Any) -> str:
@@ -78,6 +81,57 @@ def signature(name: str, thing: Any) -> str:
     arguments = ast.unparse(node.args).removeprefix("self, ").removeprefix("self")
     returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None and not inspect.isclass(thing) else ""
     return f"{'class ' if inspect.isclass(thing) else ''}{name}({arguments}){returns}"
+
+
+def members(kind: type) -> Iterator[str]:
+    """A line for each public field, attribute and method that a class itself defines: its name, and what it is."""
+    source = inspect.getsource(kind)
+    lines, body = source.splitlines(), ast.parse(dedent(source)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    own = [ast.unparse(node.target) for node in body.body if isinstance(node, ast.AnnAssign)]
+    yield from (_member(field, "") for field in getattr(kind, "_fields", ()) if field not in own)
+    for node in body.body:
+        if isinstance(node, ast.AnnAssign) and not _hidden(ast.unparse(node.target)):
+            yield _member(ast.unparse(node), _comment(lines[(node.end_lineno or 0) - 1]))
+        elif isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            yield from _attributes(node, lines)
+        elif isinstance(node, ast.FunctionDef) and not _hidden(node.name):
+            plain = [ast.unparse(each) for each in node.decorator_list]
+            value = any(word.endswith("property") for word in plain)
+            yield _member(
+                node.name if value else f"{node.name}({_arguments(node.args)})", _first(getattr(kind, node.name))
+            )
+
+
+def _attributes(init: ast.FunctionDef, lines: list[str]) -> Iterator[str]:
+    """What `__init__` sets on the object, one by one, with what is said about it."""
+    for node in init.body:
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+            each = [t for target in targets for t in (target.elts if isinstance(target, ast.Tuple) else [target])]
+            names = [t.attr for t in each if isinstance(t, ast.Attribute) and not _hidden(t.attr)]
+            yield from (_member(name, _comment(lines[(node.end_lineno or 0) - 1])) for name in names)
+
+
+def _member(name: str, about: str) -> str:
+    return f"- `{name}`" + (f": {about}" if about else "")
+
+
+def _arguments(given: ast.arguments) -> str:
+    """The names of a method's arguments, without self, types and defaults."""
+    names = [each.arg for each in given.args[1:]]
+    names += [f"*{given.vararg.arg}"] if given.vararg else []
+    names += [each.arg for each in given.kwonlyargs]
+    return ", ".join([*names, *([f"**{given.kwarg.arg}"] if given.kwarg else [])])
+
+
+def _comment(line: str) -> str:
+    """What stands behind a line of code; defaults here hold no number sign."""
+    return line.partition("  # ")[2].removeprefix("type: ignore").strip()
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith("_")
 
 
 def _first(thing: Any) -> str:

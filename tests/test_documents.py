@@ -3,13 +3,16 @@
 import re
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-EXECUTED = ("README.md", "docs/all-of-sapwood.md", "docs/your-own-model.md")
+PAGE_NAMES = ("all-of-sapwood", "your-own-model", "add-your-own", "recipes")
+EXECUTED = ("README.md", *(f"docs/{name}.md" for name in PAGE_NAMES))
+EXTRAS = {"to_onnx": "onnxscript", "bert": "accelerate"}  # a word in a block -> what it needs that may not be installed
 PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
 
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -22,13 +25,19 @@ def blocks(text: str) -> Iterator[str]:
         yield "\n" * (text[: found.start(1)].count("\n")) + found.group(1)
 
 
+def left_out(block: str) -> bool:
+    """Whether a block needs one of the extras that is not installed here."""
+    return any(word in block and find_spec(module) is None for word, module in EXTRAS.items())
+
+
 def execute(text: str, name: str) -> dict[str, object]:
     """Run a page's blocks in one namespace, with warnings as errors; the namespace."""
     space: dict[str, object] = {"__name__": "__main__"}
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("error")
         for block in blocks(text):
-            exec(compile(block, name, "exec"), space)
+            if not left_out(block):
+                exec(compile(block, name, "exec"), space)
     return space
 
 
@@ -75,6 +84,23 @@ def test_a_page_is_one_program_and_its_faults_are_found():
     assert caught.traceback[-1].lineno + 1 == 13
     with pytest.raises(UserWarning, match="old"):
         execute("```python\nimport warnings\nwarnings.warn('old')\n```\n", "page.md")
+
+
+def test_the_list_of_what_to_add_names_files_that_exist():
+    page = (ROOT / "docs" / "add-your-own.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.(?:py|lock))?)`", page[page.index("## Make it part of sapwood") :]))
+    real = {name for name in named if "NAME" not in name}
+    assert len(real) >= 10
+    assert [name for name in real if not ((ROOT / name).exists() or (ROOT / "src" / "sapwood" / name).exists())] == []
+    rooms = {name.partition("/")[0] for name in named - real}
+    assert [room for room in rooms if not (ROOT / "src" / "sapwood" / room).is_dir()] == []
+
+
+def test_only_what_needs_a_missing_extra_is_left_out(monkeypatch):
+    page = "```python\nx = 1\n```\n```python\nx = 2  # bert\n```\n"
+    for missing, value in ((False, 2), (True, 1)):
+        monkeypatch.setattr("test_documents.find_spec", lambda module, gone=missing: None if gone else module)
+        assert execute(page, "page.md")["x"] == value
 
 
 def test_broken_links_are_found(tmp_path):

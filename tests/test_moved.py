@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,11 @@ def in_fresh_python(code, *flags):
 def test_every_old_name_gives_the_new_module_and_says_so_once():
     out, _ = in_fresh_python(EVERY)
     assert int(out) == len(moved.PLACES) > 80
+
+
+def test_the_changelog_lists_every_old_name():
+    said = (Path(__file__).parents[1] / "CHANGELOG.md").read_text()
+    assert not [old for old in moved.PLACES if f"`{old.removeprefix('sapwood.')}`" not in said]
 
 
 def test_a_function_called_like_its_old_module_is_the_function_in_any_order():

@@ -70,7 +70,7 @@ def test_kept_reports_open_with_what_the_kept_rows_say(study):
     results = writer("write_results")
     page, rows = html.unescape((results.ARCHIVES / study / "report.html").read_text("utf-8")), results.kept(study)
     if study == "activation_pruning":
-        said = [part(study, "verdicts_of_text").in_short(rows), part(study, "verdicts").numbers(rows)]
+        said = [part(study, "in_words").in_short(rows), part(study, "in_words").numbers(rows)]
     else:
         said = [part(study, "verdicts").dense(rows), part(study, "verdicts").headline(rows).answer]
     for words in (*said, *part(study, "assumptions").assumptions(rows)):

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 from sapwood import moved
 
 if TYPE_CHECKING:
-    from sapwood import codec, export, measure
+    from sapwood import codec, export, measure, reconstruction
     from sapwood.criteria import CRITERIA
     from sapwood.errors import InputError
+    from sapwood.gates import Gated, UnitGate, WeightGate, WeightGated
     from sapwood.masking import masks
     from sapwood.masking.holding import hold
     from sapwood.methods import METHODS
+    from sapwood.reconstruction import layerwise
     from sapwood.scoring import statistics
     from sapwood.scoring.answers import hidden
     from sapwood.scoring.criterion import Criterion, score
@@ -23,16 +25,21 @@ if TYPE_CHECKING:
     from sapwood.shrinking.costs.cost import Cost, bytes_of, fewest, macs_of, parameters_of
     from sapwood.shrinking.costs.timing import latency_of, timetable
     from sapwood.shrinking.cutting.units import per_unit, spread
+    from sapwood.shrinking.depth import branches, remove_branches
     from sapwood.shrinking.finding import couplings, sites
+    from sapwood.shrinking.scaling import points
     from sapwood.shrinking.shrunk import Shrunk, compact, shrink
     from sapwood.shrinking.tracing.anatomy import Anatomy
     from sapwood.shrinking.tracing.site import Site, Slot
     from sapwood.tasks import TASKS
     from sapwood.training import checkpoint, losses, stopping
     from sapwood.training.declared import declares
-    from sapwood.training.loop import Moment, evaluate, train
+    from sapwood.training.draws import luck
+    from sapwood.training.loop import Moment, backward, descend, evaluate, train
+    from sapwood.training.proximal import ProximalNesterov
     from sapwood.training.run import Run, start
     from sapwood.training.task import Batch, Data, Task
+    from sapwood.training.together import Together
 
 __version__ = "0.1.0"
 
@@ -46,8 +53,10 @@ __all__ = [
     "Cost",
     "Criterion",
     "Data",
+    "Gated",
     "InputError",
     "Moment",
+    "ProximalNesterov",
     "Run",
     "Shrunk",
     "Sight",
@@ -55,20 +64,29 @@ __all__ = [
     "Slot",
     "Statistic",
     "Task",
+    "Together",
+    "UnitGate",
+    "WeightGate",
+    "WeightGated",
     "allocate",
+    "backward",
+    "branches",
     "bytes_of",
     "checkpoint",
     "codec",
     "compact",
     "couplings",
     "declares",
+    "descend",
     "evaluate",
     "export",
     "fewest",
     "hidden",
     "hold",
     "latency_of",
+    "layerwise",
     "losses",
+    "luck",
     "macs_of",
     "masks",
     "measure",
@@ -76,7 +94,10 @@ __all__ = [
     "observing",
     "parameters_of",
     "per_unit",
+    "points",
     "prunable",
+    "reconstruction",
+    "remove_branches",
     "schedule",
     "score",
     "select",
@@ -91,15 +112,17 @@ __all__ = [
 ]
 
 _HOME = {  # public name -> the module it lives in, or is: no module has a function's name
+    "Anatomy": "sapwood.shrinking.tracing.anatomy",
     "Batch": "sapwood.training.task",
     "CRITERIA": "sapwood.criteria",
-    "Anatomy": "sapwood.shrinking.tracing.anatomy",
     "Cost": "sapwood.shrinking.costs.cost",
     "Criterion": "sapwood.scoring.criterion",
     "Data": "sapwood.training.task",
+    "Gated": "sapwood.gates",
     "InputError": "sapwood.errors",
     "METHODS": "sapwood.methods",
     "Moment": "sapwood.training.loop",
+    "ProximalNesterov": "sapwood.training.proximal",
     "Run": "sapwood.training.run",
     "STATISTICS": "sapwood.scoring.statistics",
     "Shrunk": "sapwood.shrinking.shrunk",
@@ -109,20 +132,29 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "Statistic": "sapwood.scoring.evidence",
     "TASKS": "sapwood.tasks",
     "Task": "sapwood.training.task",
+    "Together": "sapwood.training.together",
+    "UnitGate": "sapwood.gates",
+    "WeightGate": "sapwood.gates",
+    "WeightGated": "sapwood.gates",
     "allocate": "sapwood.selection.allocate",
+    "backward": "sapwood.training.loop",
+    "branches": "sapwood.shrinking.depth",
     "bytes_of": "sapwood.shrinking.costs.cost",
     "checkpoint": "sapwood.training.checkpoint",
     "codec": "sapwood.codec",
     "compact": "sapwood.shrinking.shrunk",
     "couplings": "sapwood.shrinking.finding",
     "declares": "sapwood.training.declared",
+    "descend": "sapwood.training.loop",
     "evaluate": "sapwood.training.loop",
     "export": "sapwood.export",
     "fewest": "sapwood.shrinking.costs.cost",
     "hidden": "sapwood.scoring.answers",
     "hold": "sapwood.masking.holding",
     "latency_of": "sapwood.shrinking.costs.timing",
+    "layerwise": "sapwood.reconstruction",
     "losses": "sapwood.training.losses",
+    "luck": "sapwood.training.draws",
     "macs_of": "sapwood.shrinking.costs.cost",
     "masks": "sapwood.masking.masks",
     "measure": "sapwood.measure",
@@ -130,7 +162,10 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "observing": "sapwood.scoring.observation",
     "parameters_of": "sapwood.shrinking.costs.cost",
     "per_unit": "sapwood.shrinking.cutting.units",
+    "points": "sapwood.shrinking.scaling",
     "prunable": "sapwood.scoring.layers",
+    "reconstruction": "sapwood.reconstruction",
+    "remove_branches": "sapwood.shrinking.depth",
     "schedule": "sapwood.selection.schedule",
     "score": "sapwood.scoring.criterion",
     "select": "sapwood.selection.select",

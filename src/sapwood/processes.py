@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from sapwood.scoring.evidence import Evidence
 
 
+AVAILABLE = dist.is_available()  # a property of the PyTorch that is installed; `world` is asked at every step
+
+
 def world() -> int:
     """How many processes train together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if AVAILABLE and dist.is_initialized() else 1
 
 
 def rank() -> int:

@@ -164,6 +164,11 @@ def items(inner: Check, kind: type[list[Any]] | type[tuple[Any, ...]] = list, le
     return check
 
 
+def option(value: Any, where: str) -> None:
+    """None, a word, true, false, a finite number or a list of finite numbers."""
+    (items(number) if isinstance(value, list) else plain)(value, where)
+
+
 def mapping(inner: Check, key: Check = text) -> Check:
     """A dict of anything to what fits `inner`."""
 

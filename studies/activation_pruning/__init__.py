@@ -14,11 +14,11 @@ Last run: 2026-11-21, at commit 0566fa74a2d0, on cpu (x86_64), threads: 1; 482 t
 
 from sapwood.study.study import Study
 
+from .arms import trials
 from .assumptions import assumptions
 from .claims import CLAIMS
 from .extras import FILES, extras, more
 from .figures import FIGURES
-from .rows import trials
 from .tables import TABLES
 from .verdicts import summary
 

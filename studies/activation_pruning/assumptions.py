@@ -3,19 +3,16 @@
 Sentences for the top of the report's section of that name; the numbers in them are made of the rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
-from sapwood.study.claim import VERDICTS
-from sapwood.study.finals import accuracy, at_end, zeros
+from sapwood.study.finals import cycles, zeros
 from sapwood.study.grid import number
 from sapwood.study.printed import judged
-from sapwood.study.seeds import Seeds, minus, summed_up
-from sapwood.study.several import Family
+from sapwood.study.seeds import summed_up
 from sapwood.study.table import Table
 
-from .rows import CHANNELS, CONTROLS, GLOBAL, LOCAL, PRUNING
-from .strictness import by_sort, free_once, inside, random_instead, with_another
+from .arms import PRUNING
+from .claims import FREE, STRICTNESS, random_instead
 
 CHANGED = (
     "The tolerances were fixed while the rows ran, not before. They were committed at 10:13:20 on 2026-11-21 "
@@ -47,7 +44,7 @@ def assumptions(rows: Table) -> Iterator[str]:
 
 def _cycles(rows: Table) -> Iterator[str]:
     """Which prune is the last of the singular-value runs."""
-    made = {label: summed_up(at_end(rows, label, "cycles")) for label in PRUNING}
+    made = {label: summed_up(cycles(rows, label)) for label in PRUNING}
     gone = {label: summed_up(zeros(rows, label)) for label in PRUNING}
     said = [f"{label} {number(made[label], 0)} at {number(gone[label], 1)} % zeros" for label in PRUNING if made[label]]
     if said:
@@ -60,48 +57,17 @@ def _cycles(rows: Table) -> Iterator[str]:
 
 
 def _strictness(rows: Table) -> Iterator[str]:
-    sorts = [
-        f"{sum(found.values())} {sort} ({', '.join(f'{found[each]} {each}' for each in VERDICTS if found[each])})"
-        for sort, found in by_sort(rows).items()
-    ]
-    free = free_once(rows)
+    sorts, once, passing = STRICTNESS.in_words(rows, FREE)
     yield (
         "“Reproduced” says that the mean lies within the tolerance, whatever the interval; the whole interval does for "
-        f"{inside(rows)} numbers. By what the numbers are: {'; '.join(sorts)}. The first swing from run to run and "
+        f"{STRICTNESS.inside(rows)} numbers. By what the numbers are: {sorts}. The first swing from run to run and "
         "have wide tolerances; the second follow from the number of cycles, and only seeds with the paper's are asked. "
-        f"The rest, each number once though some are printed in two tables: {free.total()}, of which "
-        f"{', '.join(f'{free[each]} {each}' for each in VERDICTS)}."
+        f"The rest, each number once though some are printed in two tables: {once}."
     )
     ours, luck, of = random_instead(rows)
-    swapped = {sort: 100 * some / every for sort, (some, every) in with_another(rows).items() if every}
     yield (
         "What else would pass. Our number of a row taken for what is printed of another row in its column: "
-        f"{'; '.join(f'{share:.0f} % for {sort}' for sort, share in swapped.items())}. Of the {of} accuracies printed "
+        f"{passing}. Of the {of} accuracies printed "
         f"for pruned rows our rows reproduce {ours}; random neurons under G1's schedule, in the place of every one of "
         f"them, reproduce {luck}."
     )
-
-
-def families(rows: Table) -> Iterator[Family]:
-    """The questions that the findings answer by several comparisons each."""
-    pruned = (*GLOBAL, *LOCAL)
-    last = partial(accuracy, rows)
-    best = partial(at_end, rows, metric="accuracy", split="best test", scale=100)
-    yield Family("pruned networks against S, last weights", _pairs(last, pruned, "S"))
-    yield Family("pruned networks against S, best validation epoch", _pairs(best, pruned, "S"))
-    yield Family("pruned networks against M", _pairs(last, pruned, "M"))
-    yield Family("other scores against G1, last weights", _pairs(last, CONTROLS, "G1"))
-    yield Family("other scores against G1, best validation epoch", _pairs(best, CONTROLS, "G1"))
-    for kind in ("printed ranks", "own ranks", "printed ranks, tuned", "own ranks, tuned"):
-        pairs = {label: minus(last(label), last(f"{label} PCA {kind}")) for label in GLOBAL}
-        yield Family(f"pruned networks against PCA, {kind}", _there(pairs))
-    first, *others = CHANNELS
-    yield Family(f"{first} against other channels", _there({each: minus(last(first), last(each)) for each in others}))
-
-
-def _pairs(one: Callable[[str], Seeds], labels: Iterable[str], other: str) -> dict[str, Seeds]:
-    return _there({label: minus(one(label), one(other)) for label in labels})
-
-
-def _there(pairs: dict[str, Seeds]) -> dict[str, Seeds]:
-    return {label: values for label, values in pairs.items() if values}

@@ -20,63 +20,42 @@ Fixed while the first rows ran (`assumptions.CHANGED` says when), not changed si
 The verdict is `sapwood.study.claim.verdict`. A single seed outside the band is not judged, it has no interval.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 from sapwood.study.claim import Claim
-from sapwood.study.printed import cells_of
-from sapwood.study.seeds import summed_up
-from sapwood.study.table import Summary, Table
+from sapwood.study.finals import cycles, summed
+from sapwood.study.grid import NOTHING
+from sapwood.study.printed import Cell, Printed, Shown, by_table, cells_of
+from sapwood.study.seeds import Seeds
+from sapwood.study.strictness import Strictness
+from sapwood.study.table import Table
 
-from .found import average, printed_column
-from .printed import AVERAGED, CALLED, PRINTED
+from .arms import GLOBAL, LOCAL
+from .columns import accuracy, as_pruned, average, measure, printed_number
+from .printed import AVERAGED, CALLED, COMPLETED, PRINTED, in_print
 
-SAID = {  # column of PRINTED, without its split: what it is, and its unit
-    "epochs": "training length, epochs",
-    "zeros": "share of zero weights, %",
-    "kflops": "kFLOPs after pruning",
-    "accuracy": "accuracy on {split}, %",
-    "class0_top1": "predicted as class 0 on {split} (printed as Top 1 %), %",
-    "class0_top5": "class 0 among the five best on {split} (printed as Top 5 %), %",
-    "rank": "rank of hidden layer {layer}",
-}
-KINDS = {"after": "retrained: ", "pca": "PCA to its ranks: "}
 REMARKS = {  # what has to be known about a printed number
     (4, "M", "zeros"): "the target; Table 5 has what was reached, 79.87",
     (4, "M", "accuracy valid"): "S had been trained on M's validation images",
     (8, "global, 10 cycles", "zeros"): "the mean of the paper's own rows is 78.47",
     (8, "local", "class0_top5 test"): "the mean of the paper's own rows is 74.92",
 }
+CLASS_0, FIXED, FREE = "columns that count class 0", "zeros as pruned and FLOPs", "the rest"
 
 
 def claim(table: int, label: str, column: str, value: float) -> Claim:
-    """The claim that a printed number is."""
+    """The claim that a printed number is; of PCA networks how far it lies below the printed S."""
     remark = REMARKS.get((table, label, column))
-    text = f"{label}: {said(column)}" + (f" ({remark})" if remark else "")
-    expected = claimed(column, value)
+    called = f" (there {CALLED[label]})" if table in (6, 7) and label in CALLED else ""
     return Claim(
-        _where(table, label), text, expected, tolerance(table, label, column, value), _found(table, label, column)
+        f"Table {table}, row {label}{called}",
+        f"{label}: {measure(column).said}" + (f" ({remark})" if remark else ""),
+        round(in_print(12, "S", "accuracy test") - value, 2) if column == "pca accuracy test" else value,
+        tolerance(table, label, column, value),
+        partial(average, table=table, label=label, column=column)
+        if table in AVERAGED
+        else summed(printed_number(column), label),
     )
-
-
-def said(column: str) -> str:
-    """A column in words, with its unit."""
-    if column == "pca accuracy test":
-        return "test accuracy that PCA to its ranks takes from S, points"
-    first, _, rest = column.partition(" ")
-    kind, name = (KINDS[first], rest) if first in KINDS else ("", column)
-    metric, _, split = name.partition(" ")
-    metric, layer = ("rank", metric[-1]) if metric.startswith("rank") else (metric, "")
-    return kind + SAID[metric].format(split=split, layer=layer)
-
-
-def claimed(column: str, value: float) -> float:
-    """What the rows are compared with: the printed number, for PCA networks how far it lies below the printed S."""
-    if column != "pca accuracy test":
-        return value
-    standard = PRINTED[12]["S"]["accuracy test"]
-    assert standard is not None
-    return round(standard - value, 2)
 
 
 def tolerance(table: int, label: str, column: str, value: int | float) -> float:
@@ -95,19 +74,38 @@ def _of_zeros(table: int, value: int | float) -> float:
     return 0.01 if table in AVERAGED else 0.5 if isinstance(value, int) else 0.005
 
 
-def _where(table: int, label: str) -> str:
-    called = f" (there {CALLED[label]})" if table in (6, 7) and label in CALLED else ""
-    return f"Table {table}, row {label}{called}"
+def _shown(column: str) -> Shown:
+    return measure(column).shown
 
 
-def _found(table: int, label: str, column: str) -> Callable[[Table], Summary | None]:
-    if table in AVERAGED:
-        return partial(average, table=table, label=label, column=column)
-    return partial(_of_row, label=label, column=column)
+def _seeds(rows: Table, table: int, label: str) -> tuple[str, str]:
+    """How many seeds have finished, and how many made as many cycles as the paper's run; of an average, the fewest."""
+    every = AVERAGED.get(table, {}).get(label, (label,))
+    done, same = (min(len(number(rows, arm)) for arm in every) for number in (cycles, as_pruned(cycles)))
+    return str(done), str(same) if every[0] in COMPLETED else NOTHING
 
 
-def _of_row(rows: Table, label: str, column: str) -> Summary | None:
-    return summed_up(printed_column(rows, label, column))
+def _sort(cell: Cell) -> str:
+    """The first swing from run to run; the second are fixed once the cycles are the paper's; the rest are not."""
+    if "class0" in cell.column:
+        return CLASS_0
+    return FIXED if cell.column == "zeros" or cell.column.startswith("kflops") else FREE
 
 
+def random_instead(rows: Table) -> tuple[int, int, int]:
+    """Accuracies printed of pruned arms: how many our rows reproduce, how many random neurons under G1's schedule do in
+    the place of each of them, of how many.
+    """
+    mine = [cell for cell in cells_of(PRINTED) if cell.label in (*GLOBAL, *LOCAL)]
+    mine = [cell for cell in mine if cell.column.startswith("accuracy ")]
+
+    def control(cell: Cell) -> Seeds:
+        return accuracy(rows, "C random neuron", cell.column.split()[1])
+
+    return STRICTNESS.instead(rows, mine, control)
+
+
+TABLES = Printed(PRINTED, claim, _shown, _seeds, ("seeds (n)", "seeds with the paper's cycles (n)"))
 CLAIMS = tuple(claim(*cell) for cell in cells_of(PRINTED))
+STRICTNESS = Strictness(TABLES, (CLASS_0, FIXED, FREE), _sort)
+of_table, verdicts_by_table = TABLES.of_table, by_table(CLAIMS)

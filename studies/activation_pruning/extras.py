@@ -6,9 +6,10 @@ from sapwood.study import cost, maps
 from sapwood.study.earlier import as_found
 from sapwood.study.table import Table, in_order, read
 
-from .figures_maps import PARAMETERS, ROWS
-from .rows import trials
+from .arms import trials
+from .figures import MAPPED, PARAMETERS
 
+ROWS = tuple(label for labels in MAPPED.values() for label in labels)
 COST = "cost.csv"
 FILES = (COST, maps.FILE)
 SIZES = {"smoke": (10**4, 10**5, 10**6), "small": cost.SIZES[:-1], "paper": cost.SIZES}

@@ -1,18 +1,76 @@
 """The figures of the study: the paper's, each with every seed, and those that the paper lacks."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from sapwood.study import spectra
+from sapwood.study.bars import bars
+from sapwood.study.beside import Kind, against_zeros, dotted, dotted_with_gaps
 from sapwood.study.cost_report import cost
+from sapwood.study.courses import courses
+from sapwood.study.finals import zeros
+from sapwood.study.gaps import ITSELF, Panel, gaps
+from sapwood.study.plots import BLACK, BLUE, DASHED, LOOKS, ORANGE, maps_beside
 from sapwood.study.study import Figure
 from sapwood.study.trajectories import trajectories
 
-from .figures_curves import BY_SCORE, BY_TARGET, PENALTY_LOOKS, PRUNING_LOOKS, accuracy_curves
-from .figures_maps import layer_maps
-from .figures_rows import accuracy_against_zeros, channels, controls, pca, retraining
-from .rows import V_DENSE
+from . import arms
+from .controls import dead, left
+from .printed import in_print
 
-SHRUNK, AT_RANDOM = "V neurons", "V random neurons"
+COMPARED = ("G1", *arms.CONTROLS, arms.NARROW, arms.AS_LONG)
+MAPPED = {"(a) pruned": ("G1", "M"), "(b) trained on": ("G1 retrained", "M retrained")}
+PARAMETERS = tuple(f"hidden{layer}.weight" for layer in (1, 2, 3, 4))
+SHADES = dict(zip(arms.STRENGTHS, (ORANGE, BLUE, BLACK), strict=True))
+PRUNING_LOOKS = dict(zip(arms.PRUNING, LOOKS, strict=True))
+PENALTY_LOOKS: dict[str, Any] = {
+    arm: (SHADES[float(options["strength"])], DASHED if options["weighted"] else "-")  # type: ignore[arg-type]
+    for arm, options in arms.PENALTIES.items()
+}
+
+
+def _panels(title: str, legend: str) -> dict[str, dict[str, str]]:
+    """G1-G8 by panel, and what the legend says of each."""
+    found: dict[str, dict[str, str]] = {}
+    for arm, (cycles, score, target) in arms.GLOBAL.items():
+        about = {"cycles": cycles, "score": score, "target": target}
+        found.setdefault(title.format(**about), {})[arm] = legend.format(**about)
+    return {f"({letter}) {panel}": each for letter, (panel, each) in zip("ab", found.items(), strict=True)}
+
+
+BY_SCORE = _panels("{score}", "{target} %, {{}}, {cycles}")  # Figures 2 and 3
+BY_TARGET = _panels("target {target} %", "{score}, {{}}, {cycles}")  # Figures 4 and 5
+PRINTED_AT = {  # zeros and test accuracy, %; M's zeros as Table 5 has them, since Table 4 rounds them
+    label: (in_print(5, label, "zeros"), in_print(table, label, "accuracy test"))
+    for table, labels in ((13, arms.GLOBAL), (3, arms.LOCAL), (4, ("M",)))
+    for label in labels
+}
+PRINTED_DROPS = {
+    label: in_print(13, label, "pca accuracy test") - in_print(12, "S", "accuracy test") for label in arms.GLOBAL
+}
+
+
+def _scored(score: str, arms: Mapping[str, tuple[object, ...]]) -> list[str]:
+    return [arm for arm, options in arms.items() if score in options]
+
+
+KINDS = (
+    Kind("G, Neurons", "o", BLACK, _scored("Neurons", arms.GLOBAL)),
+    Kind("G, Neurons & Weights", "s", ORANGE, _scored("Neurons & Weights", arms.GLOBAL)),
+    Kind("L, Neurons", "^", BLACK, _scored("Neurons", arms.LOCAL)),
+    Kind("L, Neurons & Weights", "v", ORANGE, [*_scored("Neurons & Weights", arms.LOCAL), arms.RELEASED]),
+    Kind("M", "D", BLUE, ["M"]),
+)
+
+
+def _pca(ranks: str) -> dict[str, str]:
+    """The arms of a panel: S at these ranks, and the pruned network itself."""
+    kinds = (kind for kind in arms.PCA if kind.startswith(ranks))
+    names = {kind.partition(" ranks")[2].strip(", ") or "as it is": f"{{}} PCA {kind}" for kind in kinds}
+    return names | {"the pruned row itself": ITSELF}
+
+
 SEEDS = "Line: mean over seeds; band: from the lowest to the highest seed; thinner from where the first seed has ended."
 INTERVAL = "Circles: seeds. Diamond: their mean. Bar: its 95 % interval (Student's t)."
 RUNNING = "Training accuracy is averaged over the epoch's batches while it trains, as in the paper."
@@ -36,7 +94,7 @@ def _curves() -> tuple[Figure, ...]:
         Figure(
             f"Figure {next(numbers)}: {words}, {title}",
             f"G1-G8: {about}. {more} {SEEDS} The axis begins at 0.50, as in the paper, whose figure has one run a row.",
-            accuracy_curves(split, words, panels, by),
+            courses(split, words, panels, f"row: {by}, achieved (mean), cycles", lowest=0.5),
         )
         for panels, by, title, about in sorts
         for split, words, more in kinds
@@ -51,7 +109,7 @@ def _maps() -> tuple[Figure, ...]:
             "Seed 0; black: not 0. G1: activation-based, score Neurons; M: by magnitude; (b): both trained on without "
             "masks. Where a panel has fewer dots than weights, a dot's grey is the share that is not 0. "
             f"The paper's Figure {name} shows one run of each.",
-            layer_maps(layer),
+            maps_beside(PARAMETERS[layer - 1], MAPPED),
         )
         for layer, name in enumerate(("6", "A9", "A10", "A11"), start=1)
     )
@@ -65,17 +123,17 @@ def _spectra() -> tuple[Figure, ...]:
             f"{SIGMA}Here training lies between the two, so that values may also rise; each panel has its own "
             "scale. Where only 9 of the 10 cycles are made in these epochs, the last prune is at 72 % zeros, not at "
             "80. The paper's Figure 7 has one run and no control.",
-            partial(spectra.overall, row=SHRUNK, control=AT_RANDOM),
+            partial(spectra.overall, row=arms.LIKE, control=arms.RANDOM),
         ),
         Figure(
             "Figures A1-A4: singular values before and after each prune, cycles 1 to 5",
             f"{SIGMA}The paper has figures of cycles 1 to 4, one run and no control, and none of cycle 5 (40 %).",
-            spectra.by_cycle(1, 5, of=10, row=SHRUNK, control=AT_RANDOM),
+            spectra.by_cycle(1, 5, of=10, row=arms.LIKE, control=arms.RANDOM),
         ),
         Figure(
             "Figures A5-A8: singular values before and after each prune, cycles 6 to 10",
             f"{SIGMA}The paper has figures of cycles 6 to 9, one run and no control, and none of cycle 10 (80 %).",
-            spectra.by_cycle(6, 10, of=10, row=SHRUNK, control=AT_RANDOM),
+            spectra.by_cycle(6, 10, of=10, row=arms.LIKE, control=arms.RANDOM),
         ),
     )
 
@@ -90,13 +148,13 @@ def _trajectories() -> tuple[Figure, ...]:
             "Norms and ranks while pruning",
             f"{about}Ten cycles of 8 %. {SEEDS} The paper says that pruning is equivalent to a weighted nuclear-norm "
             "penalty, and has no figure of it.",
-            trajectories(PRUNING_LOOKS, V_DENSE),
+            trajectories(PRUNING_LOOKS, arms.V_DENSE),
         ),
         Figure(
             "Norms and ranks under penalties instead of pruning",
             f"{about}Nothing is pruned; every 100 steps every singular value loses the number that the name ends with "
             f"(nuclear), or that number divided by itself plus 0.1 (weighted). {SEEDS} Not in the paper.",
-            trajectories(PENALTY_LOOKS, V_DENSE),
+            trajectories(PENALTY_LOOKS, arms.V_DENSE),
         ),
     )
 
@@ -111,27 +169,45 @@ FIGURES: tuple[Figure, ...] = (
         "Filled: our mean over seeds, with its 95 % interval (Student's t). Open: what the paper prints for the row "
         "(Tables 3-5 and 13), its name in grey, joined by a dotted line. L3 released: L3 as the code released in 2023 "
         "runs it.",
-        accuracy_against_zeros,
+        against_zeros(KINDS, PRINTED_AT),
     ),
     Figure(
         "Controls",
         f"G1, its schedule and marks with other scores, and dense networks as small or trained as long. {INTERVAL} "
         "Right: differences seed by seed. Not in the paper.",
-        controls,
+        dotted_with_gaps(COMPARED, "G1"),
     ),
     Figure(
         "Zeros before and after retraining (Table 7)",
         "Mean over seeds; line: 95 % interval of the bar's end. Dead neurons: all incoming weights 0 under a bias of "
         "at most 0, so no gradient ever reaches them; their weights stay 0 though no mask holds them.",
-        retraining,
+        bars(
+            arms.PRUNED,
+            after=("zeros after retraining", left),
+            before=("zeros before", zeros),
+            beside=("in dead neurons, before", dead),
+            printed=("after, printed", {label: in_print(7, label, "after zeros") for label in arms.PRUNED}),
+            axis="share of all weights (%)",
+        ),
     ),
     Figure(
         "S at the ranks of the pruned rows (Tables 11-13)",
         "Difference in test accuracy to S, mean over seeds with its 95 % interval. As it is: PCA, exact, nothing "
         "trained afterwards, as in the paper; uncentred: truncated SVD; tuned: five epochs of training as two factors.",
-        pca,
+        gaps(
+            list(arms.GLOBAL),
+            [
+                Panel("S at printed ranks", _pca("printed ranks"), PRINTED_DROPS, "printed (Table 13)"),
+                Panel("S at our own ranks", _pca("own ranks")),
+            ],
+            "S",
+        ),
     ),
-    Figure("Channels of a convolutional network", f"{INTERVAL} Each pruned row keeps half of the channels.", channels),
+    Figure(
+        "Channels of a convolutional network",
+        f"{INTERVAL} Each pruned row keeps half of the channels.",
+        dotted([*arms.CHANNELS, arms.K_DENSE]),
+    ),
     Figure(
         "Cost of one prune (Table 1)",
         "Both axes logarithmic. Legend: the exponent b of the best fit of the cost by a constant times weights^b, over "

@@ -136,3 +136,10 @@ PRINTED: dict[int, dict[str, Columns]] = {
     }),
 }
 # fmt: on
+
+
+def in_print(table: int, label: str, column: str) -> float:
+    """A number that is in print; not one of the few that a table leaves out."""
+    value = PRINTED[table][label][column]
+    assert value is not None, (table, label, column)
+    return value

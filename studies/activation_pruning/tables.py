@@ -1,12 +1,17 @@
 """Tables: the paper's, each with ours beside it, then what the paper left out."""
 
-from sapwood.study import several
+from sapwood.study import several, spectra_tables
+from sapwood.study.compared import against, cycles_made, lead
+from sapwood.study.cost_report import complexity
+from sapwood.study.questions import families
 from sapwood.study.study import Tabled
 
-from .assumptions import families
-from .tables_of_controls import controls, cycles, dense_controls, pca, released, retraining
-from .tables_of_paper import complexity, of_table, quality, verdicts_by_table
-from .tables_of_spectra import channels, closeness, shrinking, spectra
+from . import arms
+from .claims import of_table, verdicts_by_table
+from .columns import LAYERS
+from .controls import pca, quality, released, retraining
+from .printed import COMPLETED, TABLE_1
+from .verdicts import FAMILIES
 
 MARKED = "✓ reproduced, ✗ not reproduced, ? cannot be judged; mean over seeds, 95 % interval in brackets."
 CLASS_0 = (
@@ -34,7 +39,7 @@ PAPER = (
         "Table 1, time and space of a prune",
         "Printed: orders in the number of neurons. Measured: the exponent of the number of weights W, with its 95 % "
         "interval over sizes; 1 is linear, W log W looks like 1.07. The algorithms as printed sort weights.",
-        complexity,
+        complexity(TABLE_1),
     ),
     Tabled("Table 2, global pruning", CYCLES + MARKED, of_table(2, "epochs", "zeros")),
     _class_0(2, "class0"),
@@ -81,10 +86,18 @@ BEYOND = (
         "Cycles completed",
         "Early stopping decides how many marks are reached. How many the paper's runs reached follows from their "
         "zeros. Zeros here are over all seeds.",
-        cycles,
+        cycles_made((*arms.GLOBAL, *arms.LOCAL, *arms.CONTROLS), COMPLETED),
     ),
-    Tabled("Does counting matter?", "G1's schedule and marks, another score. " + PAIRED, controls),
-    Tabled("Dense networks", "Trained as long as G1, or as small as G1 at its end. " + PAIRED, dense_controls),
+    Tabled(
+        "Does counting matter?",
+        "G1's schedule and marks, another score. " + PAIRED,
+        against("G1", ("G1", *arms.CONTROLS)),
+    ),
+    Tabled(
+        "Dense networks",
+        "Trained as long as G1, or as small as G1 at its end. " + PAIRED,
+        against("G1", ("G1", "S", arms.AS_LONG, arms.NARROW, "M")),
+    ),
     Tabled(
         "The released counter",
         "The code released in 2023 counts zeros instead of activations. Off: mean over layers of |ours / paper's - 1|.",
@@ -102,27 +115,40 @@ BEYOND = (
         + PAIRED,
         retraining,
     ),
-    Tabled("Singular values", "At the end of equally many epochs. Nuclear norms relative to the same seed's.", spectra),
+    Tabled(
+        "Singular values",
+        "At the end of equally many epochs. Nuclear norms relative to the same seed's.",
+        spectra_tables.spectra((*arms.PRUNING, *arms.PENALTIES), arms.V_DENSE, LAYERS),
+    ),
     Tabled(
         "Closeness to pruning by activity",
         "Root mean square of ln(one / other) over nuclear norm, effective and stable rank, layers and epochs; 0.1 is "
         "about 10 % apart. Each run prunes when its own training accuracy reaches the marks, so prunes differ in time. "
         + PAIRED,
-        closeness,
+        spectra_tables.closeness(
+            arms.LIKE,
+            (*(arm for arm in arms.PRUNING if arm != arms.LIKE), arms.V_DENSE, *arms.PENALTIES),
+            arms.RANDOM,
+            LAYERS,
+        ),
     ),
     Tabled(
         "What a prune does to singular values",
         "The paper: small ones shrink more at first, all alike later. Columns of any choice shrink them. The last "
         "prune is the ninth where only nine were made (table Singular values). " + PAIRED,
-        shrinking,
+        spectra_tables.shrinking(arms.PRUNING),
     ),
     Tabled(
         "Corrected for the number of comparisons",
         "Holm's correction within each question, over paired t tests; what is left holds at 5 % for all together. "
         "Last column, in points: the true difference that so many seeds with this spread find in four of five cases, "
         "the smallest and the largest of the comparisons.",
-        several.table(families),
+        several.table(families(FAMILIES)),
     ),
-    Tabled("Channels", "A convolutional network, half of each layer's filters. " + PAIRED, channels),
+    Tabled(
+        "Channels",
+        "A convolutional network, half of each layer's filters. " + PAIRED,
+        lead((*arms.CHANNELS, arms.K_DENSE)),
+    ),
 )
 TABLES = PAPER + BEYOND

@@ -13,9 +13,9 @@ trials, 9.8 hours of computing.
 
 from sapwood.study.study import Study
 
+from .arms import trials
 from .assumptions import assumptions
 from .figures import FIGURES
-from .rows import trials
 from .tables import TABLES
 from .verdicts import summary_of
 

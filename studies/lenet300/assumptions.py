@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 
+from sapwood.study.folds import label
 from sapwood.study.grid import number
-from sapwood.study.seeds import errors, minus, summed_up
-from sapwood.study.several import Family
+from sapwood.study.seeds import errors, summed_up
 from sapwood.study.table import Table
 
-from .found import at_folds, run
 from .rates import CANDIDATES, RATES
-from .rows import FOLDS, label
 
-MAGNITUDE = "gradual magnitude"
 TAIL = label("global activation, N & W", 94)
 STANDING = (
     "The bands of the points in print were committed at 19:07:56 on 2026-11-21 (d4e11a0); the kept trials start at "
@@ -41,12 +38,3 @@ def assumptions(rows: Table) -> Iterator[str]:
             f"over {len(found)} seeds. Its seed 3 was run again, from the same source, on one other processor: 12.76 % "
             "with AVX-512 and 19.25 % with AVX2. An interval over seeds covers that only as far as the seeds show it."
         )
-
-
-def families(rows: Table) -> Iterator[Family]:
-    """At each compression: every method against gradual magnitude."""
-    reference = at_folds(rows, MAGNITUDE)
-    for fold in FOLDS:
-        curves = {each: at_folds(rows, each) for each in run(rows) if each != MAGNITUDE}
-        pairs = {each: minus(curve[fold], reference.get(fold, {})) for each, curve in curves.items() if fold in curve}
-        yield Family(f"against {MAGNITUDE}, {fold}-fold", {each: seeds for each, seeds in pairs.items() if seeds})

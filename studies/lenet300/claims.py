@@ -14,58 +14,33 @@ Lengths, in epochs of theirs and of ours: Han not said, 70; Guo 38 (35,000 steps
 for Han, Guo and Lee.
 """
 
-from collections.abc import Callable
-
 from sapwood.study.claim import Claim
-from sapwood.study.seeds import Seeds, errors, excess, minus, summed_up
-from sapwood.study.table import Summary, Table, by_seed
+from sapwood.study.finals import error, less, number_of, summed
+from sapwood.study.folds import label
 
-from .found import CURVES
+from .arms import CURVES
 from .rates import DENSE
-from .rows import label
-
-
-def _error(row: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: summed_up(errors(rows).get(row))
-
-
-def _above(row: str, other: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: excess(rows, row, other)
-
-
-def _note(row: str, metric: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: summed_up(by_seed(rows, metric, "note").get(row))
-
-
-def _fold(row: str) -> Callable[[Table], Summary | None]:
-    return lambda rows: summed_up(CURVES.of(rows, row))
-
-
-def _coded(rows: Table) -> Summary | None:
-    """Validation error of the network that the file gives, minus that before weights were shared, in points."""
-    before: Seeds = by_seed(rows, "pruned_valid_accuracy", "note").get("as deep compression", {})
-    after = by_seed(rows, "accuracy", "valid").get("as deep compression", {})
-    return summed_up({seed: 100 * lost for seed, lost in minus(before, after).items()})
-
 
 RANDOM = label("random mask, ERK", 94)
 WIDE = 1e9  # at least, or at most: a band with one end
 CLAIMS = (
-    Claim("harness, dense", "test error, %", 1.6, 0.2, _error(DENSE)),
+    Claim("harness, dense", "test error, %", 1.6, 0.2, summed(error, DENSE)),
     Claim("harness, random mask", "94-fold, test error above gradual magnitude's, points", 3 + WIDE, WIDE,
-          _above(RANDOM, label("gradual magnitude", 94))),
-    Claim("Han 2015, Table 1", "12-fold, test error, %", 1.59, 0.3, _error("as Han 2015")),
-    Claim("Guo 2016, Table 1", "56-fold, test error, %", 1.99, 0.3, _error("as Guo 2016")),
-    Claim("Guo 2016, Table 1", "dense / left weights", 56, 6, _fold("as Guo 2016")),
-    Claim("Molchanov 2017, Table 1", "test error, %", 1.92, 0.3, _error("as Molchanov 2017")),
-    Claim("Molchanov 2017, Table 1", "dense / left weights", 68, 15, _fold("as Molchanov 2017")),
+          summed(less(error, label("gradual magnitude", 94)), RANDOM)),
+    Claim("Han 2015, Table 1", "12-fold, test error, %", 1.59, 0.3, summed(error, "as Han 2015")),
+    Claim("Guo 2016, Table 1", "56-fold, test error, %", 1.99, 0.3, summed(error, "as Guo 2016")),
+    Claim("Guo 2016, Table 1", "dense / left weights", 56, 6, summed(CURVES.of, "as Guo 2016")),
+    Claim("Molchanov 2017, Table 1", "test error, %", 1.92, 0.3, summed(error, "as Molchanov 2017")),
+    Claim("Molchanov 2017, Table 1", "dense / left weights", 68, 15, summed(CURVES.of, "as Molchanov 2017")),
     Claim("Frankle 2019, section 2", "28-fold, test error above dense, points", 0.2 - WIDE, WIDE,
-          _above("as Frankle 2019", DENSE)),
-    Claim("Lee 2019, Table 1", "20-fold, test error, %", 1.6, 0.3, _error("as Lee 2019, 20-fold")),
-    Claim("Lee 2019, Table 1", "50-fold, test error, %", 2.4, 0.3, _error("as Lee 2019, 50-fold")),
+          summed(less(error, DENSE), "as Frankle 2019")),
+    Claim("Lee 2019, Table 1", "20-fold, test error, %", 1.6, 0.3, summed(error, "as Lee 2019, 20-fold")),
+    Claim("Lee 2019, Table 1", "50-fold, test error, %", 2.4, 0.3, summed(error, "as Lee 2019, 50-fold")),
     Claim("Han 2016, Table 1", "dense bytes / bytes of the file (printed: 40)", 35 + WIDE, WIDE,
-          _note("as deep compression", "stored_fold")),
+          summed(number_of("stored_fold", "note"), "as deep compression")),
     Claim("Han 2016, Table 1", "test error above dense, points", 0.1 - WIDE, WIDE,
-          _above("as deep compression", DENSE)),
-    Claim("Han 2016, Table 1", "validation error that sharing weights adds, points", 0.1 - WIDE, WIDE, _coded),
+          summed(less(error, DENSE), "as deep compression")),
+    Claim("Han 2016, Table 1", "validation error that sharing weights adds, points", 0.1 - WIDE, WIDE,
+          summed(less(number_of("pruned_valid_accuracy", "note", 100), number_of("accuracy", "valid", 100)),
+                 "as deep compression")),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from sapwood.study.folds_drawn import drawn
 from sapwood.study.study import Figure as Drawing
 
-from .found import CURVES
+from .arms import CURVES
 
 PANELS = {
     "(a) while training": (

@@ -2,18 +2,22 @@
 
 import math
 
+from sapwood.study.folds import label
+from sapwood.study.table import Table
+from sapwood.study.tuning import Tuning
+
 MIDDLE = 32
 TUNED_AT = (4, MIDDLE, 128)
 CANDIDATES = (1.2e-3, 3e-3, 8e-3, 2e-2)
 TUNING_SEEDS = (100,)  # not one of the rows: its data order and initial weights are not used again
 DENSE = "dense"
 DECAY_CANDIDATES = (0.0, 1e-5, 1e-4, 5e-4)
-DECAYS: dict[str, float] = {  # `found.decays` of the kept rows, as a test asserts
+DECAYS: dict[str, float] = {  # `BY_DECAY.best` of the kept rows, as a test asserts
     "as Han 2015": 1e-4,
     "as Guo 2016": 1e-4,
     "as Lee 2019, 20-fold": 1e-4,
 }
-RATES: dict[str, dict[int, float]] = {  # `found.tuned` of the kept rows, as a test asserts
+RATES: dict[str, dict[int, float]] = {  # `tuned` of the kept rows, as a test asserts
     "dense": {1: 0.003},
     "gradual magnitude": {4: 0.003, 32: 0.003, 128: 0.003},
     "gradual magnitude, ERK": {4: 0.008, 32: 0.008, 128: 0.008},
@@ -45,16 +49,23 @@ def rate(method: str, fold: int = MIDDLE) -> float | None:
     return RATES[method][min(RATES[method], key=lambda at: abs(math.log2(fold / at)))] if method in RATES else None
 
 
-def tuning(method: str, fold: int, candidate: float) -> str:
-    """A row's name."""
-    return f"tune {method}, {candidate:g}" if method == DENSE else f"tune {method}, {fold}, {candidate:g}"
-
-
-def decay_tuning(row: str, candidate: float) -> str:
-    """A row's name."""
-    return f"tune {row}, decay {candidate:g}"
-
-
 def tuned_at(method: str) -> tuple[int, ...]:
     """The dense network has one compression."""
     return (1,) if method == DENSE else TUNED_AT
+
+
+def point(method: str, fold: int) -> str:
+    """The arm of a method at a compression."""
+    return method if method == DENSE else label(method, fold)
+
+
+POINTS = {point(method, fold): (method, fold) for method in RATES for fold in tuned_at(method)}
+BY_RATE, BY_DECAY = Tuning(list(POINTS), CANDIDATES), Tuning(list(DECAYS), DECAY_CANDIDATES, "decay")
+
+
+def tuned(rows: Table) -> dict[str, dict[int, float]]:
+    """The best rate at each compression of every method that has been tuned at all of them."""
+    best = BY_RATE.best(rows)
+    every = {method: {fold: best.get(point(method, fold)) for fold in tuned_at(method)} for method in RATES}
+    found = {method: {fold: at for fold, at in each.items() if at is not None} for method, each in every.items()}
+    return {method: each for method, each in found.items() if len(each) == len(tuned_at(method))}

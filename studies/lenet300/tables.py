@@ -1,39 +1,30 @@
 """Tables: errors at every compression, what was reached, what the test images say about limits, and Table 10."""
 
 from sapwood.study import several
+from sapwood.study.folds import label
 from sapwood.study.grid import NOTHING, Grid, sizes
 from sapwood.study.printed import of_points
+from sapwood.study.questions import families
 from sapwood.study.study import Tabled
 from sapwood.study.table import Table
-from sapwood.study.tuning import tried
 
-from . import rates
-from .assumptions import families
+from .arms import CURVES, EVERY, FOLDS, ORIGINALS
 from .claims import CLAIMS
-from .found import CURVES
 from .printed import TABLE_10
-from .rates import DENSE
-from .rows import EVERY, ORIGINALS, label
+from .rates import BY_DECAY, BY_RATE, DECAYS, POINTS, rate
 
 CONTROL = {  # method: what it is compared with, seed by seed
     "lottery ticket": ("ticket, reinitialised", "ticket, mask shuffled"),
-    "RigL": ("random mask, ERK",),
-    "SET": ("random mask, ERK",),
-    "SNIP": ("random mask", "random mask, ERK"),
-    "GraSP": ("random mask", "random mask, ERK"),
-    "SynFlow": ("random mask", "random mask, ERK"),
+    **dict.fromkeys(("RigL", "SET"), ("random mask, ERK",)),
+    **dict.fromkeys(("SNIP", "GraSP", "SynFlow"), ("random mask", "random mask, ERK")),
     "gradual magnitude": ("one-shot magnitude", "narrow dense", "random mask, ERK"),
-    "variational dropout": ("gradual magnitude",),
-    "gradual LAMP": ("gradual magnitude",),
-    "dynamic surgery": ("gradual magnitude",),
+    **dict.fromkeys(("variational dropout", "gradual LAMP", "dynamic surgery"), ("gradual magnitude",)),
     "global activation, N": ("narrow dense", "random mask"),
     "global activation, N & W": ("gradual magnitude", "global activation, N"),
     "local activation, N": ("narrow dense", "random mask"),
     "local activation, N & W": ("gradual magnitude", "local activation, N"),
 }
-
-
-curve, limits, controls, originals = CURVES.error_table, CURVES.limits_table, CURVES.against(CONTROL), of_points(CLAIMS)
+ALL_METHODS = {f"against gradual magnitude, {fold}-fold": CURVES.gaps("gradual magnitude", fold) for fold in FOLDS}
 
 
 def audit(rows: Table) -> Grid:
@@ -54,30 +45,6 @@ def every_sense(rows: Table) -> Grid:
     return sizes([row for row in rows if row["row"] in wanted])
 
 
-def tuning(rows: Table) -> Grid:
-    """Validation error at each candidate rate."""
-    points = [(method, fold) for method in (DENSE, *EVERY) for fold in rates.tuned_at(method)]
-    lines = [
-        tried(
-            rows,
-            method if method == DENSE else label(method, fold),
-            [rates.tuning(method, fold, each) for each in rates.CANDIDATES],
-            rates.rate(method, fold),
-        )
-        for method, fold in points
-    ]
-    return Grid(("method, fold", *(f"{each:g}" for each in rates.CANDIDATES), "used"), tuple(lines))
-
-
-def decay(rows: Table) -> Grid:
-    """Validation error at each candidate decay."""
-    lines = [
-        tried(rows, row, [rates.decay_tuning(row, each) for each in rates.DECAY_CANDIDATES], used)
-        for row, used in rates.DECAYS.items()
-    ]
-    return Grid(("row", *(f"{each:g}" for each in rates.DECAY_CANDIDATES), "used"), tuple(lines))
-
-
 TABLES = (
     Tabled(
         "Test error (%)",
@@ -85,7 +52,7 @@ TABLES = (
         "than 105 % of it was reached, what was. A point that fell short counts nowhere else. One that went further "
         "does, which favours what it is compared with: at 94 and 200-fold the narrow dense network is smaller than "
         "asked for.",
-        curve,
+        CURVES.error_table,
     ),
     Tabled(
         "Compression reached",
@@ -97,34 +64,34 @@ TABLES = (
         "How far",
         "The largest compression measured until which the mean test error stays within a limit. Mean excess: error "
         "above the dense network's of the same seed, averaged over log2 of the compression asked for.",
-        limits,
+        CURVES.limits_table,
     ),
     Tabled(
         "Against controls",
         "Test error minus the control's, seed by seed, points; below 0: better. At 94 and 200-fold the narrow dense "
         "network is smaller than what it is a control of (table Test error).",
-        controls,
+        CURVES.against(CONTROL),
     ),
     Tabled(
         "Corrected for the number of comparisons",
         "Every method against gradual magnitude, Holm's correction within each compression, over paired t tests. Last "
         "column, in points: the true difference that so many seeds with this spread find in four of five cases, the "
         "smallest and the largest of the comparisons.",
-        several.table(families),
+        several.table(families(ALL_METHODS)),
     ),
-    Tabled("The originals' points", "✓ reproduced, ✗ not reproduced, ? cannot be judged.", originals),
+    Tabled("The originals' points", "✓ reproduced, ✗ not reproduced, ? cannot be judged.", of_points(CLAIMS)),
     Tabled("Table 10, audited", "As printed in 2024, and what the papers quoted there report themselves.", audit),
     Tabled("Every sense of compression", "At 94-fold, and of the originals' points; before / after.", every_sense),
     Tabled(
         "Tuning",
         "Validation error (%) for each learning rate, one seed that no row has; the lowest is used, "
         "at every compression that of the nearer one.",
-        tuning,
+        BY_RATE.table("method, fold", {arm: rate(*at) for arm, at in POINTS.items()}),
     ),
     Tabled(
         "Tuning of weight decay",
         "Validation error (%) of the originals that were trained with it, the same seed; a paper's other row has the "
         "same. No other row has any.",
-        decay,
+        BY_DECAY.table("row", DECAYS),
     ),
 )  # fmt: skip

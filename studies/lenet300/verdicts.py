@@ -1,17 +1,15 @@
 """Verdicts: what the rows say, in sentences that follow from the numbers."""
 
-from sapwood.study.claim import VERDICTS
-from sapwood.study.folds import MISSING
+from sapwood.study.folds import MISSING, label
 from sapwood.study.grid import number
-from sapwood.study.printed import counted
+from sapwood.study.printed import tallied
 from sapwood.study.seeds import errors, summed_up
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
 
+from .arms import CONTROLS, CURVES
 from .claims import CLAIMS
-from .found import CURVES, short
 from .rates import DENSE
-from .rows import CONTROLS, label
 
 PRINTED = 94  # what Table 10 gives as activation-based pruning's compression, without an accuracy
 
@@ -29,9 +27,7 @@ def dense(rows: Table) -> str:
 
 def originals(rows: Table) -> str:
     """How many of the points in print came out."""
-    found = counted(CLAIMS, rows)
-    said = ", ".join(f"{found[each]} {each}" for each in VERDICTS)
-    return f"Of {len(CLAIMS)} numbers that papers report or a harness must give: {said}."
+    return f"Of {len(CLAIMS)} numbers that papers report or a harness must give: {tallied(CLAIMS, rows)}."
 
 
 def headline(rows: Table) -> Finding:
@@ -42,7 +38,7 @@ def headline(rows: Table) -> Finding:
     said = {name: summed_up(found.get(label(name, PRINTED))) for name in names}
     if not all(said.values()):
         return Finding(claim, MISSING)
-    reached = {name: short(rows, name, PRINTED) for name in names}
+    reached = {name: CURVES.short(rows, name, PRINTED) for name in names}
     less = {name: f" (at {fold:.1f}-fold only)" for name, fold in reached.items() if fold}
     parts = ", ".join(f"{name} {number(each, 2)} %{less.get(name, '')}" for name, each in said.items())
     magnitude = summed_up(found.get(label("gradual magnitude", PRINTED)))

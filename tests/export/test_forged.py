@@ -78,11 +78,33 @@ WORDS = {  # of "Residual": what is changed, and what is said to it
     "a change at no place": (change(at=[()]), "is .., not a tuple of at least 1"),
     "a change to a word": (change(now={"num_features": "3"}), "'num_features'. is '3', not a number"),
     "a change to true": (change(now={"out_channels": True}), "True is no such thing"),
-    "a size the tensors have not": (change(now={"out_channels": 77}), "is said to have sizes"),
+    "a change to none": (change(now={"out_channels": None}), "None is no such thing"),
+    "a change to a fraction": (change(now={"out_channels": 3.0}), "3.0 is no such thing"),
+    "a change to two": (change(now={"out_channels": (3, 3)}), ".3, 3. is no such thing"),
+    "a stride of nothing": (change(now={"stride": (0, 0)}), "stride of 'stem' is .1, 1., which no shrinking changes"),
+    "a size the tensors have not": (change(now={"out_channels": 77}), "is said to have a weight of shape .77, 3"),
     "the mode is changed": (change(now={"training": 3}), "has no number 'training' on"),
     "settings of a list": (lambda w: w.update(settings={"stem": []}), "settings.'stem'. is .., not a dict"),
     "classes of numbers": (lambda w: w.update(classes={"": 3}), "classes.''. is 3, not a word"),
 }  # fmt: skip
+
+
+RESHAPED = {  # another shape of a tensor, for its values and its words alike
+    "one less": lambda tensor: tensor[1:],
+    "one dimension more": lambda tensor: tensor[None],
+    "its last dimension twice": lambda tensor: tensor.repeat(*[1] * (tensor.dim() - 1), 2),
+}
+
+
+@pytest.mark.parametrize("how", RESHAPED)
+@pytest.mark.parametrize("name", [name for name, value in nets.Residual().state_dict().items() if value.dim()])
+def test_a_tensor_of_another_shape_is_refused(files, name, how, tmp_path):
+    tensors, words = packed.unpack(files["Residual"], "it")
+    tensors[name] = RESHAPED[how](tensors[name]).contiguous()
+    words["tensors"][name].update(shape=tuple(tensors[name].shape))
+    (tmp_path / "f").write_bytes(packed.pack(tensors, words))
+    with pytest.raises(InputError, match=r"f does not hold what its format says .*shape|f is not of the network"):
+        load(tmp_path / "f", nets.Residual)
 
 
 @pytest.mark.parametrize("how", WORDS)

@@ -10,7 +10,7 @@ from sapwood import InputError, parameters_of, shrink, sites
 from sapwood.checks import tiny_task
 from sapwood.checks.tiny import seeded, seeded_model, tiny_samples
 from sapwood.gates import Clamp, Gated, HardConcrete, UnitGate, decided
-from sapwood.shrinking.points import points
+from sapwood.shrinking.scaling import points
 from sapwood.training.run import start
 
 
@@ -214,6 +214,10 @@ def test_refusals():
         Gated(model, {"1": Clamp(8)}, places)
     with pytest.raises(InputError, match="gate of site '0' is for 7 units, the site has 8"):
         Gated(model, {"0": Clamp(7)}, places)
+    with pytest.raises(
+        InputError, match=r"gate of site '0' is <class .*HardConcrete'>; give a UnitGate for its 8 units"
+    ):
+        Gated(model, {"0": HardConcrete}, places)
     with pytest.raises(InputError, match="points of site '0' are not of this network"):
         Gated(nn.Sequential(nn.Linear(6, 9)), {"0": Clamp(8)}, places)
     with pytest.raises(InputError, match="gate of site '0' is per sample, so no one network"):

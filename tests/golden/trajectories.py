@@ -3,7 +3,7 @@
 Nothing here is drawn at random but the probe's samples: weights and inputs are sines, a batch is the whole training
 split, there is no dropout. The scores at every cut are far enough apart that rounding cannot decide (a test moves the
 initial weights a little and gets the same masks), so another BLAS must find these bits too. When a method is changed
-on purpose, `python tests/golden/trajectories.py` prints the new ones; its entry in METHOD_VERSIONS rises with them.
+on purpose, `python tests/golden/trajectories.py` prints the new ones; its version rises in methods/__init__.py.
 """
 
 import math
@@ -189,6 +189,7 @@ def _sines(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 def life(method: str, moved: float = 0.0) -> Trajectory:
     """One life of a method on the network whose initial weights are `moved`."""
+    assert method in OPTIONS, f"add short options of {method!r} to OPTIONS here; then run this file for its trajectory"
     run = start(task(moved, method in NORMED))
     correct, pruned = [], []
     for now in METHODS[method](run, **OPTIONS[method]):

@@ -90,7 +90,7 @@ def test_laws_are_chosen_by_what_a_method_declares():
     masks, rebuilds, solves = (claims(kind) - general for kind in ("masks", "rebuilds", "solves"))
     assert masks == {"masked weights are 0 at every moment", "masks only shrink",
                      "masked weights are 0 in every pass, also while the dense ones learn"}  # fmt: skip
-    assert (len(rebuilds), len(solves)) == (5, 1)
+    assert (len(rebuilds), len(solves)) == (6, 1)
     assert claims("masks", "rebuilds", "solves") == general | masks | rebuilds | solves
     undeclared = {law.partition(": ")[2] for law in method.laws("m", lambda run: iter(()))}
     assert undeclared == general | masks

@@ -11,6 +11,7 @@ from sapwood import InputError, macs_of, sites
 from sapwood.checks import tiny_task
 from sapwood.gates import Clamp, Gated
 from sapwood.methods import METHODS
+from sapwood.training.draws import luck
 from sapwood.training.run import start
 
 scratch = import_module("sapwood.methods.pruning_from_scratch")
@@ -161,6 +162,67 @@ def test_new_weights():
         pass
     assert not torch.equal(again.model.stem.weight, rows)
     assert all(p.requires_grad for p in run.model.parameters())
+
+
+def ended(given, seed=0):
+    """The small network before its first step, and the run."""
+    run = start(given, seed)
+    for _ in method(run, gate_epochs=1, epochs=0, macs=0.6):
+        pass
+    return run
+
+
+def test_new_weights_are_those_of_the_tasks_rule_for_a_network_of_this_size():
+    """A rule by the number of inputs: of the whole network's numbers, the small one's would be too small."""
+    drawn = []
+
+    def fresh(module):
+        drawn.append(sum(p.numel() for p in module.parameters()))
+        for p in module.parameters():
+            nn.init.normal_(p, std=p.shape[-1] ** -0.5)
+
+    def model():
+        with torch.random.fork_rng():
+            network = Network().double()
+        fresh(network)
+        return network
+
+    run = ended(replace(task(), model=model, fresh=fresh))
+    size = sum(p.numel() for p in run.model.parameters())
+    assert drawn[-1] == size < drawn[0]
+    with torch.random.fork_rng():
+        words = int(torch.randint(2**32, (), generator=luck(0, "weights of its size")))
+        torch.manual_seed(words)
+        expected = {name: torch.randn_like(p) * p.shape[-1] ** -0.5 for name, p in run.model.named_parameters()}
+    assert all(torch.allclose(p, expected[name]) for name, p in run.model.named_parameters())
+
+
+def test_where_the_rule_is_not_the_tasks_weights_are_those_of_a_whole_network():
+    def sevenths():
+        network = Network().double()
+        for p in network.parameters():
+            p.data = torch.randint(8, p.shape).double() / 7
+        return network
+
+    run = ended(replace(task(), model=sevenths))
+    assert not run.task.redraws
+    assert all(torch.equal((7 * p).round() / 7, p) for p in run.model.parameters())
+    assert start(task()).task.redraws
+
+
+def test_a_rule_that_cannot_draw_everything_is_not_the_tasks():
+    class Bare(Network):
+        def __init__(self):
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(3))
+
+    assert not replace(task(), model=lambda: Bare().double()).redraws
+
+
+def test_asking_for_the_rule_moves_no_generator():
+    before = torch.get_rng_state()
+    assert task().redraws
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_as_costly_as_the_whole_network():

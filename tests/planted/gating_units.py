@@ -12,7 +12,7 @@ from sapwood.checks import method, unit_gate
 from sapwood.gates import Clamp, Gated, HardConcrete, UnitGate, point
 from sapwood.gates import gated as passing
 from sapwood.methods import METHODS
-from sapwood.shrinking import points
+from sapwood.shrinking import scaling
 from sapwood.shrinking.costs import widths
 
 draw, keep, make, forward = HardConcrete.draw, HardConcrete.keep, HardConcrete.__init__, Gated.forward
@@ -28,7 +28,7 @@ def before_the_norm(model, sites, example):
     tensors = dict(model.named_parameters())
     return {
         site.name: tuple(
-            points._point(model, slot, "outputs")
+            scaling._point(model, slot, "outputs")
             for slot in site.slots
             if slot.tensor in tensors and slot.role != "reads" and "bn" not in slot.tensor
         )
@@ -36,7 +36,7 @@ def before_the_norm(model, sites, example):
     }
 
 
-def of_one_producer(model, sites, example, found=points.points):
+def of_one_producer(model, sites, example, found=scaling.points):
     """The layer that is named first, not what is added to it."""
     every = found(model, sites, example)
     return {name: tuple(p for p in places if p.layer == places[0].layer) for name, places in every.items()}

@@ -6,9 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
+import torch
 from planted.mutant import bugs, instead
 
-from sapwood import checkpoint, export
+from sapwood import checkpoint, declares, export, sites, train
 from sapwood.checks import Laws, method
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import tiny_conv_task
@@ -25,16 +26,48 @@ slimming, compressing, rebuild, running, trials, ending, network = (
                  "trials.execution", "trials.final", "export.network")
 )  # fmt: skip
 shrink, fewest, cloned = rebuild.shrink, slimming.fewest, running.cloned
-size_of, cut = Run.size, Run.shrink
+size_of, cut, loaded = Run.size, Run.shrink, Run._load
 SLIM = {"macs": 0.6, "strength": 1e-2, "epochs": 1, "tune": 1, "task": tiny_conv_task()}
 
 TOLD = "the size that is told is that of the network that was built, also after resuming"
 AROUND = "interrupted just before rebuilding and resumed: the same bits"
+SET = "a state saved after the cut, once the new optimiser has its settings, is gone on from with the same bits"
+AFTER = "interrupted just after rebuilding and resumed: the same bits"
 
 
 def slimming_laws():
     """Two convolutions lose channels after three steps of training."""
     return method.laws("network_slimming", METHODS["network_slimming"], **SLIM)
+
+
+@declares("rebuilds")
+def slowed(run, *, macs: float = 0.9):
+    """Trains, cuts twice, sets a tenth of the learning rate without remembering anything, trains on."""
+    found = sites(run.model, run.task.examples)
+    yield from train(run, steps=2)
+    for site in found[:2]:
+        run.shrink({site.name: torch.arange(site.units) > 0}, [each for each in found if each.name == site.name])
+        found = sites(run.model, run.task.examples)
+    for group in run.optimizer.param_groups:
+        group["lr"] *= 0.1
+    if run.pruning is not None:
+        run.pruning(run, {})
+    yield from train(run, steps=3)
+
+
+def slowed_laws():
+    """Two cuts in a row, and settings of the new optimiser that are nowhere but in the method's code."""
+    return method.laws("slowed", slowed) | {f"method slowed: {SET}": _gone_on_from}
+
+
+def _gone_on_from() -> None:
+    undisturbed, states = start(tiny_conv_task()), []
+    undisturbed.pruning = lambda run, masks: states.append(checkpoint.decode(checkpoint.encode(run.state())))
+    list(slowed(undisturbed))
+    again = start(tiny_conv_task(), saved=states[-1])  # the others were saved at the cuts
+    list(slowed(again))
+    ends = [checkpoint.fingerprint(run.state()) for run in (undisturbed, again)]
+    demand(ends[0] == ends[1], "another end")
 
 
 def compression_laws():
@@ -134,6 +167,10 @@ def larger(units, cost, limit):
     return fewest(units, cost, 1.4 * limit)
 
 
+def with_the_optimizer(run, saved, optimizer):
+    loaded(run, saved, True)
+
+
 MUTANTS = (
     *bugs("method network_slimming", slimming_laws, {
         "it does to the network what it declares": {
@@ -160,6 +197,17 @@ MUTANTS = (
         },
         "interrupted before any step and resumed: the same bits": {
             "units are chosen anew by the untrained network of a resumed run": instead(Run, "shrink", keep_anew),
+        },
+    }),
+    *bugs("method slowed", slowed_laws, {
+        AFTER: {
+            "a state saved after the cut is loaded when training begins": instead(running, "saved_between",
+                                                                                  lambda state: False),
+        },
+        SET: {"the new optimiser's settings are loaded, and set again": instead(Run, "_load", with_the_optimizer)},
+        "interrupted before any step and resumed: the same bits": {
+            "whatever was saved is loaded after the cut": instead(running, "saved_between",
+                                                                  lambda state: state is not None),
         },
     }),
     *bugs("method deep_compression", compression_laws, {

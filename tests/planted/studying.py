@@ -21,9 +21,9 @@ from sapwood.training.loop import Moment
 from sapwood.training.task import Batch, Data
 
 splits = import_module("sapwood.tasks.split")  # the package may give this name to the function in it
-rows, claims, paper = (part("activation_pruning", name) for name in ("rows", "claims", "tables_of_paper"))
+arms, claims = (part("activation_pruning", name) for name in ("arms", "claims"))
 lenet = part("lenet300", "claims")
-split, tolerance, retrained, controls = splits.split, claims.tolerance, rows._retrained, rows._controls
+split, tolerance, retrained, controls = splits.split, claims.tolerance, arms._retrained, arms._controls
 STUDY_OF = {name: find(str(ROOT / "studies" / file)) for name, file in STUDIES.items()}
 
 BANDS = {  # what a claim's words have in them, the first that fits: its tolerance; None: half of a printed digit
@@ -140,7 +140,7 @@ def _lenet_bands() -> None:
 
 
 def _paper() -> dict[str, object]:
-    return {trial.row: trial for trial in rows.trials("paper") if trial.seed == 0}
+    return {trial.row: trial for trial in arms.trials("paper") if trial.seed == 0}
 
 
 def _scores() -> None:
@@ -152,14 +152,14 @@ def _scores() -> None:
 
 def _retraining() -> None:
     trials = _paper()
-    for label in rows.PRUNED:
+    for label in arms.PRUNED:
         said = trials[f"{label} retrained"].all_options()
         demand(said == trials["S"].all_options(), f"{label} retrained has the options {said}")
 
 
 def _trials() -> None:
     for name, study in STUDY_OF.items():
-        trials = list(rows.trials("paper") if name == "activation_pruning" else study.at("paper"))
+        trials = list(arms.trials("paper") if name == "activation_pruning" else study.at("paper"))
         mine = {each.id: each.as_of(before=False) for trial in trials for each in (trial, trial.as_of(before=True))}
         with (KEPT / name / "trials.csv").open(newline="") as file:
             there = {line["trial"] for line in csv.DictReader(file)}
@@ -244,7 +244,7 @@ def wider(bands):
 
 
 def control(label: str, **options):
-    return partial(patch.dict, rows.CONTROLS, {label: options})
+    return partial(patch.dict, arms.CONTROLS, {label: options})
 
 
 OVER = "a run is over at its training accuracy, no other"
@@ -293,14 +293,14 @@ MUTANTS = (
             SCORE: {
                 "the random control counts activations": control("C random neuron", criterion="activity"),
                 "the column-norm control removes single weights": control("C column norm", criterion="magnitude"),
-                "controls prune at other marks than G1": instead(rows, "_controls", with_other_marks),
+                "controls prune at other marks than G1": instead(arms, "_controls", with_other_marks),
             },
             "retraining ends as the standard network does": {
-                "retraining ends at 0.95": instead(rows, "_retrained", retrained_to(0.95))
+                "retraining ends at 0.95": instead(arms, "_retrained", retrained_to(0.95))
             },
             "its trials are those whose rows are kept": {
                 "the local rows have another target than their kept rows": partial(
-                    patch.dict, rows.LOCAL, {"L1": ("Neurons", 75)}
+                    patch.dict, arms.LOCAL, {"L1": ("Neurons", 75)}
                 )
             },
         },

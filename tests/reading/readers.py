@@ -169,8 +169,25 @@ def _small(folder: Path) -> None:
     export.save(small, folder / "n.safetensors", of=_mixed())
 
 
+def _reshaped(content: bytes, luck: Random) -> Files:
+    """One tensor of another shape, as its words say, or one attribute of another value, with a right digest."""
+    tensors, words = packed.unpack(content, "n.safetensors")
+    name = luck.choice([each for each in words["tensors"] if each in tensors])
+    here, now = tensors[name], luck.choice(words["changes"])["now"]
+    shapes = [here[None], here[1:] if here.dim() else here, here.flatten(), here.repeat(*[2] * max(here.dim(), 1))]
+    if luck.random() < 0.6:
+        tensors[name] = luck.choice([*shapes, here.sum()]).contiguous()
+        words["tensors"][name].update(shape=tuple(tensors[name].shape), stride=None)
+    else:
+        attributes = (*now, "stride", "groups", "num_heads", "kernel_size", "eps", "embed_dim", "width")
+        now[luck.choice(attributes)] = luck.choice((None, 0, 1, -1, 2, 2.0, True, (), (2, 2), [2], 10**30))
+    return {"n.safetensors": packed.pack(tensors, words)}
+
+
 def _export_forged(files: Files, luck: Random) -> Files:
     content = files["n.safetensors"]
+    if luck.random() < 0.3:
+        return _reshaped(content, luck)
     flat, text = tensors_in(content), json.loads(packed._header(content)[packed.ENTRY])["words"]
     about: Any = {"version": 1, "digest": "", "words": text}
     if luck.random() < 0.85:
@@ -213,7 +230,8 @@ def _rebuilt_again(found: tuple[nn.Module, dict[str, Tensor]], folder: Path) -> 
 
 def _of_one_type(model: nn.Module) -> bool:
     """A forger may say that a bias is float64: the network then is what he says, and torch does not run it."""
-    return {p.dtype for p in model.parameters()} in ({torch.float32}, {torch.float64})
+    tensors = [*model.parameters(), *model.buffers()]
+    return {each.dtype for each in tensors if each.is_floating_point()} in ({torch.float32}, {torch.float64})
 
 
 # Checkpoints: any tree, and a run's state

@@ -15,7 +15,7 @@ from zoo import Written, built, conv, image, plain, residual, settled
 
 from sapwood.errors import InputError
 from sapwood.shrinking.finding import sites
-from sapwood.shrinking.points import points
+from sapwood.shrinking.scaling import points
 
 pytestmark = PATIENT
 UNCOUNTED = ("chain",)  # by an operator whose multiply-adds have no formula

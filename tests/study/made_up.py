@@ -19,10 +19,9 @@ from sapwood.study.study import find
 FOLDER = Path(__file__).parents[2] / "studies" / "activation_pruning"
 STUDY = find(str(FOLDER / "__init__.py"))
 PACKAGE = "sapwood_study_activation_pruning"
-figures, curves, shown_maps, ends, its_rows, printed = (
-    importlib.import_module(f"{PACKAGE}.{name}")
-    for name in ("figures", "figures_curves", "figures_maps", "figures_rows", "rows", "printed")
-)  # fmt: skip
+figures, extras, arms, printed = (
+    importlib.import_module(f"{PACKAGE}.{name}") for name in ("figures", "extras", "arms", "printed")
+)
 FIGURES = {figure.title: figure for figure in figures.FIGURES}
 SIZES = (6, 5, 4, 3)  # singular values of each hidden layer
 LENGTH = 8  # epochs of every made-up run but those that end early
@@ -30,7 +29,7 @@ PRUNES = 10
 
 
 def trials(seeds):
-    return [trial for trial in its_rows.trials("paper") if trial.seed < seeds]
+    return [trial for trial in arms.trials("paper") if trial.seed < seeds]
 
 
 @cache
@@ -55,7 +54,7 @@ def _of(trial, rng, sizes, length):
             for layer, size in enumerate(sizes, start=1):
                 yield row("network", f"nuclear_{layer}", size * (1 + rng.random()), epoch)
                 yield row("network", f"effective_rank_{layer}", size * (0.5 + 0.5 * rng.random()), epoch)
-    if trial.row in its_rows.PRUNING:
+    if trial.row in arms.PRUNING:
         for prune in range(1, PRUNES + 1):
             yield from _pruned(row, prune, rng, sizes)
     best = 0.84 if trial.row.startswith(("G1 PCA", "G5 PCA")) else 0.86 + 0.03 * rng.random()
@@ -81,12 +80,12 @@ def _pruned(row, prune, rng, sizes):
 
 def with_maps(folder, seed=0, shape=((6, 9), (5, 6), (4, 5), (3, 4))):
     """The four networks' weights where their trials leave them."""
-    found = [trial for trial in trials(seed + 1) if trial.row in shown_maps.ROWS and trial.seed == seed]
+    found = [trial for trial in trials(seed + 1) if trial.row in extras.ROWS and trial.seed == seed]
     generator = torch.Generator().manual_seed(3)
     for trial in found:
         weights = {
             name: torch.randn(size, generator=generator) * (torch.rand(size, generator=generator) > 0.6)
-            for name, size in zip(shown_maps.PARAMETERS, shape, strict=True)
+            for name, size in zip(figures.PARAMETERS, shape, strict=True)
         }
         (folder / trial.id).mkdir(parents=True)
         checkpoint.write(folder / trial.id / "weights.safetensors", {"model": weights, "masks": {}})

@@ -86,8 +86,7 @@ def test_bytes_are_left_out_where_they_cannot_be_told(monkeypatch, tmp_path):
 def test_what_takes_long_is_not_repeated(monkeypatch, patience, rounds):
     calls = []
     monkeypatch.setattr(cost, "PATIENCE", patience)
-    monkeypatch.setattr(cost, "STEPS", {"it": calls.append})
-    prune_cost((10**6,), rounds=3)
+    prune_cost((10**6,), rounds=3, steps={"it": calls.append})
     assert len(calls) == rounds
 
 

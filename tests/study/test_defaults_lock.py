@@ -48,7 +48,7 @@ def compare(line, locked):
     before = next((old for old in locked if old.startswith(f"{kind_and_name}@")), None)
     if line == before:
         return None
-    table = "METHOD_VERSIONS" if kind_and_name.startswith("method") else "TASK_VERSIONS"
+    table = "methods/__init__.py" if kind_and_name.startswith("method") else "tasks/__init__.py"
     if before is not None and before.partition(":")[0].rpartition("@")[2] == version:
         return (
             f"{kind_and_name} has changed but not its version: raise it in {table}, then write the new line into "
@@ -83,7 +83,7 @@ def test_a_recipe_is_the_same_wherever_its_parts_stand_and_another_with_other_pa
 def test_the_lock_says_what_to_do():
     locked = ["method toy@1: a=1"]
     assert compare("method toy@1: a=1", locked) is None
-    assert "raise it in METHOD_VERSIONS" in compare("method toy@1: a=2", locked)
+    assert "raise it in methods/__init__.py" in compare("method toy@1: a=2", locked)
     assert compare("method toy@2: a=2", locked).endswith("defaults.lock:\nmethod toy@2: a=2")
-    assert "raise it in TASK_VERSIONS" in compare("task t@1: ff", ["task t@1: 00"])
+    assert "raise it in tasks/__init__.py" in compare("task t@1: ff", ["task t@1: 00"])
     assert compare("task new@1: ff", locked).startswith("write this line")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from made_up import made, shown_maps, with_maps
+from made_up import extras, figures, made, with_maps
 
 from sapwood import checkpoint
 from sapwood.errors import InputError
@@ -12,12 +12,12 @@ from sapwood.study.maps import FILE, keep_maps, maps
 
 def test_maps_survive_being_kept_bit_for_bit(tmp_path):
     with_maps(tmp_path / "ran")
-    seen = maps(made(), tmp_path / "ran", shown_maps.ROWS)
-    assert list(seen) == list(shown_maps.ROWS)
-    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, shown_maps.ROWS, shown_maps.PARAMETERS)
+    seen = maps(made(), tmp_path / "ran", extras.ROWS)
+    assert list(seen) == list(extras.ROWS)
+    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, extras.ROWS, figures.PARAMETERS)
     kept = maps(made(), tmp_path)
     assert {label: list(each) for label, each in kept.items()} == {
-        label: list(shown_maps.PARAMETERS) for label in shown_maps.ROWS
+        label: list(figures.PARAMETERS) for label in extras.ROWS
     }
     for label, each in kept.items():
         for name, alive in each.items():
@@ -28,7 +28,7 @@ def test_maps_survive_being_kept_bit_for_bit(tmp_path):
 
 def test_kept_maps_are_small(tmp_path):
     with_maps(tmp_path, shape=((300, 784), (200, 300), (100, 200), (50, 100)))
-    keep_maps(made(), tmp_path, tmp_path / FILE, shown_maps.ROWS, shown_maps.PARAMETERS)
+    keep_maps(made(), tmp_path, tmp_path / FILE, extras.ROWS, figures.PARAMETERS)
     assert 4 * 320_200 / 8 < (tmp_path / FILE).stat().st_size < 200_000
 
 
@@ -45,9 +45,9 @@ def test_weights_count_more_than_kept_maps_and_masks_are_applied(tmp_path):
 
 def test_maps_of_another_trial_of_the_same_row_are_not_shown(tmp_path):
     with_maps(tmp_path / "ran")
-    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, shown_maps.ROWS, shown_maps.PARAMETERS)
+    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, extras.ROWS, figures.PARAMETERS)
     others = [row | {"trial": f"{row['trial']}x"} if row["row"] == "G1" else row for row in made()]
-    assert list(maps(others, tmp_path, shown_maps.ROWS)) == ["M", "G1 retrained", "M retrained"]
+    assert list(maps(others, tmp_path, extras.ROWS)) == ["M", "G1 retrained", "M retrained"]
     assert maps([], tmp_path) == {}
 
 

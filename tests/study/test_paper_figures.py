@@ -9,15 +9,14 @@ import pytest
 from made_up import (
     FIGURES,
     LENGTH,
-    curves,
+    arms,
     drawn,
-    ends,
+    extras,
     figure,
-    its_rows,
+    figures,
     lines,
     made,
     points,
-    shown_maps,
     spectra,
     with_costs,
     with_maps,
@@ -66,7 +65,7 @@ def test_with_few_rows_or_none_it_says_what_is_not_there(title, kept, tmp_path):
     rows = [row for row in made() if row["row"] in kept]
     words = written(drawn(title, rows, tmp_path))
     if title == "Controls" and kept == ("G1", "S", "V dense"):
-        assert words.count(NOT_RUN) == len(ends.COMPARED) - 1
+        assert words.count(NOT_RUN) == len(figures.COMPARED) - 1
     elif title != "Accuracy against zeros" or not kept:
         assert any(each in words for each in (NOT_RUN, "the weights are not among", "not measured"))
 
@@ -106,7 +105,7 @@ def test_curves_are_means_over_seeds_in_the_papers_panels(title, split, panels):
             values = by_epoch(made(), "accuracy", split, label)
             whole = [epoch for epoch, each in values.items() if len(each) == 2]
             assert points(line) == [(epoch, fmean(values[epoch])) for epoch in whole]
-            cycles, score, target = its_rows.GLOBAL[label]
+            cycles, score, target = arms.GLOBAL[label]
             zeros = f"{100 * over_seeds(made(), 'sparsity', 'network')[label].mean:.2f} %"
             first = f"{target} %" if title in ("Figure 2", "Figure 3") else score
             assert name == f"{label}: {first}, {zeros}, {cycles}"
@@ -126,7 +125,7 @@ def test_a_band_runs_from_the_lowest_to_the_highest_seed_and_its_line_thins_wher
 
 def test_lines_beside_each_other_differ_in_grey_or_in_dash():
     assert len({str(dash) + str(color) for color, dash in LOOKS}) == 4
-    for looks in (LOOKS, list(curves.PENALTY_LOOKS.values()), list(spectra.LOOKS)):
+    for looks in (LOOKS, list(figures.PENALTY_LOOKS.values()), list(spectra.LOOKS)):
         for at, (color, dash) in enumerate(looks):
             for other, its_dash in looks[at + 1 :]:
                 assert str(dash) != str(its_dash) or abs(_lightness(color) - _lightness(other)) > 0.2
@@ -168,7 +167,7 @@ def test_dots_are_the_seeds_their_mean_and_its_interval():
 def test_controls_differ_from_g1_seed_by_seed():
     left, right = drawn("Controls", made()).axes
     values = by_seed(made(), "accuracy", "test")
-    for place, label in enumerate(ends.COMPARED):
+    for place, label in enumerate(figures.COMPARED):
         mine = [100 * value for value in values[label].values()]
         gap = [one - 100 * two for one, two in zip(mine, values["G1"].values(), strict=True)]
         assert (pytest.approx(fmean(mine)), place) in _diamonds(left)
@@ -185,7 +184,7 @@ def test_accuracy_stands_against_zeros_beside_what_is_printed():
     filled = [point for line, point in marks if not same_color(line.get_markerfacecolor(), "white")]
     opened = [point for line, point in marks if same_color(line.get_markerfacecolor(), "white")]
     zeros, accuracy = over_seeds(made(), "sparsity", "network"), over_seeds(made(), "accuracy", "test")
-    labels = [*its_rows.GLOBAL, *its_rows.LOCAL, "M", its_rows.RELEASED]
+    labels = [*arms.GLOBAL, *arms.LOCAL, "M", arms.RELEASED]
     wanted = [(100 * zeros[label].mean, 100 * accuracy[label].mean) for label in labels]
     assert sorted(filled) == [pytest.approx(point) for point in sorted(wanted)]
     assert {(70.25, 87.90), (85.00, 88.19), (79.88, 87.11), (79.87, 88.72)} <= set(opened)
@@ -196,7 +195,7 @@ def test_accuracy_stands_against_zeros_beside_what_is_printed():
 def test_names_of_rows_at_one_place_do_not_overlap():
     drawing = drawn("Accuracy against", made())
     drawing.draw_without_rendering()
-    names = [text for text in drawing.axes[0].texts if text.get_text() in ("L1", "L3", "M", its_rows.RELEASED)]
+    names = [text for text in drawing.axes[0].texts if text.get_text() in ("L1", "L3", "M", arms.RELEASED)]
     assert len(names) == 7
     for side in ("left", "right"):
         boxes = [Text.get_window_extent(text) for text in names if text.get_ha() == side]
@@ -208,7 +207,7 @@ def test_pca_is_the_difference_to_s_seed_by_seed():
     for axes, ranks in ((upper, "printed ranks"), (lower, "own ranks")):
         found = lines(axes)
         for words, kind in (("as it is", ranks), ("uncentred", f"{ranks}, uncentred"), ("tuned", f"{ranks}, tuned")):
-            gaps = [difference(made(), "accuracy", "test", f"{g} PCA {kind}", "S").mean for g in its_rows.GLOBAL]
+            gaps = [difference(made(), "accuracy", "test", f"{g} PCA {kind}", "S").mean for g in arms.GLOBAL]
             assert list(found[words].get_ydata()) == [pytest.approx(100 * gap) for gap in gaps]
     marks = [line for line in upper.get_lines() if line.get_label().startswith("printed")]
     assert list(marks[0].get_ydata())[:2] == [pytest.approx(81.79 - 84.35), pytest.approx(80.47 - 84.35)]
@@ -219,21 +218,21 @@ def test_retraining_shows_what_is_left_of_the_zeros_and_what_was_dead():
     axes = drawn("Zeros before", made()).axes[0]
     zeros, dead = over_seeds(made(), "sparsity", "network"), over_seeds(made(), "dead", "network")
     assert [bar.get_width() for bar in axes.patches] == [
-        pytest.approx(100 * zeros[f"{label} retrained"].mean) for label in its_rows.PRUNED
+        pytest.approx(100 * zeros[f"{label} retrained"].mean) for label in arms.PRUNED
     ]
-    assert _diamonds(axes) == [(pytest.approx(100 * dead[g].mean), at) for at, g in enumerate(its_rows.PRUNED)]
+    assert _diamonds(axes) == [(pytest.approx(100 * dead[g].mean), at) for at, g in enumerate(arms.PRUNED)]
     before = [points(line)[0][0] for line in axes.get_lines() if line.get_marker() == "|"]
-    assert before == [pytest.approx(100 * zeros[label].mean) for label in its_rows.PRUNED]
+    assert before == [pytest.approx(100 * zeros[label].mean) for label in arms.PRUNED]
     assert list(lines(axes)["after, printed"].get_xdata())[:4] == [0.11, 43.57, 40.74, 20.37]  # M, G1, G2, Table 2's G3
 
 
 def test_figures_from_kept_maps_are_those_from_weights(tmp_path):
     with_maps(tmp_path / "ran")
-    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, shown_maps.ROWS, shown_maps.PARAMETERS)
+    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, extras.ROWS, figures.PARAMETERS)
     for title, layer in (("Figure 6", 1), ("Figure A9", 2), ("Figure A10", 3), ("Figure A11", 4)):
         fresh, again = (drawn(title, made(), folder) for folder in (tmp_path / "ran", tmp_path))
         seen = maps(made(), tmp_path / "ran")
-        for label, one, two in zip(shown_maps.ROWS, fresh.axes, again.axes, strict=True):
+        for label, one, two in zip(extras.ROWS, fresh.axes, again.axes, strict=True):
             image, other = (axes.get_images()[0].get_array() for axes in (one, two))
             alive = seen[label][f"hidden{layer}.weight"]
             assert np.array_equal(image, alive.T)  # an input a line, a neuron a column

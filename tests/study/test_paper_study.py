@@ -12,13 +12,14 @@ from sapwood.study.claim import verdict
 from sapwood.study.cost import Cost
 from sapwood.study.grid import MINUS, NOTHING
 from sapwood.study.shrinking import shrunk
+from sapwood.study.spectra_tables import distance_from
 from sapwood.study.study import find
 from sapwood.study.table import difference
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "activation_pruning" / "__init__.py"))
 PARTS = {
     name: sys.modules[f"sapwood_study_activation_pruning.{name}"]
-    for name in ("printed", "closeness", "rows", "strictness", "tables_of_controls")
+    for name in ("printed", "arms", "claims", "columns", "controls")
 }
 PRINTED, CALLED = PARTS["printed"].PRINTED, PARTS["printed"].CALLED
 MISPRINTS = {  # that the paper contradicts itself: the target for what was reached; an average of other numbers
@@ -167,7 +168,7 @@ def test_printed_numbers_agree_with_each_other():
             mean = {c: sum((PRINTED[2] | PRINTED[3])[r][c] for r in rows) / len(rows) for c in PRINTED[number][label]}
             off = 0.035 if label == "global, 10 cycles" else 0.023 if label == "local" else 0.01
             assert PRINTED[number][label] == pytest.approx(mean, abs=off)
-    for label, ranks in PARTS["rows"].PCA_RANKS.items():
+    for label, ranks in PARTS["arms"].PCA_RANKS.items():
         columns = [f"rank_{layer}" for layer in range(1, 5)]
         assert [PRINTED[11][label][c] for c in columns] == [PRINTED[7][label][c] for c in columns]
         assert ranks == " ".join(str(PRINTED[11][label][c]) for c in columns)
@@ -233,6 +234,13 @@ def test_words_turn_with_the_sign_of_the_difference():
     assert all("have not been run" in str(each) for each in STUDY.summary([])[1:])
 
 
+def test_a_score_of_higher_rank_than_g1_is_not_said_to_be_of_lower_rank():
+    high = {f"C {score}": {("network", "rank_1"): (199.0, 200.0, 201.0)} for score in ("magnitude", "column norm")}
+    words = said(fake(high), "low-rank")
+    assert "3 of 5 other scores under G1's schedule are of lower rank than G1, 2 of higher rank" in words
+    assert "lower in 2: G1 against C column norm" in words
+
+
 def test_channels_have_a_verdict_of_their_own():
     """It is the one place where counting won in the rows, and no finding said so."""
     won = fake({"K activity": {("test", "accuracy"): (0.88, 0.885, 0.89)}, "K random": {("test", "accuracy"): 0.86}})
@@ -270,18 +278,19 @@ def test_what_the_text_says_beside_the_tables_has_a_verdict_each():
 
 
 def test_what_reproduced_means_is_counted():
-    strict, rows = PARTS["strictness"], fake()
+    claims, rows = PARTS["claims"], fake()
+    strict, random_instead = claims.STRICTNESS, claims.random_instead
     sorts = strict.by_sort(rows)
     assert {sort: found.total() for sort, found in sorts.items()} == {
-        strict.CLASS_0: 203, strict.FIXED: 69, strict.FREE: 260,
+        claims.CLASS_0: 203, claims.FIXED: 69, claims.FREE: 260,
     }  # fmt: skip
-    assert sum(strict.free_once(rows).values()) == 220
+    assert sum(strict.once(rows, claims.FREE).values()) == 220
     assert len(strict.distinct()) == 432
     assert 0 < strict.inside(rows) < 532
-    assert strict.random_instead(rows)[::2] == (26, 26)
+    assert random_instead(rows)[::2] == (26, 26)
     luckless = fake({"C random neuron": {(split, "accuracy"): 0.1 for split in ("test", "valid", "running")}})
-    assert strict.random_instead(luckless) == (26, 0, 26)
-    same, of = strict.with_another(rows)[strict.FIXED]
+    assert random_instead(luckless) == (26, 0, 26)
+    same, of = strict.with_another(rows)[claims.FIXED]
     assert 0 <= same < of
 
 
@@ -325,10 +334,11 @@ def test_a_penalty_must_come_closer_than_random_neurons():
 
 def test_distance_is_the_root_mean_square_of_logarithms():
     rows = fake({"V magnitude": {("course", "nuclear"): math.e}})
-    distance = PARTS["closeness"].distance
-    assert distance(rows, "V neurons", "V magnitude") == pytest.approx(dict.fromkeys(SEEDS, math.sqrt(1 / 3)))
-    assert distance(rows, "V neurons", "V magnitude", ("nuclear",)) == pytest.approx(dict.fromkeys(SEEDS, 1.0))
-    assert distance(rows, "V neurons", "nobody") == {}
+    away = distance_from("V neurons", PARTS["columns"].LAYERS)
+    assert away(rows, "V magnitude") == pytest.approx(dict.fromkeys(SEEDS, math.sqrt(1 / 3)))
+    one = distance_from("V neurons", PARTS["columns"].LAYERS, ("nuclear",))
+    assert one(rows, "V magnitude") == pytest.approx(dict.fromkeys(SEEDS, 1.0))
+    assert away(rows, "nobody") == {}
 
 
 def test_shrinking_tells_large_from_small_and_the_first_prune_from_the_last():
@@ -346,7 +356,7 @@ def test_zeros_that_dead_neurons_do_not_explain_are_told():
 
 
 def test_factors_are_counted_with_the_mean_and_full_layers_whole():
-    count = PARTS["tables_of_controls"].factor_weights
+    count = PARTS["controls"].factor_weights
     assert count([300, 200, 100, 50], True) == 320_700
     assert count([78, 80, 40, 21], False) == 78 * 1084 + 80 * 500 + 40 * 300 + 21 * 150 + 500
     assert count([78, 80, 40, 50], True) == 79 * 1084 + 81 * 500 + 41 * 300 + 5_000 + 500

@@ -10,6 +10,7 @@ from torch.optim import SGD
 
 from sapwood.checks.tiny import tiny_model, tiny_task
 from sapwood.methods import METHODS
+from sapwood.training.epoch import EpochMetrics
 from sapwood.training.loop import evaluate, train
 from sapwood.training.run import start
 
@@ -53,6 +54,16 @@ def test_nothing_is_evaluated_before_it_is_read():
     run.prune({"0.weight": torch.zeros(8, 6, dtype=torch.bool)})
     assert now.metrics["valid_loss"] == evaluate(run)["loss"]
     assert len(passes) == steps + 3
+
+
+@pytest.mark.parametrize(("reads", "digests"), [(0, 0), (1, 2), (3, 4)])
+def test_a_network_is_looked_at_only_where_something_may_have_changed_since(reads, digests):
+    looks, evaluated = [], []
+    found = EpochMetrics({}, lambda: evaluated.append(1) or {"loss": 0.5}, lambda: looks.append(1) or b"same")
+    assert [found["valid_loss"] for _ in range(reads)] == [0.5] * reads
+    found.settle()
+    assert (len(looks), len(evaluated)) == (digests, 1)
+    assert found["valid_loss"] == 0.5
 
 
 def counted(run):

@@ -39,6 +39,7 @@ class Seen(NamedTuple):
     sites: Sequence[Site]
     told: Cut
     state: dict[str, Any]  # of the run, just before
+    left: dict[str, Any]  # and just after
 
 
 class Watched:
@@ -53,7 +54,7 @@ class Watched:
     def _watched(self, keep: Wanted, sites: Sequence[Site]) -> Cut:
         before, state = deepcopy(self.run.model), _state(self.run)
         told = self._shrink(keep, sites)
-        self.cuts.append(Seen(before, deepcopy(self.run.model), sites, told, state))
+        self.cuts.append(Seen(before, deepcopy(self.run.model), sites, told, state, _state(self.run)))
         return told
 
 
@@ -66,6 +67,7 @@ def laws(trial: Make, method: Method, options: Mapping[str, Any]) -> Bodies:
         "the size that is told is that of the network that was built, also after resuming": lambda: _told(trial),
         "a file of the network loads to the same outputs": lambda: _archived(trial),
         "interrupted just before rebuilding and resumed: the same bits": lambda: _interrupted(trial),
+        "interrupted just after rebuilding and resumed: the same bits": lambda: _interrupted_after(trial),
     }
 
 
@@ -137,6 +139,15 @@ def _interrupted(trial: Make) -> None:
         end, _ = resumed(trial, seen.state, f"just before rebuilding {number}")
         demand(end == watched.end, f"interrupted just before rebuilding {number}: another end; give run.shrink a "
                "function, or keep what is computed in run.memory")  # fmt: skip
+
+
+def _interrupted_after(trial: Make) -> None:
+    watched = Watched(trial())
+    demand(bool(watched.cuts), "run.shrink was not called, so that nothing is known of when it rebuilds")
+    for number, seen in enumerate(watched.cuts, start=1):
+        end, _ = resumed(trial, seen.left, f"just after rebuilding {number}")
+        demand(end == watched.end, f"interrupted just after rebuilding {number}: another end; keep in run.memory what "
+               "is computed between rebuilding and the next call of train")  # fmt: skip
 
 
 def _solved(trial: Make) -> None:

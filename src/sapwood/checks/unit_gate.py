@@ -13,7 +13,7 @@ from sapwood.gates import Gated, UnitGate
 from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.finding import sites
-from sapwood.shrinking.points import points
+from sapwood.shrinking.scaling import points
 from sapwood.shrinking.shrunk import shrink
 from sapwood.shrinking.tracing.site import Site
 
@@ -161,7 +161,10 @@ def _noise(make: Make) -> None:
                 third = gated(inputs)
             with gated.drawn():
                 shared = gated(inputs), gated(inputs)
-        demand(torch.equal(first, third), "noise is not drawn from torch's generator")
+        demand(
+            torch.equal(first, third),
+            "two passes under one seed differ: take noise from torch's generator, and let `draw` change nothing",
+        )
         demand(torch.equal(*shared), "two passes of `drawn` differ")
         noisy = not torch.equal(first, second)
         with gated.drawn():
@@ -204,7 +207,8 @@ def _slope(make: Make) -> None:
             _move(parameters, ways, step)
             ends.append(expected().item())
         seen = (ends[0] - ends[1]) / 2e-5
-        demand(abs(seen - told) <= 1e-5 * max(1.0, abs(seen)), f"the slope is {told:.9g}, differences say {seen:.9g}")
+        gap = f"the slope is {told:.9g}, differences say {seen:.9g}; is `open` smooth? Hard decisions belong to `draw`"
+        demand(abs(seen - told) <= 1e-5 * max(1.0, abs(seen)), gap)
         demand(seen != 0, "the cost does not depend on the gates")
 
 

@@ -6,10 +6,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from sapwood.study.terminal import terminal_table
 from sapwood.tasks import TASK_DATA
 from sapwood.trials import digests
 from sapwood.trials.archive import copied, keep, restore
-from sapwood.trials.execution import finished, over, read_trial, run_into, sums
+from sapwood.trials.execution import Tell, finished, over, read_trial, run_into, sums
 from sapwood.trials.folder import make_folder, sealed
 from sapwood.trials.pool import processes, serial
 from sapwood.trials.provenance import commit
@@ -78,7 +78,7 @@ def carry_out(order: Order) -> None:
     make_folder(folder)
     try:
         with _terminable():
-            failed = _run(waiting, folder, workers, order.device)
+            failed = _run(waiting, folder, workers, order)
     except KeyboardInterrupt as stop:
         typer.echo(f"stopped; what is finished or saved is kept. To go on: {_same_command()}", err=True)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from stop
@@ -191,17 +191,27 @@ def _terminable() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _run(trials: list[Trial], folder: Path, workers: int, device: str) -> list[tuple[Trial, str]]:
+def _run(trials: list[Trial], folder: Path, workers: int, order: Order) -> list[tuple[Trial, str]]:
     """The trials that failed, and why, after all have ended."""
     pool = processes(workers, lambda trial: _ready(trial, folder)) if workers > 1 else serial
+    job = partial(run_into, folder, device=order.device)
     failed = []
     with shown(len(trials)) as view:
-        ends = pool(partial(run_into, folder, device=device), trials, view.tell)
+        ends = pool(partial(_knowing, order.study, job) if workers > 1 else job, trials, view.tell)
         with closing(ends):  # type: ignore[type-var]  # a generator: closing it ends the workers
             for trial, error in ends:
                 view.end(trial, error)
                 failed += [(trial, error)] if error is not None else []
     return failed
+
+
+def _knowing(study: str, job: Callable[[Trial, Tell], None], trial: Trial, tell: Tell) -> None:
+    """A worker's job: first it reads the study's file, which may put methods and tasks of its own into the tables."""
+    _read(study)
+    job(trial, tell)
+
+
+_read = cache(find)  # once in each worker
 
 
 def _ready(trial: Trial, folder: Path) -> bool:

@@ -27,6 +27,11 @@ SETTINGS = schema.mapping(
         lambda value, where: schema.demand(_number(value) or type(value) is str, where, value, "a number or a word")
     )
 )
+SETTLED = frozenset({  # what torch's own modules do to numbers, whatever their sizes are
+    "stride", "padding", "dilation", "output_padding", "kernel_size", "padding_mode", "eps", "momentum", "affine",
+    "elementwise_affine", "track_running_stats", "num_layers", "bidirectional", "batch_first", "dropout", "p",
+    "inplace", "add_zero_attn",
+})  # fmt: skip
 MACHINERY = frozenset(vars(nn.Module()))  # what every module has: its mode, hooks, tables of tensors and modules
 
 
@@ -67,8 +72,12 @@ def settings(model: nn.Module) -> dict[str, dict[str, Any]]:
     return {
         name: {key: value for key, value in _own(module).items() if _number(value) or isinstance(value, str)}
         for name, module in model.named_modules(remove_duplicate=False)
-        if type(module).__module__.startswith("torch.")
+        if _of_torch(module)
     }
+
+
+def _of_torch(thing: Any) -> bool:
+    return type(thing).__module__.startswith("torch.")
 
 
 def classes(model: nn.Module) -> dict[str, str]:
@@ -89,7 +98,7 @@ def changes(original: nn.Module, small: nn.Module) -> list[Change]:
         then = numbers(before[place]) if place in before else {}
         now = {name: value for name, value in numbers(thing).items() if name in then and then[name] != value}
         for name, value in now.items():
-            _refuse_another_kind(then[name], value, name, said(place))
+            _refuse_another_kind(then[name], value, name, said(place), _of_torch(thing))
         if now:
             found.setdefault(id(thing), {"at": [], "now": {}})["at"].append(place)
             found[id(thing)]["now"] |= now
@@ -120,13 +129,24 @@ def _set_(thing: Any, name: str, now: Mapping[str, Any]) -> None:
     for attribute, value in now.items():
         if attribute not in numbers(thing):
             raise InputError(f"make's network has no number {attribute!r} on {name}, which shrinking changed")
-        _refuse_another_kind(vars(thing)[attribute], value, attribute, name)
+        _refuse_another_kind(vars(thing)[attribute], value, attribute, name, _of_torch(thing))
         vars(thing)[attribute] = value
 
 
-def _refuse_another_kind(before: Any, now: Any, attribute: str, name: str) -> None:
-    if not schema.alike(before, now):
+def _refuse_another_kind(before: Any, now: Any, attribute: str, name: str, of_torch: bool) -> None:
+    """InputError where a number cannot be what the original's became. Torch's modules have sizes of one type each."""
+    if of_torch and attribute in SETTLED:
+        raise InputError(f"{attribute} of {name} is {before!r}, which no shrinking changes, and is said to be {now!r}")
+    if not (_of_one_type(before, now) if of_torch else schema.alike(before, now)):
         raise InputError(f"{attribute} of {name} is {before!r} in the original, and {now!r} is no such thing")
+
+
+def _of_one_type(before: Any, now: Any) -> bool:
+    if type(before) is not type(now):
+        return False
+    if isinstance(before, (list, tuple)):
+        return len(before) == len(now) and all(map(_of_one_type, before, now))
+    return True
 
 
 def said(place: Place) -> str:

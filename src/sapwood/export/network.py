@@ -3,9 +3,8 @@
 The class of the original cannot build one with other sizes. `save` writes its tensors and what differs in its modules.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from sapwood.errors import InputError
 from sapwood.export import beside
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
 from sapwood.export.fitting import narrow_, refuse_unfitting
+from sapwood.export.memory import dense, refuse_shared_memory
 from sapwood.export.packed import not_as_said, pack, unpack
 from sapwood.shrinking.cutting.narrow import NarrowAttention
 from sapwood.shrinking.skipped import skip_, skipped
@@ -188,24 +188,7 @@ def _refuse_unfit(tensors: Mapping[str, Tensor]) -> None:
         if tensor.layout is not torch.strided or tensor.is_quantized or type(tensor.data) is not Tensor:
             kind = type(tensor.data).__name__ if tensor.layout is torch.strided else tensor.layout
             raise InputError(f"{name!r} is a {kind}, not a plain dense tensor; convert it (to_dense, dequantize) first")
-    _refuse_shared_memory(tensors)
-
-
-def _refuse_shared_memory(tensors: Mapping[str, Tensor]) -> None:
-    distinct = {id(tensor): (name, tensor) for name, tensor in tensors.items() if tensor.numel()}
-    spans = sorted((*_span(tensor), name) for name, tensor in distinct.values())
-    for (_, end, one), (begin, _, other) in pairwise(spans):
-        if begin < end:
-            raise InputError(
-                f"{one!r} and {other!r} are two tensors in the same memory, which a file cannot hold; "
-                "make them one and the same parameter, or clone one of them"
-            )
-
-
-def _span(tensor: Tensor) -> tuple[int, int]:
-    """Where in memory a tensor begins and ends."""
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+    refuse_shared_memory(tensors)
 
 
 def _values(held: Mapping[str, Held], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -230,19 +213,9 @@ def _laid_out(name: str, value: Tensor, held: Held) -> Tensor:
     value = value.reshape(held.shape)
     if held.stride is None:
         return value.clone()
-    if len(held.stride) != len(held.shape) or not _dense(held.shape, held.stride):
+    if len(held.stride) != len(held.shape) or not dense(held.shape, held.stride):
         raise ValueError(f"{name!r} has strides {held.stride} for shape {held.shape}")
     return torch.empty_strided(held.shape, held.stride, dtype=value.dtype).copy_(value)
-
-
-def _dense(shape: Sequence[int], stride: Sequence[int]) -> bool:
-    """Whether each number has one place in memory, and no place is left empty: as torch gives what it copies."""
-    expected = 1
-    for step, size in sorted(zip(stride, shape, strict=True)):
-        if size > 1 and step != expected:
-            return False
-        expected *= size
-    return all(step <= max(expected, 1) for step in stride)
 
 
 def _refuse_other_modules(small: Mapping[str, str], original: Mapping[str, str]) -> None:
@@ -280,6 +253,8 @@ def _refuse_other_tensor(name: str, mine: Tensor, held: Held) -> None:
     if _kind(mine) != held.kind or tuple(mine.shape) != held.original:
         what = f"{name!r} is a {_kind(mine)} of shape {tuple(mine.shape)}"
         raise InputError(f"{what}, not a {held.kind} of shape {held.original}")
+    if len(held.shape) != len(held.original):
+        raise InputError(f"{name!r} has {len(held.original)} dimensions, and is said to have the shape {held.shape}")
     if held.kind == "buffer" and held.requires_grad and not mine.requires_grad:
         raise InputError(f"{name!r} is a buffer without gradients, and is said to have them")
 
@@ -295,6 +270,7 @@ def _fill_(model: nn.Module, held: Mapping[str, Held], values: Mapping[str, Tens
             mine.requires_grad_(False).data = value
             used[name] = mine.requires_grad_(each.requires_grad)
             taken.add(id(mine))
+    for name, each in held.items():
         if found[name] is not (same := used[each.same_as or name]):
             module, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(module), attribute, same)

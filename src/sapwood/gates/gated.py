@@ -177,6 +177,8 @@ def _refuse_misfit(model: nn.Module, name: str, gate: UnitGate, points: Points) 
         raise unknown("site", name, points)
     tensors = dict(model.named_parameters())
     units = 1 + max(int(point.unit_of.max()) for point in points[name])
+    if not isinstance(gate, UnitGate):
+        raise InputError(f"the gate of site {name!r} is {gate!r}; give a UnitGate for its {units} units")
     if gate.units != units:
         raise InputError(f"the gate of site {name!r} is for {gate.units} units, the site has {units}; give one for it")
     for point in points[name]:

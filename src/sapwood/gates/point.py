@@ -1,4 +1,4 @@
-"""Point: a place where a site's units are multiplied by what their gate lets through; found by `shrinking.points`."""
+"""Point: a place where a site's units are multiplied by what their gate lets through; found by `shrinking.scaling`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

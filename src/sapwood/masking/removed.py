@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from sapwood.errors import InputError
 from sapwood.masking import masks as mask
 from sapwood.masking.named import Masked
-from sapwood.masking.seal import Seal, newer, same_memory, seal, sealed_again, unbroken
+from sapwood.masking.seal import Seal, newer, seal, sealed_again, storage_of, unbroken
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an entry
 SIGNED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # whose first bit alone is -0
@@ -42,8 +42,14 @@ class Removed:
 
     def clear(self) -> None:
         """Removed entries of the weight are exactly 0, whatever they were."""
-        before = self.sealed
-        if before is not None and same_memory(self.weight, before) and self._storage.resizable():
+        weight, before = self.weight, self.sealed
+        # As `seal` asks, in few calls: this is done after every step.
+        if (
+            before is not None
+            and storage_of(weight) == before[0]
+            and weight.stride() == before[1]
+            and self._storage.resizable()
+        ):
             self._view.bitwise_and_(self._ones)
             self.sealed = newer(before, self._alias)
             return

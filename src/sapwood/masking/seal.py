@@ -15,7 +15,7 @@ Seal = tuple[int, tuple[int, ...]]  # the memory and the strides; which one it i
 _C: Any = torch._C
 _lazy_clone: Any = getattr(torch, "_lazy_clone", None)
 _marked: Any = getattr(_C, "_is_cow_tensor", None)
-_memory: Any = getattr(_C, "_storage_id", None)
+storage_of: Any = getattr(_C, "_storage_id", None)
 _latest: dict[int, Seal] = {}  # memory -> its latest seal: who sealed it before must look at it again
 MOST = 100_000  # seals remembered; those forgotten count as broken
 
@@ -41,7 +41,7 @@ def sealed_again(tensor: Tensor, before: Seal | None, alias: Tensor | None = Non
 
 def same_memory(tensor: Tensor, seal: Seal) -> bool:
     """Whether the tensor is where it was when it got this seal."""
-    return bool(_memory(tensor) == seal[0]) and tensor.stride() == seal[1]
+    return bool(storage_of(tensor) == seal[0]) and tensor.stride() == seal[1]
 
 
 def newer(seal: Seal, alias: Tensor) -> Seal:
@@ -58,7 +58,7 @@ def unbroken(tensor: Tensor, seal: Seal | None) -> bool:
         seal is not None
         and _marked(tensor)
         and _latest.get(seal[0]) is seal
-        and _memory(tensor) == seal[0]
+        and storage_of(tensor) == seal[0]
         and tensor.stride() == seal[1]
     )
 
@@ -76,7 +76,7 @@ def _sealed(tensor: Tensor) -> Seal | None:
         return None
     if len(_latest) > MOST:
         _latest.clear()
-    at = _memory(tensor)
+    at = storage_of(tensor)
     fresh = _latest[at] = (at, tensor.stride())
     return fresh
 
@@ -84,7 +84,7 @@ def _sealed(tensor: Tensor) -> Seal | None:
 @cache
 def _trustworthy() -> bool:
     """Whether this PyTorch breaks a seal when something writes behind autograd's back, and not when something reads."""
-    if None in (_lazy_clone, _marked, _memory):
+    if None in (_lazy_clone, _marked, storage_of):
         return False
     tensor = torch.zeros(4)
     first = _sealed(tensor)

@@ -64,17 +64,21 @@ def _before(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> N
 
 def _after(optimizer: Any, *_: Any) -> None:
     """Whichever optimiser it was: an unbroken seal tells whose weights it has not moved."""
+    compiling = is_compiling()
     for known in _forces:
         force = known()
         if force is None:
             continue
-        if is_compiling():
+        if compiling:
             _in_graph(force.of(optimizer))
             continue
         state, proven = optimizer.state, id(optimizer) in force.proven
         if proven:
             force.proven.discard(id(optimizer))
-        for removed in force.alive():
+        for key, one in list(force.known.items()):  # `alive`, without the call
+            removed = one()
+            if removed is None or id(removed.weight) != key:
+                continue
             if proven and removed.gradient_is_clear():
                 removed.vouch(state)
                 continue

@@ -1,4 +1,4 @@
-"""The methods, one paper and one file each, and the table that lists them."""
+"""The methods, one paper and one file each, and the table that lists them: one line for each."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,56 +18,33 @@ from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.sparse_training import sparse_training
 from sapwood.methods.thinet import thinet
 from sapwood.methods.variational_dropout import variational_dropout
+from sapwood.training.entry import Column, Entry, table
 from sapwood.training.loop import Moment
 
 Method = Callable[..., Iterator[Moment]]  # method(run, **options)
 
-METHODS: dict[str, Method] = {
-    "at_init": at_init,
-    "deep_compression": deep_compression,
-    "dense": dense,
-    "dynamic_surgery": dynamic_surgery,
-    "global_activation": global_activation,
-    "gradual_magnitude": gradual_magnitude,
-    "iterative_magnitude": iterative_magnitude,
-    "local_activation": local_activation,
-    "lottery_ticket": lottery_ticket,
-    "low_rank": low_rank,
-    "network_slimming": network_slimming,
-    "nuclear": nuclear,
-    "pruning_from_scratch": pruning_from_scratch,
-    "sparse_training": sparse_training,
-    "thinet": thinet,
-    "variational_dropout": variational_dropout,
-}
+# `before`: a version whose results stay in use. Most rose at once: what is recorded at an epoch's end is of the network
+# that the method left, and no two seeds draw the same.
+ENTRIES = table(
+    Entry(at_init),
+    Entry(deep_compression),
+    Entry(dense, version=2),
+    Entry(dynamic_surgery, version=3, before=2),
+    Entry(global_activation, version=2, before=1),
+    Entry(gradual_magnitude, version=2, before=1),
+    Entry(iterative_magnitude),
+    Entry(local_activation, version=2, before=1),
+    Entry(lottery_ticket),
+    Entry(low_rank),
+    Entry(network_slimming),
+    Entry(nuclear, version=2, before=1),
+    Entry(pruning_from_scratch, version=2, before=1),  # weights drawn for the small network
+    Entry(sparse_training, version=2, before=1),
+    Entry(thinet),
+    Entry(variational_dropout, version=2),
+)
 
-# Raised when a default or a meaning changes, so that old results are not taken for new ones.
-METHOD_VERSIONS: dict[str, int] = {
-    "at_init": 1,
-    "deep_compression": 1,
-    "dense": 2,
-    "dynamic_surgery": 3,
-    "global_activation": 2,
-    "gradual_magnitude": 2,
-    "iterative_magnitude": 1,
-    "local_activation": 2,
-    "lottery_ticket": 1,
-    "low_rank": 1,
-    "network_slimming": 1,
-    "nuclear": 2,
-    "pruning_from_scratch": 1,
-    "sparse_training": 2,
-    "thinet": 1,
-    "variational_dropout": 2,
-}
-
-# The versions before, whose results stay in use, marked as such, until a trial is run again (`study.earlier`). All rose
-# at once: what is recorded at an epoch's end is of the network that the method left, and no two seeds draw the same.
-METHODS_BEFORE: dict[str, int] = {
-    "dynamic_surgery": 2,
-    "global_activation": 1,
-    "gradual_magnitude": 1,
-    "local_activation": 1,
-    "nuclear": 1,
-    "sparse_training": 1,
-}
+# Views of the table, by name.
+METHODS: Column[Method] = Column(ENTRIES, "make")
+METHOD_VERSIONS: Column[int] = Column(ENTRIES, "version")
+METHODS_BEFORE: Column[int] = Column(ENTRIES, "before")

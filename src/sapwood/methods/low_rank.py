@@ -27,6 +27,7 @@ from sapwood.training.run import Given, Run
         "the network with its units at 0 answers, in evaluation, as the one that is built": "layers go, no units",
         "a file of the network loads to the same outputs": "its factors are layers that the task's network has not",
         "interrupted just before rebuilding and resumed: the same bits": "it does so before any training",
+        "interrupted just after rebuilding and resumed: the same bits": "it does so before any training",
     },
 )
 def low_rank(

@@ -7,7 +7,7 @@ authors' code for CIFAR-10. From it too: λ is 1 at first, batch norms' statisti
 those whose share of open units is `level` or less, else the last one's; all layers are ranked together.
 Differs: a wider network to begin with, if any, is the task's, and `macs` is a share of its multiply-adds; exactly as
 many units go as are needed, where the code halves an interval ten times; of equal λ those go first that have been less
-open on average; units that several layers make stay. Adam follows the course. New weights are a cut whole network's.
+open on average; units that several layers make stay; Adam follows the course. Weights: `controls.drawn_for_its_size`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ from torch.optim import Adam
 
 from sapwood.errors import InputError
 from sapwood.gates import Clamp, Gated
+from sapwood.methods.parts.controls import drawn_for_its_size, made_anew
 from sapwood.selection import select
 from sapwood.shrinking.costs.cost import fewest, macs_of
 from sapwood.shrinking.finding import sites
-from sapwood.shrinking.points import points
+from sapwood.shrinking.scaling import points
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training.declared import declares
-from sapwood.training.draws import luck
 from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
 from sapwood.training.task import Batch
@@ -55,11 +55,10 @@ def pruning_from_scratch(
         if now.ends_epoch:
             remember_best(run, gates, run.task.goal.of(now.metrics, "valid"), level)
         yield now
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.set_state(luck(run.seed, "fresh weights").get_state())
-        run.become(run.task.model())
+    run.become(made_anew(run, "fresh weights"))
     run.loss = run.task.loss
     run.shrink(lambda: chosen(run, network, found, macs), found)
+    drawn_for_its_size(run)
     yield from train(run, epochs=int(epochs / run.notes["macs_left"]) if equal_cost else epochs)
 
 

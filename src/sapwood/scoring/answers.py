@@ -33,6 +33,9 @@ def hidden(model: nn.Module, example: Any = None) -> list[str]:
     example: what the model is called with, a tensor, a tuple of arguments or a dict of keywords. It is needed where the
     way from the layers to the answer cannot be read off the code: that is an error, never a guess. Hidden states and
     attentions that come out beside an answer, in a dict as transformers give, are no answers.
+
+    >>> hidden(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2)))
+    ['0', '2']
     """
     every = every_weight(model)
     kind = type(batches.inner(model)).__name__

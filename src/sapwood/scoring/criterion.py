@@ -18,7 +18,7 @@ Seen = Mapping[str, Tensor]  # statistic -> its sum, for one layer
 
 @dataclass(frozen=True)
 class Criterion:
-    """Higher stays.
+    """A rule that scores one layer's weights, outputs or inputs; the highest scores are kept.
 
     `score(w_OI, seen)` is local and pure: one layer's weight, flattened to outputs x (inputs times kernel
     positions), and what that layer saw. It returns w's shape (per="weight"), [O] (per="output") or [I] (per="input").

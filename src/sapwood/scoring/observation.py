@@ -32,12 +32,19 @@ def observing(
     into: Evidence | None = None,
     wanted: Wanted | None = None,
 ) -> Iterator[Evidence]:
-    """Adds up statistics over every forward pass inside the block, and leaves nothing on the model.
+    """Evidence, {layer: {statistic: sum}}, added up over every forward pass inside the block; no hook is left behind.
 
     `training=True` counts only passes in training mode, so that evaluating inside the block is not seen. What
     activation checkpointing computes twice counts once. Compiled models run uncompiled inside the block, since compiled
     ones call no hooks. A layer that never runs is an error at the end, unless the sums go `into` evidence you hold.
     `wanted` is what `recording` noted of the original network's passes, one for each pass in here.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> with observing(net, statistics.count, only=["0"]) as seen:
+    ...     for _ in range(5):
+    ...         _ = net(torch.rand(8, 2))
+    >>> seen["0"]["count"]
+    tensor(40)
     """
     for statistic in statistics:
         if _refuse_stranger(statistic).backward:

@@ -131,7 +131,7 @@ def _refuse_untrainable(anatomy: Anatomy, places: Positions, attributes: Attribu
 
 
 def _tried(anatomy: Anatomy, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:
-    """Those without which the model's own code still runs, and the others with what it says."""
+    """Return the sites that can lose units, and those that cannot, with the error of the model's own code."""
     named = told_apart(wanted)
     why = _misfits(anatomy, [site for site in named if site.asked or all_of_them])
     able = [site for site, name in zip(wanted, named, strict=True) if name.name not in why]
@@ -139,7 +139,7 @@ def _tried(anatomy: Anatomy, wanted: Sequence[Site], all_of_them: bool) -> tuple
 
 
 def _misfits(anatomy: Anatomy, asked: Sequence[Site]) -> dict[str, str]:
-    """{site: why the smaller model would not run}. All at once; else one of each kind, then one after another."""
+    """{site: error}. Try all sites together; if that fails, one of each kind; if that fails, one by one."""
     if not asked:
         return {}
     try:

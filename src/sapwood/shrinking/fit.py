@@ -210,7 +210,7 @@ def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[tup
 
 
 def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str, int | None]) -> Attributes:
-    """A guess about one module, made about all of its class with the same numbers; each takes a size of its own."""
+    """Apply one module's guess to every module of its class with equal attributes; each gets a size of its own."""
     module = stage.model.get_submodule(name)
     values, every = {attribute: getattr(module, attribute) for attribute in guess}, dict(found)
     for other, like in stage.model.named_modules():

@@ -288,7 +288,9 @@ def _refuse_misfits(
                 f"of its {known[name].units} units, True where it stays"
             )
         if not folded and not bool(kept.any()):
-            raise InputError(f"keep leaves no unit of site {name!r}; at least one must stay")
+            raise InputError(
+                f"keep leaves no unit of site {name!r}; at least one must stay, as with select.drop(..., least=1)"
+            )
         for slot in known[name].slots:
             if slot.tensor not in tensors or tensors[slot.tensor].shape[slot.dim] != len(slot.unit_of):
                 raise InputError(f"site {name!r} does not fit {slot.tensor!r}; find the sites of this network anew")

@@ -1,53 +1,62 @@
-"""Beside: drawings of our numbers beside printed ones, and of differences between rows."""
+"""Beside: drawings of our numbers beside printed ones, and of differences between arms."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sapwood.study.plots import BLACK, DOTTED, GREY, WIDTH, canvas, dots, nothing
-from sapwood.study.table import Summary, Table, by_seed, over_seeds
+from sapwood.study.finals import goal_value, less, zeros
+from sapwood.study.plots import BLACK, DOTTED, GREY, WIDTH, Draw, canvas, dots, nothing
+from sapwood.study.seeds import summed_up
+from sapwood.study.table import Summary, Table, goals
+from sapwood.training.goal import ACCURACY
 
 if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Points = Mapping[str, tuple[float, float]]  # row -> share of zeros and accuracy, in percent
+Points = Mapping[str, tuple[float, float]]  # arm -> share of zeros and what it is judged by
 
 
 class Kind(NamedTuple):
-    """Rows that share a mark: how it looks, what the legend says."""
+    """Arms that share a mark: how it looks, what the legend says."""
 
     words: str
     marker: str
     color: str
-    rows: Sequence[str]
+    arms: Sequence[str]
 
 
-def against_zeros(rows: Table, kinds: Sequence[Kind], printed: Points) -> Figure:
-    """Test accuracy against the share of zeros: ours filled, the printed one open, a line between the two."""
-    zeros, found = (percent(over_seeds(rows, *which)) for which in (("sparsity", "network"), ("accuracy", "test")))
-    ours = {label: (zeros[label], found[label]) for kind in kinds for label in kind.rows if label in found}
-    if not ours:
-        return nothing()
-    figure = canvas(WIDTH, 4.6)
-    axes = figure.subplots()
-    for kind in kinds:
-        for label in kind.rows:
-            if label in ours:
-                _beside(axes, kind, printed.get(label), *ours[label])
-        axes.plot([], [], kind.marker, color=kind.color, label=kind.words)
-    axes.plot([], [], "o", mfc="white", mec=GREY, label="printed (open)")
-    axes.margins(x=0.09, y=0.12)
-    _name(axes, {label: (x.mean, y.mean) for label, (x, y) in ours.items()}, 1, BLACK)
-    _name(axes, {label: printed[label] for label in ours if label in printed}, -1, "#666666")
-    axes.set_xlabel("zeros (% of all weights)")
-    axes.set_ylabel("test accuracy (%)")
-    axes.grid(color="#e6e6e6")
-    axes.set_axisbelow(True)
-    figure.legend(loc="outside upper center", ncols=3)
-    return figure
+def against_zeros(kinds: Sequence[Kind], printed: Points) -> Draw:
+    """The goal on the test set against the share of zeros: ours filled, printed ones open, a line between the two."""
+
+    def draw(rows: Table, folder: Path) -> Figure:
+        every = [arm for kind in kinds for arm in kind.arms]
+        measured = {arm: (summed_up(zeros(rows, arm)), summed_up(goal_value(rows, arm))) for arm in every}
+        ours = {arm: (share, value) for arm, (share, value) in measured.items() if share and value}
+        if not ours:
+            return nothing()
+        figure = canvas(WIDTH, 4.6)
+        axes = figure.subplots()
+        for kind in kinds:
+            for arm in kind.arms:
+                if arm in ours:
+                    _beside(axes, kind, printed.get(arm), *ours[arm])
+            axes.plot([], [], kind.marker, color=kind.color, label=kind.words)
+        axes.plot([], [], "o", mfc="white", mec=GREY, label="printed (open)")
+        axes.margins(x=0.09, y=0.12)
+        _name(axes, {arm: (x.mean, y.mean) for arm, (x, y) in ours.items()}, 1, BLACK)
+        _name(axes, {arm: printed[arm] for arm in ours if arm in printed}, -1, "#666666")
+        axes.set_xlabel("zeros (% of all weights)")
+        axes.set_ylabel(_judged_by(rows))
+        axes.grid(color="#e6e6e6")
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper center", ncols=3)
+        return figure
+
+    return draw
 
 
 def _beside(axes: Axes, kind: Kind, printed: tuple[float, float] | None, zeros: Summary, found: Summary) -> None:
@@ -61,7 +70,7 @@ def _beside(axes: Axes, kind: Kind, printed: tuple[float, float] | None, zeros: 
 
 
 def _name(axes: Axes, points: Points, side: int, color: str) -> None:
-    """The rows' names right (1) or left (-1) of their marks, moved where two would overlap; a hair leads back."""
+    """The arms' names right (1) or left (-1) of their marks, moved where two would overlap; a hair leads back."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     room_x, room_y = (right - left) * 0.09, (top - bottom) * 0.045
     placed: list[tuple[float, float]] = []
@@ -83,50 +92,47 @@ def _name(axes: Axes, points: Points, side: int, color: str) -> None:
         )
 
 
-def side_by_side(rows: Table, names: Sequence[str]) -> Figure:
-    """Test accuracy of these rows: every seed, mean and interval."""
-    found = percent_by_seed(rows, names)
-    if not found:
-        return nothing()
-    figure = canvas(WIDTH, 0.7 + 0.38 * len(names))
-    axes = figure.subplots()
-    dots(axes, names, {label: seeds.values() for label, seeds in found.items()})
-    axes.set_xlabel("test accuracy (%)")
-    return figure
+def dotted(arms: Sequence[str]) -> Draw:
+    """The goal of these arms on the test set: every seed, mean and interval."""
+
+    def draw(rows: Table, folder: Path) -> Figure:
+        found = _by_seed(rows, arms)
+        if not found:
+            return nothing()
+        figure = canvas(WIDTH, 0.7 + 0.38 * len(arms))
+        axes = figure.subplots()
+        dots(axes, arms, found)
+        axes.set_xlabel(_judged_by(rows))
+        return figure
+
+    return draw
 
 
-def with_differences(rows: Table, names: Sequence[str], reference: str) -> Figure:
-    """Test accuracy of these rows, and how much each differs from the reference, the first of them, seed by seed."""
-    found = percent_by_seed(rows, names)
-    if not found:
-        return nothing()
-    figure = canvas(WIDTH, 0.9 + 0.38 * len(names))
-    left, right = figure.subplots(1, 2, sharey=True)
-    dots(left, names, {label: seeds.values() for label, seeds in found.items()})
-    gaps = {label: gaps_to(found, label, reference) for label in names[1:]}
-    right.axvline(0, color=GREY, lw=0.8)
-    dots(right, names, gaps | {reference: [0.0]} if reference in found else {}, missing="")
-    left.set_xlabel("test accuracy (%)")
-    right.set_xlabel(f"minus {reference}, same seed (percentage points)")
-    return figure
+def dotted_with_gaps(arms: Sequence[str], reference: str) -> Draw:
+    """As `dotted`, and how much each arm differs from the reference, the first of them, seed by seed."""
+    gap = less(goal_value, reference)
+
+    def draw(rows: Table, folder: Path) -> Figure:
+        found = _by_seed(rows, arms)
+        if not found:
+            return nothing()
+        figure = canvas(WIDTH, 0.9 + 0.38 * len(arms))
+        left, right = figure.subplots(1, 2, sharey=True)
+        dots(left, arms, found)
+        right.axvline(0, color=GREY, lw=0.8)
+        gaps = {arm: gap(rows, arm).values() for arm in arms if arm != reference}
+        dots(right, arms, gaps | {reference: [0.0]} if reference in found else {}, missing="")
+        left.set_xlabel(_judged_by(rows))
+        right.set_xlabel(f"minus {reference}, same seed (percentage points)")
+        return figure
+
+    return draw
 
 
-def percent(found: Mapping[str, Summary]) -> dict[str, Summary]:
-    """Fractions in percent."""
-    return {label: Summary(100 * s.mean, _hundredfold(s.low), _hundredfold(s.high), s.n) for label, s in found.items()}
+def _by_seed(rows: Table, arms: Iterable[str]) -> dict[str, Iterable[float]]:
+    return {arm: seeds.values() for arm in arms if (seeds := goal_value(rows, arm))}
 
 
-def _hundredfold(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
-def percent_by_seed(rows: Table, names: Iterable[str]) -> dict[str, dict[int, float]]:
-    """Test accuracy of these rows in percent, {row: {seed: accuracy}}; rows without any are left out."""
-    found = by_seed(rows, "accuracy", "test")
-    return {label: {s: 100 * value for s, value in found[label].items()} for label in names if label in found}
-
-
-def gaps_to(found: Mapping[str, Mapping[int, float]], label: str, other: str) -> list[float]:
-    """Differences of one row to another, for every seed that both have."""
-    one, two = found.get(label, {}), found.get(other, {})
-    return [one[seed] - two[seed] for seed in one if seed in two]
+def _judged_by(rows: Table) -> str:
+    goal = goals(rows)[0]
+    return f"test {goal.metric} ({'%' if goal == ACCURACY else goal.unit})"

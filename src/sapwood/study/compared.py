@@ -1,65 +1,71 @@
-"""Compared: tables of rows beside a reference, seed by seed, and of the cycles that they made."""
+"""Compared: tables of arms beside a reference, seed by seed, and of the cycles that they made."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from sapwood.study.finals import accuracy, at_end, best_test, zeros
-from sapwood.study.grid import NOTHING, Grid, number
-from sapwood.study.seeds import Seeds, minus, summed_up
+from sapwood.study.columns import by_arm, mean, said, seeds, show
+from sapwood.study.finals import (
+    ahead,
+    at_end,
+    best_value,
+    cycles,
+    epochs,
+    goal_value,
+    less,
+    number_of,
+    weights_left,
+    zeros,
+)
+from sapwood.study.grid import NOTHING, Grid
 from sapwood.study.table import Table
-from sapwood.study.words import told
+
+ZEROS, LEFT = mean("zeros (%)", zeros), mean("weights not 0 (number)", weights_left, 0)
+CYCLES = mean("cycles (number)", cycles, 1)
+MACS = mean("MACs (thousands)", number_of("flops", scale=0.5e-3), 1)
+GOAL = mean("test {goal} ({unit})", goal_value)
 
 
-def show(values: Seeds, decimals: int = 2) -> str:
-    """The mean of the seeds and its 95 % interval."""
-    return number(summed_up(values), decimals)
-
-
-def means(layers: Sequence[Seeds]) -> str:
-    """One number a layer."""
-    return " ".join(number(summed_up(each), 0).partition(" ")[0] for each in layers)
-
-
-def cycles(rows: Table, labels: Iterable[str], completed: Mapping[str, int]) -> Grid:
-    """How many seeds completed how many cycles, beside the planned number and the `completed` ones of the paper."""
-    made = {label: at_end(rows, label, "cycles") for label in labels}
-    most = range(max((int(n) for values in made.values() for n in values.values()), default=0) + 1)
-    lines = []
-    for label, values in made.items():
-        seen = Counter(int(n) for n in values.values())
-        planned = {str(int(n)) for n in at_end(rows, label, "cycles_planned", "note").values()}
-        known = (
-            str(len(values)),
-            *(planned or {NOTHING}),
-            str(completed.get(label, NOTHING)),
-            show(zeros(rows, label)),
-        )
-        lines.append((label, *known, *(str(seen[n]) if values else NOTHING for n in most)))
-    columns = ("row", "seeds (n)", "planned (cycles)", "the paper's run (cycles)", "zeros (%)")
-    return Grid((*columns, *(f"seeds that made {n} (n)" for n in most)), tuple(lines))
-
-
-def against(rows: Table, reference: str, labels: Sequence[str]) -> Grid:
-    """Test accuracy of each row minus the reference's, seed by seed: of the last weights, and of the epoch with the
-    best validation accuracy since the last prune.
+def cycles_made(arms: Iterable[str], completed: Mapping[str, int]) -> Callable[[Table], Grid]:
+    """A builder of the table of how many seeds completed how many cycles, beside the planned number and that of the
+    paper's run, which is in `completed`.
     """
-    lines = []
-    for label in labels:
-        last, best = accuracy(rows, label), best_test(rows, label)
-        gap = minus(last, accuracy(rows, reference))
-        best_gap = minus(best, best_test(rows, reference))
-        gaps = (show(gap), told(summed_up(gap)), show(best), show(best_gap), told(summed_up(best_gap)))
-        size = (str(len(last)), show(zeros(rows, label)), left(rows, label))
-        more = (show(at_end(rows, label, "cycles"), 1), show(at_end(rows, label, "epochs"), 1), show(last))
-        shown = gaps if label != reference else (NOTHING, NOTHING, show(best), NOTHING, NOTHING)
-        lines.append((label, *size, *more, *shown))
-    columns = ("row", "seeds (n)", "zeros (%)", "weights not 0 (number)", "cycles (number)", "length (epochs)",
-               "test accuracy (%)", f"minus {reference}'s (points)", f"than {reference}",
-               "best by validation, test accuracy (%)", f"minus {reference}'s best (points)",
-               f"than {reference}, best by validation")  # fmt: skip
-    return Grid(columns, tuple(lines))
+    names = tuple(arms)
+    columns = ("row", "seeds (n)", "planned (cycles)", "the paper's run (cycles)", "zeros (%)")
+
+    def build(rows: Table) -> Grid:
+        made = {arm: [int(n) for n in cycles(rows, arm).values()] for arm in names}
+        most = range(max((n for values in made.values() for n in values), default=0) + 1)
+        lines = []
+        for arm, values in made.items():
+            seen = Counter(values)
+            planned = {str(int(n)) for n in at_end(rows, arm, "cycles_planned", "note").values()}
+            known = (*(planned or {NOTHING}), str(completed.get(arm, NOTHING)), show(zeros(rows, arm)))
+            lines.append((arm, str(len(values)), *known, *(str(seen[n]) if values else NOTHING for n in most)))
+        return Grid((*columns, *(f"seeds that made {n} (n)" for n in most)), tuple(lines))
+
+    return build
 
 
-def left(rows: Table, label: str) -> str:
-    """The weights of a row that are not 0."""
-    return show(minus(at_end(rows, label, "weights"), at_end(rows, label, "zeros")), 0)
+def against(reference: str, arms: Iterable[str]) -> Callable[[Table], Grid]:
+    """A builder of the table of each arm's goal on the test set minus the reference's, seed by seed: of the last
+    weights, and of the epoch with the best value on the validation set since the last prune.
+    """
+    gap, best_gap = less(goal_value, reference), less(best_value, reference)
+    return by_arm(
+        arms, seeds(), ZEROS, LEFT, CYCLES, mean("length (epochs)", epochs, 1), GOAL,
+        mean(f"minus {reference}'s ({{points}})", gap, but=[reference]),
+        said(f"than {reference}", gap, but=[reference]),
+        mean("best by validation, test {goal} ({unit})", best_value),
+        mean(f"minus {reference}'s best ({{points}})", best_gap, but=[reference]),
+        said(f"than {reference}, best by validation", best_gap, but=[reference]),
+    )  # fmt: skip
+
+
+def lead(arms: Sequence[str]) -> Callable[[Table], Grid]:
+    """A builder of the table of arms with how far the first of them is ahead of each other one in the goal."""
+    first, gap = arms[0], ahead(goal_value, arms[0])
+    return by_arm(
+        arms, seeds(), MACS, ZEROS, CYCLES, GOAL,
+        mean(f"{first} minus this ({{points}})", gap, but=[first]),
+        said(f"{first} is", gap, "better", "worse", but=[first]),
+    )  # fmt: skip

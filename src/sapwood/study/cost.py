@@ -10,7 +10,7 @@ import io
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -105,7 +105,8 @@ def _sorted_neurons(scene: Scene) -> Tensor:
     return torch.cat([seen["active"] for seen in scene.seen.values()]).argsort()
 
 
-STEPS: dict[str, Callable[[Scene], object]] = {
+Step = Callable[[Scene], object]
+STEPS: dict[str, Step] = {  # what the paper's two scores cost, and sorting
     "Neurons": _by_neurons,
     "Neurons & Weights": _by_neurons_and_weights,
     "sort all weights": _by_sorting_weights,  # Neurons & Weights, by a full sort
@@ -113,8 +114,8 @@ STEPS: dict[str, Callable[[Scene], object]] = {
 }
 
 
-def prune_cost(sizes: Sequence[int] = SIZES, rounds: int = 5) -> list[Cost]:
-    """Seconds and bytes of each of STEPS, from the weights and counters to the masks, for networks of these sizes.
+def prune_cost(sizes: Sequence[int] = SIZES, rounds: int = 5, steps: Mapping[str, Step] | None = None) -> list[Cost]:
+    """Seconds and bytes of each step (of STEPS without `steps`), from weights and counters to masks, at these sizes.
 
     The weights reported are those the four layers have, up to 4 % fewer than asked for. The counters are given:
     counting is part of training, and so is the next forward pass. One thread; small networks are pruned several times
@@ -125,14 +126,14 @@ def prune_cost(sizes: Sequence[int] = SIZES, rounds: int = 5) -> list[Cost]:
     if not sizes or min(sizes) < 10**4 or rounds < 1:
         raise InputError(f"sizes are {tuple(sizes)} and rounds={rounds}; give sizes of 10,000 or more, and a round")
     with _one_thread():
-        return [cost for size in sizes for cost in _costs(scene(size), rounds)]
+        return [cost for size in sizes for cost in _costs(scene(size), rounds, STEPS if steps is None else steps)]
 
 
-def _costs(scene: Scene, rounds: int) -> Iterator[Cost]:
+def _costs(scene: Scene, rounds: int, steps: Mapping[str, Step]) -> Iterator[Cost]:
     """Every round runs each step, one after the other, so that a machine that slows down slows down all of them."""
-    seconds: dict[str, list[float]] = {kind: [] for kind in STEPS}
+    seconds: dict[str, list[float]] = {kind: [] for kind in steps}
     for number in range(rounds):
-        for kind, step in STEPS.items():
+        for kind, step in steps.items():
             if sum(seconds[kind]) >= PATIENCE:
                 continue
             before = _lowered_peak() if number == 0 else None
@@ -142,7 +143,7 @@ def _costs(scene: Scene, rounds: int) -> Iterator[Cost]:
     yield from (Cost(kind, scene.weights, "seconds", median(times)) for kind, times in seconds.items())
 
 
-def _seconds(step: Callable[[Scene], object], scene: Scene) -> float:
+def _seconds(step: Step, scene: Scene) -> float:
     times = max(1, 10**6 // scene.weights)
     began = time.process_time()
     for _ in range(times):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sapwood.errors import InputError
 from sapwood.study.cost import Cost, Exponent, exponent, read
-from sapwood.study.grid import NOTHING, number
+from sapwood.study.grid import NOTHING, Grid, number
 from sapwood.study.plots import LOOKS, WIDTH, absent, canvas, nothing
 from sapwood.study.table import Summary, Table
 
@@ -59,6 +59,14 @@ def _slope(mine: Collection[Cost], metric: str) -> str:
     except InputError:
         return ""
     return f": {number(Summary(slope, low, high, sizes), 2)}"
+
+
+def complexity(printed: Mapping[str, tuple[str, str]]) -> Callable[[Table], Grid]:
+    """A builder of the table of a prune's costs: the orders printed, {scope: (time, memory)}, and growth measured."""
+    columns = ("prune", "sizes (n)", "time (order in neurons; growth with weights W)",
+               "memory (order in neurons; growth with weights W)")  # fmt: skip
+    lines = [(f"printed: {scope}", NOTHING, time, memory) for scope, (time, memory) in printed.items()]
+    return lambda rows: Grid(columns, (*lines, *measured(rows)))
 
 
 def measured(rows: Table) -> list[tuple[str, ...]]:

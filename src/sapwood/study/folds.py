@@ -121,6 +121,18 @@ class Folds:
 
         return build
 
+    def gaps(self, reference: str, fold: int) -> Callable[[Table], dict[str, Seeds]]:
+        """At one compression: the errors of every other method minus the reference's, seed by seed."""
+
+        def find(rows: Table) -> dict[str, Seeds]:
+            usual = self.errors(rows, reference).get(fold, {})
+            others = {
+                method: self.errors(rows, method).get(fold, {}) for method in self.run(rows) if method != reference
+            }
+            return {method: gap for method, seeds in others.items() if (gap := minus(seeds, usual))}
+
+        return find
+
     def farthest(self, rows: Table, claim: str, more: float) -> Finding:
         """Which methods go how far within `more` points above the dense row's mean error."""
         reference = errors(rows).get(self.dense)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapwood.study.folds import Folds
-from sapwood.study.plots import BLACK, BLUE, DASHED, DOTTED, GREY, ORANGE, WIDTH, canvas, nothing
+from sapwood.study.plots import BLACK, BLUE, DASHED, DOTTED, GREY, ORANGE, WIDTH, Draw, canvas, nothing
 from sapwood.study.seeds import errors
 from sapwood.study.table import Table, summary
 
@@ -21,7 +21,7 @@ LINES: Any = (
 )  # fmt: skip
 
 
-def drawn(curves: Folds, panels: Mapping[str, Sequence[str]]) -> Callable[[Table, Path], Figure]:
+def drawn(curves: Folds, panels: Mapping[str, Sequence[str]]) -> Draw:
     """Test error against compression, both logarithmic; {title: methods in it}, four panels."""
     return partial(_drawn, curves, panels)
 

@@ -29,6 +29,7 @@ STYLE: Any = {
     "svg.hashsalt": "sapwood",  # the same drawing gives the same file
 }
 WIDTH = 7.2  # inches; the page scales it
+Draw = Callable[[Table, Path], "Figure"]
 NOT_RUN = "not run at this scale"
 
 
@@ -60,7 +61,7 @@ def accuracies(rows: Table, folder: Path) -> Figure:
     return figure
 
 
-def weight_maps(parameter: str) -> Callable[[Table, Path], Figure]:
+def weight_maps(parameter: str) -> Draw:
     """Where a layer's weights are not 0 at the end, for the first seed of each row."""
 
     def draw(rows: Table, folder: Path) -> Figure:
@@ -181,8 +182,8 @@ def _label_outer(figure: Figure, panels: Sequence[Axes], x: str, y: str, columns
         panel.set_ylabel(y if leftmost else "")
 
 
-def side_by_side(parameter: str, parts: Mapping[str, Sequence[str]]) -> Callable[[Table, Path], Figure]:
-    """One weight's map in several rows, {title: rows under it}: an input a line, a neuron a column."""
+def maps_beside(parameter: str, parts: Mapping[str, Sequence[str]]) -> Draw:
+    """One weight's map in several arms, {title: arms under it}: an input a line, a neuron a column."""
     names = [label for part in parts.values() for label in part]
 
     def draw(rows: Table, folder: Path) -> Figure:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sapwood.study.claim import MARKS, VERDICTS, Claim, Verdict, by_group, verdict
+from sapwood.study.finals import Number, of
 from sapwood.study.grid import NOTHING, Grid, number
 from sapwood.study.table import Summary, Table
 
@@ -31,6 +32,20 @@ class Shown(NamedTuple):
     name: str
     unit: str
     decimals: int
+
+
+class Measure(NamedTuple):
+    """What a printed column measures: in a claim's words with the unit, as a table's head, and our number of an arm."""
+
+    said: str
+    shown: Shown
+    number: Number
+
+
+def variant(measure: Measure, said: str, shown: str, arm: str) -> Measure:
+    """The same measure of another arm, called `arm` with {} for the first one's name, and words that say so."""
+    head = measure.shown._replace(name=shown + measure.shown.name)
+    return Measure(said + measure.said, head, of(arm, measure.number))
 
 
 @dataclass(frozen=True)
@@ -134,27 +149,10 @@ def counted(claims: Iterable[Claim], rows: Table) -> Counter[Verdict]:
     return Counter(verdict(claim, claim.found(rows)) for claim in claims)
 
 
-def wholly_inside(claim: Claim, rows: Table) -> bool:
-    """Whether all of our 95 % interval lies in the claim's band, not the mean alone."""
-    found, low, high = claim.found(rows), claim.value - claim.tolerance, claim.value + claim.tolerance
-    known = found is not None and found.low is not None and found.high is not None
-    return known and low <= found.low <= found.high <= high  # type: ignore[union-attr, operator]
-
-
-def with_another(printed: Printed, rows: Table, sort: Callable[[Cell], str]) -> dict[str, tuple[int, int]]:
-    """Of each sort: how many of our numbers pass for what is printed of another row in the same column, of how many."""
-    columns: dict[tuple[int, str], list[Cell]] = {}
-    for cell in printed.cells():
-        columns.setdefault((cell.table, cell.column), []).append(cell)
-    tried: dict[str, tuple[int, int]] = {}
-    for column in columns.values():
-        for cell in column:
-            found = printed.claim(*cell).found(rows)
-            others = [other for other in column if other.label != cell.label] if found and found.n else []
-            passed, of = tried.get(sort(cell), (0, 0))
-            passed += sum(verdict(printed.claim(*other), found) == "reproduced" for other in others)
-            tried[sort(cell)] = passed, of + len(others)
-    return tried
+def tallied(claims: Iterable[Claim], rows: Table) -> str:
+    """How many of the claims have which verdict, in words: "3 reproduced, 1 not reproduced, 0 cannot be judged"."""
+    found = counted(claims, rows)
+    return ", ".join(f"{found[each]} {each}" for each in VERDICTS)
 
 
 def _as_printed(value: float) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapwood.study.plots import BLACK, DASHED, GREY, NOT_RUN, WIDTH, absent, canvas, nothing
-from sapwood.study.table import Table
+from sapwood.study.plots import BLACK, DASHED, GREY, NOT_RUN, WIDTH, Draw, absent, canvas, nothing
+from sapwood.study.table import Table, goals
 
 if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ class Prune:
     epoch: int
     before: Sigma = field(default_factory=dict)
     after: Sigma = field(default_factory=dict)
-    accuracy: float | None = None  # on the training samples, in the epoch that the prune ends
+    judged: tuple[str, float] | None = None  # the goal and its value on the training samples in the epoch it ends
     sparsity: float | None = None  # of all weights, after the prune
 
 
@@ -37,7 +37,8 @@ def prunes(rows: Table, label: str) -> list[Prune]:
     mine = [row for row in rows if row["row"] == label and row["phase"] is not None and row["value"] is not None]
     lowest = min((row["seed"] for row in mine), default=0)
     mine = [row for row in mine if row["seed"] == lowest]
-    accuracy = {row["epoch"]: row["value"] for row in mine if (row["split"], row["metric"]) == ("train", "accuracy")}
+    goal = goals(mine)[0].metric
+    judged = {row["epoch"]: row["value"] for row in mine if (row["split"], row["metric"]) == ("train", goal)}
     sparsity = {row["step"]: row["value"] for row in mine if (row["split"], row["metric"]) == ("prune", "sparsity")}
     found: dict[int, Prune] = {}
     sides = {"before prune": "before", "after prune": "after"}
@@ -46,7 +47,8 @@ def prunes(rows: Table, label: str) -> list[Prune]:
             prune = found.setdefault(row["step"], Prune(row["epoch"]))
             _put(getattr(prune, sides[row["split"]]), int(match[1]), int(match[2]), row["value"])
     for step, prune in found.items():
-        prune.accuracy, prune.sparsity = accuracy.get(prune.epoch), sparsity.get(step)
+        prune.sparsity = sparsity.get(step)
+        prune.judged = (goal, judged[prune.epoch]) if prune.epoch in judged else None
     return [found[step] for step in sorted(found)]
 
 
@@ -74,7 +76,7 @@ def whole(found: Sequence[Prune]) -> Prune | None:
     if not found:
         return None
     first, last = found[0], found[-1]
-    return Prune(last.epoch, first.before, last.after, last.accuracy, last.sparsity)
+    return Prune(last.epoch, first.before, last.after, last.judged, last.sparsity)
 
 
 def overall(rows: Table, folder: Path, *, row: str, control: str) -> Figure:
@@ -96,7 +98,7 @@ def overall(rows: Table, folder: Path, *, row: str, control: str) -> Figure:
     return figure
 
 
-def by_cycle(first: int, last: int, *, of: int, row: str, control: str) -> Callable[[Table, Path], Figure]:
+def by_cycle(first: int, last: int, *, of: int, row: str, control: str) -> Draw:
     """A line of panels for each cycle from `first` to `last` of `of`, all on one scale."""
 
     def draw(rows: Table, folder: Path) -> Figure:
@@ -126,13 +128,13 @@ def _layers(every: Sequence[Arms]) -> list[int]:
 
 
 def _heading(words: str, prune: Prune | None) -> str:
-    """As the paper's: how many singular values there are and remain, training accuracy, total pruned."""
+    """As the paper's: how many singular values there are and remain, the goal in training, total pruned."""
     if prune is None:
         return f"{words}: not reached"
     total = sum(map(len, prune.before.values()))
     remain = sum(value > ZERO for values in prune.after.values() for value in values)
     words += f": {remain} of {total} singular values remain"
-    words += f"; training accuracy {prune.accuracy:.3f}" if prune.accuracy is not None else ""
+    words += f"; training {prune.judged[0]} {prune.judged[1]:.3f}" if prune.judged else ""
     return words + (f"; {100 * prune.sparsity:.1f} % pruned" if prune.sparsity is not None else "")
 
 

@@ -3,7 +3,8 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,7 +147,8 @@ def _load(path: Path) -> Study:
         del sys.modules[part]  # of another file that went by this name
     sys.modules[name] = module  # dataclasses and pickling look it up there
     try:
-        spec.loader.exec_module(module)
+        with nullcontext() if inside else _neighbours(path):
+            spec.loader.exec_module(module)
     except InputError:
         raise
     except Exception as error:
@@ -155,3 +157,14 @@ def _load(path: Path) -> Study:
     if not isinstance(study, Study):
         raise InputError(f"study file {path} has no STUDY that is a sapwood.study.study.Study; define one")
     return study
+
+
+@contextmanager
+def _neighbours(path: Path) -> Iterator[None]:
+    """Inside, Python files in the folder of `path` can be imported; `sys.path` is left as it was."""
+    before = [*sys.path]
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        yield
+    finally:
+        sys.path[:] = before

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapwood.study.plots import DOTTED, GREY, NOT_RUN, WIDTH, absent, band, canvas, nothing, whole_epochs
+from sapwood.study.plots import DOTTED, GREY, NOT_RUN, WIDTH, Draw, absent, band, canvas, nothing, whole_epochs
 from sapwood.study.table import Table, while_training
 
 if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Draw = Callable[[Table, Path], "Figure"]
 Values = dict[int, list[float]]  # epoch -> one value a seed
 TRACED = (("nuclear", "nuclear norm"), ("effective_rank", "effective rank"))
 

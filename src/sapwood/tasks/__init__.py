@@ -1,4 +1,4 @@
-"""The tasks, by name. Calling an entry reads its data set from local files; importing this reads nothing."""
+"""The tasks, one line each. Calling one reads its data set from local files; importing this reads nothing."""
 
 from collections.abc import Callable
 
@@ -19,76 +19,38 @@ from sapwood.tasks.resnet56_cifar_trained import resnet56_cifar_trained
 from sapwood.tasks.text import text
 from sapwood.tasks.text_smoke import text_smoke
 from sapwood.tasks.vgg16_cifar import vgg16_cifar
+from sapwood.training.entry import Column, Entry, table
 from sapwood.training.goal import ACCURACY, BITS, Goal
 from sapwood.training.task import Task
 
-TASKS: dict[str, Callable[[], Task]] = {
-    "conv_digits": conv_digits,
-    "conv_fashion": conv_fashion,
-    "conv_fashion_smoke": conv_fashion_smoke,
-    "lenet300_mnist": lenet300_mnist,
-    "mlp_digits": mlp_digits,
-    "mlp_fashion": mlp_fashion,
-    "mlp_fashion_narrow": mlp_fashion_narrow,
-    "mlp_fashion_smoke": mlp_fashion_smoke,
-    "mlp_fashion_smoke_narrow": mlp_fashion_smoke_narrow,
-    "resnet20_cifar": resnet20_cifar,
-    "resnet20_cifar_trained": resnet20_cifar_trained,
-    "resnet56_cifar": resnet56_cifar,
-    "resnet56_cifar_trained": resnet56_cifar_trained,
-    "resnet8_cifar_smoke": resnet8_cifar_smoke,
-    "text": text,
-    "text_smoke": text_smoke,
-    "vgg16_cifar": vgg16_cifar,
-}
+# `goal` stands here for those who know a task's name and not its data.
+ENTRIES = table(
+    Entry(conv_digits, data="digits"),
+    Entry(conv_fashion, data="fashion_mnist"),
+    Entry(conv_fashion_smoke, data="fashion_mnist"),
+    Entry(lenet300_mnist, version=2, data="mnist"),
+    Entry(mlp_digits, data="digits"),
+    Entry(mlp_fashion, data="fashion_mnist"),
+    Entry(mlp_fashion_narrow, data="fashion_mnist"),
+    Entry(mlp_fashion_smoke, data="fashion_mnist"),
+    Entry(mlp_fashion_smoke_narrow, data="fashion_mnist"),
+    Entry(resnet20_cifar, version=2, data="cifar10"),
+    Entry(resnet20_cifar_trained, version=2, data="cifar10"),
+    Entry(resnet56_cifar, version=2, data="cifar10"),
+    Entry(resnet56_cifar_trained, version=2, data="cifar10"),
+    Entry(resnet8_cifar_smoke, version=2, data="cifar10"),
+    Entry(text, data="wikitext2", goal=BITS),
+    Entry(text_smoke, data="wikitext2", goal=BITS),
+    Entry(vgg16_cifar, version=2, data="cifar10"),
+)
 
-# Raised whenever a task's data, network or recipe changes, so that earlier results are not taken for its own.
-TASK_VERSIONS: dict[str, int] = {
-    "conv_digits": 1,
-    "conv_fashion": 1,
-    "conv_fashion_smoke": 1,
-    "lenet300_mnist": 2,
-    "mlp_digits": 1,
-    "mlp_fashion": 1,
-    "mlp_fashion_narrow": 1,
-    "mlp_fashion_smoke": 1,
-    "mlp_fashion_smoke_narrow": 1,
-    "resnet20_cifar": 2,
-    "resnet20_cifar_trained": 2,
-    "resnet56_cifar": 2,
-    "resnet56_cifar_trained": 2,
-    "resnet8_cifar_smoke": 2,
-    "text": 1,
-    "text_smoke": 1,
-    "vgg16_cifar": 2,
-}
-
-# What a task is judged by, where that is not accuracy: for those who know its name and not its data.
-TASK_GOALS: dict[str, Goal] = {"text": BITS, "text_smoke": BITS}
+# Views of the table, by name.
+TASKS: Column[Callable[[], Task]] = Column(ENTRIES, "make")
+TASK_VERSIONS: Column[int] = Column(ENTRIES, "version")
+TASK_GOALS: Column[Goal] = Column(ENTRIES, "goal")
+TASK_DATA: Column[str] = Column(ENTRIES, "data")
 
 
 def goal_of(task: str) -> Goal:
-    """Return the goal of a task by its name."""
+    """Return the goal of a task by its name; accuracy where none is known."""
     return TASK_GOALS.get(task, ACCURACY)
-
-
-# Which entry of sapwood.data.DATASETS each task reads: what to fetch before its trials start.
-TASK_DATA: dict[str, str] = {
-    "conv_digits": "digits",
-    "conv_fashion": "fashion_mnist",
-    "conv_fashion_smoke": "fashion_mnist",
-    "lenet300_mnist": "mnist",
-    "mlp_digits": "digits",
-    "mlp_fashion": "fashion_mnist",
-    "mlp_fashion_narrow": "fashion_mnist",
-    "mlp_fashion_smoke": "fashion_mnist",
-    "mlp_fashion_smoke_narrow": "fashion_mnist",
-    "resnet20_cifar": "cifar10",
-    "resnet20_cifar_trained": "cifar10",
-    "resnet56_cifar": "cifar10",
-    "resnet56_cifar_trained": "cifar10",
-    "resnet8_cifar_smoke": "cifar10",
-    "text": "wikitext2",
-    "text_smoke": "wikitext2",
-    "vgg16_cifar": "cifar10",
-}

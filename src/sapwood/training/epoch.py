@@ -22,7 +22,7 @@ class EpochMetrics(Mapping[str, float]):
 
     def settle(self) -> None:
         """From now on the numbers are those of the network as it is at this moment."""
-        self._now()
+        self._measure_if_changed()
         self._evaluate, self._standing = None, bytes
 
     def __getitem__(self, name: str) -> float:
@@ -38,7 +38,14 @@ class EpochMetrics(Mapping[str, float]):
         return repr(dict(self))
 
     def _now(self) -> dict[str, float]:
-        if self._evaluate is not None and self._of != self._standing():
-            self._valid = {f"valid_{name}": value for name, value in self._evaluate().items()}
+        if self._measure_if_changed():
             self._of = self._standing()
         return self._valid
+
+    def _measure_if_changed(self) -> bool:
+        """Evaluate unless what was evaluated still stands; whether that was done."""
+        # A digest takes as long as a step of a small network: none is made before the first evaluation.
+        if self._evaluate is None or (self._of is not None and self._of == self._standing()):
+            return False
+        self._valid = {f"valid_{name}": value for name, value in self._evaluate().items()}
+        return True

@@ -29,7 +29,6 @@ from sapwood.training import checkpoint
 from sapwood.training.given import Given as Given
 from sapwood.training.memory import cloned, moved, refill
 from sapwood.training.rebuild import Cut, Wanted, cut
-from sapwood.training.samples import glimpse
 from sapwood.training.size import Size, parameters_in, shapes_of, size, weights_in
 from sapwood.training.state import (
     refuse_other_optimizer,
@@ -37,8 +36,10 @@ from sapwood.training.state import (
     refuse_other_weights,
     refuse_other_words,
     refuse_useless_optimizer,
+    saved_between,
 )
 from sapwood.training.task import Loss, Task
+from sapwood.training.task import fingerprint as fingerprint
 
 T = TypeVar("T")
 
@@ -47,8 +48,7 @@ class Run:
     """One training run: model, optimiser, masks, where it stands, and what it remembers. Made by `start`."""
 
     def __init__(self, task: Task, seed: int, model: nn.Module, device: torch.device) -> None:
-        self.task, self.seed, self.device = task, seed, device
-        self.model = model
+        self.task, self.seed, self.model, self.device = task, seed, model, device
         self.optimizer: Optimizer = task.optimizer(model.parameters())
         self.loss: Loss = task.loss
         self.forward: nn.Module = processes.wrap(model)  # for computing the loss only
@@ -84,7 +84,8 @@ class Run:
 
         `keep` may be a function that gives it, called once and remembered: what it reads from trained weights is not
         asked of the untrained ones of a resumed run. Units count as 0 (`sapwood.shrink`); masks are cut likewise and
-        stay in force; the optimiser begins anew. Counts as one more round. InputError inside of a call of `train`.
+        stay in force; the optimiser begins anew. Counts as one more round. A state that is saved afterwards, before the
+        next step, is loaded here again. InputError inside of a call of `train`.
         """
         if self._calls > self.phase:
             raise InputError("the network cannot be rebuilt while a call of train is in progress, which could not be "
@@ -98,7 +99,10 @@ class Run:
         self.become(found.model)
         self._set_masks(found.masks)
         self.round += 1
-        self.cuts.append(Cut(self.round, chosen, Size(*self.remember(f"size {number}", lambda: [*self.size()]))))
+        built = Size(*self.remember(f"size {number}", lambda: [*self.size()]))
+        if saved_between(self._saved) and f"cut {number + 1}" not in self.memory["remembered"]:
+            self._catch_up(optimizer=False)
+        self.cuts.append(Cut(self.round, chosen, built))
         return self.cuts[-1]
 
     @cached_property
@@ -222,25 +226,29 @@ class Run:
         """The call of train is over, by its own end or because the method had enough."""
         self.phase, self.begun = self._calls, self.step
 
-    def _catch_up(self) -> bool:
-        """Load the saved state if it was saved here: in the call of train that begins, or after the last one."""
+    def _catch_up(self, *, optimizer: bool = True) -> bool:
+        """Load the saved state if it was saved here: in the call of train that begins, or after the last one.
+
+        optimizer=False: it has just been made anew, as the saved one had been; its settings follow by replay.
+        """
         if self._saved is None or self._calls < self.phase:
             return False
         saved, self._saved = self._saved, None
         try:
-            self._load(saved)
+            self._load(saved, optimizer)
         except InputError as error:
             raise InputError(f"{self.origin} cannot be gone on from: {error}") from error
         return True
 
-    def _load(self, saved: Mapping[str, Any]) -> None:
+    def _load(self, saved: Mapping[str, Any], optimizer: bool) -> None:
         refuse_other_weights(self.model, saved["model"])
         refuse_other_optimizer(self.optimizer, saved["optimizer"])
         refuse_useless_optimizer(self.optimizer, self.task.optimizer, self.model, saved["optimizer"])
         self.dense = saved["dense"]
         self._set_masks(saved["masks"])
         self.model.load_state_dict(saved["model"])  # after the masks, which would turn -0.0 into 0.0
-        self.optimizer.load_state_dict(deepcopy(saved["optimizer"]))  # it would go on in the saved tensors themselves
+        if optimizer:  # a copy: it would go on in the saved tensors themselves
+            self.optimizer.load_state_dict(deepcopy(saved["optimizer"]))
         self.step, self.round, self.begun = saved["step"], saved["round"], saved["begun"]
         self.sums = dict(saved["sums"])
         refill(self.memory, moved(saved["memory"], self.device))
@@ -290,11 +298,3 @@ def start(
         run.phase, run._saved = state["phase"], state
         refill(run.memory, moved(state["memory"], where))
     return run
-
-
-def fingerprint(task: Task) -> str:
-    """A digest of what a checkpoint depends on: the data (every 97th sample), its order, the batch size."""
-    splits = {name: getattr(task.data, name) for name in ("train", "valid", "test")}
-    samples = {f"{name}/{part}": seen for name, split in splits.items() for part, seen in glimpse(split).items()}
-    sizes = torch.tensor([task.batch_size, *map(len, splits.values())])
-    return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"

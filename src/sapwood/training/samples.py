@@ -55,7 +55,7 @@ class Batch(_Pair):
     __slots__ = ()
 
     def __len__(self) -> int:
-        return int(self.targets.shape[0])
+        return self.targets.shape[0]
 
     def _replace(self, **parts: Any) -> "Batch":
         return Batch(parts.get("inputs", self.inputs), parts.get("targets", self.targets))

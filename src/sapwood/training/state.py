@@ -47,6 +47,11 @@ STATE = schema.record({
 })  # fmt: skip
 
 
+def saved_between(state: Mapping[str, Any] | None) -> bool:
+    """Whether there is a state and it was saved between two calls of train: no step had been made since the last."""
+    return state is not None and bool(state["step"] == state["begun"])
+
+
 def refuse_other_words(state: Any, origin: str) -> None:
     """InputError unless the state is that of a run; `origin` is what it calls the checkpoint."""
     try:

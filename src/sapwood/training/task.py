@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sapwood import processes
 from sapwood.errors import InputError
 from sapwood.scoring.batches import forward
 from sapwood.training import goal as goals
@@ -16,7 +17,7 @@ from sapwood.training.fresh import reset, seeded
 from sapwood.training.goal import ACCURACY, Goal
 from sapwood.training.samples import Batch as Batch
 from sapwood.training.samples import Data as Data
-from sapwood.training.samples import Inputs
+from sapwood.training.samples import Inputs, glimpse
 from sapwood.training.samples import Samples as Samples
 
 Loss = Callable[[nn.Module, Batch, Tensor], Tensor]  # (model, batch, the model's outputs) -> mean over the batch
@@ -106,6 +107,22 @@ class Task:
         with seeded(module, seed):
             self.fresh(module)
 
+    @cached_property
+    def redraws(self) -> bool:
+        """Whether `init` gives the task's network the very weights that a run begins with.
+
+        If not, the task has no rule for a network of another size: the network's own constructor draws in its own way.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            begun, other = self.model(), self.model()
+        try:
+            self.init(other, 0)
+        except InputError:
+            return False
+        drawn = other.state_dict()
+        return all(torch.equal(value, drawn[name]) for name, value in begun.state_dict().items())
+
     def batch(self, seed: int, step: int, share: slice = WHOLE) -> Batch:
         """Return the training batch of step `step`, counted from 0, of the stream that `seed` names.
 
@@ -153,3 +170,11 @@ def _refuse_bad_labels(task: str, split: str, labels: Tensor, classes: int) -> N
             f"task {task!r}: {split} labels run from {low} to {high}; with {classes} classes "
             f"they must lie in 0..{classes - 1}"
         )
+
+
+def fingerprint(task: Task) -> str:
+    """A digest of what a checkpoint depends on: the data (every 97th sample), its order, the batch size."""
+    splits = {name: getattr(task.data, name) for name in ("train", "valid", "test")}
+    samples = {f"{name}/{part}": seen for name, split in splits.items() for part, seen in glimpse(split).items()}
+    sizes = torch.tensor([task.batch_size, *map(len, splits.values())])
+    return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"

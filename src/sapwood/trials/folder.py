@@ -35,17 +35,17 @@ LIFE = schema.record(
     rest=schema.plain,
 )
 IDENTITY = schema.record(
-    {"method": schema.text, "task": schema.text, "seed": schema.whole(), "options": schema.mapping(schema.plain)},
+    {"method": schema.text, "task": schema.text, "seed": schema.whole(), "options": schema.mapping(schema.option)},
     {
         "uses": schema.mapping(schema.text),
         "traces": schema.items(schema.text),
-        "recipe": schema.mapping(schema.plain),
+        "recipe": schema.mapping(schema.option),
         "drawn": schema.mapping(schema.whole()),
     },
 )
 ABOUT = schema.record({
     "id": schema.text, "row": schema.text, "method": schema.text, "task": schema.text, "seed": schema.whole(),
-    "options": schema.mapping(schema.plain), "identity": IDENTITY, "data": schema.text,
+    "options": schema.mapping(schema.option), "identity": IDENTITY, "data": schema.text,
     "provenance": schema.items(LIFE),
 }, rest=schema.plain)  # fmt: skip
 LENGTH = {"seconds": schema.number, "steps": schema.whole(), "epochs": schema.number}

@@ -18,7 +18,7 @@ from sapwood.tasks import TASK_VERSIONS, TASKS
 from sapwood.tasks.recipe import taught, with_recipe
 from sapwood.trials.trace import TRACES
 
-Value = bool | int | float | str | None
+Value = bool | int | float | str | tuple[float, ...] | None  # in files and identities a tuple is a list
 
 USES = {
     "start": "begin with its final weights, without its masks",
@@ -105,16 +105,21 @@ class Trial:
             "method": f"{self.method}@{methods[self.method]}",
             "task": f"{self.task}@{TASK_VERSIONS[self.task]}",
             "seed": self.seed,
-            "options": dict(self.options),
+            "options": _in_words(self.options),
         }
         uses = {name: other.id for name, other in self.uses}
         drawn = {} if self.before else {name: DRAWN[name] for name, _ in self.recipe if name in DRAWN}
-        more = {"uses": uses, "traces": list(self.traces), "recipe": dict(self.recipe), "drawn": drawn}
+        more = {"uses": uses, "traces": list(self.traces), "recipe": _in_words(self.recipe), "drawn": drawn}
         return found | {name: value for name, value in more.items() if value}
 
     def all_options(self) -> dict[str, Value]:
         """Every option of the method with the value it has in this trial."""
         return defaults(self.method) | dict(self.options)
+
+
+def _in_words(options: tuple[tuple[str, Value], ...]) -> dict[str, Any]:
+    """As JSON gives them back: an identity from a file is compared with this one."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options}
 
 
 def id_of(identity: Mapping[str, Any]) -> str:
@@ -162,11 +167,14 @@ def _recipe_value(name: str, value: Value) -> Value:
 
 
 def parse_option(method: str, name: str, text: str) -> Value:
-    """An option's value from what was typed, read as its annotation says: true/false, numbers, none, words."""
+    """An option's value from what was typed, read as its annotation says.
+
+    true/false, none, a number, numbers with commas or spaces between them (of a tuple), or words.
+    """
     types = option_types(method)
     if name not in types:
         raise unknown(f"option of method {method!r}:", name, types)
-    for kind in (bool, NoneType, int, float, str):
+    for kind in (bool, NoneType, int, float, tuple, str):
         if any(_kind(each) is kind for each in _alternatives(types[name])):
             try:
                 return _checked(f"method {method!r}", name, _READ[kind](text), types[name])
@@ -181,13 +189,21 @@ _READ: dict[Any, Any] = {
     NoneType: lambda text: {"none": None}[text.strip().lower()],
     int: int,
     float: float,
+    tuple: lambda text: tuple(map(_number, text.replace(",", " ").split())),
     str: str,
 }
 
 
+def _number(word: str) -> int | float:
+    try:
+        return int(word)
+    except ValueError:
+        return float(word)
+
+
 def _parameters(method: str) -> dict[str, inspect.Parameter]:
     if method not in METHODS:
-        raise unknown("method", method, METHODS)
+        raise InputError(f"{unknown('method', method, METHODS)} A method of your own goes into sapwood.METHODS first")
     return _keywords(METHODS[method])
 
 
@@ -197,14 +213,30 @@ def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _checked(whose: str, name: str, value: Value, annotation: Any) -> Value:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"option {name!r} of {whose} is {value}; give a finite number")
-    alternatives = _alternatives(annotation)
-    if any(_fits(value, each) for each in alternatives):
-        return value
-    if float in alternatives and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    numbers = value if isinstance(value, (tuple, list)) else (value,)
+    if any(isinstance(each, float) and not math.isfinite(each) for each in numbers):
+        raise InputError(f"option {name!r} of {whose} is {value}; give {_FINITE[numbers is value]}")
+    for alternative in _alternatives(annotation):
+        if _fits(value, alternative):
+            return value
+    for alternative in _alternatives(annotation):
+        if (near := _nearly(value, alternative)) is not None:
+            return near
     raise _wrong_type(whose, name, value, annotation)
+
+
+_FINITE = ("a finite number", "finite numbers")
+
+
+def _nearly(value: Any, annotation: Any) -> Value:
+    """The value where it is of another type by its spelling only: a whole number for a float, a list for a tuple."""
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if _kind(annotation) is tuple and isinstance(value, (tuple, list)):
+        of = get_args(annotation)[0]
+        near: tuple[Any, ...] = tuple(each if _fits(each, of) else _nearly(each, of) for each in value)
+        return None if None in near else near
+    return None
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -213,12 +245,16 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _kind(annotation: Any) -> Any:
-    return type(get_args(annotation)[0]) if get_origin(annotation) is Literal else annotation
+    if get_origin(annotation) is Literal:
+        return type(get_args(annotation)[0])
+    return tuple if get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,) else annotation
 
 
 def _fits(value: Value, annotation: Any) -> bool:
     if get_origin(annotation) is Literal:
         return value in get_args(annotation)
+    if _kind(annotation) is tuple:
+        return type(value) is tuple and all(_fits(each, get_args(annotation)[0]) for each in value)
     return type(value) is (NoneType if annotation is None else annotation)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sapwood.currency import Masks
 from sapwood.errors import refuse_unless
@@ -39,6 +39,21 @@ def shuffled(masks: Masks, seed: int) -> Masks:
 
 def reinitialised(run: Run) -> dict[str, Tensor]:
     """The weights that the run's network would have started with under another seed; no random state is advanced."""
+    other = made_anew(run, "other initial weights")
+    return {name: value.to(run.device) for name, value in other.state_dict().items()}
+
+
+def made_anew(run: Run, what: str) -> nn.Module:
+    """Another network of the run's task, its weights drawn by luck for `what`; no random state is advanced."""
     with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(luck(run.seed, "other initial weights").get_state())
-        return {name: value.to(run.device) for name, value in run.task.model().state_dict().items()}
+        torch.set_rng_state(luck(run.seed, what).get_state())
+        return run.task.model()
+
+
+def drawn_for_its_size(run: Run) -> None:
+    """Give a rebuilt network new weights, by the rule of the run's task for its size; none if it has no such rule.
+
+    See `Task.redraws`: then the weights stay that were cut from the whole network's.
+    """
+    if run.task.redraws:
+        run.task.init(run.model, int(torch.randint(2**32, (), generator=luck(run.seed, "weights of its size"))))

@@ -35,7 +35,10 @@ Values = Mapping[fx.Node, Any]  # the ids of every operator's outputs
 
 
 def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, example: Example | None = None) -> Cost:
-    """Multiply-adds of one call on inputs like the example, all its samples together.
+    """Count the multiply-adds of one call on inputs like the example, as a function of what is kept.
+
+    Returns cost(keep), a scalar tensor for {site: bool [units]}; sites that are not named keep all. Shares from 0 to 1
+    in place of bools, as gates give them, cost in proportion and have gradients. All samples of the example count.
 
     Give a model, its sites and an example, or an `Anatomy`, whose own sites count where none are given.
 
@@ -44,6 +47,11 @@ def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, exa
     biases, norms, activations, products with a single vector. A masked or padded number is multiplied like any other.
     On a CPU the counter does not see inside fused attention and float32 LSTMs; here they cost what their products do.
     InputError names an operator that torch counts and that has no formula here, if removable units pass it.
+
+    >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
+    >>> macs = macs_of(net, sites(net, x), x)
+    >>> float(macs({})), float(macs({"0": torch.arange(6) < 3}))
+    (36.0, 18.0)
     """
     anatomy = anatomy_of(model, example)
     found, numbering = anatomy.flow, numbered(anatomy, sites)
@@ -66,11 +74,17 @@ def bytes_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) ->
 
 
 def fewest(scores: Mapping[str, Tensor], cost: Cost, limit: float, *, multiple: int = 1) -> select.Keep:
-    """The fewest removals, lowest scores first, after which cost(keep) <= limit; widths are multiples of `multiple`.
+    """Keep of all sites after the fewest removals, lowest scores first, for which cost(keep) <= limit.
 
-    `select.within` for units of sites, {site: scores [units]}, higher stays. A site that loses units is rounded *down*
-    to a multiple, so that the limit holds with the rounded widths; at least `multiple` units of each site stay (all,
-    where it has fewer), and one that loses none keeps its own width. InputError if the limit cannot be met so.
+    Give scores {site: [units]}, higher is kept; returns {site: bool [units]}. It is `select.within` for units. Widths
+    are multiples of `multiple`: a site that loses units is rounded *down*, so that the limit holds with the rounded
+    widths. At least `multiple` units of each site are kept (all, where it has fewer), and a site that loses none keeps
+    its own width. The limit is in the cost's units, for half: 0.5 * float(cost({})). InputError if it cannot be met so.
+
+    >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
+    >>> macs = macs_of(net, sites(net, x), x)
+    >>> fewest({"0": torch.tensor([5.0, 1.0, 4.0, 2.0, 6.0, 3.0])}, macs, limit=0.5 * float(macs({})))
+    {'0': tensor([ True, False,  True, False,  True, False])}
     """
     if multiple < 1:
         raise InputError(f"multiple is {multiple}; widths are rounded to a multiple of 1 or more")

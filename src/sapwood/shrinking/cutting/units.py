@@ -22,7 +22,7 @@ def per_unit(
     touching: Touching = "makes",
     reduce: Callable[[Tensor, int], Tensor] = torch.sum,
 ) -> Scores:
-    """What the scores of weights, {parameter name: shaped like it}, say about units: {site name: [units]}.
+    """Scores of units, {site name: [units]}, from scores of weights, {parameter name: shaped like it}.
 
     The score of a unit is `reduce(s, 1)` of all scores at its places: of the weights that make it, that read it, or
     that hold a number for it (depthwise filters, norms, biases), or of all of these ("both"). With the sum it is
@@ -30,6 +30,11 @@ def per_unit(
     site none of whose weights has scores is left out: its units stay. *Paper:* Fang et al. 2023 (DepGraph,
     arXiv 2301.12900): the sum of squares over both is the score of a group. *Differs:* their code takes the mean over
     tensors, and divides by the group's mean.
+
+    >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
+    >>> sizes = {name: p.detach().abs() for name, p in net.named_parameters()}
+    >>> per_unit(sizes, sites(net, x), touching="both")["0"].shape
+    torch.Size([6])
     """
     refuse_unless("touching", touching, ("makes", "reads", "holds", "both"))
     found = {}

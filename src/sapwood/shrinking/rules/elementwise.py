@@ -128,23 +128,9 @@ def glu(ties: Ties, call: Call) -> Tensor:
 
 
 NUMBER_BY_NUMBER = (
-    "hardswish",
-    "log_sigmoid",
-    "masked_fill",
-    "rsub",
-    "fill",
-    "where",
-    "real",
-    "imag",
-    "conj",
-    "complex",
-    "polar",
-    "angle",
-    "resolve_conj",
-    "_conj",
-    "conj_physical",
-    "copysign",
-)
+    "hardswish", "log_sigmoid", "masked_fill", "rsub", "fill", "where", "real", "imag", "conj", "complex", "polar",
+    "angle", "resolve_conj", "_conj", "conj_physical", "copysign",
+)  # fmt: skip
 RULES = dict.fromkeys(NUMBER_BY_NUMBER, elementwise) | dict.fromkeys(
     ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "contiguous", "to", "_to_copy", "type_as",
      "detach", "alias", "lift_fresh_copy", "_assert_tensor_metadata", "clone", "zeros_like", "ones_like", "full_like",

@@ -22,9 +22,9 @@ SUMMED = "a weight is computed by a sum over it: those that stay would be others
 class Ties:
     """Which ids live and die together, which of them cannot be removed and why, and what they are for.
 
-    `known`: ties found by `after`, an earlier run over the same graph, that hold from the start. `heads=True`: look for
-    heads only; what a grid or a product of activations demands is not tied or pinned then. `lossy=True`: units may go
-    from under a norm that goes over all of them. `operator` is the one that ties now.
+    `known`: ties found by `after`, an earlier run over the same graph, that hold from the start. `heads=True`: only
+    search for heads; `grid` and `placed` then tie and pin nothing. `lossy=True`: units may be removed from under a norm
+    that goes over all of them. `operator` is the one that ties now.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Ties:
         self._marks[Mark.TIED].copy_(known.tied)
 
     def now(self, ids: Tensor) -> Tensor:
-        """The ids by what they are tied to by now, thin."""
+        """Each id's current root, with stride 0 along constant dimensions."""
         found = ids.detach() if self._is_current(ids) else steady(self._union.find(thin(ids))).expand(ids.shape)
         self._current[id(found)] = found, self._union.joins
         return found
@@ -183,7 +183,7 @@ class Ties:
             self._marks[Mark.DEPENDS_ON_OTHERS].index_fill_(0, thin(ids).reshape(-1), 1)
 
     def lose(self, ids: Tensor) -> None:
-        """Without these, those that stay compute something else."""
+        """Removing these units changes the outputs of the others, as where they share a norm."""
         self._marks[Mark.MISSED_BY_OTHERS].index_fill_(0, thin(ids).reshape(-1), 1)
 
     def ask(self, ids: Tensor, operator: str) -> None:
@@ -192,7 +192,7 @@ class Ties:
             self.asks.append((thin(ids).reshape(-1), operator))
 
     def guess(self, ids: Tensor) -> None:
-        """An operator works out a size by itself, and could get another one than that of these units wrong."""
+        """An operator infers a size; with fewer of these units it may infer a wrong one without failing."""
         self.guesses.append(thin(ids).reshape(-1))
 
     def view(self, operator: str, ids: Tensor | None = None, *, inferred: bool = False) -> None:
@@ -202,7 +202,7 @@ class Ties:
         self.calls[operator] += 1
 
     def grid(self, ids: Tensor) -> Tensor:
-        """What is left of this tensor must be a block again: along its last dimension whole columns go."""
+        """Only whole columns of the last dimension can be removed, so that the rest of the tensor is a block."""
         self.unsure = True
         if not self.looking:
             for dim in varied(ids)[:-1]:
@@ -210,9 +210,10 @@ class Ties:
         return ids
 
     def placed(self, left: Tensor, right: Tensor, shape: torch.Size) -> Tensor:
-        """Two activations are multiplied matrix by matrix: what is in the matrices of one place is one head.
+        """Batched product of two activations: everything in one batch entry belongs to one head.
 
-        New ids of the places, in the product's shape, tied to nothing yet; only those who look for heads need them.
+        Returns new ids of the batch entries, in the product's shape, tied to nothing yet; only a search for heads needs
+        them.
         """
         self.unsure = True
         left, right = thin(left), thin(right)

@@ -254,24 +254,8 @@ RULES = (
     | dict.fromkeys(("rot90", "diagonal"), turned)
     | {"copy": copied, "unfold": windows, "view_as_complex": paired, "view_as_real": unpaired}
     | dict.fromkeys(("pad", "constant_pad_nd"), padded)
-    | dict.fromkeys(
-        (
-            "ones_like",
-            "zeros_like",
-            "full_like",
-            "empty_like",
-            "new_zeros",
-            "new_ones",
-            "new_full",
-            "new_empty",
-            "zeros",
-            "ones",
-            "full",
-            "empty",
-            "scalar_tensor",
-        ),
-        filled_like,
-    )
+    | dict.fromkeys(("ones_like", "zeros_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
+                     "new_empty", "zeros", "ones", "full", "empty", "scalar_tensor"), filled_like)
     | dict.fromkeys(("pixel_shuffle",), shuffled)
     | dict.fromkeys(("channel_shuffle",), channel_shuffled)
-)
+)  # fmt: skip

@@ -53,6 +53,7 @@ PRUNING = {  # how the singular-value runs choose what goes, ten times 8 %
     "V magnitude": "magnitude",
 }  # fmt: skip
 V_DENSE = "V dense"
+LIKE, RANDOM = "V neurons", "V random neurons"  # what penalties are compared with, and the yardstick
 STRENGTHS = (0.001, 0.003, 0.01)
 PENALTIES: dict[str, dict[str, Value]] = {
     f"V {kind} {strength:g}": {"strength": strength, "weighted": kind == "weighted"}

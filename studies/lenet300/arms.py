@@ -12,14 +12,15 @@ each method's own. A seed's rows are neighbours, so that a study cut short has f
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from sapwood.study.folds import label as label
+from sapwood.study.budgets import Connected, sparsity
+from sapwood.study.folds import Folds, label
 from sapwood.trials.trial import Trial, Value
 
-from .rates import CANDIDATES, DECAY_CANDIDATES, DECAYS, DENSE, TUNING_SEEDS, decay_tuning, rate, tuned_at, tuning
+from . import rates
+from .rates import DENSE, point, rate
 
 TASK = "lenet300_mnist"
-INNER, OUTPUT = 784 * 300 + 300 * 100, 100 * 10  # weights of the hidden layers, and of the last
-WEIGHTS = INNER + OUTPUT
+NETWORK = Connected((784, 300, 100, 10))
 FOLDS = (2, 4, 8, 16, 32, 64, 94, 128, 200)
 CONTROLLED = (8, 32, 94, 200)
 BATCH = 120
@@ -49,48 +50,18 @@ class Length(NamedTuple):
 LENGTHS = {
     "smoke": Length(4, (32,), 1),
     "small": Length(8, (8, 32, 94), 2),
-    "paper": Length(10, FOLDS, 5, TUNING_SEEDS, originals=True),
+    "paper": Length(10, FOLDS, 5, rates.TUNING_SEEDS, originals=True),
 }
-
-
-def sparsity(fold: float) -> float:
-    """Of all weights."""
-    return 1 - 1 / fold
-
-
-def hidden_sparsity(fold: float) -> float:
-    """Of the hidden layers, when the output layer keeps all it has."""
-    return 1 - (WEIGHTS / fold - OUTPUT) / INNER
-
-
-def each_round(fold: float, rounds: int) -> float:
-    """The e with (1 - e)^r of the hidden layers' weights and (1 - e / 2)^r of the last's being 1 / fold of all."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        left = INNER * (1 - middle) ** rounds + OUTPUT * (1 - middle / 2) ** rounds
-        low, high = (middle, high) if left > WEIGHTS / fold else (low, middle)
-    return (low + high) / 2
-
-
-def narrow(fold: float) -> str:
-    """The widest dense network of at most as many weights, its first hidden layer about three times its second.
-
-    The second has 10 neurons at least: 1 or 2 would be a bottleneck that nobody builds, for a handful of weights.
-    """
-    limit = WEIGHTS / fold
-    sizes = {
-        (first, second): first * 784 + first * second + second * 10
-        for first in range(1, 301)
-        for second in {max(10, first // 3), max(10, first // 3 + 1)}
-    }
-    widths = max((pair for pair, size in sizes.items() if size <= limit), key=lambda pair: (sizes[pair], pair))
-    return " ".join(map(str, widths))
 
 
 def _dense(epochs: int, fold: int) -> Plan:
     """Nothing removed."""
     return Plan("dense", {"stop": "epochs", "epochs": epochs})
+
+
+def _narrow(fold: int) -> str:
+    """The widths of the dense network that has as many weights as are left."""
+    return " ".join(map(str, NETWORK.narrow(fold)))
 
 
 def _gradual(epochs: int, fold: int, **options: Value) -> Plan:
@@ -120,7 +91,7 @@ def _surgery(epochs: int, fold: int) -> Plan:
 def _ticket(epochs: int, fold: int, control: str = "none") -> Plan:
     """Five trainings, four prunes."""
     rounds = 4 if epochs >= 5 else 1
-    options: Options = {"each": each_round(fold, rounds), "rounds": rounds, "control": control}
+    options: Options = {"each": NETWORK.each_round(fold, rounds), "rounds": rounds, "control": control}
     return Plan("lottery_ticket", {**options, "round_epochs": epochs // (rounds + 1)})
 
 
@@ -137,19 +108,14 @@ def _active(method: str, criterion: str) -> Callable[[int, int], Plan]:
 
     def plan(epochs: int, fold: int) -> Plan:
         fixed: Options = {"stop": "epochs", "epochs": epochs, "plateau": 2, "criterion": criterion}
-        return Plan(method, {"sparsity": hidden_sparsity(fold), **fixed, **more})
+        return Plan(method, {"sparsity": NETWORK.hidden_sparsity(fold), **fixed, **more})
 
     return plan
 
 
-def _untrained(criterion: str, **options: Value) -> Callable[[int, int], Plan]:
-    return lambda epochs, fold: Plan(
-        "at_init", {"sparsity": sparsity(fold), "criterion": criterion, "epochs": epochs, **options}
-    )
-
-
-def _sparse(grow: str) -> Callable[[int, int], Plan]:
-    return lambda epochs, fold: Plan("sparse_training", {"sparsity": sparsity(fold), "grow": grow, "epochs": epochs})
+def _plain(method: str, **options: Value) -> Callable[[int, int], Plan]:
+    """Nothing but sparsity and length depends on the compression."""
+    return lambda epochs, fold: Plan(method, {"sparsity": sparsity(fold), "epochs": epochs, **options})
 
 
 METHODS: dict[str, Callable[[int, int], Plan]] = {
@@ -164,67 +130,42 @@ METHODS: dict[str, Callable[[int, int], Plan]] = {
     "global activation, N & W": _active("global_activation", "active_magnitude"),
     "local activation, N": _active("local_activation", "activity"),
     "local activation, N & W": _active("local_activation", "active_magnitude"),
-    "SNIP": _untrained("snip"),
-    "GraSP": _untrained("grasp"),
-    "SynFlow": _untrained("synflow", rounds=100),
-    "RigL": _sparse("gradient"),
-    "SET": _sparse("random"),
+    "SNIP": _plain("at_init", criterion="snip"),
+    "GraSP": _plain("at_init", criterion="grasp"),
+    "SynFlow": _plain("at_init", criterion="synflow", rounds=100),
+    "RigL": _plain("sparse_training", grow="gradient"),
+    "SET": _plain("sparse_training", grow="random"),
 }
 CONTROLS: dict[str, Callable[[int, int], Plan]] = {
     "one-shot magnitude": _once,
     "ticket, reinitialised": lambda epochs, fold: _ticket(epochs, fold, "reinitialised"),
     "ticket, mask shuffled": lambda epochs, fold: _ticket(epochs, fold, "shuffled"),
-    "random mask": lambda epochs, fold: Plan(
-        "at_init", {"sparsity": sparsity(fold), "criterion": "random_", "scope": "per_layer", "epochs": epochs}
-    ),
-    "random mask, ERK": _sparse("none"),
-    "narrow dense": lambda epochs, fold: _dense(epochs, fold)._replace(recipe=(("hidden", narrow(fold)),)),
+    "random mask": _plain("at_init", criterion="random_", scope="per_layer"),
+    "random mask, ERK": _plain("sparse_training", grow="none"),
+    "narrow dense": lambda epochs, fold: _dense(epochs, fold)._replace(recipe=(("hidden", _narrow(fold)),)),
 }
 EVERY = METHODS | CONTROLS
+CURVES = Folds(EVERY, FOLDS, NETWORK.weights, DENSE)
 ORIGINALS: dict[str, Plan] = {  # the papers' own lengths are in `claims`
-    "as Han 2015": Plan(
-        "iterative_magnitude",
-        {"sparsity": sparsity(12), "scope": "everywhere", "rounds": 5, "first_epochs": 20, "round_epochs": 10},
-        tuned="iterative magnitude",
-        decayed="as Han 2015",
-    ),
-    "as deep compression": Plan(
-        "deep_compression",
-        {
-            "sparsity": 0.92,
-            "scope": "everywhere",
-            "rounds": 8,
-            "rate": 0.5,
-            "bits": "6",
-            "share_rate": 0.1,
-            "first_epochs": 15,
-            "round_epochs": 6,
-            "share_epochs": 8,
-        },
-        tuned="iterative magnitude",
-        decayed="as Han 2015",
-    ),
-    "as Guo 2016": Plan(
-        "dynamic_surgery",
-        {"sparsity": sparsity(56), "scope": "everywhere", "dense_epochs": 11, "surgery": 27, "epochs": 32},
-        tuned="dynamic surgery",
-        decayed="as Guo 2016",
-    ),
+    "as Han 2015": Plan("iterative_magnitude", {
+        "sparsity": sparsity(12), "scope": "everywhere", "rounds": 5, "first_epochs": 20, "round_epochs": 10,
+    }, tuned="iterative magnitude", decayed="as Han 2015"),
+    "as deep compression": Plan("deep_compression", {
+        "sparsity": 0.92, "scope": "everywhere", "rounds": 8, "rate": 0.5, "bits": "6", "share_rate": 0.1,
+        "first_epochs": 15, "round_epochs": 6, "share_epochs": 8,
+    }, tuned="iterative magnitude", decayed="as Han 2015"),
+    "as Guo 2016": Plan("dynamic_surgery", {
+        "sparsity": sparsity(56), "scope": "everywhere", "dense_epochs": 11, "surgery": 27, "epochs": 32,
+    }, tuned="dynamic surgery", decayed="as Guo 2016"),
     "as Molchanov 2017": Plan("variational_dropout", {"epochs": 100}, (("course", "constant"),)),
     "as Frankle 2019": Plan("lottery_ticket", {"each": 0.2, "rounds": 15, "round_epochs": 8}, tuned="lottery ticket"),
-    "as Lee 2019, 20-fold": Plan(
-        "at_init",
-        {"sparsity": sparsity(20), "criterion": "snip", "epochs": 40},
-        tuned="SNIP",
-        decayed="as Lee 2019, 20-fold",
-    ),
-    "as Lee 2019, 50-fold": Plan(
-        "at_init",
-        {"sparsity": sparsity(50), "criterion": "snip", "epochs": 40},
-        tuned="SNIP",
-        decayed="as Lee 2019, 20-fold",
-    ),
-}
+    **{
+        f"as Lee 2019, {fold}-fold": Plan("at_init", {
+            "sparsity": sparsity(fold), "criterion": "snip", "epochs": 40,
+        }, tuned="SNIP", decayed="as Lee 2019, 20-fold")
+        for fold in (20, 50)
+    },
+}  # fmt: skip
 
 
 def trials(scale: str) -> Iterator[Trial]:
@@ -238,7 +179,7 @@ def trials(scale: str) -> Iterator[Trial]:
             for method in METHODS | CONTROLS if fold in CONTROLLED else METHODS:
                 yield made(label(method, fold), EVERY[method](length.epochs, fold), seed, rate(method, fold))
         for row, plan in ORIGINALS.items() if length.originals else ():
-            yield original(row, plan, seed, DECAYS.get(plan.decayed))
+            yield original(row, plan, seed, rates.DECAYS.get(plan.decayed))
 
 
 def original(row: str, plan: Plan, seed: int, decay: float | None) -> Trial:
@@ -257,10 +198,10 @@ def made(row: str, plan: Plan, seed: int, at: float | None) -> Trial:
 
 
 def _tuning(seed: int, epochs: int) -> Iterator[Trial]:
-    for candidate in CANDIDATES:
+    for candidate in rates.CANDIDATES:
         for method, plan in ({DENSE: _dense} | EVERY).items():
-            for fold in tuned_at(method):
-                yield made(tuning(method, fold, candidate), plan(epochs, fold), seed, candidate)
-    for row in DECAYS:
-        for decay in DECAY_CANDIDATES:
-            yield original(decay_tuning(row, decay), ORIGINALS[row], seed, decay)
+            for fold in rates.tuned_at(method):
+                yield made(rates.BY_RATE.tried(point(method, fold), candidate), plan(epochs, fold), seed, candidate)
+    for row in rates.DECAYS:
+        for decay in rates.DECAY_CANDIDATES:
+            yield original(rates.BY_DECAY.tried(row, decay), ORIGINALS[row], seed, decay)

@@ -1,4 +1,4 @@
-"""Points: where the units of sites are scaled last, so that a gate of 0 there is the network without the unit.
+"""Scaling: where the units of sites are scaled last, so that a gate of 0 there is the network without the unit.
 
 That is the norm behind a layer, else the layer; on a residual stream the last of every branch, or the norms in front of
 those that read it. Where a unit that is 0 there would not be 0 where it is read, as behind a sigmoid, the columns that
