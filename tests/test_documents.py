@@ -13,7 +13,7 @@ import torch
 from sapwood import methods
 
 ROOT = Path(__file__).parents[1]
-PAGE_NAMES = ("all-of-sapwood", "your-own-model", "add-your-own", "recipes")
+PAGE_NAMES = ("all-of-sapwood", "your-own-model", "add-your-own", "recipes", "prune")
 EXECUTED = ("README.md", *(f"docs/{name}.md" for name in PAGE_NAMES))
 EXTRAS = {"to_onnx": "onnxscript", "bert": "accelerate"}  # a word in a block -> what it needs that may not be installed
 PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))

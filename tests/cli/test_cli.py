@@ -145,12 +145,18 @@ def test_one_list(sapwood):
         (["run", "tiny", "--set", "sparsty=0.5"], "unknown option in --set 'sparsty'; did you mean 'sparsity'?"),
         (["run", "tiny", "--set", "epochs=few"], "option 'epochs' of method 'dense' is 'few'; it must be int"),
         (["run", "tiny", "--pool", "serial", "--workers", "2"], "--pool serial runs one trial at a time"),
-        (["run", "tiny", "--device", "abacus"], "--device 'abacus' cannot be used here"),
+        (
+            ["run", "tiny", "--device", "gpu"],
+            "--device 'gpu' cannot be used here: torch has no such device; give cpu, cuda, cuda:1, ...",
+        ),
+        (["run", "tiny", "--set", "sparsity=1.5"], "--set sparsity=1.5: total is 1.5; give a sparsity"),
+        (["run", "tiny", "--set", "plateau=-1"], "--set plateau=-1: "),
         (["report", "tiny"], "no trial of study 'tiny' is finished"),
         (["report", "tiny", "--keep", "kept"], "no trial of study 'tiny' is finished"),
         (["report", "tiny", "--from", "kept"], f"cannot read {Path('kept/tiny/trials.csv')}: "),
         (["run", "tiny", "--from", "kept"], f"cannot read {Path('kept/tiny/trials.csv')}: "),
-        (["check", "nowhere.py"], "nowhere.py is not a Python file"),
+        (["check", "nowhere.py"], "there is no file nowhere.py; check the path"),
+        (["check", "nowhere.txt"], "nowhere.txt is not a Python file"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_status_2(sapwood, at_home, words, says):
@@ -282,8 +288,10 @@ def test_only_and_set_reach_the_trials(sapwood, at_home):
 
 
 def test_a_failed_trial_is_status_1_and_the_others_are_reported(sapwood, at_home):
-    words = ("--pool", "serial", "--scale", "smoke", "--only", "seed=0", "--set", "cycles=0")
-    status, out, err = sapwood("run", "tiny", *words)
+    (at_home / "broken.py").write_text(
+        STUDY.replace("sparsity=0.5", "sparsity=0.5, cycles=0").replace("tiny", "broken")
+    )
+    status, out, err = sapwood("run", "broken.py", "--pool", "serial", "--scale", "smoke", "--only", "seed=0")
     assert status == 1
     assert "G1 seed 0 FAILED" in err
     assert "G1 seed 0 failed: see results" in err

@@ -24,6 +24,7 @@ from sapwood.checks import (
     solver,
 )
 from sapwood.criteria import CRITERIA
+from sapwood.disk import there
 from sapwood.errors import InputError, picked, unknown
 from sapwood.gates import UnitGate, WeightGate
 from sapwood.scoring.criterion import Criterion
@@ -75,6 +76,8 @@ def laws(given: str, kind: str | None = None) -> Iterator[Result]:
 
 def load(path: Path) -> ModuleType:
     """A file imported as a module; it may import its neighbours."""
+    if path.suffix == ".py" and not there(path):
+        raise InputError(f"there is no file {path}; check the path")
     if not os.path.isfile(path) or path.suffix != ".py":
         raise InputError(f"{path} is not a Python file; give the path of one that ends in .py, or FILE.py:NAME")
     name = f"checked_{path.stem}"  # not its own name, which may be that of a module that others need
