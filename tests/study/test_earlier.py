@@ -27,7 +27,7 @@ def filed(results, trial, value=0.5):
     """The trial, over, as the version that it names has left it."""
     place = results / trial.id
     place.mkdir(parents=True)
-    about = {"id": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed}
+    about = {"id": trial.id, "row": trial.arm, "method": trial.method, "task": trial.task, "seed": trial.seed}
     life = {name: "x" for name in ("sapwood", "commit", "python", "torch", "numpy", "device", "started")}
     about |= {"options": trial.all_options() | dict(trial.recipe), "identity": trial.identity, "data": "d"}
     (place / "trial.json").write_text(json.dumps(about | {"provenance": [life | {"threads": 1}]}))
@@ -72,7 +72,7 @@ def test_the_report_says_so_and_has_their_numbers(results):
     said = next(in_words(as_found(TRIALS, results)))
     assert re.match(r"3 of 4 trials are as of the version before: .* are 1 of dense@2, 1 of low_rank@1, 1 of nuc", said)
     assert "3 of 4 trials are as of the version before" in page
-    assert [trial.row for trial in TRIALS] == [row for row in ("plain", "old", "using", "blanked") if row in page]
+    assert [trial.arm for trial in TRIALS] == [row for row in ("plain", "old", "using", "blanked") if row in page]
     assert list(in_words(TRIALS)) == []
     assert terminal_table(STUDY, []).row_count == 0
 

@@ -140,7 +140,7 @@ def made(folder, trial, rows, lives=1):
     """A results folder with one finished trial that has these rows."""
     (folder / trial.id).mkdir(parents=True)
     life = dict.fromkeys(("sapwood", "commit", "python", "torch", "numpy", "device", "started"), "x") | {"threads": 1}
-    about = {"id": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed}
+    about = {"id": trial.id, "row": trial.arm, "method": trial.method, "task": trial.task, "seed": trial.seed}
     about |= {"options": trial.all_options(), "identity": trial.identity, "data": "d"}
     provenance = [life | {"commit": ("a", None, "a")[n % 3], "started": str(n)} for n in range(lives)]
     (folder / trial.id / "trial.json").write_text(json.dumps(about | {"provenance": provenance}))

@@ -86,7 +86,7 @@ def carry_out(order: Order) -> None:
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from stop
     for trial, error in failed:
         where = folder / trial.id / "failed"
-        typer.echo(f"{trial.row} seed {trial.seed} failed: {f'see {where}' if there(where) else error}", err=True)
+        typer.echo(f"{trial.arm} seed {trial.seed} failed: {f'see {where}' if there(where) else error}", err=True)
     if study.extras and all(over(folder / trial.id) for trial in as_found(study.at(order.scale), folder)):
         study.extras(folder, order.scale)
     time_taken = _time_taken([folder / trial.id for trial in chosen], time.monotonic() - began, workers)

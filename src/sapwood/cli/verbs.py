@@ -51,7 +51,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="Only these trials: row, method, task, seed or an option. Of one key any value, of several keys all.",
+        help="Only these trials: arm, method, task, seed or an option. Of one key any value, of several keys all.",
     ),
 ]
 Changes = Annotated[
@@ -229,8 +229,21 @@ def export(
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python file.")]) -> None:
-    """Hold what a file defines to the laws: criteria, statistics, methods."""
+def check(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE[:NAME]", help="A Python file, or one thing in it: mine.py:my_solver.")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="KIND",
+            help="criterion, statistic, unit_gate, gate, method, solver or selector; told by types and names of "
+            "parameters when left out.",
+        ),
+    ] = None,
+) -> None:
+    """Hold what a file defines to the laws of its kind: criteria, statistics, gates, methods, solvers, selectors."""
     from sapwood.cli.checking import check_file
 
-    check_file(file)
+    check_file(file, kind)
