@@ -1,8 +1,8 @@
 """Ranking: what a criterion says of the units of sites, member by member; scores that methods cut by.
 
 A site's members are the layers that make its units, the norms that scale them, or the places where they are scaled
-last (`shrinking.scaling`). In a chain of layers that is one each; of a residual stream there is one for every branch, or
-for every layer that reads it.
+last (`shrinking.scaling`). In a chain of layers that is one each; of a residual stream there is one for every branch,
+or for every layer that reads it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
