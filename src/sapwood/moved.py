@@ -47,6 +47,11 @@ ELSEWHERE = {  # names that are not in the new module: module:name
         "Gated": "sapwood.gates.weight_gate:WeightGated",
         "decided": "sapwood.gates.gated:decided",
     },
+    "sapwood.study.kept": {
+        "Kept": "sapwood.trials.archive:Archived",
+        "keep": "sapwood.trials.archive:add",
+        "read_kept": "sapwood.trials.archive:read_archive",
+    },
     "sapwood.observe": {
         "chosen": "sapwood.scoring.layers:chosen",
         "counted": "sapwood.scoring.evidence:counted",

@@ -15,7 +15,7 @@ import pytest
 from typer.main import get_command
 
 from sapwood.cli import running, verbs
-from sapwood.criteria import CRITERIA
+from sapwood.criteria import CRITERIA, UNIT_CRITERIA
 from sapwood.data import DATASETS
 from sapwood.methods import METHODS
 from sapwood.scoring.statistics import STATISTICS
@@ -118,7 +118,7 @@ def test_list_names_everything(sapwood, at_home):
     status, out, err = sapwood("list")
     assert (status, err) == (0, "")
     listed = {line.split()[0] for line in out.splitlines() if line.startswith("  ")}
-    tables = (CRITERIA, METHODS, TASKS, DATASETS, STATISTICS, SCHEDULES, SHARES, RULES, ALLOCATIONS)
+    tables = (CRITERIA, UNIT_CRITERIA, METHODS, TASKS, DATASETS, STATISTICS, SCHEDULES, SHARES, RULES, ALLOCATIONS)
     files = [*(ROOT / "studies").glob("[!_]*.py"), *(ROOT / "studies").glob("[!_]*/__init__.py")]
     ours = [path for path in files if "\nSTUDY" in path.read_text("utf-8")]
     studies = {path.parent.name if path.name == "__init__.py" else path.stem for path in ours}

@@ -11,7 +11,7 @@ from sapwood.study.report import report
 from sapwood.study.study import Study
 from sapwood.study.terminal import terminal_table
 from sapwood.trials import folder as folders
-from sapwood.trials.archive import keep, read_kept, restore
+from sapwood.trials.archive import add, read_archive, restore
 from sapwood.trials.rows import Row, in_lines
 from sapwood.trials.trial import Trial
 
@@ -78,13 +78,13 @@ def test_the_report_says_so_and_has_their_numbers(results):
 
 
 def test_they_are_kept_and_restored_under_their_old_ids(results, tmp_path):
-    keep(results, tmp_path / "kept", STUDY.latest(results))
-    assert [each.about["id"] for each in read_kept(tmp_path / "kept")] == [t.as_of(before=True).id for t in TRIALS]
+    add(results, tmp_path / "kept", STUDY.latest(results))
+    assert [each.about["id"] for each in read_archive(tmp_path / "kept")] == [t.as_of(before=True).id for t in TRIALS]
     assert restore(tmp_path / "kept", tmp_path / "again") == 4
     assert STUDY.latest(tmp_path / "again") == STUDY.latest(results)
     filed(results, OLD)
-    keep(results, tmp_path / "kept", STUDY.latest(results))
-    assert OLD.id in [each.about["id"] for each in read_kept(tmp_path / "kept")]
+    add(results, tmp_path / "kept", STUDY.latest(results))
+    assert OLD.id in [each.about["id"] for each in read_archive(tmp_path / "kept")]
 
 
 def test_a_version_before_is_the_one_before():

@@ -9,7 +9,7 @@ from sapwood.study.claim import verdict
 from sapwood.study.folds import label
 from sapwood.study.grid import NOTHING
 from sapwood.study.study import find
-from sapwood.trials.archive import read_kept
+from sapwood.trials.archive import read_archive
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "lenet300" / "__init__.py"))
 arms, rates, tables, figures, verdicts, claims = (
@@ -103,7 +103,7 @@ def test_the_lowest_validation_error_decides_and_of_equals_the_first():
 
 
 def test_the_rates_in_use_are_those_that_the_kept_rows_of_the_tuning_say():
-    kept = read_kept(Path(__file__).parents[2] / "studies" / "results" / "lenet300")
+    kept = read_archive(Path(__file__).parents[2] / "studies" / "results" / "lenet300")
     table = [
         row(each.about["row"], each.about["seed"], line.split, line.metric, line.value)
         for each in kept

@@ -19,17 +19,19 @@ from sapwood.checks import (
     check_gate,
     check_method,
     check_statistic,
+    check_unit_criterion,
     check_unit_gate,
     selector,
     solver,
 )
-from sapwood.criteria import CRITERIA
+from sapwood.criteria import CRITERIA, UNIT_CRITERIA
 from sapwood.disk import there
 from sapwood.errors import InputError, picked, unknown
 from sapwood.gates import UnitGate, WeightGate
 from sapwood.scoring.criterion import Criterion
 from sapwood.scoring.evidence import Statistic
 from sapwood.scoring.statistics import STATISTICS
+from sapwood.scoring.unit_criterion import UnitCriterion
 
 Things = dict[str, Any]  # name in the file -> what it names
 
@@ -119,7 +121,7 @@ def _named(module: ModuleType, path: Path, name: str, kind: str | None) -> dict[
 
 
 def _all_in(module: ModuleType, path: Path, kind: str | None) -> dict[str, tuple[Any, str]]:
-    ours = {id(thing) for thing in (*CRITERIA.values(), *STATISTICS.values())}
+    ours = {id(thing) for thing in (*CRITERIA.values(), *STATISTICS.values(), *UNIT_CRITERIA.values())}
     own = {
         name: thing
         for name, thing in vars(module).items()
@@ -138,7 +140,10 @@ def _defined_in(module: ModuleType, thing: Any) -> bool:
     """A criterion is where its score is; a statistic does not know where it is from."""
     if isinstance(thing, Statistic):
         return True
-    return getattr(thing.score if isinstance(thing, Criterion) else thing, "__module__", None) == module.__name__
+    return (
+        getattr(thing.score if isinstance(thing, (Criterion, UnitCriterion)) else thing, "__module__", None)
+        == module.__name__
+    )
 
 
 def _kind_of(thing: Any) -> str:
@@ -195,6 +200,9 @@ def _check_selector(name: str, function: Callable[..., Any]) -> list[Result]:
 
 KINDS: dict[str, Kind] = {
     "criterion": Kind("a Criterion", lambda thing: isinstance(thing, Criterion), check_criterion, False),
+    "unit_criterion": Kind(
+        "a UnitCriterion", lambda thing: isinstance(thing, UnitCriterion), check_unit_criterion, False
+    ),
     "statistic": Kind(
         "a Statistic", lambda thing: isinstance(thing, Statistic), lambda _, s: check_statistic(s), False
     ),

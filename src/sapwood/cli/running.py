@@ -31,7 +31,7 @@ from sapwood.study.table import in_order, read
 from sapwood.study.terminal import terminal_table
 from sapwood.tasks import TASK_DATA
 from sapwood.trials import digests
-from sapwood.trials.archive import copied, keep, restore
+from sapwood.trials.archive import add, copied, restore
 from sapwood.trials.execution import Tell, finished, over, read_trial, run_into, sums
 from sapwood.trials.folder import make_folder, sealed
 from sapwood.trials.pool import processes, serial
@@ -143,7 +143,7 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
     _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
     print(f"report: {report(study, folder, trials)}")
     if target is not None:
-        number = keep(folder, target / study.name, trials, _files(study))
+        number = add(folder, target / study.name, trials, _files(study))
         print(f"kept: {number} trials in {target / study.name}")
 
 

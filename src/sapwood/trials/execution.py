@@ -3,7 +3,7 @@
 trial.json         identity, options, provenance of each life     rows.jsonl           what was found
 state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network (`study.left`)
 done               when it is over                                failed               the traceback, when it fails
-kept               instead of `done`, when only its rows were restored (`study.kept`): over, but without weights
+kept               instead of `done`, when only its rows were restored (`trials.archive`): over, without weights
 running            the number of the process that is at work
 """
 

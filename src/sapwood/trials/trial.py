@@ -42,7 +42,7 @@ class Trial:
     options: tuple[tuple[str, Value], ...] = ()  # those that differ from the method's defaults, by name
     arm: str = field(default="", compare=False)  # its label in a study ("row" on disk); not part of what it is
     uses: tuple[tuple[str, "Trial"], ...] = ()  # finished trials that it needs, under the names in `USES`
-    traces: tuple[str, ...] = ()  # what else is written down while it runs, from `study.trace.TRACES`
+    traces: tuple[str, ...] = ()  # what else is written down while it runs, from `trials.trace.TRACES`
     recipe: tuple[tuple[str, Value], ...] = ()  # what it changes of its task: `recipe_options`
     before: bool = False  # as of the versions before: see `study.earlier`
 
@@ -80,7 +80,7 @@ class Trial:
         return replace(self, recipe=tuple(sorted(different.items())))
 
     def tracing(self, *traces: str) -> "Trial":
-        """The same trial, recording more while it runs: `traces` are names from `study.trace.TRACES`."""
+        """The same trial, recording more while it runs: `traces` are names from `trials.trace.TRACES`."""
         for name in traces:
             if name not in TRACES:
                 raise unknown("trace", name, TRACES)

@@ -10,39 +10,18 @@ from typing import Any
 import torch
 
 from sapwood.shrinking.rules import (
-    attention,
-    contraction,
-    convolution,
-    einsum,
-    elementwise,
-    indexing,
-    movement,
-    normalisation,
-    pooling,
-    recurrent,
-    reduction,
-    weight_norm,
-    weights,
-    zero,
-)
+    attention, contraction, convolution, einsum, elementwise, indexing, movement, normalisation, pooling, recurrent,
+    reduction, weight_norm, weights, zero,
+)  # fmt: skip
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.ids import Ties
 
 Rule = Callable[[Ties, Call], Any]
-RULES: dict[str, Rule] = {
-    **elementwise.RULES,
-    **movement.RULES,
-    **indexing.RULES,
-    **reduction.RULES,
-    **contraction.RULES,
-    **einsum.RULES,
-    **attention.RULES,
-    **convolution.RULES,
-    **normalisation.RULES,
-    **pooling.RULES,
-    **recurrent.RULES,
-    **weight_norm.RULES,
-}
+FAMILIES = (
+    elementwise, movement, indexing, reduction, contraction, einsum, attention, convolution,
+    normalisation, pooling, recurrent, weight_norm,
+)  # fmt: skip
+RULES: dict[str, Rule] = {name: rule for family in FAMILIES for name, rule in family.RULES.items()}
 
 
 def rule_for(call: Call) -> Rule:

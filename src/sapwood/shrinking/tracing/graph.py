@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ from sapwood.shrinking.tracing.plain import with_sizes, without_regions
 from sapwood.shrinking.tracing.suited import refuse_unsuited
 
 HELD = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+KNOWN = "sapwood"  # in what a node's `meta` holds: the operator's name, its line and the shapes that it gives
 TORCHS = ("", "aten", "torchvision")  # libraries whose operators' names mean what rules take them to mean
 
 
@@ -257,15 +259,27 @@ def _refuse_other_shapes(found: Any, shapes: tuple[torch.Size, ...]) -> None:
 
 def call_of(values: Mapping[fx.Node, Any], node: fx.Node) -> Call:
     """The operator at a node, its arguments under the names of its signature."""
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda part: values[part])
+    known = node.meta.get(KNOWN)
+    if known is None:  # the same in every run
+        known = node.meta[KNOWN] = op_of(node), line(node), _shapes(node.meta.get("val"))
+    op, where, shapes = known
+    args, kwargs = [_given(values, part) for part in node.args], {k: _given(values, v) for k, v in node.kwargs.items()}
     if not isinstance(node.target, torch._ops.OpOverload):
         parts = pytree.tree_leaves((args, kwargs), is_leaf=lambda part: isinstance(part, Weight))
-        return Call(f"torch.{op_of(node)}", line(node), None, {"arguments": parts}, _shapes(node.meta.get("val")))
-    return Call(op_of(node), line(node), node.target, named(node, args, kwargs), _shapes(node.meta.get("val")))
+        return Call(f"torch.{op}", where, None, {"arguments": parts}, shapes)
+    return Call(op, where, node.target, named(node, args, kwargs), shapes)
+
+
+def _given(values: Mapping[fx.Node, Any], part: Any) -> Any:
+    if isinstance(part, fx.Node):
+        return values[part]
+    return fx.node.map_arg(part, lambda node: values[node]) if isinstance(part, list | tuple | dict | slice) else part
 
 
 def op_of(node: fx.Node) -> str:
     """The operator's name: conv2d, add (also for add_); of one that is not torch's own "library.name"."""
+    if KNOWN in node.meta:
+        return str(node.meta[KNOWN][0])
     schema = getattr(node.target, "_schema", None)
     plain = "", "", getattr(node.target, "__name__", str(node.target))
     library, _, name = plain if schema is None else schema.name.rpartition("::")
@@ -274,13 +288,20 @@ def op_of(node: fx.Node) -> str:
 
 def named(node: fx.Node, args: Any, kwargs: Any) -> dict[str, Any]:
     """An operator's arguments under the names of its signature, defaults filled in."""
-    signature = node.target._schema.arguments  # type: ignore[union-attr]
-    values = dict(zip((argument.name for argument in signature), args, strict=False)) | dict(kwargs)
-    return {argument.name: values.get(argument.name, argument.default_value) for argument in signature}
+    names, defaults = _signature(node.target)
+    return defaults | dict(zip(names, args, strict=False)) | kwargs
+
+
+@cache
+def _signature(operator: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names of an operator's arguments, and what each is where it is not given."""
+    arguments = operator._schema.arguments
+    return tuple(argument.name for argument in arguments), {a.name: a.default_value for a in arguments}
 
 
 def _shapes(value: Any) -> tuple[torch.Size, ...]:
-    return tuple(_known(part.shape) for part in pytree.tree_leaves(value) if isinstance(part, Tensor))
+    every = [value] if isinstance(value, Tensor) else pytree.tree_leaves(value)
+    return tuple(_known(part.shape) for part in every if isinstance(part, Tensor))
 
 
 def _known(shape: torch.Size) -> torch.Size:
