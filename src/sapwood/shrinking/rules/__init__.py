@@ -10,8 +10,20 @@ from typing import Any
 import torch
 
 from sapwood.shrinking.rules import (
-    attention, contraction, convolution, einsum, elementwise, indexing, movement, normalisation, pooling, recurrent,
-    reduction, weight_norm, weights, zero,
+    attention,
+    contraction,
+    convolution,
+    einsum,
+    elementwise,
+    indexing,
+    movement,
+    normalisation,
+    pooling,
+    recurrent,
+    reduction,
+    weight_norm,
+    weights,
+    zero,
 )  # fmt: skip
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.ids import Ties
