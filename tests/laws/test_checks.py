@@ -8,7 +8,7 @@ import torch
 from sapwood import InputError, allocate, checks, schedule, select, sites, statistics, stopping, train
 from sapwood.checks import broken, check_criterion, check_method, check_selector, criterion, method
 from sapwood.checks.tiny import tiny_conv_task
-from sapwood.criteria import CRITERIA, magnitude
+from sapwood.criteria import CRITERIA, UNIT_CRITERIA, magnitude
 from sapwood.gates import GATES, UNIT_GATES
 from sapwood.methods import METHODS
 from sapwood.reconstruction import sparsegpt
@@ -32,6 +32,7 @@ CHECKS = {  # each public check, on something sound
     "check_shares": partial(checks.check_shares, "uniform", schedule.uniform_shares),
     "check_statistic": partial(checks.check_statistic, statistics.gram),
     "check_task": partial(checks.check_task, "tiny", checks.tiny_task()),
+    "check_unit_criterion": partial(checks.check_unit_criterion, "l1", UNIT_CRITERIA["l1"]),
     "check_unit_gate": partial(checks.check_unit_gate, "clamp", UNIT_GATES["clamp"]),
     "check_within": partial(checks.check_within, "within", select.within),
 }

@@ -69,6 +69,17 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "lamp, everywhere in the hidden layers": {"sparsity": 0.6, "rounds": 2, "first_epochs": 1, "round_epochs": 1}
         | {"criterion": "lamp", "scope": "everywhere", "output": False, "reaches": 0.6},
     },
+    "l1_filters": {
+        "a share of each": {"pruned": 0.4, "epochs": 1, "tune": 1, "rate": 0.5},
+        "by a scan, to a share of the multiply-adds": {
+            "macs": 0.6,
+            "allocation": "sensitivity",
+            "epochs": 1,
+            "tune": 1,
+        },
+        "by hand, by what samples change": {"ratios": "0=0.5 4=0.2", "by": "taylor_unit", "samples": 30, "epochs": 1}
+        | {"tune": 1},
+    },
     "local_activation": {
         "neurons": EASY | {"epochs": 4, "sparsity": 0.5, "probe": 30, "reaches": 0.5},
         "neurons and weights, retraining": EASY
@@ -132,6 +143,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
 }
 NO_MASKS = (
     "dense,",
+    "l1_filters,",
     "low_rank,",
     "network_slimming,",
     "nuclear,",

@@ -26,4 +26,5 @@ from sapwood.checks.stopping import check_rule as check_rule
 from sapwood.checks.task import check_task as check_task
 from sapwood.checks.tiny import tiny_model as tiny_model
 from sapwood.checks.tiny import tiny_task as tiny_task
+from sapwood.checks.unit_criterion import check_unit_criterion as check_unit_criterion
 from sapwood.checks.unit_gate import check_unit_gate as check_unit_gate

@@ -31,6 +31,14 @@ def criteria() -> Lines:
     return _by_file((name, criterion.score) for name, criterion in CRITERIA.items())
 
 
+def unit_criteria() -> Lines:
+    """The criteria of units, by what the file of each says."""
+    from sapwood.criteria import UNIT_CRITERIA
+
+    files = {name: f"sapwood.criteria.{name}" for name in UNIT_CRITERIA}
+    return {name: _first_line(import_module(path)).partition(": ")[2] for name, path in files.items()}
+
+
 def statistics() -> Lines:
     """The statistics: what each sums, and the criteria that need it."""
     from sapwood.criteria import CRITERIA
@@ -84,6 +92,7 @@ def _first_line(thing: object) -> str:
 
 KINDS: dict[str, Callable[[], Lines]] = {
     "criteria": criteria,
+    "unit_criteria": unit_criteria,
     "statistics": statistics,
     "allocations": partial(_by_function, "sapwood.selection.allocate", "ALLOCATIONS"),
     "schedules": partial(_by_function, "sapwood.selection.schedule", "SCHEDULES"),

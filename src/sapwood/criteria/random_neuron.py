@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sapwood.criteria.random_ import MASK, mixed
 from sapwood.scoring.criterion import Criterion, Seen
+from sapwood.scoring.unit_criterion import UnitCriterion
 
 
 def score(w_OI: Tensor, seen: Seen) -> Tensor:
@@ -20,3 +21,4 @@ def score(w_OI: Tensor, seen: Seen) -> Tensor:
 
 
 random_neuron = Criterion(score, per="output")
+random_unit = UnitCriterion(lambda w_UR: score(w_UR, {}))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sapwood.errors import InputError
+from sapwood.methods.parts.phases import tuned
 from sapwood.scoring.layers import norm_scales
 from sapwood.selection import select
 from sapwood.shrinking.costs.cost import fewest, macs_of
@@ -23,7 +24,7 @@ from sapwood.shrinking.cutting.units import per_unit
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training.declared import declares
-from sapwood.training.loop import Moment, descend, evaluate, train
+from sapwood.training.loop import Moment, descend, train
 from sapwood.training.run import Run
 from sapwood.training.task import Batch
 
@@ -46,11 +47,7 @@ def network_slimming(
     found = sites(run.model, run.task.examples)
     yield from train(run, epochs=epochs, update=partial(drawn, strength=strength))
     run.shrink(lambda: chosen(run, found, macs, channels), found)
-    cut = run.remember("cut valid", lambda: {f"cut_valid_{name}": value for name, value in evaluate(run).items()})
-    run.note(**cut)
-    for group in run.optimizer.param_groups:
-        group["lr"] *= rate
-    yield from train(run, epochs=tune)
+    yield from tuned(run, epochs=tune, rate=rate)
 
 
 def drawn(run: Run, batch: Batch, *, strength: float) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from functools import partial
 import torch
 
 from sapwood.errors import InputError
+from sapwood.methods.parts import ranking
 from sapwood.reconstruction import thinet as solved
 from sapwood.scoring.layers import chosen
 from sapwood.scoring.layout import matrix, shaped
@@ -25,12 +26,9 @@ from sapwood.shrinking.cutting.units import reading_layer, unit_of_columns
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training.declared import declares
-from sapwood.training.draws import luck
 from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
 from sapwood.training.task import Batch
-
-AT_ONCE = 256  # samples in one pass
 
 
 @declares("rebuilds", "solves")
@@ -74,6 +72,4 @@ def solve_(run: Run, site: Site, kept: float, rule: str, samples: int) -> torch.
 
 def drawn(run: Run, samples: int) -> list[Batch]:
     """Training samples, the same for every layer; all of them if there are no more."""
-    split = run.task.data.train
-    order = torch.randperm(len(split), generator=luck(run.seed, "thinet"))[:samples]
-    return [split.take(index.to(run.device)) for index in torch.split(order, AT_ONCE)]
+    return ranking.drawn(run, samples, "thinet")

@@ -46,6 +46,14 @@ def fit(run: Run, *, epochs: int, target: float, stop: str) -> Iterator[Moment]:
             return
 
 
+def tuned(run: Run, *, epochs: int, rate: float) -> Iterator[Moment]:
+    """Trains what was just rebuilt at `rate` times the learning rate; its validation metrics before are noted."""
+    run.note(**run.remember("cut valid", lambda: {f"cut_valid_{name}": value for name, value in evaluate(run).items()}))
+    for group in run.optimizer.param_groups:
+        group["lr"] *= rate
+    yield from train(run, epochs=epochs)
+
+
 def then(phase: Phase) -> Callable[[Phase], Phase]:
     """A decorator of methods: when one is over, `phase` follows, and its options join the method's.
 
