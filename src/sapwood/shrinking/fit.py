@@ -25,12 +25,13 @@ from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
 from sapwood.shrinking.cutting.resize import knows
 from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred, zero_
 from sapwood.shrinking.proof.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
-from sapwood.shrinking.proof.wide import ROOM, types_of
+from sapwood.shrinking.proof.wide import types_of
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.bare import Copies, Numbers, inputs_for, meeting, ways
 from sapwood.shrinking.tracing.computed import sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors, of_torch
+from sapwood.shrinking.tracing.lines import OWN
 from sapwood.shrinking.tracing.site import Site
 from sapwood.shrinking.tracing.steps import Sizes
 from sapwood.shrinking.tracing.training import Trained
@@ -267,7 +268,7 @@ def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
         frame, trace_line = trace.tb_frame, trace.tb_lineno
         file = frame.f_code.co_filename
         inside[:0] = [names[id(value)] for value in frame.f_locals.values() if id(value) in names]
-        if not of_torch(file) and not file.startswith(ROOM):
+        if not of_torch(file) and not file.startswith(OWN):
             at = f" ({file}:{trace_line})"
         trace = trace.tb_next
     said = str(error).strip().splitlines() or [type(error).__name__]

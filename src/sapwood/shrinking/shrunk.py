@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.optim import Optimizer
 
-from sapwood.errors import InputError, refuse_unless, unknown
+from sapwood.errors import InputError, refuse_unless
 from sapwood.masking import masks as mask
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
@@ -25,6 +25,8 @@ from sapwood.shrinking.finding import given_or_own
 from sapwood.shrinking.finding import sites as sites_of
 from sapwood.shrinking.fit import Attributes, fitted, set_, shapes_of
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
+from sapwood.shrinking.misfits import others as _others
+from sapwood.shrinking.misfits import refuse_misfits, refuse_no_numbers
 from sapwood.shrinking.proof.config import configured_
 from sapwood.shrinking.proof.equal import Blind, Narrow, inputs, prove, stir_, told_apart_in, zero_
 from sapwood.shrinking.proof.wide import narrowest, said, types_of, widened_
@@ -89,9 +91,9 @@ def shrink(
     refuse_unless("removed", removed, ("zeroed", "folded"))
     anatomy = anatomy_of(model, example)
     (model, example), sites = anatomy.given, given_or_own(model, sites)
-    _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
+    refuse_misfits(model, keep, sites, optimizer, removed == "folded")
     if check or removed == "folded":
-        _refuse_no_numbers(model)
+        refuse_no_numbers(model)
     keep, shifts, staying = dict(keep), dict[str, Tensor](), tuple[Staying, ...]()
     if removed == "folded":
         keep, shifts, staying = folding(anatomy, sites, keep)
@@ -271,45 +273,3 @@ def _add_(model: nn.Module, shifts: Mapping[str, Tensor]) -> None:
     tensors = dict(named_tensors(model))
     for name, shift in shifts.items():
         tensors[name].data = (tensors[name].data.double() + shift).to(tensors[name].dtype)
-
-
-def _refuse_misfits(
-    model: nn.Module, keep: Keep, sites: Sequence[Site], optimizer: Optimizer | None, folded: bool
-) -> None:
-    known, tensors = {site.name: site for site in sites}, dict(named_tensors(model))
-    for name, kept in keep.items():
-        if name not in known:
-            raise unknown("site in keep", name, known)
-        if folded and known[name].lossy:
-            raise InputError(f"site {name!r} is lossy, so nothing folded would stay equal; use removed='zeroed'")
-        if kept.dtype is not torch.bool or kept.shape != (known[name].units,):
-            raise InputError(
-                f"keep for site {name!r} is {kept.dtype} of shape {tuple(kept.shape)}; give torch.bool, one for each "
-                f"of its {known[name].units} units, True where it stays"
-            )
-        if not folded and not bool(kept.any()):
-            raise InputError(
-                f"keep leaves no unit of site {name!r}; at least one must stay, as with select.drop(..., least=1)"
-            )
-        for slot in known[name].slots:
-            if slot.tensor not in tensors or tensors[slot.tensor].shape[slot.dim] != len(slot.unit_of):
-                raise InputError(f"site {name!r} does not fit {slot.tensor!r}; find the sites of this network anew")
-    if optimizer is not None and len(_others(model, optimizer)) == sum(
-        len(g["params"]) for g in optimizer.param_groups
-    ):
-        raise InputError("the optimiser trains no parameter of the model's; give the one that trains it")
-
-
-def _refuse_no_numbers(model: nn.Module) -> None:
-    bare = next((name for name, tensor in named_tensors(model) if tensor.is_meta), None)
-    if bare is not None:
-        raise InputError(
-            f"{bare!r} has no numbers, as on torch's meta device, so nothing can be proven; load the model first, or "
-            "give check=False"
-        )
-
-
-def _others(model: nn.Module, optimizer: Optimizer | None) -> dict[int, Any]:
-    """For `deepcopy`: parameters that an optimiser trains beside the model's, such as a loss's, stay the same ones."""
-    mine, groups = {id(p) for p in model.parameters()}, [] if optimizer is None else optimizer.param_groups
-    return {id(p): p for group in groups for p in group["params"] if id(p) not in mine}

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 import torch
@@ -26,10 +25,14 @@ from sapwood.measure.example import as_tuple as as_tuple
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.rules import rule_for
 from sapwood.shrinking.rules.anew import Anew
-from sapwood.shrinking.rules.call import Call, pinned
+from sapwood.shrinking.rules.call import pinned
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.union import START
 from sapwood.shrinking.rules.values import CONSTANT, DATA, Weight, nobody
+from sapwood.shrinking.tracing.calls import call_of as call_of
+from sapwood.shrinking.tracing.calls import named as named
+from sapwood.shrinking.tracing.calls import op_of as op_of
+from sapwood.shrinking.tracing.calls import shapes_of
 from sapwood.shrinking.tracing.lines import culprit, first_line
 from sapwood.shrinking.tracing.lines import line as line
 from sapwood.shrinking.tracing.lines import of_torch as of_torch
@@ -39,8 +42,6 @@ from sapwood.shrinking.tracing.plain import with_sizes, without_regions
 from sapwood.shrinking.tracing.suited import refuse_unsuited
 
 HELD = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
-KNOWN = "sapwood"  # in what a node's `meta` holds: the operator's name, its line and the shapes that it gives
-TORCHS = ("", "aten", "torchvision")  # libraries whose operators' names mean what rules take them to mean
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def _run_on_ids(graph: Graph, found: Traced, refused: dict[fx.Node, str]) -> Non
 
 
 def _placeholder(ties: Ties, graph: Graph, weights: dict[str, Weight], node: fx.Node) -> Any:
-    shape = next(iter(_shapes(node.meta.get("val"))), torch.Size())
+    shape = next(iter(shapes_of(node.meta.get("val"))), torch.Size())
     if node.name not in graph.tensors:
         return nobody(shape, which=DATA if node.name in graph.inputs else CONSTANT)
     name = graph.tensors[node.name]
@@ -255,58 +256,6 @@ def _refuse_other_shapes(found: Any, shapes: tuple[torch.Size, ...]) -> None:
     given = tuple(part.shape for part in (found if isinstance(found, list | tuple) else [found]))
     if shapes and given != shapes:
         raise ValueError(f"it gives ids of shapes {[*map(tuple, given)]}, not {[*map(tuple, shapes)]}")
-
-
-def call_of(values: Mapping[fx.Node, Any], node: fx.Node) -> Call:
-    """The operator at a node, its arguments under the names of its signature."""
-    known = node.meta.get(KNOWN)
-    if known is None:  # the same in every run
-        known = node.meta[KNOWN] = op_of(node), line(node), _shapes(node.meta.get("val"))
-    op, where, shapes = known
-    args, kwargs = [_given(values, part) for part in node.args], {k: _given(values, v) for k, v in node.kwargs.items()}
-    if not isinstance(node.target, torch._ops.OpOverload):
-        parts = pytree.tree_leaves((args, kwargs), is_leaf=lambda part: isinstance(part, Weight))
-        return Call(f"torch.{op}", where, None, {"arguments": parts}, shapes)
-    return Call(op, where, node.target, named(node, args, kwargs), shapes)
-
-
-def _given(values: Mapping[fx.Node, Any], part: Any) -> Any:
-    if isinstance(part, fx.Node):
-        return values[part]
-    return fx.node.map_arg(part, lambda node: values[node]) if isinstance(part, list | tuple | dict | slice) else part
-
-
-def op_of(node: fx.Node) -> str:
-    """The operator's name: conv2d, add (also for add_); of one that is not torch's own "library.name"."""
-    if KNOWN in node.meta:
-        return str(node.meta[KNOWN][0])
-    schema = getattr(node.target, "_schema", None)
-    plain = "", "", getattr(node.target, "__name__", str(node.target))
-    library, _, name = plain if schema is None else schema.name.rpartition("::")
-    return name.rstrip("_") if library in TORCHS else f"{library}.{name}"
-
-
-def named(node: fx.Node, args: Any, kwargs: Any) -> dict[str, Any]:
-    """An operator's arguments under the names of its signature, defaults filled in."""
-    names, defaults = _signature(node.target)
-    return defaults | dict(zip(names, args, strict=False)) | kwargs
-
-
-@cache
-def _signature(operator: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The names of an operator's arguments, and what each is where it is not given."""
-    arguments = operator._schema.arguments
-    return tuple(argument.name for argument in arguments), {a.name: a.default_value for a in arguments}
-
-
-def _shapes(value: Any) -> tuple[torch.Size, ...]:
-    every = [value] if isinstance(value, Tensor) else pytree.tree_leaves(value)
-    return tuple(_known(part.shape) for part in every if isinstance(part, Tensor))
-
-
-def _known(shape: torch.Size) -> torch.Size:
-    """Sizes that have been found out meanwhile, as that of a count of values in so many bins, as whole numbers."""
-    return shape if all(type(size) is int for size in shape) else torch.Size(int(size) for size in shape)
 
 
 def _pin_all(ties: Ties, values: list[Any], because: str) -> None:

@@ -4,7 +4,6 @@ To copy a model takes as long as many a run of it without numbers. So all that a
 after every run it is as it was. Where something is held that cannot be looked into, each run gets a copy of its own.
 """
 
-import copyreg
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,7 +89,7 @@ def _is_plain(thing: Any) -> bool:
         made, of, state, *rest = (*thing.__reduce_ex__(2), None, None, None)[:5]
     except Exception:  # any object may refuse in its own way
         return False
-    return made is copyreg.__newobj__ and of == (kind,) and rest == [None, None] and isinstance(state, dict | None)
+    return made.__name__ == "__newobj__" and of == (kind,) and rest == [None, None] and isinstance(state, dict | None)
 
 
 class Reused:
