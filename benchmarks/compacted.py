@@ -17,7 +17,7 @@ from sapwood.tasks import TASKS
 from sapwood.trials.provenance import commit
 from sapwood.trials.trial import Trial
 
-ROWS = ("G1", "G4", "G6", "L1", "L2")
+ARMS = ("G1", "G4", "G6", "L1", "L2")
 BATCH, ROUNDS = 256, 300
 COLUMNS = ("row", "seed", "trial", "widths", "parameters", "parameters_before", "difference", "accuracy",
            "accuracy_before", "time_ratio", "time_low", "time_high", "commit")  # fmt: skip
@@ -36,7 +36,7 @@ def compacted(trial: Trial, folder: Path) -> dict[str, object]:
     sizes = {name: sum(p.numel() for p in each.parameters()) for name, each in networks.items()}
     shapes = [p.shape for p in small.model.parameters() if p.dim() > 1]
     widths = "-".join(str(n) for n in (shapes[0][1], *(shape[0] for shape in shapes)))
-    found = (trial.row, trial.seed, trial.id, widths, sizes["small"], sizes["before"], small.difference,
+    found = (trial.arm, trial.seed, trial.id, widths, sizes["small"], sizes["before"], small.difference,
              right["small"], right["before"], ratio.median, ratio.lower, ratio.upper, commit())  # fmt: skip
     return dict(zip(COLUMNS, found, strict=True))
 
@@ -47,7 +47,7 @@ if __name__ == "__main__":
     options.add_argument("--csv", type=Path)
     chosen = options.parse_args()
     torch.set_num_threads(1)
-    mine = [t for t in find("activation_pruning").at("paper") if t.row in ROWS and t.seed == 0]
+    mine = [t for t in find("activation_pruning").at("paper") if t.arm in ARMS and t.seed == 0]
     wanted = as_found(mine, chosen.folder)
     there = [t for t in wanted if (chosen.folder / t.id / "weights.safetensors").exists()]
     print(f"{len(there)} of {len(wanted)} networks are in {chosen.folder}")

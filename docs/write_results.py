@@ -19,8 +19,8 @@ from sapwood.trials import digests
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVES = ROOT / "studies" / "results"
 PAGE = ROOT / "docs" / "results.md"
-COURSES = ("nuclear_", "effective_rank_", "stable_rank_")  # of rows V, at the end of each epoch
-EVERY = "Every row"
+COURSES = ("nuclear_", "effective_rank_", "stable_rank_")  # of arms V, at the end of each epoch
+EVERY = "Every arm"
 SHOWN = {  # study -> titles of its tables that stand here; the others are in its report
     "quickstart": (EVERY,),
     "activation_pruning": (EVERY, "Verdicts by table"),
@@ -31,8 +31,8 @@ HEAD = """# Results
 
 What the methods have been shown to do, study by study. Written by `python docs/write_results.py` from the trials kept
 in [studies/results](../studies/results/README.md), which say what made them. A number in brackets is a 95 % interval of
-the mean over seeds; where rows are compared, it is that of the differences, seed by seed. Nothing is corrected for the
-number of comparisons, unless it is said. That two rows cannot be told apart does not say that they are equally good.
+the mean over seeds; where arms are compared, it is that of the differences, seed by seed. Nothing is corrected for the
+number of comparisons, unless it is said. That two arms cannot be told apart does not say that they are equally good.
 """
 FILES = {  # file -> what it is, and its columns that stand here
     "activation_pruning_compacted.csv": (
@@ -50,7 +50,7 @@ FILES = {  # file -> what it is, and its columns that stand here
 
 @cache
 def kept(name: str) -> Table:
-    """The rows of a study that words and tables here need: those of the end, training accuracies, courses of rows V."""
+    """The rows of a study that words and tables here need: those of the end, training accuracies, courses of arms V."""
     folder = ARCHIVES / name
     digests.check(folder, ("trials.csv", "rows.csv"))
     with (folder / "trials.csv").open(newline="") as file:

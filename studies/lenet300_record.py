@@ -72,7 +72,7 @@ LENGTHS = {
 
 
 def label(fold: int) -> str:
-    """A row's name."""
+    """The arm of a compression."""
     return f"{fold}-fold"
 
 
@@ -88,7 +88,7 @@ def trials(scale: str) -> Iterator[Trial]:
 
 
 def coded_label(fold: int) -> str:
-    """The row's name of what is pruned so far and coded."""
+    """The arm of what is pruned so far and coded."""
     return f"{label(fold)}, coded"
 
 
@@ -155,7 +155,7 @@ def reached(rows: Table) -> Grid:
         left = {seed: weights[row][seed] - gone for seed, gone in zeros.get(row, {}).items()}
         seen = found.get(row, {})
         lines.append((row, str(len(seen)), number(summed_up(left), 0), number(summed_up(seen), 2)))
-    return Grid(("row", "seeds (n)", "weights not 0", "test error (%)"), tuple(lines))
+    return Grid(("arm", "seeds (n)", "weights not 0", "test error (%)"), tuple(lines))
 
 
 def record(rows: Table) -> list[str | Finding]:
@@ -197,7 +197,7 @@ def coded(rows: Table, fold: int) -> Finding:
 
 
 def drawn(rows: Table, folder: Path) -> Figure:
-    """Test error of every row."""
+    """Test error of every arm."""
     figure = canvas(7, 3.4)
     axes = figure.subplots()
     names = [DENSE, TAUGHT, *map(coded_label, CODED), *map(label, FOLDS)]

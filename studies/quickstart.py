@@ -1,7 +1,7 @@
 """Quickstart: eight ways to train a small network with a fifth of its hidden weights, on digits, in half a minute.
 
 Expected: no number of any paper; digits are too easy for that. It shows what the library does and how it reports.
-Every row trains for the same 40 epochs and prunes the hidden layers to sparsity 0.8; a cycle that waits for an
+Every arm trains for the same 40 epochs and prunes the hidden layers to sparsity 0.8; a cycle that waits for an
 accuracy the network no longer reaches is made when the training accuracy has not risen for three epochs.
 Run: sapwood run quickstart (or: make demo); 60 s of one core, half of that with two. Every scale is the same.
 Last run: 2026-11-28, at commit fc2a6de78fb9, on cpu (x86_64, AVX512), threads: 1; 24 trials, 1.4 minutes of computing.
@@ -24,7 +24,7 @@ CHANCE = 0.5  # a tenth would be luck; a network that learned anything is far ab
 ALL_EPOCHS: Options = {"stop": "epochs", "epochs": EPOCHS}
 CYCLES: Options = {"sparsity": SPARSITY, "plateau": 3, **ALL_EPOCHS}
 GLOBAL: Options = {"base_of": "prunable", **CYCLES}
-ROWS: dict[str, tuple[str, Options]] = {
+ARMS: dict[str, tuple[str, Options]] = {
     "dense": ("dense", ALL_EPOCHS),
     "global Neurons": ("global_activation", {"criterion": "activity", **GLOBAL}),
     "global Neurons & Weights": ("global_activation", {"criterion": "active_magnitude", **GLOBAL}),
@@ -34,13 +34,13 @@ ROWS: dict[str, tuple[str, Options]] = {
     "global random neurons": ("global_activation", {"criterion": "random_neuron", **GLOBAL}),
     "local random neurons": ("local_activation", {"criterion": "random_neuron", **CYCLES}),
 }
-CONTROL = {label: f"{label.split()[0]} random neurons" for label in ROWS if "Neurons" in label}
+CONTROL = {label: f"{label.split()[0]} random neurons" for label in ARMS if "Neurons" in label}
 
 
 def trials(scale: str) -> Iterator[Trial]:
-    """Each row with each seed; a seed's trials are neighbours, so that all rows have something early."""
+    """Each arm with each seed; a seed's trials are neighbours, so that all arms have something early."""
     for seed in SEEDS:
-        for label, (method, options) in ROWS.items():
+        for label, (method, options) in ARMS.items():
             yield Trial.make(method, "mlp_digits", seed, label, **options)
 
 
@@ -48,7 +48,7 @@ def summary(rows: Table) -> Iterator[str]:
     """What the numbers say, in words that follow from them."""
     accuracy = over_seeds(rows, "accuracy", "test")
     if len(accuracy) < 2:
-        yield "Too few rows have finished to compare any."
+        yield "Too few arms have finished to compare any."
         return
     yield _ranking(accuracy)
     yield _sparsities(over_seeds(rows, "sparsity_hidden", "network"))
@@ -61,19 +61,19 @@ def _ranking(accuracy: dict[str, Summary]) -> str:
     pruned = {label: found for label, found in accuracy.items() if label != "dense"}
     best, worst = max(pruned, key=lambda label: pruned[label].mean), min(pruned, key=lambda label: pruned[label].mean)
     words = (
-        f"Test accuracy, mean [95 % interval] over {_seeds(accuracy.values())}: of the pruned rows {best} has the "
+        f"Test accuracy, mean [95 % interval] over {_seeds(accuracy.values())}: of the pruned arms {best} has the "
         f"highest, {number(pruned[best])}, and {worst} the lowest, {number(pruned[worst])}"
     )
     return words + (f"; the dense network has {number(accuracy['dense'])}." if "dense" in accuracy else ".")
 
 
 def _sparsities(found: dict[str, Summary]) -> str:
-    """Whether the rows are comparable: do they have the sparsity asked for?"""
+    """Whether the arms are comparable: do they have the sparsity asked for?"""
     pruned = {label: each for label, each in found.items() if label != "dense"}
     short = [f"{label} ({number(each)})" for label, each in pruned.items() if abs(each.mean - SPARSITY) > 0.005]
     if short:
         return f"Not comparable with the rest, as not at sparsity {SPARSITY} of the hidden layers: {', '.join(short)}."
-    return f"All {len(pruned)} pruned rows are at sparsity {SPARSITY} of the hidden layers after {EPOCHS} epochs."
+    return f"All {len(pruned)} pruned arms are at sparsity {SPARSITY} of the hidden layers after {EPOCHS} epochs."
 
 
 def _against_random(rows: Table, accuracy: dict[str, Summary]) -> Iterator[str]:
@@ -89,7 +89,7 @@ def _against_random(rows: Table, accuracy: dict[str, Summary]) -> Iterator[str]:
         yield (
             "Against random neurons in the same scope, by the difference in test accuracy seed by seed: "
             + "; ".join(f"{sort}: {', '.join(each)}" for sort, each in sorts.items())
-            + f". With {_seeds(gap for _, gap in found)}, rows that cannot be told apart may still differ."
+            + f". With {_seeds(gap for _, gap in found)}, arms that cannot be told apart may still differ."
         )
 
 
@@ -128,7 +128,7 @@ def _seeds(found: Iterable[Summary]) -> str:
 STUDY = Study(
     name="quickstart",
     title="Quickstart: eight ways to prune a small network on digits",
-    paper="Rows after Ganguli & Chong, Algorithms 17(1):48, 2024, and Zhu & Gupta, arXiv:1710.01878; other data.",
+    paper="Arms after Ganguli & Chong, Algorithms 17(1):48, 2024, and Zhu & Gupta, arXiv:1710.01878; other data.",
     trials=trials,
     summary=lambda rows: list(summary(rows)),
     command="sapwood run quickstart",
@@ -148,7 +148,7 @@ STUDY = Study(
         Figure(
             "Which weights of the first hidden layer are left",
             "Seed 0, after training; black: not 0. A row is a neuron, a column one of the 64 pixels. "
-            "The dense map is what all rows start from.",
+            "The dense map is what all arms start from.",
             weight_maps("hidden1.weight"),
         ),
     ),

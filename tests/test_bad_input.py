@@ -398,7 +398,7 @@ def scene(tmp_path, monkeypatch):
     run.save(tmp_path / "good.safetensors")
     (tmp_path / "trial").mkdir()
     trial = DIGITS()
-    about = {"id": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed}
+    about = {"id": trial.id, "row": trial.arm, "method": trial.method, "task": trial.task, "seed": trial.seed}
     words = about | {"options": trial.all_options(), "identity": trial.identity, "provenance": [], "data": ""}
     (tmp_path / "trial" / "trial.json").write_text(json.dumps(words))
     return Scene(run, tmp_path, monkeypatch)

@@ -11,6 +11,7 @@ import sapwood
 from sapwood import export, measure, select
 
 MOST_USED = {
+    "prune": sapwood.prune,
     "sites": sapwood.sites,
     "shrink": sapwood.shrink,
     "compact": sapwood.compact,

@@ -81,3 +81,13 @@ def test_nothing_old_is_in_the_way():
     with pytest.raises(ImportError):
         import_module("sapwood.not_there")
     assert not any(new in moved.PLACES for new in moved.PLACES.values())
+
+
+def test_names_that_changed_in_a_module_that_moved_are_there_under_the_old_ones():
+    code = """
+from sapwood.study.kept import Kept, keep, read_kept
+from sapwood.trials import archive
+assert (Kept, keep, read_kept) == (archive.Archived, archive.add, archive.read_archive)
+"""
+    _, said = in_fresh_python(code, "-W", "always::DeprecationWarning")
+    assert said.count("sapwood.study.kept is now sapwood.trials.archive") == 1

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sapwood import codec, export, measure, reconstruction
     from sapwood.criteria import CRITERIA
     from sapwood.errors import InputError
+    from sapwood.export.pruning import prune
     from sapwood.gates import Gated, UnitGate, WeightGate, WeightGated
     from sapwood.masking import masks
     from sapwood.masking.holding import hold
@@ -96,6 +97,7 @@ __all__ = [
     "per_unit",
     "points",
     "prunable",
+    "prune",
     "reconstruction",
     "remove_branches",
     "schedule",
@@ -164,6 +166,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "per_unit": "sapwood.shrinking.cutting.units",
     "points": "sapwood.shrinking.scaling",
     "prunable": "sapwood.scoring.layers",
+    "prune": "sapwood.export.pruning",
     "reconstruction": "sapwood.reconstruction",
     "remove_branches": "sapwood.shrinking.depth",
     "schedule": "sapwood.selection.schedule",

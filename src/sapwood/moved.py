@@ -24,7 +24,7 @@ ROOMS = {  # where modules are -> what they were called; `old=new` where the nam
     "shrinking.cutting": "shrinking.cut shrinking.resize shrinking.resize_recurrent shrinking.narrow shrinking.units",
     "shrinking.costs": "shrinking.cost shrinking.contractions shrinking.widths shrinking.timetable=timing",
     "shrinking.proof": "shrinking.equal shrinking.wide shrinking.sizes shrinking.config",
-    "shrinking": "shrinking.shrink=shrunk shrinking.sites=finding shrinking.points=scaling",
+    "shrinking": "shrinking.shrink=shrunk shrinking.sites=finding",
     "trials": "study.trial=trial study.run=execution study.record=record study.rows=rows study.pool=pool "
     "study.folder=folder study.final=final study.best=best study.trace=trace study.provenance=provenance "
     "study.kept=archive study.digests=digests",
@@ -46,6 +46,11 @@ ELSEWHERE = {  # names that are not in the new module: module:name
         "Gate": "sapwood.gates.weight_gate:WeightGate",
         "Gated": "sapwood.gates.weight_gate:WeightGated",
         "decided": "sapwood.gates.gated:decided",
+    },
+    "sapwood.study.kept": {
+        "Kept": "sapwood.trials.archive:Archived",
+        "keep": "sapwood.trials.archive:add",
+        "read_kept": "sapwood.trials.archive:read_archive",
     },
     "sapwood.observe": {
         "chosen": "sapwood.scoring.layers:chosen",

@@ -1,14 +1,14 @@
 """Activation-based pruning: all of Ganguli & Chong, Algorithms 17(1):48, 2024, but its Table 10, and what it left out.
 
-Network 784-300-200-100-50-10 on Fashion-MNIST, SGD 0.01, batches of 32. The rows are listed in `rows`, the paper's
-numbers in `printed`, their tolerances in `claims`, the words of the report in `verdicts` and `verdicts_of_text`, and
-what those rest on in `assumptions`.
+Network 784-300-200-100-50-10 on Fashion-MNIST, SGD 0.01, batches of 32. The arms are listed in `arms`, the paper's
+numbers in `printed`, what these measure in `columns`, their tolerances in `claims`, the words of the report in
+`verdicts` and `in_words`, and what those rest on in `assumptions`.
 Expected: every printed number of Tables 2-9 and 11-13, as a claim with a verdict. Table 10 is about MNIST and another
 network, and gives no accuracy: study `lenet300` is about it.
 
 Smoke: 6,000 images, 6 epochs, one seed; it shows that everything runs. Small: all images, 15 epochs, two seeds. Paper:
 five seeds, three for the convolutional network, as long as the stopping rule lets them run.
-Run: sapwood run activation_pruning --scale paper        one row: --only row=G1 --only seed=0
+Run: sapwood run activation_pruning --scale paper        one arm: --only arm=G1 --only seed=0
 Last run: 2026-11-21, at commit 0566fa74a2d0, on cpu (x86_64), threads: 1; 482 trials, 9.1 hours of computing.
 """
 
@@ -35,6 +35,6 @@ STUDY = Study(
     extras=extras,
     files=FILES,
     more=more,
-    notes="Five seeds at scale paper, three for rows K; one at smoke and two at small, where networks train too short "
+    notes="Five seeds at scale paper, three for arms K; one at smoke and two at small, where networks train too short "
     "for any verdict. The paper's rows are single runs without a seed.",
 )

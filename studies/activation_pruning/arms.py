@@ -1,4 +1,4 @@
-"""The rows of the study, each a trial for every seed: what the paper ran, what it left out, and what decides.
+"""The arms of the study, each a trial for every seed: what the paper ran, what it left out, and what decides.
 
     S, G1-G8, L1-L4, M     the paper's networks (Tables 2-5)
     L3 released            L3 as the code released in 2023 runs it: counting zeros instead of activations
@@ -8,7 +8,7 @@
     V ...                  singular values: ten cycles of 8 % (section 5.6); nuclear-norm penalties instead of pruning
     K ...                  a convolutional network, channels instead of neurons, three seeds
 
-A seed's rows are neighbours, and what others go on from comes first.
+A seed's arms are neighbours, and what others go on from comes first.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from sapwood.methods.presets import preset
 from sapwood.trials.trial import Trial, Value
 
 SCORES = {"Neurons": "activity", "Neurons & Weights": "active_magnitude"}
-GLOBAL = {  # row: cycles, score, target in percent (Table 2)
+GLOBAL = {  # arm: cycles, score, target in percent (Table 2)
     "G1": (5, "Neurons", 80), "G2": (5, "Neurons", 85),
     "G3": (5, "Neurons & Weights", 80), "G4": (5, "Neurons & Weights", 85),
     "G5": (10, "Neurons", 80), "G6": (10, "Neurons", 85),
@@ -28,7 +28,7 @@ LOCAL = {"L1": ("Neurons", 80), "L2": ("Neurons", 85), "L3": ("Neurons & Weights
 RELEASED = "L3 released"
 PAPER = ("S", *GLOBAL, *LOCAL, "M")
 PRUNED = ("M", *GLOBAL, *LOCAL)  # what Tables 6 and 7 retrain
-CONTROLS: dict[str, dict[str, Value]] = {  # row: what differs from G1
+CONTROLS: dict[str, dict[str, Value]] = {  # arm: what differs from G1
     "C random neuron": {"criterion": "random_neuron"},
     "C column norm": {"criterion": "magnitude", "per_neuron": True},
     "C magnitude": {"criterion": "magnitude"},
@@ -69,7 +69,7 @@ K_DENSE = "K dense"
 
 
 class Length(NamedTuple):
-    """What a scale changes in the rows."""
+    """What a scale changes in the arms."""
 
     seeds: int
     channel_seeds: int
@@ -94,7 +94,7 @@ LENGTHS = {
 
 
 def trials(scale: str) -> Iterator[Trial]:
-    """Every row with every seed."""
+    """Every arm with every seed."""
     length = LENGTHS[scale]
     for seed in range(length.seeds):
         paper = _paper(length, seed)

@@ -15,10 +15,10 @@ from .arms import PRUNING
 from .claims import FREE, STRICTNESS, random_instead
 
 CHANGED = (
-    "The tolerances were fixed while the rows ran, not before. They were committed at 10:13:20 on 2026-11-21 "
-    "(8d24a79); the kept trials start at 10:06:52, and rows S, G1, G2 and G3 of seed 0 had ended by then. No tolerance "
+    "The tolerances were fixed while the arms ran, not before. They were committed at 10:13:20 on 2026-11-21 "
+    "(8d24a79); the kept trials start at 10:06:52, and arms S, G1, G2 and G3 of seed 0 had ended by then. No tolerance "
     "has been changed since.",
-    "Singular values (section 5.6, rows V): the marks at which the runs prune end at a training accuracy of 0.95, as "
+    "Singular values (section 5.6, arms V): the marks at which the runs prune end at a training accuracy of 0.95, as "
     "in the authors' script, not at 0.98 as in the text, and all runs take equally many epochs, 40 at scale paper, "
     "with no stopping rule.",
     "Which algorithm is what: 1 to 3 are the method global_activation (2 scores by Neurons, 3 by Neurons & Weights), "
@@ -27,7 +27,7 @@ CHANGED = (
     "Not here: Figure 1; Table 10, which is about LeNet on MNIST and gives no accuracy: the study lenet300 is about "
     "it. Of Table 1 the cost of global pruning was measured, not that of local pruning.",
     "Not tried: random neurons drawn anew for each cycle, more than 32 images to count on for L, controls by random "
-    "neurons, |w| or inverted counts for the local rows.",
+    "neurons, |w| or inverted counts for the local arms.",
     "PCA is given equal ranks, not equal sizes: as factors its networks store more weights than the pruned ones have "
     "(table PCA on equal terms). Where it is trained on, it has five more epochs, at a lower learning rate for each "
     "pair of factors (`low_rank.rates`), which a pruned network has not had.",
@@ -66,8 +66,8 @@ def _strictness(rows: Table) -> Iterator[str]:
     )
     ours, luck, of = random_instead(rows)
     yield (
-        "What else would pass. Our number of a row taken for what is printed of another row in its column: "
+        "What else would pass. Our number of an arm taken for what is printed of another arm in its column: "
         f"{passing}. Of the {of} accuracies printed "
-        f"for pruned rows our rows reproduce {ours}; random neurons under G1's schedule, in the place of every one of "
+        f"for pruned arms our arms reproduce {ours}; random neurons under G1's schedule, in the place of every one of "
         f"them, reproduce {luck}."
     )

@@ -1,6 +1,6 @@
 """Claims: every number of the paper's tables 2-9 and 11-13, each with its tolerance.
 
-Fixed while the first rows ran (`assumptions.CHANGED` says when), not changed since; ± around the printed number:
+Fixed while the first arms ran (`assumptions.CHANGED` says when), not changed since; ± around the printed number:
 
     share of zeros          0.005 points, half of the last digit printed (0.5 where no decimals are printed)
       averages of them      0.01 points: the paper averages numbers that are rounded already
@@ -93,7 +93,7 @@ def _sort(cell: Cell) -> str:
 
 
 def random_instead(rows: Table) -> tuple[int, int, int]:
-    """Accuracies printed of pruned arms: how many our rows reproduce, how many random neurons under G1's schedule do in
+    """Accuracies printed of pruned arms: how many our arms reproduce, how many random neurons under G1's schedule do in
     the place of each of them, of how many.
     """
     mine = [cell for cell in cells_of(PRINTED) if cell.label in (*GLOBAL, *LOCAL)]

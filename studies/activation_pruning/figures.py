@@ -68,7 +68,7 @@ def _pca(ranks: str) -> dict[str, str]:
     """The arms of a panel: S at these ranks, and the pruned network itself."""
     kinds = (kind for kind in arms.PCA if kind.startswith(ranks))
     names = {kind.partition(" ranks")[2].strip(", ") or "as it is": f"{{}} PCA {kind}" for kind in kinds}
-    return names | {"the pruned row itself": ITSELF}
+    return names | {"the pruned arm itself": ITSELF}
 
 
 SEEDS = "Line: mean over seeds; band: from the lowest to the highest seed; thinner from where the first seed has ended."
@@ -93,8 +93,9 @@ def _curves() -> tuple[Figure, ...]:
     return tuple(
         Figure(
             f"Figure {next(numbers)}: {words}, {title}",
-            f"G1-G8: {about}. {more} {SEEDS} The axis begins at 0.50, as in the paper, whose figure has one run a row.",
-            courses(split, words, panels, f"row: {by}, achieved (mean), cycles", lowest=0.5),
+            f"G1-G8: {about}. {more} {SEEDS} The axis begins at 0.50, as in the paper, whose figure has one run "
+            "an arm.",
+            courses(split, words, panels, f"arm: {by}, achieved (mean), cycles", lowest=0.5),
         )
         for panels, by, title, about in sorts
         for split, words, more in kinds
@@ -123,17 +124,17 @@ def _spectra() -> tuple[Figure, ...]:
             f"{SIGMA}Here training lies between the two, so that values may also rise; each panel has its own "
             "scale. Where only 9 of the 10 cycles are made in these epochs, the last prune is at 72 % zeros, not at "
             "80. The paper's Figure 7 has one run and no control.",
-            partial(spectra.overall, row=arms.LIKE, control=arms.RANDOM),
+            partial(spectra.overall, arm=arms.LIKE, control=arms.RANDOM),
         ),
         Figure(
             "Figures A1-A4: singular values before and after each prune, cycles 1 to 5",
             f"{SIGMA}The paper has figures of cycles 1 to 4, one run and no control, and none of cycle 5 (40 %).",
-            spectra.by_cycle(1, 5, of=10, row=arms.LIKE, control=arms.RANDOM),
+            spectra.by_cycle(1, 5, of=10, arm=arms.LIKE, control=arms.RANDOM),
         ),
         Figure(
             "Figures A5-A8: singular values before and after each prune, cycles 6 to 10",
             f"{SIGMA}The paper has figures of cycles 6 to 9, one run and no control, and none of cycle 10 (80 %).",
-            spectra.by_cycle(6, 10, of=10, row=arms.LIKE, control=arms.RANDOM),
+            spectra.by_cycle(6, 10, of=10, arm=arms.LIKE, control=arms.RANDOM),
         ),
     )
 
@@ -166,7 +167,7 @@ FIGURES: tuple[Figure, ...] = (
     *_trajectories(),
     Figure(
         "Accuracy against zeros",
-        "Filled: our mean over seeds, with its 95 % interval (Student's t). Open: what the paper prints for the row "
+        "Filled: our mean over seeds, with its 95 % interval (Student's t). Open: what the paper prints for the arm "
         "(Tables 3-5 and 13), its name in grey, joined by a dotted line. L3 released: L3 as the code released in 2023 "
         "runs it.",
         against_zeros(KINDS, PRINTED_AT),
@@ -191,7 +192,7 @@ FIGURES: tuple[Figure, ...] = (
         ),
     ),
     Figure(
-        "S at the ranks of the pruned rows (Tables 11-13)",
+        "S at the ranks of the pruned arms (Tables 11-13)",
         "Difference in test accuracy to S, mean over seeds with its 95 % interval. As it is: PCA, exact, nothing "
         "trained afterwards, as in the paper; uncentred: truncated SVD; tuned: five epochs of training as two factors.",
         gaps(
@@ -205,7 +206,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "Channels of a convolutional network",
-        f"{INTERVAL} Each pruned row keeps half of the channels.",
+        f"{INTERVAL} Each pruned arm keeps half of the channels.",
         dotted([*arms.CHANNELS, arms.K_DENSE]),
     ),
     Figure(

@@ -1,9 +1,9 @@
 """Printed: every number of the paper's tables 2-9 and 11-13, as printed, and table 1's formulas.
 
-Percentages in percent. A whole number stands where the paper prints one without decimals. Rows go by the labels of
+Percentages in percent. A whole number stands where the paper prints one without decimals. Arms go by the labels of
 Table 2 everywhere: Tables 6 and 7 call G3-G6 otherwise, `CALLED` says how; equal ranks and shares of zeros prove it.
 Columns: "class0_top1" and "class0_top5" are what the paper calls Top 1 % and Top 5 %; "after" is after retraining,
-"pca" is the standard network at the row's ranks. Table 10 is about another data set and another network.
+"pca" is the standard network at the arm's ranks. Table 10 is about another data set and another network.
 """
 
 from itertools import pairwise
@@ -13,7 +13,7 @@ Columns = dict[str, Value]
 
 WIDTHS = (784, 300, 200, 100, 50, 10)
 WEIGHTS = sum(one * other for one, other in pairwise(WIDTHS))  # 320,700
-COMPLETED = {  # cycles that the paper's run of a row made: the printed zeros are partial sums of the schedule's shares
+COMPLETED = {  # cycles that the paper's run of an arm made: the printed zeros are partial sums of the schedule's shares
     "G1": 4, "G2": 4, "G3": 4, "G4": 5, "G5": 8, "G6": 8, "G7": 9, "G8": 9, "L1": 4, "L2": 4, "L3": 4, "L4": 4,
 }  # fmt: skip
 CALLED = {"G3": "G5", "G4": "G6", "G5": "G3", "G6": "G4"}  # by Tables 6 and 7; the others keep their labels

@@ -1,7 +1,7 @@
 """LeNet-300-100 on MNIST: error against compression, every method under one protocol (Table 10, with accuracy).
 
 Adam, batches of 120, the learning rate tuned for each method on 5,000 validation images; 55,000 train. The test images
-are looked at once, with the last weights. The rows are listed in `rows`.
+are looked at once, with the last weights. The arms are listed in `arms`.
 Expected: dense 1.4 to 1.8 % error; magnitude about dense until 12-fold; random masks far worse.
 
 Smoke: 32-fold, 4 epochs, one seed. Small: three compressions, 8 epochs, two seeds. Paper: nine compressions, 10 epochs,
@@ -29,6 +29,6 @@ STUDY = Study(
     figures=FIGURES,
     summary=summary_of,
     assumes=assumptions,
-    notes="Learning rates were chosen by the validation error at 4-fold, 32-fold and 128-fold, with a seed that no row "
+    notes="Learning rates were chosen by the validation error at 4-fold, 32-fold and 128-fold, with a seed that no arm "
     "has; no test image was looked at for it.",
 )

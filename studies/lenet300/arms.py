@@ -1,4 +1,4 @@
-"""The rows of the study: every method at every compression under one budget, tuning, controls, the originals' points.
+"""The arms of the study: every method at every compression under one budget, tuning, controls, the originals' points.
 
     METHOD, FOLD        one of METHODS with 1 / FOLD of the 266,200 weights kept; of CONTROLS, at CONTROLLED folds
     dense               the same budget, nothing removed
@@ -6,7 +6,7 @@
     tune METHOD, FOLD, RATE   with a seed of its own; what has the lowest validation error is in `rates`
 
 The budget: 10 epochs of 459 steps, the learning rate falling by a cosine in every phase of training. The rate itself is
-each method's own. A seed's rows are neighbours, so that a study cut short has fewer seeds, not fewer methods.
+each method's own. A seed's arms are neighbours, so that a study cut short has fewer seeds, not fewer methods.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
 
 
 class Length(NamedTuple):
-    """What a scale changes in the rows."""
+    """What a scale changes in the arms."""
 
     epochs: int
     folds: tuple[int, ...]
@@ -169,7 +169,7 @@ ORIGINALS: dict[str, Plan] = {  # the papers' own lengths are in `claims`
 
 
 def trials(scale: str) -> Iterator[Trial]:
-    """Tuning first, then every row seed by seed."""
+    """Tuning first, then every arm seed by seed."""
     length = LENGTHS[scale]
     for seed in length.tuning:
         yield from _tuning(seed, length.epochs)
@@ -178,21 +178,21 @@ def trials(scale: str) -> Iterator[Trial]:
         for fold in length.folds:
             for method in METHODS | CONTROLS if fold in CONTROLLED else METHODS:
                 yield made(label(method, fold), EVERY[method](length.epochs, fold), seed, rate(method, fold))
-        for row, plan in ORIGINALS.items() if length.originals else ():
-            yield original(row, plan, seed, rates.DECAYS.get(plan.decayed))
+        for arm, plan in ORIGINALS.items() if length.originals else ():
+            yield original(arm, plan, seed, rates.DECAYS.get(plan.decayed))
 
 
-def original(row: str, plan: Plan, seed: int, decay: float | None) -> Trial:
+def original(arm: str, plan: Plan, seed: int, decay: float | None) -> Trial:
     """The trial of a paper's own point."""
-    return made(row, plan._replace(recipe=(*plan.recipe, ("weight_decay", decay))), seed, rate(plan.tuned))
+    return made(arm, plan._replace(recipe=(*plan.recipe, ("weight_decay", decay))), seed, rate(plan.tuned))
 
 
-def made(row: str, plan: Plan, seed: int, at: float | None) -> Trial:
+def made(arm: str, plan: Plan, seed: int, at: float | None) -> Trial:
     """The trial of a plan; variational dropout has its own name for the rate of its first phase."""
     options = plan.options
     if plan.method == "variational_dropout" and at is not None:
         options = options | {"lr": at}
-    trial = Trial.make(plan.method, TASK, seed, row, **options)
+    trial = Trial.make(plan.method, TASK, seed, arm, **options)
     usual: Options = {"course": "cosine", "batch_size": BATCH, "learning_rate": at}
     return trial.under(**usual | dict(plan.recipe))
 
@@ -202,6 +202,6 @@ def _tuning(seed: int, epochs: int) -> Iterator[Trial]:
         for method, plan in ({DENSE: _dense} | EVERY).items():
             for fold in rates.tuned_at(method):
                 yield made(rates.BY_RATE.tried(point(method, fold), candidate), plan(epochs, fold), seed, candidate)
-    for row in rates.DECAYS:
+    for arm in rates.DECAYS:
         for decay in rates.DECAY_CANDIDATES:
-            yield original(rates.BY_DECAY.tried(row, decay), ORIGINALS[row], seed, decay)
+            yield original(rates.BY_DECAY.tried(arm, decay), ORIGINALS[arm], seed, decay)

@@ -15,7 +15,7 @@ STANDING = (
     "21:34:59. They have not been changed since. A band with one end (“at least”, “at most”) is met by all beyond it.",
     "Activation-based pruning has a schedule of its own: five cycles, of which the last takes most of what was left at "
     "high compressions, where gradual magnitude removes along a cubic ramp. Its distance from magnitude is that of "
-    "schedule and score together: neither |w| nor random neurons were run under that schedule, and there is no row “as "
+    "schedule and score together: neither |w| nor random neurons were run under that schedule, and there is no arm “as "
     "Ganguli & Chong”, since they give no accuracy.",
     "Rates were tuned with one seed and ten epochs. Tuning at 4-fold was added after test errors of seed 0 had been "
     "seen to be too high at 2-fold; the rates themselves were chosen on validation images.",

@@ -9,7 +9,7 @@ from sapwood.study.tuning import Tuning
 MIDDLE = 32
 TUNED_AT = (4, MIDDLE, 128)
 CANDIDATES = (1.2e-3, 3e-3, 8e-3, 2e-2)
-TUNING_SEEDS = (100,)  # not one of the rows: its data order and initial weights are not used again
+TUNING_SEEDS = (100,)  # not one of the arms: its data order and initial weights are not used again
 DENSE = "dense"
 DECAY_CANDIDATES = (0.0, 1e-5, 1e-4, 5e-4)
 DECAYS: dict[str, float] = {  # `BY_DECAY.best` of the kept rows, as a test asserts

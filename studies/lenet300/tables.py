@@ -84,14 +84,14 @@ TABLES = (
     Tabled("Every sense of compression", "At 94-fold, and of the originals' points; before / after.", every_sense),
     Tabled(
         "Tuning",
-        "Validation error (%) for each learning rate, one seed that no row has; the lowest is used, "
+        "Validation error (%) for each learning rate, one seed that no arm has; the lowest is used, "
         "at every compression that of the nearer one.",
         BY_RATE.table("method, fold", {arm: rate(*at) for arm, at in POINTS.items()}),
     ),
     Tabled(
         "Tuning of weight decay",
-        "Validation error (%) of the originals that were trained with it, the same seed; a paper's other row has the "
-        "same. No other row has any.",
-        BY_DECAY.table("row", DECAYS),
+        "Validation error (%) of the originals that were trained with it, the same seed; a paper's other arm has the "
+        "same. No other arm has any.",
+        BY_DECAY.table("arm", DECAYS),
     ),
 )  # fmt: skip

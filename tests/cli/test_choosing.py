@@ -19,7 +19,7 @@ TRIALS = [
 
 
 def kept(*texts):
-    return [(trial.row, trial.seed) for trial in only(TRIALS, pairs(texts, "--only"))]
+    return [(trial.arm, trial.seed) for trial in only(TRIALS, pairs(texts, "--only"))]
 
 
 def test_without_a_wish_everything_is_kept():
@@ -28,8 +28,8 @@ def test_without_a_wish_everything_is_kept():
 
 
 def test_any_value_of_a_key_and_all_of_the_keys():
-    assert kept("row=G1") == [("G1", 0), ("G1", 1)]
-    assert kept("row=G1", "row=S", "seed=1") == [("S", 1), ("G1", 1)]
+    assert kept("arm=G1") == [("G1", 0), ("G1", 1)]
+    assert kept("arm=G1", "arm=S", "seed=1") == [("S", 1), ("G1", 1)]
     assert kept("method=global_activation", "task=mlp_digits", "seed=0") == [("G1", 0), ("G2", 0)]
 
 
@@ -45,13 +45,13 @@ def test_options_are_compared_as_values_and_with_defaults():
     [
         (["sparsity"], "--only 'sparsity' is not KEY=VALUE"),
         (["=3"], "--only '=3' is not KEY=VALUE"),
-        (["raw=G1"], "unknown key in --only 'raw'; did you mean 'row'"),
-        (["row=G3"], "unknown value of 'row' in --only: 'G3'; known: G1, G2, M, S"),
+        (["am=G1"], "unknown key in --only 'am'; did you mean 'arm'"),
+        (["arm=G3"], "unknown value of 'arm' in --only: 'G3'; known: G1, G2, M, S"),
         (["method=dens"], "unknown value of 'method' in --only: 'dens'; did you mean 'dense'"),
         (["seed=7"], "unknown value of 'seed' in --only: '7'; known: 0, 1"),
         (["sparsity=0.123"], "unknown value of 'sparsity' in --only: '0.123'"),
         (["sparsity=much"], "'sparsity' of method 'global_activation' is 'much'; it must be float"),
-        (["row=S", "method=global_activation"], "no trial has row=S and method=global_activation together"),
+        (["arm=S", "method=global_activation"], "no trial has arm=S and method=global_activation together"),
     ],
 )
 def test_what_no_trial_has_is_an_error(texts, says):
@@ -64,7 +64,7 @@ def test_an_option_is_set_where_the_method_has_it():
     after = changed(TRIALS, pairs(["power=2", "epochs=7"], "--set"))
     assert [trial.all_options()["epochs"] for trial in after] == [7] * len(TRIALS)
     assert [trial.all_options().get("power") for trial in after if trial.seed == 0] == [None, None, None, 2.0]
-    assert [(t.row, t.seed) for t in after] == [(t.row, t.seed) for t in TRIALS]
+    assert [(t.arm, t.seed) for t in after] == [(t.arm, t.seed) for t in TRIALS]
     assert all(one.id != other.id for one, other in zip(after, TRIALS, strict=True))
 
 
@@ -76,7 +76,7 @@ def test_a_default_that_is_set_again_changes_nothing():
 
 def test_trials_that_became_equal_run_once():
     pair = [Trial.make("global_activation", "mlp_digits", 0, row, sparsity=s) for row, s in (("G1", 0.5), ("G2", 0.9))]
-    assert [trial.row for trial in changed(pair, [("sparsity", "0.7")])] == ["G1"]
+    assert [trial.arm for trial in changed(pair, [("sparsity", "0.7")])] == ["G1"]
 
 
 @pytest.mark.parametrize(
@@ -116,5 +116,9 @@ def test_what_is_run_comes_after_what_it_needs(chosen, over, usable, waiting):
 def test_a_changed_trial_goes_on_from_changed_ones_and_traces_the_same():
     [after] = changed([AFTER], [("epochs", "7")])
     assert [each.all_options()["epochs"] for each in (*after.needed(), after)] == [7, 7, 7]
-    assert (after.row, after.traces) == (AFTER.row, AFTER.traces)
+    assert (after.arm, after.traces) == (AFTER.arm, AFTER.traces)
     assert changed([AFTER], []) == [AFTER]
+
+
+def test_the_old_name_of_an_arm_still_chooses():
+    assert kept("row=G1") == kept("arm=G1")

@@ -140,17 +140,23 @@ def test_one_list(sapwood):
         (["run", "tinny"], "unknown study 'tinny'; did you mean 'tiny'?"),
         (["report", "tinny"], "unknown study 'tinny'; did you mean 'tiny'?"),
         (["run", "nowhere.py"], "there is no study file 'nowhere.py'"),
-        (["run", "tiny", "--only", "row=G9"], "unknown value of 'row' in --only: 'G9'; known: G1, S"),
-        (["run", "tiny", "--only", "rows=G1"], "unknown key in --only 'rows'; did you mean 'row'?"),
+        (["run", "tiny", "--only", "arm=G9"], "unknown value of 'arm' in --only: 'G9'; known: G1, S"),
+        (["run", "tiny", "--only", "arms=G1"], "unknown key in --only 'arms'; did you mean 'arm'?"),
         (["run", "tiny", "--set", "sparsty=0.5"], "unknown option in --set 'sparsty'; did you mean 'sparsity'?"),
         (["run", "tiny", "--set", "epochs=few"], "option 'epochs' of method 'dense' is 'few'; it must be int"),
         (["run", "tiny", "--pool", "serial", "--workers", "2"], "--pool serial runs one trial at a time"),
-        (["run", "tiny", "--device", "abacus"], "--device 'abacus' cannot be used here"),
+        (
+            ["run", "tiny", "--device", "gpu"],
+            "--device 'gpu' cannot be used here: torch has no such device; give cpu, cuda, cuda:1, ...",
+        ),
+        (["run", "tiny", "--set", "sparsity=1.5"], "--set sparsity=1.5: total is 1.5; give a sparsity"),
+        (["run", "tiny", "--set", "plateau=-1"], "--set plateau=-1: "),
         (["report", "tiny"], "no trial of study 'tiny' is finished"),
         (["report", "tiny", "--keep", "kept"], "no trial of study 'tiny' is finished"),
         (["report", "tiny", "--from", "kept"], f"cannot read {Path('kept/tiny/trials.csv')}: "),
         (["run", "tiny", "--from", "kept"], f"cannot read {Path('kept/tiny/trials.csv')}: "),
-        (["check", "nowhere.py"], "nowhere.py is not a Python file"),
+        (["check", "nowhere.py"], "there is no file nowhere.py; check the path"),
+        (["check", "nowhere.txt"], "nowhere.txt is not a Python file"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_status_2(sapwood, at_home, words, says):
@@ -190,14 +196,14 @@ def test_run_makes_results_a_table_and_a_report_once(sapwood, at_home):
 
 def test_only_one_that_goes_on_from_another_runs_that_too(sapwood, at_home):
     words = ("--results", "out", "--pool", "serial", "--only")
-    status, _, err = sapwood("run", "pair", *words, "row=second")
+    status, _, err = sapwood("run", "pair", *words, "arm=second")
     assert status == 0, err
     assert over_by(at_home / "out" / "pair") == {"first": "done", "second": "done"}
     assert [line.partition(" done")[0] for line in err.splitlines() if line.startswith("[")] == [
         "[1/2] first seed 0",
         "[2/2] second seed 0",
     ]
-    status, _, err = sapwood("run", "pair", *words, "row=second")
+    status, _, err = sapwood("run", "pair", *words, "arm=second")
     assert status == 0
     assert err.startswith("1 trials were finished before and are not run again")
 
@@ -247,7 +253,7 @@ def test_kept_rows_that_were_edited_are_refused_and_those_of_earlier_versions_to
 
 
 def test_a_kept_trial_is_run_again_for_one_that_goes_on_from_it(sapwood, at_home):
-    assert sapwood("run", "pair", "--pool", "serial", "--only", "row=first", "--only", "row=other")[0] == 0
+    assert sapwood("run", "pair", "--pool", "serial", "--only", "arm=first", "--only", "arm=other")[0] == 0
     assert sapwood("report", "pair", "--keep", "kept")[0] == 0
     words = ("run", "pair", "--pool", "serial", "--results", "new", "--from", "kept")
     status, _, err = sapwood(*words)
@@ -272,7 +278,7 @@ def test_a_run_says_what_its_trials_took(sapwood, at_home):
 
 
 def test_only_and_set_reach_the_trials(sapwood, at_home):
-    status, _, err = sapwood("run", "tiny", "--pool", "serial", "--only", "row=G1", "--only", "seed=1",
+    status, _, err = sapwood("run", "tiny", "--pool", "serial", "--only", "arm=G1", "--only", "seed=1",
                              "--set", "sparsity=0.25", "--set", "epochs=1")  # fmt: skip
     assert status == 0, err
     [made] = (at_home / "results" / "tiny").glob("*/trial.json")
@@ -282,8 +288,10 @@ def test_only_and_set_reach_the_trials(sapwood, at_home):
 
 
 def test_a_failed_trial_is_status_1_and_the_others_are_reported(sapwood, at_home):
-    words = ("--pool", "serial", "--scale", "smoke", "--only", "seed=0", "--set", "cycles=0")
-    status, out, err = sapwood("run", "tiny", *words)
+    (at_home / "broken.py").write_text(
+        STUDY.replace("sparsity=0.5", "sparsity=0.5, cycles=0").replace("tiny", "broken")
+    )
+    status, out, err = sapwood("run", "broken.py", "--pool", "serial", "--scale", "smoke", "--only", "seed=0")
     assert status == 1
     assert "G1 seed 0 FAILED" in err
     assert "G1 seed 0 failed: see results" in err
@@ -291,7 +299,7 @@ def test_a_failed_trial_is_status_1_and_the_others_are_reported(sapwood, at_home
 
 
 @pytest.mark.parametrize(("words", "cores", "workers"), [
-    ([], 8, 4), ([], 2, 2), (["--only", "row=S"], 8, 2), (["--workers", "3"], 2, 3), (["--workers", "9"], 2, 4),
+    ([], 8, 4), ([], 2, 2), (["--only", "arm=S"], 8, 2), (["--workers", "3"], 2, 3), (["--workers", "9"], 2, 4),
     ([], 1, "serial"), (["--pool", "serial"], 8, "serial"), (["--pool", "processes", "--workers", "1"], 8, "serial"),
 ])  # fmt: skip
 def test_a_worker_for_each_core_and_none_without_a_trial(sapwood, at_home, monkeypatch, words, cores, workers):
@@ -314,9 +322,9 @@ def test_ctrl_c_says_how_to_go_on_and_is_status_130(sapwood, at_home, monkeypatc
         yield
 
     monkeypatch.setattr(running, "serial", stopped)
-    status, out, err = sapwood("run", "tiny", "--pool", "serial", "--only", "row=G1")
+    status, out, err = sapwood("run", "tiny", "--pool", "serial", "--only", "arm=G1")
     assert (status, out) == (130, "")
-    assert err.endswith("To go on: sapwood run tiny --pool serial --only row=G1\n")
+    assert err.endswith("To go on: sapwood run tiny --pool serial --only arm=G1\n")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ LONG, DEEP = "x" * 300, "/".join(["y" * 200] * 25)
 @pytest.mark.parametrize(
     "words",
     [
-        ["run", "quickstart", "--only", "row=dense", "--only", "seed=0", "--scale", "smoke", "--results"],
+        ["run", "quickstart", "--only", "arm=dense", "--only", "seed=0", "--scale", "smoke", "--results"],
         ["report", "quickstart", "--results"],
         ["report", "quickstart", "--from"],
         ["run", "quickstart", "--from"],
@@ -32,7 +32,7 @@ def test_a_name_that_is_too_long_is_one_line(sapwood, tmp_path, monkeypatch, wor
 def test_results_in_a_file_are_one_line(sapwood, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("words")
-    status, _, said = sapwood("run", "quickstart", "--only", "row=dense", "--scale", "smoke", "--results", "file")
+    status, _, said = sapwood("run", "quickstart", "--only", "arm=dense", "--scale", "smoke", "--results", "file")
     assert (status, said) == (
         2,
         "error: cannot make the folder file/quickstart: Not a directory; choose another results folder\n",

@@ -17,7 +17,7 @@ ONE, TWO, THREE = (Trial.make("dense", "mlp_digits", seed, "S") for seed in rang
 
 
 def news(trial, text="epoch 1", done=None, finished=False):
-    return News(trial.id, trial.row, trial.seed, text, done, finished)
+    return News(trial.id, trial.arm, trial.seed, text, done, finished)
 
 
 @pytest.fixture

@@ -14,11 +14,14 @@ from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.fit import whole_of
 from sapwood.shrinking.rules.union import Union
-from sapwood.shrinking.tracing import anatomy, bare, graph, site, training
+from sapwood.shrinking.tracing import anatomy, bare, graph, reused, site, training
 
 SMALLEST = "tied ids are known by the smallest of them, however long the chain"
 PLACES = "units of one site sit in the same places, and no others do"
 ONCE = "what has been found out is not found out again"
+FRESH = "a copy that is used again is as it was"
+ASKED = "what is noted of an operator is what it gives for the same question"
+ALIKE = "neighbours that sit in as many places sit in their own"
 INPUTS = "code that looks at its inputs runs without the numbers of parameters"
 
 
@@ -84,8 +87,36 @@ def inputs():
     demand(found.shapes == [torch.Size((3, 3))], str(found.shapes))
 
 
+@running()
+def fresh():
+    again = reused.Reused(lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6)))
+    for _ in range(2):
+        with again.fresh() as copy:
+            demand(copy[0].weight.shape == (6, 5) and copy[0].in_features == 5, "it is cut as the one before was")
+            demand(not bool(copy[1].running_mean.any()), "its statistics are those of the run before")
+            copy[0].weight.data, copy[0].in_features = torch.zeros(6, 3), 3
+            copy[1].running_mean += 1
+
+
+@running()
+def asked():
+    x = torch.ones(3, dtype=torch.int64, device="meta")
+    with torch.no_grad(), bare.Meeting():
+        found = [(x * n).dtype for n in (1, 1.0, 1)] + [(x[:n] * 1).shape[0] for n in (1, 2)]
+    demand(found == [torch.int64, torch.float32, torch.int64, 1, 2], str(found))
+
+
+@running()
+def alike():
+    root, blocks = torch.arange(6), [([0, 1, 2], 1), ([3, 4, 5], 1), ([0, 1], 0), ([2, 3], 0)]
+    blocks = [site._Block("w", n, torch.tensor(ids), made, not made) for n, (ids, made) in enumerate(blocks)]
+    found = [(seats, roots.tolist()) for seats, roots in site._alike(blocks, root, torch.arange(6))]
+    demand(found == [([0, 2], [0, 1]), ([0, 3], [2]), ([1, 3], [3]), ([1], [4, 5])], str(found))
+
+
 def laws() -> Laws:
     claims = {SMALLEST: smallest, PLACES: places, ONCE: once, INPUTS: inputs}
+    claims |= {FRESH: fresh, ASKED: asked, ALIKE: alike}
     return {f"anatomising: {claim}": law for claim, law in claims.items()}
 
 
@@ -102,11 +133,25 @@ def as_given(mode, func, types, args=(), kwargs=None):
     return func(*args, **(kwargs or {}))
 
 
+def shapes_only(given, seen):
+    seen.add(True)
+    return given.shape if isinstance(given, torch.Tensor) else len(given) if isinstance(given, tuple) else None
+
+
+def by_count(places, starts, counts):
+    before = torch.tensor([-1, *counts[:-1].tolist()]).numpy()
+    return before != counts
+
+
 laid_out = site._laid_out
 PLANTED = {
     SMALLEST: {"one link is followed": instead(Union, "find", one_link)},
     PLACES: {"all places are the first": instead(site, "_laid_out", all_in_one)},
     ONCE: {"nothing is kept": instead(anatomy.Anatomy, "once", lambda _, what, make: make())},
+    FRESH: {"nothing is put back": instead(reused.Notes, "put_back", lambda notes: None),
+            "statistics are shared": instead(reused.Notes, "lend", lambda notes: None)},
+    ASKED: {"only the operator counts": instead(bare, "_told", shapes_only)},
+    ALIKE: {"as many places are the same places": instead(site, "_unlike_before", by_count)},
     INPUTS: {"what meets no numbers keeps its own": instead(bare.Meeting, "__torch_dispatch__", as_given)},
-}
+}  # fmt: skip
 MUTANTS = bugs("anatomising", laws, PLANTED)

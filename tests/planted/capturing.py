@@ -120,7 +120,7 @@ def trains():
 def refused():
     """Sites of the whole without its side head do not know of it."""
     model = settled(Two())
-    with patch.object(anatomy, "with_training", lambda model, example: (graph.exported(model, example), None)):
+    with patch.object(anatomy, "with_training", lambda model, example, copies: (graph.exported(model, example), None)):
         found = sites.sites(model, GIVEN)
     demand_refused(lambda: shrink(model, some(found), found, example=GIVEN), "a head for training of the old width")
 
@@ -177,7 +177,7 @@ def in_the_order_given(model, inputs):
     return tuple(inputs[0].values()) if isinstance(inputs[0], dict) else inputs, {}
 
 
-def evaluation_only(model, example):
+def evaluation_only(model, example, copies=None):
     return graph.exported(model, example), None
 
 

@@ -140,7 +140,7 @@ def _lenet_bands() -> None:
 
 
 def _paper() -> dict[str, object]:
-    return {trial.row: trial for trial in arms.trials("paper") if trial.seed == 0}
+    return {trial.arm: trial for trial in arms.trials("paper") if trial.seed == 0}
 
 
 def _scores() -> None:
@@ -223,7 +223,7 @@ def retrained_to(target: float):
     def planted(length, paper) -> Iterator[object]:
         for trial in retrained(length, paper):
             yield trial.make(
-                trial.method, trial.task, trial.seed, trial.row, **dict(trial.options) | {"target": target}
+                trial.method, trial.task, trial.seed, trial.arm, **dict(trial.options) | {"target": target}
             ).after(**dict(trial.uses))
 
     return planted
@@ -231,8 +231,8 @@ def retrained_to(target: float):
 
 def with_other_marks(length, g1):
     for trial in controls(length, g1):
-        other = {"first": 0.7} if trial.row in SCORES else {}
-        made = trial.make(trial.method, trial.task, trial.seed, trial.row, **dict(trial.options) | other)
+        other = {"first": 0.7} if trial.arm in SCORES else {}
+        made = trial.make(trial.method, trial.task, trial.seed, trial.arm, **dict(trial.options) | other)
         yield made.after(**dict(trial.uses))
 
 

@@ -40,7 +40,7 @@ def _reads(change: Callable[[Path], None], refused: str) -> None:
         folder = Path(shutil.copytree(KEPT / "quickstart", Path(place) / "quickstart"))
         change(folder)
         try:
-            kept.read_kept(folder)
+            kept.read_archive(folder)
         except InputError as error:
             demand(bool(refused) and refused in str(error) and "digests.txt" in str(error), f"it says {error}")
             return

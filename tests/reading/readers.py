@@ -564,7 +564,7 @@ READERS = {
     ),
     "kept": Reader(
         ("trials.archive._text_of", "trials.archive._lines", "trials.archive._trial"),
-        _kept_files, kept.read_kept, _kept_forged, _kept_again,
+        _kept_files, kept.read_archive, _kept_forged, _kept_again,
     ),
     "maps": Reader(("study.maps._kept",), lambda: in_folder(_maps_file), _maps_read, _checkpoint_forged, _maps_again),
     "cost": Reader(

@@ -316,7 +316,7 @@ def test_modules_are_themselves_again_after_the_mode_was_watched():
 
 def test_sites_that_know_nothing_of_training_are_refused_with_the_line(monkeypatch):
     model = settled(Base())
-    monkeypatch.setattr(finding, "with_training", lambda model, example: (exported(model, example), None))
+    monkeypatch.setattr(finding, "with_training", lambda model, example, copies: (exported(model, example), None))
     found = sites(model, flat(5))
     keep = {site.name: torch.arange(site.units) % 2 == 0 for site in found}
     with pytest.raises(InputError, match=rf"only training runs what the smaller network .*{__file__}:\d+"):
@@ -330,7 +330,7 @@ def test_an_answer_of_another_shape_in_training_is_refused(monkeypatch):
 
     model = settled(Shows())
     assert "a" not in {site.name for site in sites(model, flat(5))}
-    monkeypatch.setattr(finding, "with_training", lambda model, example: (exported(model, example), None))
+    monkeypatch.setattr(finding, "with_training", lambda model, example, copies: (exported(model, example), None))
     found = sites(model, flat(5))
     with pytest.raises(InputError, match=r"only training runs .* shapes \[\(3, 3\), \(3, 3\)\]"):
         shrink(model, {"a": torch.arange(6) < 3}, found, example=flat(5))

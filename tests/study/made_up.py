@@ -42,7 +42,7 @@ def made(seeds=2, sizes=SIZES, length=LENGTH):
 def _of(trial, rng, sizes, length):
     def row(split, metric, value, epoch=length, phase=0):
         return {
-            "trial": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed,
+            "trial": trial.id, "row": trial.arm, "method": trial.method, "task": trial.task, "seed": trial.seed,
             "step": 10 * epoch, "epoch": epoch, "phase": phase, "split": split, "metric": metric, "value": value,
         }  # fmt: skip
 
@@ -50,16 +50,16 @@ def _of(trial, rng, sizes, length):
     for epoch in range(1, ends_at + 1):
         yield row("train", "accuracy", 1 - 0.4 * math.exp(-epoch / 4) - 0.02 * rng.random(), epoch)
         yield row("valid", "accuracy", 0.88 - 0.3 * math.exp(-epoch / 4) - 0.02 * rng.random(), epoch)
-        if trial.row.startswith("V "):
+        if trial.arm.startswith("V "):
             for layer, size in enumerate(sizes, start=1):
                 yield row("network", f"nuclear_{layer}", size * (1 + rng.random()), epoch)
                 yield row("network", f"effective_rank_{layer}", size * (0.5 + 0.5 * rng.random()), epoch)
-    if trial.row in arms.PRUNING:
+    if trial.arm in arms.PRUNING:
         for prune in range(1, PRUNES + 1):
             yield from _pruned(row, prune, rng, sizes)
-    best = 0.84 if trial.row.startswith(("G1 PCA", "G5 PCA")) else 0.86 + 0.03 * rng.random()
+    best = 0.84 if trial.arm.startswith(("G1 PCA", "G5 PCA")) else 0.86 + 0.03 * rng.random()
     yield row("test", "accuracy", best - 0.005 * rng.random(), phase=None)
-    zeros = (printed.PRINTED[5].get(trial.row.removesuffix(" released"), {}).get("zeros") or 30.0) / 100
+    zeros = (printed.PRINTED[5].get(trial.arm.removesuffix(" released"), {}).get("zeros") or 30.0) / 100
     yield row("network", "sparsity", zeros, phase=None)
     yield row("network", "dead", 0.9 * zeros, phase=None)
     yield row("network", "steps", 10 * ends_at, phase=None)
@@ -80,7 +80,7 @@ def _pruned(row, prune, rng, sizes):
 
 def with_maps(folder, seed=0, shape=((6, 9), (5, 6), (4, 5), (3, 4))):
     """The four networks' weights where their trials leave them."""
-    found = [trial for trial in trials(seed + 1) if trial.row in extras.ROWS and trial.seed == seed]
+    found = [trial for trial in trials(seed + 1) if trial.arm in extras.MAPPED_ARMS and trial.seed == seed]
     generator = torch.Generator().manual_seed(3)
     for trial in found:
         weights = {
@@ -90,7 +90,7 @@ def with_maps(folder, seed=0, shape=((6, 9), (5, 6), (4, 5), (3, 4))):
         (folder / trial.id).mkdir(parents=True)
         checkpoint.write(folder / trial.id / "weights.safetensors", {"model": weights, "masks": {}})
         (folder / trial.id / "done").write_text("{}")
-    return {trial.row: trial.id for trial in found}
+    return {trial.arm: trial.id for trial in found}
 
 
 def with_costs(folder):

@@ -11,7 +11,7 @@ from sapwood.study.report import report
 from sapwood.study.study import Study
 from sapwood.study.terminal import terminal_table
 from sapwood.trials import folder as folders
-from sapwood.trials.archive import keep, read_kept, restore
+from sapwood.trials.archive import add, read_archive, restore
 from sapwood.trials.rows import Row, in_lines
 from sapwood.trials.trial import Trial
 
@@ -27,7 +27,7 @@ def filed(results, trial, value=0.5):
     """The trial, over, as the version that it names has left it."""
     place = results / trial.id
     place.mkdir(parents=True)
-    about = {"id": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed}
+    about = {"id": trial.id, "row": trial.arm, "method": trial.method, "task": trial.task, "seed": trial.seed}
     life = {name: "x" for name in ("sapwood", "commit", "python", "torch", "numpy", "device", "started")}
     about |= {"options": trial.all_options() | dict(trial.recipe), "identity": trial.identity, "data": "d"}
     (place / "trial.json").write_text(json.dumps(about | {"provenance": [life | {"threads": 1}]}))
@@ -72,19 +72,19 @@ def test_the_report_says_so_and_has_their_numbers(results):
     said = next(in_words(as_found(TRIALS, results)))
     assert re.match(r"3 of 4 trials are as of the version before: .* are 1 of dense@2, 1 of low_rank@1, 1 of nuc", said)
     assert "3 of 4 trials are as of the version before" in page
-    assert [trial.row for trial in TRIALS] == [row for row in ("plain", "old", "using", "blanked") if row in page]
+    assert [trial.arm for trial in TRIALS] == [row for row in ("plain", "old", "using", "blanked") if row in page]
     assert list(in_words(TRIALS)) == []
     assert terminal_table(STUDY, []).row_count == 0
 
 
 def test_they_are_kept_and_restored_under_their_old_ids(results, tmp_path):
-    keep(results, tmp_path / "kept", STUDY.latest(results))
-    assert [each.about["id"] for each in read_kept(tmp_path / "kept")] == [t.as_of(before=True).id for t in TRIALS]
+    add(results, tmp_path / "kept", STUDY.latest(results))
+    assert [each.about["id"] for each in read_archive(tmp_path / "kept")] == [t.as_of(before=True).id for t in TRIALS]
     assert restore(tmp_path / "kept", tmp_path / "again") == 4
     assert STUDY.latest(tmp_path / "again") == STUDY.latest(results)
     filed(results, OLD)
-    keep(results, tmp_path / "kept", STUDY.latest(results))
-    assert OLD.id in [each.about["id"] for each in read_kept(tmp_path / "kept")]
+    add(results, tmp_path / "kept", STUDY.latest(results))
+    assert OLD.id in [each.about["id"] for each in read_archive(tmp_path / "kept")]
 
 
 def test_a_version_before_is_the_one_before():

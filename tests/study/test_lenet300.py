@@ -9,7 +9,7 @@ from sapwood.study.claim import verdict
 from sapwood.study.folds import label
 from sapwood.study.grid import NOTHING
 from sapwood.study.study import find
-from sapwood.trials.archive import read_kept
+from sapwood.trials.archive import read_archive
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "lenet300" / "__init__.py"))
 arms, rates, tables, figures, verdicts, claims = (
@@ -71,7 +71,7 @@ def test_every_method_trains_as_long_as_every_other(method):
 
 @pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
 def test_every_scale_has_every_method_at_every_compression(scale):
-    length, labels = arms.LENGTHS[scale], {trial.row for trial in STUDY.at(scale)}
+    length, labels = arms.LENGTHS[scale], {trial.arm for trial in STUDY.at(scale)}
     assert {"dense", *(label(m, fold) for m in arms.METHODS for fold in length.folds)} <= labels
     assert {label(m, fold) for m in arms.CONTROLS for fold in set(length.folds) & set(arms.CONTROLLED)} <= labels
     assert not {label(m, fold) for m in arms.CONTROLS for fold in set(arms.FOLDS) - set(arms.CONTROLLED)} & labels
@@ -103,7 +103,7 @@ def test_the_lowest_validation_error_decides_and_of_equals_the_first():
 
 
 def test_the_rates_in_use_are_those_that_the_kept_rows_of_the_tuning_say():
-    kept = read_kept(Path(__file__).parents[2] / "studies" / "results" / "lenet300")
+    kept = read_archive(Path(__file__).parents[2] / "studies" / "results" / "lenet300")
     table = [
         row(each.about["row"], each.about["seed"], line.split, line.metric, line.value)
         for each in kept
@@ -127,7 +127,7 @@ def test_of_equal_weight_decays_the_first_is_used_and_none_before_all_have_been_
 
 
 def test_originals_have_the_weight_decay_of_their_papers():
-    decays = {t.row: dict(t.recipe).get("weight_decay") for t in STUDY.at("paper") if t.seed == 0}
+    decays = {t.arm: dict(t.recipe).get("weight_decay") for t in STUDY.at("paper") if t.seed == 0}
     borrowed = {"as deep compression": "as Han 2015", "as Lee 2019, 50-fold": "as Lee 2019, 20-fold"}
     wanted = rates.DECAYS | {row: rates.DECAYS[other] for row, other in borrowed.items()}
     assert {label: decay for label, decay in decays.items() if decay is not None} == wanted
@@ -251,7 +251,7 @@ def test_of_those_that_go_equally_far_the_most_accurate_is_named():
 
 def test_nothing_is_said_without_rows():
     said = [str(each) for each in verdicts.summary_of([])]
-    assert sum("rows for it have not been run" in each for each in said) == 4
+    assert sum("arms for it have not been run" in each for each in said) == 4
     for each in STUDY.tables:
         each.build([])
 

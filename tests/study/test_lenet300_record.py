@@ -30,7 +30,7 @@ GOOD = {"dense": 1.6, "94-fold": 1.8, "128-fold": 1.95, "160-fold": 2.2}
 
 @pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
 def test_each_compression_goes_on_from_the_one_before_it(scale):
-    by_row = {trial.row: trial for trial in STUDY.at(scale) if trial.seed == 0}
+    by_row = {trial.arm: trial for trial in STUDY.at(scale) if trial.seed == 0}
     chain = [record.NOISE, *map(record.label, record.FOLDS)]
     for before, row in pairwise(chain):
         uses, options = dict(by_row[row].uses), by_row[row].all_options()
@@ -41,7 +41,7 @@ def test_each_compression_goes_on_from_the_one_before_it(scale):
 
 
 def test_what_is_coded_is_what_was_pruned_before_it_from_the_control():
-    by_row = {trial.row: trial for trial in STUDY.at("paper") if trial.seed == 0}
+    by_row = {trial.arm: trial for trial in STUDY.at("paper") if trial.seed == 0}
     for fold in record.CODED:
         pruned, coded = by_row[record.label(fold)], by_row[record.coded_label(fold)]
         assert dict(coded.uses)["start"] == pruned

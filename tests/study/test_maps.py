@@ -12,12 +12,12 @@ from sapwood.study.maps import FILE, keep_maps, maps
 
 def test_maps_survive_being_kept_bit_for_bit(tmp_path):
     with_maps(tmp_path / "ran")
-    seen = maps(made(), tmp_path / "ran", extras.ROWS)
-    assert list(seen) == list(extras.ROWS)
-    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, extras.ROWS, figures.PARAMETERS)
+    seen = maps(made(), tmp_path / "ran", extras.MAPPED_ARMS)
+    assert list(seen) == list(extras.MAPPED_ARMS)
+    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, extras.MAPPED_ARMS, figures.PARAMETERS)
     kept = maps(made(), tmp_path)
     assert {label: list(each) for label, each in kept.items()} == {
-        label: list(figures.PARAMETERS) for label in extras.ROWS
+        label: list(figures.PARAMETERS) for label in extras.MAPPED_ARMS
     }
     for label, each in kept.items():
         for name, alive in each.items():
@@ -28,7 +28,7 @@ def test_maps_survive_being_kept_bit_for_bit(tmp_path):
 
 def test_kept_maps_are_small(tmp_path):
     with_maps(tmp_path, shape=((300, 784), (200, 300), (100, 200), (50, 100)))
-    keep_maps(made(), tmp_path, tmp_path / FILE, extras.ROWS, figures.PARAMETERS)
+    keep_maps(made(), tmp_path, tmp_path / FILE, extras.MAPPED_ARMS, figures.PARAMETERS)
     assert 4 * 320_200 / 8 < (tmp_path / FILE).stat().st_size < 200_000
 
 
@@ -45,9 +45,9 @@ def test_weights_count_more_than_kept_maps_and_masks_are_applied(tmp_path):
 
 def test_maps_of_another_trial_of_the_same_row_are_not_shown(tmp_path):
     with_maps(tmp_path / "ran")
-    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, extras.ROWS, figures.PARAMETERS)
+    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, extras.MAPPED_ARMS, figures.PARAMETERS)
     others = [row | {"trial": f"{row['trial']}x"} if row["row"] == "G1" else row for row in made()]
-    assert list(maps(others, tmp_path, extras.ROWS)) == ["M", "G1 retrained", "M retrained"]
+    assert list(maps(others, tmp_path, extras.MAPPED_ARMS)) == ["M", "G1 retrained", "M retrained"]
     assert maps([], tmp_path) == {}
 
 
@@ -59,7 +59,7 @@ def test_maps_side_by_side_are_of_one_seed(tmp_path):
 
 def test_a_map_that_is_not_there_cannot_be_kept(tmp_path):
     with_maps(tmp_path)
-    with pytest.raises(InputError, match=r"row 'G2' has no finished trial with weights in .*; run it, or leave it out"):
+    with pytest.raises(InputError, match=r"arm 'G2' has no finished trial with weights in .*; run it, or leave it out"):
         keep_maps(made(), tmp_path, tmp_path / FILE, ["G1", "G2"], ["hidden1.weight"])
     with pytest.raises(InputError, match=r"hidden9\.weight"):
         keep_maps(made(), tmp_path, tmp_path / FILE, ["G1"], ["hidden9.weight"])

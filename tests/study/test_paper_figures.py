@@ -228,11 +228,11 @@ def test_retraining_shows_what_is_left_of_the_zeros_and_what_was_dead():
 
 def test_figures_from_kept_maps_are_those_from_weights(tmp_path):
     with_maps(tmp_path / "ran")
-    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, extras.ROWS, figures.PARAMETERS)
+    keep_maps(made(), tmp_path / "ran", tmp_path / FILE, extras.MAPPED_ARMS, figures.PARAMETERS)
     for title, layer in (("Figure 6", 1), ("Figure A9", 2), ("Figure A10", 3), ("Figure A11", 4)):
         fresh, again = (drawn(title, made(), folder) for folder in (tmp_path / "ran", tmp_path))
         seen = maps(made(), tmp_path / "ran")
-        for label, one, two in zip(extras.ROWS, fresh.axes, again.axes, strict=True):
+        for label, one, two in zip(extras.MAPPED_ARMS, fresh.axes, again.axes, strict=True):
             image, other = (axes.get_images()[0].get_array() for axes in (one, two))
             alive = seen[label][f"hidden{layer}.weight"]
             assert np.array_equal(image, alive.T)  # an input a line, a neuron a column

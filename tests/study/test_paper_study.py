@@ -44,7 +44,7 @@ PLACE = {
 
 @cache
 def labels():
-    return tuple(dict.fromkeys(trial.row for trial in STUDY.at("paper")))
+    return tuple(dict.fromkeys(trial.arm for trial in STUDY.at("paper")))
 
 
 def of_the_paper():

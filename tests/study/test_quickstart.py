@@ -46,7 +46,7 @@ def test_every_scale_has_eight_rows_with_three_seeds_and_one_budget():
     trials = STUDY.at("smoke")
     assert all(STUDY.at(scale) == trials for scale in SCALES)
     assert len(trials) == 24
-    assert len({trial.row for trial in trials}) == 8
+    assert len({trial.arm for trial in trials}) == 8
     options = [trial.all_options() for trial in trials]
     assert {each["epochs"] for each in options} == {40}
     assert {each["stop"] for each in options} == {"epochs"}
@@ -55,11 +55,11 @@ def test_every_scale_has_eight_rows_with_three_seeds_and_one_budget():
 
 def test_the_sentences_follow_from_the_numbers():
     words = said(ROWS)
-    assert "of the pruned rows local Neurons has the highest, 0.960" in words
+    assert "of the pruned arms local Neurons has the highest, 0.960" in words
     assert "and global Neurons the lowest, 0.900" in words
     assert "the dense network has 0.970" in words
     assert "over 3 seeds" in words
-    assert "All 4 pruned rows are at sparsity 0.8" in words
+    assert "All 4 pruned arms are at sparsity 0.8" in words
     assert "worse than random: global Neurons (\u22120.055" in words
     assert "not to be told from random: local Neurons (+0.005" in words
     assert "better than random" not in words
@@ -74,7 +74,7 @@ def test_other_numbers_say_otherwise():
     assert "Collapsed, with less than half of the test images right: local random neurons, seed 0 (0.098)" in low
     assert "Not comparable with the rest" in said(ROWS, sparsity=0.7)
     assert "over 1 seed:" in said(ROWS, seeds=1)
-    assert said({"dense": 0.9}) == "Too few rows have finished to compare any."
+    assert said({"dense": 0.9}) == "Too few arms have finished to compare any."
 
 
 def test_one_seed_cannot_tell_rows_apart():
@@ -89,7 +89,7 @@ def test_the_real_thing_reaches_its_sparsity_in_every_row(tmp_path):
     rows = read(tmp_path)
     sparsity = over_seeds(rows, "sparsity_hidden", "network")
     assert {label: round(each.mean, 2) for label, each in sparsity.items()} == {
-        label: 0.0 if label == "dense" else 0.8 for label in (trial.row for trial in first)
+        label: 0.0 if label == "dense" else 0.8 for label in (trial.arm for trial in first)
     }
     accuracy = over_seeds(rows, "accuracy", "test")
     chosen = {label: each.mean for label, each in accuracy.items() if "random" not in label}  # luck may leave nothing

@@ -239,7 +239,7 @@ def test_it_teaches(results):
 @pytest.mark.parametrize(
     ("trial", "moments"),
     [(SLIM, 40), (SLIM, 2 * STEPS), (SLIM, 2 * STEPS + 1), (SLIM, 2 * STEPS + 2), (SLIM, 3 * STEPS), (ON, 1), (ON, 40)],
-    ids=lambda value: value.row if isinstance(value, Trial) else str(value),
+    ids=lambda value: value.arm if isinstance(value, Trial) else str(value),
 )
 def test_interrupted_and_resumed_gives_the_same_bits_and_rows(gone_on, tmp_path, monkeypatch, trial, moments):
     (tmp_path / SLIM.id).symlink_to(gone_on / SLIM.id) if trial is ON else None

@@ -146,7 +146,7 @@ def test_failures_are_shown(tmp_path, monkeypatch):
         with pytest.raises(Interrupted):
             run_into(tmp_path, STUDY.at("smoke")[1])
     page = report(STUDY, tmp_path).read_text(encoding="utf-8")
-    assert "<strong>Failed:</strong> row G &amp; &lt;b&gt;, seed 0: toy.Interrupted" in page
+    assert "<strong>Failed:</strong> arm G &amp; &lt;b&gt;, seed 0: toy.Interrupted" in page
     assert "3 of the trials are not finished" in page
 
 
@@ -174,7 +174,7 @@ def test_numbers_and_their_intervals():
 def test_a_grid_always_says_how_many_seeds(results):
     rows = read(results, {trial.id for trial in STUDY.at("smoke")})
     shown = grid(rows, Column("cycles", "cycles"), Column("nothing", "no such metric"))
-    assert shown.columns == ("row", "seeds (n)", "cycles", "nothing")
+    assert shown.columns == ("arm", "seeds (n)", "cycles", "nothing")
     assert sorted(shown.lines) == [("G & <b>", "2", "1", "\u2013"), ("S", "2", "0", "\u2013")]
 
 

@@ -124,7 +124,7 @@ def test_trials_of_a_scale_are_checked():
     assert study(small("a"), small("a", seed=1)).at("smoke") == [small(), small(seed=1)]
     with pytest.raises(InputError, match="unknown scale 'smok'; did you mean 'smoke'"):
         study(small()).at("smok")
-    with pytest.raises(InputError, match="rows 'a' and 'b' are the same trial with seed 0"):
+    with pytest.raises(InputError, match="arms 'a' and 'b' are the same trial with seed 0"):
         study(small("a"), small("b")).at("small")
     with pytest.raises(InputError, match="has no trials at scale 'paper'"):
         study().at("paper")

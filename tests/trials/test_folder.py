@@ -63,7 +63,7 @@ WRONG = {
     "no options": ({"options": {}}, "is None, not .* as in its identity"),
     "identity is a word": ({"identity": "x"}, "identity is 'x', not a dict"),
     "a recipe is a list": ({"identity": TRIAL.identity | {"recipe": []}}, "recipe'. is .., not a dict"),
-    "a recipe of lists": ({"identity": TRIAL.identity | {"recipe": {"course": []}}}, "is .., not a finite number"),
+    "a recipe of lists": ({"identity": TRIAL.identity | {"recipe": {"course": [[]]}}}, "is .., not a finite number"),
     "a seed below 0": ({"identity": TRIAL.identity | {"seed": -1}}, "is -1, not a whole number"),
     "no provenance": ({"provenance": {}}, "provenance is {}, not a list"),
     "a life is a word": ({"provenance": ["x"]}, "provenance.0. is 'x', not a dict"),

@@ -11,7 +11,7 @@ from sapwood.errors import InputError
 from sapwood.methods import METHODS
 from sapwood.study.table import over_seeds, read
 from sapwood.trials import digests
-from sapwood.trials.archive import keep, read_kept, restore
+from sapwood.trials.archive import add, read_archive, restore
 from sapwood.trials.execution import alone, finished, over, read_trial, run_into, run_trial, sums
 from sapwood.trials.folder import sealed
 from sapwood.trials.rows import Row, RowFile, read_rows
@@ -34,7 +34,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture
 def target(results, tmp_path):
-    assert keep(results, tmp_path / "kept", ALL) == len(ALL)
+    assert add(results, tmp_path / "kept", ALL) == len(ALL)
     return tmp_path / "kept"
 
 
@@ -70,16 +70,16 @@ def test_restored_trials_have_the_same_rows_and_say_the_same(results, target, tm
 
 def test_kept_again_gives_the_same_bytes(target, tmp_path):
     restore(target, tmp_path / "new")
-    keep(tmp_path / "new", tmp_path / "again", ALL)
+    add(tmp_path / "new", tmp_path / "again", ALL)
     assert content(tmp_path / "again") == content(target)
 
 
 def test_only_trials_that_are_over_are_kept_in_their_order(results, tmp_path):
     more = [AFTER, small("never run", seed=7), BEFORE]
-    assert keep(results, tmp_path, more) == 2
-    assert [each.about["id"] for each in read_kept(tmp_path)] == [AFTER.id, BEFORE.id]
-    with pytest.raises(InputError, match=r"no trial in .* is finished, so there is nothing to keep"):
-        keep(results, tmp_path, more[1:2])
+    assert add(results, tmp_path, more) == 2
+    assert [each.about["id"] for each in read_archive(tmp_path)] == [AFTER.id, BEFORE.id]
+    with pytest.raises(InputError, match=r"no trial in .* is finished, so there is nothing for an archive"):
+        add(results, tmp_path, more[1:2])
 
 
 def test_what_was_kept_is_not_lost(results, target, tmp_path):
@@ -88,10 +88,10 @@ def test_what_was_kept_is_not_lost(results, target, tmp_path):
     with pytest.raises(
         InputError, match=r"2 of the trials kept in .* are not finished .*restore them first with --from"
     ):
-        keep(tmp_path / "few", target, ALL)
+        add(tmp_path / "few", target, ALL)
     assert content(target) == before
     assert restore(target, tmp_path / "few") == 2
-    assert keep(tmp_path / "few", target, ALL) == 3
+    assert add(tmp_path / "few", target, ALL) == 3
     assert content(target) == before
 
 
@@ -128,7 +128,7 @@ def test_what_stays_is_kept_where_it_changes_and_comes_back_everywhere(tmp_path,
     again = epochs([7.0, 7.0, 7.0], "round", phase=1, start=len(values) + 1)
     whole = [*epochs(values, "sparsity"), *again, row(12, "network", "sparsity", 1.0, None)]
     folder = made(tmp_path / "old", trial, whole)
-    keep(folder, tmp_path / "kept", [trial])
+    add(folder, tmp_path / "kept", [trial])
     kept = [line for line in (tmp_path / "kept" / "rows.csv").read_text().splitlines() if ",network," in line]
     assert len(kept) == lines + 2 + 1  # those of the second phase, and the one of the end
     restore(tmp_path / "kept", tmp_path / "new")
@@ -140,7 +140,7 @@ def made(folder, trial, rows, lives=1):
     """A results folder with one finished trial that has these rows."""
     (folder / trial.id).mkdir(parents=True)
     life = dict.fromkeys(("sapwood", "commit", "python", "torch", "numpy", "device", "started"), "x") | {"threads": 1}
-    about = {"id": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed}
+    about = {"id": trial.id, "row": trial.arm, "method": trial.method, "task": trial.task, "seed": trial.seed}
     about |= {"options": trial.all_options(), "identity": trial.identity, "data": "d"}
     provenance = [life | {"commit": ("a", None, "a")[n % 3], "started": str(n)} for n in range(lives)]
     (folder / trial.id / "trial.json").write_text(json.dumps(about | {"provenance": provenance}))
@@ -152,8 +152,8 @@ def made(folder, trial, rows, lives=1):
 
 def test_lives_that_differ_are_told_apart(tmp_path):
     folder = made(tmp_path / "old", small(), [row(1, "train", "loss", 1.0)], lives=3)
-    keep(folder, tmp_path, [small()])
-    [found] = read_kept(tmp_path)
+    add(folder, tmp_path, [small()])
+    [found] = read_archive(tmp_path)
     assert [(life["commit"], life["started"]) for life in found.about["provenance"]] == [("a", "0"), (None, "1")]
 
 
@@ -169,9 +169,9 @@ def test_lives_that_differ_are_told_apart(tmp_path):
     ],
 )
 def test_numbers_as_they_are_written(tmp_path, value, text):
-    keep(made(tmp_path / "old", small(), [row(1, "test", "x", value, None)]), tmp_path, [small()])
+    add(made(tmp_path / "old", small(), [row(1, "test", "x", value, None)]), tmp_path, [small()])
     assert (tmp_path / "rows.csv").read_text().splitlines()[1] == f"{small().id},,10,1,test,x,{text}"
-    [found] = read_kept(tmp_path)
+    [found] = read_archive(tmp_path)
     assert found.rows[0].value == (None if value is None else float(text))
 
 
@@ -202,7 +202,7 @@ def test_a_failure_before_anything_was_saved_gives_way(results, target, tmp_path
 
 def test_a_kept_trial_is_run_from_scratch_when_its_weights_are_wanted(results, target, tmp_path):
     restore(target, tmp_path / "new")
-    with pytest.raises(InputError, match="row 'after, with a comma' goes on from row 'before', seed 0, which is not"):
+    with pytest.raises(InputError, match="arm 'after, with a comma' goes on from arm 'before', seed 0, which is not"):
         run_into(tmp_path / "new", AFTER)
     assert over(tmp_path / "new" / AFTER.id), "what was restored stays until a run has begun"
     for trial in (BEFORE, AFTER):
@@ -269,15 +269,15 @@ def test_an_edited_number_is_refused_by_the_name_of_its_file(target, tmp_path):
 def test_every_kept_file_has_a_digest(results, tmp_path):
     target = tmp_path / "kept"
     (results / "more.csv").write_text("a,b\n")
-    keep(results, target, ALL, ["more.csv", "not there.csv"])
+    add(results, target, ALL, ["more.csv", "not there.csv"])
     assert [line.split("  ")[1] for line in (target / "digests.txt").read_text().splitlines()] == [*FILES, "more.csv"]
-    assert len(read_kept(target)) == len(ALL)
+    assert len(read_archive(target)) == len(ALL)
     (target / "more.csv").write_text("a,c\n")
     with pytest.raises(InputError, match=r"more\.csv is not what was kept"):
-        read_kept(target)
+        read_archive(target)
     (target / "more.csv").unlink()
     with pytest.raises(InputError, match=r"more\.csv cannot be read .*but digests\.txt beside it names it"):
-        read_kept(target)
+        read_archive(target)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_with_two_workers_a_trial_waits_for_the_one_it_goes_on_from(tmp_path):
 
     found = dict(processes(2, ready)(partial(run_into, tmp_path), [parent, child, orphan, other], told.append))
     assert [found[trial] for trial in (parent, child, other)] == [None] * 3
-    assert found[orphan].startswith("row 'orphan' goes on from row 'G', seed 9, which is not finished in ")
+    assert found[orphan].startswith("arm 'orphan' goes on from arm 'G', seed 9, which is not finished in ")
     words = [(news.trial_id, news.text) for news in told]
     assert words.index((parent.id, "done")) < words.index((child.id, "starting"))
     assert len((tmp_path / orphan.id / "failed").read_text().splitlines()) > 1

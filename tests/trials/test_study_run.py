@@ -238,7 +238,7 @@ def test_a_trial_like_another_takes_its_length(family):
 
 def test_a_trial_whose_start_is_not_there_says_so(tmp_path):
     trial = going_on().after(start=small("parent"))
-    says = "row 'child' goes on from row 'parent', seed 0, which is not finished in .*; run that one first"
+    says = "arm 'child' goes on from arm 'parent', seed 0, which is not finished in .*; run that one first"
     with pytest.raises(InputError, match=says):
         run_into(tmp_path, trial)
     assert {each.name for each in (tmp_path / trial.id).iterdir()} == {"failed"}
@@ -273,7 +273,7 @@ def test_a_narrow_teacher_is_the_network_that_it_was(family):
 
 def test_teaching_without_a_teacher_is_refused(tmp_path):
     trial = going_on().under(temperature=2.0)
-    with pytest.raises(InputError, match="row 'child' has temperature but no teacher; give one"):
+    with pytest.raises(InputError, match="arm 'child' has temperature but no teacher; give one"):
         run_into(tmp_path, trial)
 
 

@@ -91,7 +91,7 @@ def test_what_a_trial_uses_and_traces_is_part_of_it():
     assert PRUNED.tracing("spectra").identity == PRUNED.identity | {"traces": ["spectra"]}
     both = after.tracing("spectra").after(like=DENSE)
     assert both == PRUNED.after(like=DENSE).tracing("spectra").after(start=DENSE)
-    assert both.row == "G"
+    assert both.arm == "G"
     every = [PRUNED, after, PRUNED.after(like=DENSE), PRUNED.tracing("spectra"), both, PRUNED.after(start=PRUNED)]
     assert len({each.id for each in every}) == len(set(every)) == len(every)
     changed = Trial.make("dense", "mlp_digits", 0, epochs=3)
@@ -122,7 +122,7 @@ def test_needed_trials_come_in_the_order_they_can_be_run():
         (lambda: Trial.make("dense", "mlp_digits", 0, epoch=3), "'epoch'; did you mean 'epochs'?"),
         (lambda: Trial.make("toy", "mlp_digits", 0), "'toy' needs option 'rate', which has no default"),
         (lambda: DENSE.after(starts=PRUNED), "unknown use of another trial 'starts'; did you mean 'start'?"),
-        (lambda: DENSE.after(like="G"), "row 'S' uses 'G' as 'like'; give a Trial"),
+        (lambda: DENSE.after(like="G"), "arm 'S' uses 'G' as 'like'; give a Trial"),
         (lambda: DENSE.tracing("spectre"), "unknown trace 'spectre'; did you mean 'spectra'?"),
         (lambda: DENSE.tracing("spectra", "nonsense"), "unknown trace 'nonsense'; known: spectra"),
         (lambda: checked_options("toy", {"count": 1.0}), "option 'count' of method 'toy' is 1.0; it must be int"),
@@ -155,3 +155,10 @@ def test_bad_options_are_refused_in_words(toy, make, says):
 def test_typed_values_are_read_as_the_annotation_says(toy, name, text, value):
     found = parse_option("toy", name, text)
     assert (type(found), found) == (type(value), value)
+
+
+def test_an_arm_goes_by_its_old_name_for_a_release_and_says_so():
+    with pytest.warns(DeprecationWarning, match="a trial's row is its arm now"):
+        assert DENSE.row == DENSE.arm
+    with pytest.warns(DeprecationWarning, match="a trial's row is its arm now"):
+        assert Trial.make("dense", "mlp_digits", 0, row="S") == Trial.make("dense", "mlp_digits", 0, "S")

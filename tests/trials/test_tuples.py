@@ -11,7 +11,7 @@ from sapwood.cli.choosing import changed, only, pairs
 from sapwood.methods import METHOD_VERSIONS, METHODS
 from sapwood.training.loop import train
 from sapwood.trials import trial as trials
-from sapwood.trials.archive import keep, read_kept, restore
+from sapwood.trials.archive import add, read_archive, restore
 from sapwood.trials.execution import run_trial
 from sapwood.trials.folder import read_trial
 from sapwood.trials.rows import read_rows
@@ -120,8 +120,8 @@ def test_a_trial_is_run_interrupted_resumed_kept_and_restored(tmp_path, monkeypa
     assert len(about["provenance"]) == 2
     notes = {row.metric: row.value for row in trials_rows(folder)}
     assert (notes["levels"], notes["kinds"], notes["count"]) == (1.25, 2, 2)
-    assert keep(tmp_path / "results", tmp_path / "kept", [trial]) == 1
-    assert [each.about["identity"] for each in read_kept(tmp_path / "kept")] == [trial.identity]
+    assert add(tmp_path / "results", tmp_path / "kept", [trial]) == 1
+    assert [each.about["identity"] for each in read_archive(tmp_path / "kept")] == [trial.identity]
     assert restore(tmp_path / "kept", tmp_path / "again") == 1
     assert read_trial(tmp_path / "again" / trial.id)["options"] == about["options"]
 

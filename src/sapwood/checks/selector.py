@@ -11,6 +11,7 @@ from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
 from sapwood.currency import Keep, Scores
 
 Selector = Callable[[Mapping[str, Tensor], float], Keep]  # (scores, sparsity) -> keep
+SCOPES = ("row", "local", "global")  # numbers that fit a smaller scope can fit a larger one as well
 SPARSITIES = (0.0, 0.1, 0.25, 0.5, 0.77, 0.9, 0.99)
 
 
@@ -34,6 +35,17 @@ def laws(name: str, selector: Selector, *, scope: str = "global") -> Laws:
         "a sparsity outside [0, 1) is refused": _refuses_sparsity,
     }
     return {f"selector {name}: {law}": partial(body, selector, scope) for law, body in bodies.items()}
+
+
+def scope_of(selector: Selector) -> str:
+    """What a selector ranks together, by how many it removes where; "global" if that fits no scope."""
+    for scope in SCOPES:
+        try:
+            _exact(selector, scope)
+        except Exception:  # a stranger's code: the laws say what is wrong with it
+            continue
+        return scope
+    return "global"
 
 
 def scores_to_choose_from(levels: int = 0) -> Scores:

@@ -44,6 +44,16 @@ def laws(name: str, solver: Solver, *, of: Of = "weights", refitted: Refitted = 
     return {f"solver {name}: {law}": partial(body, solver, of) for law, body in bodies.items()}
 
 
+def removed_by(solver: Solver) -> Of:
+    """What a solver removes, by the shape of its keep; "weights" where that says nothing, which a law will tell."""
+    w_OI, gram_II = layer_to_solve()
+    try:
+        shape = tuple(solver(w_OI, gram_II, 0.5)[1].shape)
+    except Exception:  # a stranger's code: the laws say what is wrong with it
+        return "weights"
+    return "units" if shape == (INPUTS,) else "ranks" if shape == (OUTPUTS,) else "weights"
+
+
 def layer_to_solve(seed: int = 0, samples: int = SAMPLES) -> tuple[Tensor, Tensor]:
     """Weights [12, 20] and the Gram matrix of inputs that depend on one another and are of different sizes."""
     luck = torch.Generator().manual_seed(seed)

@@ -6,7 +6,8 @@ from sapwood.errors import InputError, unknown
 from sapwood.trials.trial import Trial, Value, option_types, parse_option
 
 Pair = tuple[str, str]  # key, value as typed
-NAMES = ("row", "method", "task", "seed")  # what a trial has besides its options
+NAMES = ("arm", "method", "task", "seed")  # what a trial has besides its options
+BEFORE = {"row": "arm"}  # what a key was called in the last release
 
 
 def pairs(texts: Iterable[str], option: str) -> list[Pair]:
@@ -22,6 +23,7 @@ def pairs(texts: Iterable[str], option: str) -> list[Pair]:
 
 def only(trials: Sequence[Trial], wanted: Sequence[Pair]) -> list[Trial]:
     """The trials that have, for each key in `wanted`, one of the values given for it."""
+    wanted = [(BEFORE.get(key, key), value) for key, value in wanted]
     for key, value in wanted:
         _refuse_no_match(trials, key, value)
     values = {key: [value for other, value in wanted if other == key] for key, _ in wanted}
@@ -53,7 +55,7 @@ def changed(trials: Sequence[Trial], changes: Sequence[Pair]) -> list[Trial]:
 def _with(trial: Trial, changes: Sequence[Pair]) -> Trial:
     mine = [(name, text) for name, text in changes if name in option_types(trial.method)]
     options = dict(trial.options) | {name: parse_option(trial.method, name, text) for name, text in mine}
-    made = Trial.make(trial.method, trial.task, trial.seed, trial.row, **options).tracing(*trial.traces)
+    made = Trial.make(trial.method, trial.task, trial.seed, trial.arm, **options).tracing(*trial.traces)
     made = made.under(**dict(trial.recipe))
     return made.after(**{name: _with(other, changes) for name, other in trial.uses})
 

@@ -81,7 +81,7 @@ class Lines:
         now = time.monotonic()
         if not news.finished and now - self.told.get(news.trial_id, -EVERY) >= EVERY:
             self.told[news.trial_id] = now
-            self.write(f"{news.row} seed {news.seed}: {news.text}")
+            self.write(f"{news.arm} seed {news.seed}: {news.text}")
 
     def end(self, trial: Trial, error: str | None) -> None:
         """A line with the count of what is over and the time left."""
@@ -101,7 +101,7 @@ class Bars:
     def tell(self, news: News) -> None:
         """The trial's bar moves; it appears with the first news and goes at the end."""
         self.pace.hear(news)
-        text = f"{news.row} seed {news.seed}: {news.text}"
+        text = f"{news.arm} seed {news.seed}: {news.text}"
         if news.trial_id not in self.running and not news.finished:
             self.running[news.trial_id] = self.progress.add_task(text, total=None, left="")
         if news.trial_id in self.running:
@@ -125,7 +125,7 @@ class Bars:
 
 
 def _ending(trial: Trial, error: str | None) -> str:
-    return f"{trial.row} seed {trial.seed} " + ("done" if error is None else f"FAILED: {error}")
+    return f"{trial.arm} seed {trial.seed} " + ("done" if error is None else f"FAILED: {error}")
 
 
 def _duration(seconds: float) -> str:

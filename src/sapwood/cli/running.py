@@ -19,6 +19,7 @@ from rich.console import Console
 
 from sapwood.cli import choosing
 from sapwood.cli.progress import shown
+from sapwood.cli.ranges import refuse_out_of_range
 from sapwood.data import DATASETS, fetch
 from sapwood.disk import there
 from sapwood.errors import InputError
@@ -30,7 +31,7 @@ from sapwood.study.table import in_order, read
 from sapwood.study.terminal import terminal_table
 from sapwood.tasks import TASK_DATA
 from sapwood.trials import digests
-from sapwood.trials.archive import copied, keep, restore
+from sapwood.trials.archive import add, copied, restore
 from sapwood.trials.execution import Tell, finished, over, read_trial, run_into, sums
 from sapwood.trials.folder import make_folder, sealed
 from sapwood.trials.pool import processes, serial
@@ -64,6 +65,7 @@ def carry_out(order: Order) -> None:
     torch.set_num_threads(1)  # here too, so that a trial gives the same bits in this process and in a worker
     study = find(order.study)
     trials = choosing.changed(study.at(order.scale), choosing.pairs(order.changes, "--set"))
+    refuse_out_of_range(trials, choosing.pairs(order.changes, "--set"))
     chosen = choosing.only(trials, choosing.pairs(order.only, "--only"))
     folder = order.results / study.name
     _take_over(order.source, study, folder)
@@ -84,7 +86,7 @@ def carry_out(order: Order) -> None:
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from stop
     for trial, error in failed:
         where = folder / trial.id / "failed"
-        typer.echo(f"{trial.row} seed {trial.seed} failed: {f'see {where}' if there(where) else error}", err=True)
+        typer.echo(f"{trial.arm} seed {trial.seed} failed: {f'see {where}' if there(where) else error}", err=True)
     if study.extras and all(over(folder / trial.id) for trial in as_found(study.at(order.scale), folder)):
         study.extras(folder, order.scale)
     time_taken = _time_taken([folder / trial.id for trial in chosen], time.monotonic() - began, workers)
@@ -141,7 +143,7 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
     _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
     print(f"report: {report(study, folder, trials)}")
     if target is not None:
-        number = keep(folder, target / study.name, trials, _files(study))
+        number = add(folder, target / study.name, trials, _files(study))
         print(f"kept: {number} trials in {target / study.name}")
 
 
@@ -246,9 +248,8 @@ def _refuse_bad_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"--device {device!r} cannot be used here: {reason}; give cpu, or a device that torch has"
-        ) from error
+        because = "torch has no such device" if "device type" in reason else reason.partition(". ")[0]
+        raise InputError(f"--device {device!r} cannot be used here: {because}; give cpu, cuda, cuda:1, ...") from error
 
 
 def _same_command() -> str:

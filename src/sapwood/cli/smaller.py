@@ -1,5 +1,6 @@
 """The verbs `shrink` and `export`: a trial's network made smaller, and written for use elsewhere."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -25,12 +26,12 @@ Row = tuple[str, str, str, str]  # what, before, after, how many times smaller
 
 def shrink_to(source: Path, file: Path) -> None:
     """Compact the network found at `source`, say what that does to its size and its answers, and write it."""
-    _refuse_bad_file(file, KINDS[:1])
+    refuse_bad_file(file, KINDS[:1])
     torch.set_num_threads(1)
     found = trained(source)
     small = found.compacted()
     _tell_rebuilt(found)
-    print("\n".join(_aligned(_table(found, small.model))))
+    print("\n".join(aligned(_table(found, small.model))))
     print(f"largest difference of the outputs: {small.difference:.1e} (relative, float64)")
     for line in _staying(small):
         print(line)
@@ -43,9 +44,10 @@ def export_to(source: Path, file: Path, *, masked: bool, batch: int | None) -> N
 
     As .swz it is always at full size: zeros take next to nothing there, and what is left comes back bit by bit.
     """
-    _refuse_bad_file(file, KINDS)
+    refuse_bad_file(file, KINDS)
     if batch is not None and file.suffix in (".safetensors", ".swz"):
         raise InputError(f"--batch {batch} is for .onnx and .pt2; {file} takes any batch, leave it out")
+    hush()
     torch.set_num_threads(1)
     found = trained(source)
     _tell_rebuilt(found)
@@ -75,7 +77,12 @@ def _tell_rebuilt(found: Trained) -> None:
         )
 
 
-def _refuse_bad_file(file: Path, kinds: Iterable[str]) -> None:
+def hush() -> None:
+    """Keep torch's notes on packages that a network does not need, such as torchvision, off the terminal."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+
+
+def refuse_bad_file(file: Path, kinds: Iterable[str]) -> None:
     """Asked before anything is computed."""
     if file.suffix not in kinds:
         raise InputError(
@@ -120,10 +127,10 @@ def _coded(sizes: Sizes) -> list[str]:
     rows.append(("the file", "", f"{sizes.bytes:,}", f"  {sizes.fold:.2f} times smaller than {sizes.dense:,}"))
     coded = -(-sum(each.coded for each in sizes.stored) // 8)
     more = f"Huffman's codes take {coded:,} of these bytes, {sizes.over_entropy:.1%} more than their symbols' entropy"
-    return [*_aligned(rows), more] if coded else _aligned(rows)
+    return [*aligned(rows), more] if coded else aligned(rows)
 
 
-def _aligned(rows: list[Row]) -> list[str]:
+def aligned(rows: list[Row]) -> list[str]:
     widths = [max(len(row[at]) for row in rows) for at in range(3)]
     return [f"{a:{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
 

@@ -1,4 +1,4 @@
-"""The six verbs and their options: what the command line can do. Frozen: a change needs a decision record.
+"""The eight verbs and their options: what the command line can do. Frozen: a change needs a decision record.
 
 Nothing heavy is imported here, so that `sapwood --help` answers at once; each verb imports what it needs.
 """
@@ -25,6 +25,14 @@ class PoolName(StrEnum):
     processes = "processes"
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from sapwood import __version__
+
+        print(f"sapwood {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     help="Prune neural networks with numbers you can trust.",
     no_args_is_help=True,
@@ -43,7 +51,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="Only these trials: row, method, task, seed or an option. Of one key any value, of several keys all.",
+        help="Only these trials: arm, method, task, seed or an option. Of one key any value, of several keys all.",
     ),
 ]
 Changes = Annotated[
@@ -57,6 +65,82 @@ Trained = Annotated[
     typer.Argument(metavar="TRIAL", help="The folder of a finished trial, results/STUDY/ID, or a run's checkpoint."),
 ]
 Target = Annotated[Path, typer.Option("--to", metavar="FILE", help="What to write; its ending says how.")]
+
+
+Network = Annotated[
+    str, typer.Argument(metavar="FILE.py:MAKE", help="MAKE() returns the model, or (model, example of its input).")
+]
+Weights = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Its state dict: .safetensors, or .pt, .pth, .bin, read safely.")
+]
+Examples = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--example",
+        metavar="SHAPE",
+        help="Of each input, in order: 1,3,224,224; 1,128:int for whole numbers; NAME=SHAPE for keywords.",
+    ),
+]
+Lossy = Annotated[
+    bool, typer.Option("--lossy", help="Offer streams that a layer norm goes over, too; no equality is claimed then.")
+]
+
+
+@app.callback()
+def sapwood(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Prune neural networks with numbers you can trust."""
+
+
+@app.command()
+def prune(
+    network: Network,
+    weights: Weights = None,
+    example: Examples = None,
+    macs: Annotated[float | None, typer.Option(metavar="X", help="May be left: a share below 1, or a number.")] = None,
+    parameters: Annotated[float | None, typer.Option(metavar="X", help="The same of parameters.")] = None,
+    bytes: Annotated[float | None, typer.Option(metavar="X", help="The same of bytes in memory.")] = None,
+    ms: Annotated[float | None, typer.Option(metavar="X", help="The same of milliseconds, measured here.")] = None,
+    by: Annotated[str, typer.Option(metavar="NAME", help="A criterion that needs no data; see: sapwood list.")] = (
+        "magnitude"
+    ),
+    multiple: Annotated[int, typer.Option(min=1, help="Widths that change become multiples of it.")] = 8,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A module or parameter that keeps its shape.")
+    ] = None,
+    uniform: Annotated[bool, typer.Option("--uniform", help="The same share goes everywhere.")] = False,
+    lossy: Lossy = False,
+    threads: Annotated[int, typer.Option(min=1, help="For timing.")] = 1,
+    to: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it: .safetensors, .onnx or .pt2.")] = None,
+) -> None:
+    """Make a network of your own smaller, say what that did, and write it."""
+    from sapwood.cli.owned import Order
+    from sapwood.cli.pruning import Wanted, prune_to
+
+    targets = {"macs": macs, "parameters": parameters, "bytes": bytes, "ms": ms}
+    options = {"by": by, "multiple": multiple, "keep": keep or (), "uniform": uniform, "lossy": lossy,
+               "threads": threads}  # fmt: skip
+    prune_to(Order(network, weights, example or ()), Wanted(targets, options, to))
+
+
+@app.command()
+def look(
+    network: Network,
+    weights: Weights = None,
+    example: Examples = None,
+    lossy: Lossy = False,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also a page with a picture: a name in .html.")
+    ] = None,
+) -> None:
+    """Say what of a network can be removed, what hangs together, and what stays and why."""
+    from sapwood.cli.looking import look_at
+    from sapwood.cli.owned import Order
+
+    look_at(Order(network, weights, example or ()), lossy=lossy, file=to)
 
 
 @app.command()
@@ -145,8 +229,21 @@ def export(
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python file.")]) -> None:
-    """Hold what a file defines to the laws: criteria, statistics, methods."""
+def check(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE[:NAME]", help="A Python file, or one thing in it: mine.py:my_solver.")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="KIND",
+            help="criterion, statistic, unit_gate, gate, method, solver or selector; told by types and names of "
+            "parameters when left out.",
+        ),
+    ] = None,
+) -> None:
+    """Hold what a file defines to the laws of its kind: criteria, statistics, gates, methods, solvers, selectors."""
     from sapwood.cli.checking import check_file
 
-    check_file(file)
+    check_file(file, kind)

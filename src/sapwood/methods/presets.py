@@ -10,6 +10,8 @@ from types import MappingProxyType
 
 from sapwood.errors import unknown
 
+Option = bool | int | float | str | tuple[float, ...]
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -17,10 +19,10 @@ class Preset:
 
     method: str
     about: str
-    options: Mapping[str, bool | int | float | str]
+    options: Mapping[str, Option]
 
 
-def _preset(method: str, about: str, **options: bool | int | float | str) -> Preset:
+def _preset(method: str, about: str, **options: Option) -> Preset:
     return Preset(method, about, MappingProxyType(options))
 
 
@@ -52,7 +54,7 @@ PRESETS: dict[str, Preset] = {
 # fmt: on
 
 
-def preset(name: str, **changes: bool | int | float | str) -> tuple[str, dict[str, bool | int | float | str | None]]:
+def preset(name: str, **changes: Option) -> tuple[str, dict[str, Option | None]]:
     """The method's name and its options under the preset `name`, with `changes` made to them."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)

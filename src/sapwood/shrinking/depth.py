@@ -128,11 +128,7 @@ def _skips(model: nn.Module, example: Example, modules: Sequence[str], zero: Seq
 
 
 def _proven(
-    model: nn.Module,
-    graph: Graph,
-    going: Sequence[Summand],
-    modules: Skips,
-    example: Example,
+    model: nn.Module, graph: Graph, going: Sequence[Summand], modules: Skips, example: Example
 ) -> tuple[float, torch.dtype]:
     """The largest difference from the network in which 0 is added, and in which type; InputError if there is one."""
     names, obstacles = [each.branch.name for each in going], list[str]()

@@ -13,10 +13,9 @@ from sapwood.measure.example import Example
 from sapwood.shrinking.cutting.cut import Positions, cut_, positions
 from sapwood.shrinking.fit import Attributes, fitted, set_, whole_of
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
-from sapwood.shrinking.tracing.bare import copy_for
 from sapwood.shrinking.tracing.graph import Graph, line, named, op_of
 from sapwood.shrinking.tracing.site import Couplings, Pinned, Site, grouped, module_of, told_apart
-from sapwood.shrinking.tracing.training import Trained, refuse_untrainable
+from sapwood.shrinking.tracing.training import refuse_untrainable
 
 END = 2**63 - 1  # where slices end that take all
 WRITTEN = {
@@ -119,21 +118,16 @@ def _misfit(anatomy: Anatomy, sites: Sequence[Site]) -> str | None:
 
 def _refuse_untrainable(anatomy: Anatomy, places: Positions, attributes: Attributes) -> None:
     """Raise unless the smaller model trains, tried without numbers first: to slice these takes long."""
+
+    def smaller_(copy: nn.Module) -> None:
+        cut_(copy, places)
+        set_(copy, attributes)
+
+    small = anatomy.copies.after(smaller_)
     try:
-        if not anatomy.plain:
-            raise InputError("graphs of the model's own are run with numbers only")
-        small = copy_for(anatomy.model, whole_of(anatomy).numbers)
-        _refuse_in_training(small, anatomy.trained, places, attributes, bare=True)
+        refuse_untrainable(small, anatomy.trained, bare=anatomy.plain)
     except Exception:  # whatever stops it, numbers have the last word
-        _refuse_in_training(copy_for(anatomy.model, "all"), anatomy.trained, places, attributes)
-
-
-def _refuse_in_training(
-    small: nn.Module, run: Trained | None, places: Positions, attributes: Attributes, *, bare: bool = False
-) -> None:
-    cut_(small, places)
-    set_(small, attributes)
-    refuse_untrainable(small, run, bare=bare)
+        refuse_untrainable(small, anatomy.trained)
 
 
 def _tried(anatomy: Anatomy, wanted: Sequence[Site], all_of_them: bool) -> tuple[list[Site], list[Pinned]]:

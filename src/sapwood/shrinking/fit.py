@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
@@ -23,14 +24,17 @@ from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
 from sapwood.shrinking.cutting.resize import knows
 from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred, zero_
-from sapwood.shrinking.proof.sizes import NUMBER, Sizes, Wanted, unseen, wanted, wrong_in
-from sapwood.shrinking.proof.wide import ROOM, types_of
+from sapwood.shrinking.proof.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
+from sapwood.shrinking.proof.wide import types_of
 from sapwood.shrinking.tracing.anatomy import Anatomy
-from sapwood.shrinking.tracing.bare import Numbers, copy_for, inputs_for, meeting, ways
+from sapwood.shrinking.tracing.bare import Copies, Numbers, inputs_for, meeting, ways
 from sapwood.shrinking.tracing.computed import sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors, of_torch
+from sapwood.shrinking.tracing.lines import OWN
 from sapwood.shrinking.tracing.site import Site
+from sapwood.shrinking.tracing.steps import Sizes
+from sapwood.shrinking.tracing.training import Trained
 
 Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
 Options = dict[str, list[int | None]]  # {attribute: what it may become, None if it stays}
@@ -51,7 +55,7 @@ class _Failure:
 class _Stage:
     """A model without numbers, on which cuts are tried."""
 
-    model: nn.Module
+    copies: Copies
     sites: Sequence[Site]
     keep: Keep
     example: tuple[Any, ...]
@@ -60,6 +64,11 @@ class _Stage:
     sizes: Sizes = field(default_factory=Sizes)  # of the last run
     whole: Sizes = field(default_factory=Sizes)  # of the model as it is
 
+    @property
+    def model(self) -> nn.Module:
+        """The model as it is."""
+        return self.copies.model
+
     @cached_property
     def places(self) -> Positions:
         """What stays of the tensors."""
@@ -67,18 +76,19 @@ class _Stage:
 
     def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
-        model = copy_for(self.model, self.numbers)
-        cut_(model, places)
-        set_(model, attributes)
         done: list[None] = []
-        for module in model.modules():
-            module.register_forward_hook(lambda *_: done.append(None))
-        x = inputs_for(self.example, self.numbers)
-        try:
-            with untouched(model), meeting(self.numbers), Sizes() as self.sizes:
-                return shapes_of(call(model, deepcopy(x)))
-        except Exception as error:  # the model's own code, on sizes that it may not expect
-            return _failure(model, error, len(done))
+        with self.copies.fresh(self.numbers) as model:
+            cut_(model, places)
+            set_(model, attributes)
+            own, x = {id(module) for module in model.modules()}, inputs_for(self.example, self.numbers)
+            hook = register_module_forward_hook(lambda module, *_: done.append(None) if id(module) in own else None)
+            try:
+                with untouched(model), meeting(self.numbers, self.copies), Sizes() as self.sizes:
+                    return shapes_of(call(model, deepcopy(x)))
+            except Exception as error:  # the model's own code, on sizes that it may not expect
+                return _failure(model, error, len(done))
+            finally:
+                hook.remove()
 
     def failure(self, attributes: Attributes) -> _Failure | None:
         """Where the smaller model stops with these attributes; None if it runs and gives the same shapes."""
@@ -137,18 +147,21 @@ class Whole:
 
 def whole_of(anatomy: Anatomy) -> Whole:
     """What the model gives as it is; an InputError where it does not run."""
-    return anatomy.once("whole", lambda: _whole_of(anatomy.model, anatomy.example, anatomy.plain))
+    seen = anatomy.copies.evaluated if anatomy.plain else None
+    if isinstance(seen, Trained) and seen.numbers != "all":  # which run with other operators here
+        return Whole(seen.shapes, seen.sizes, seen.numbers)
+    return anatomy.once("whole", lambda: _whole_of(anatomy.copies, anatomy.example, anatomy.plain))
 
 
-def _whole_of(model: nn.Module, example: Example, plain: bool) -> Whole:
+def _whole_of(copies: Copies, example: Example, plain: bool) -> Whole:
     said = ""
-    for numbers in (each for each in ways(model) if plain or each != "inputs"):
-        stage = _Stage(model, (), {}, as_tuple(example), numbers)
+    for numbers in (each for each in ways(copies.model) if plain or each != "inputs"):
+        stage = _Stage(copies, (), {}, as_tuple(example), numbers)
         found = stage.run({}, {})
         if not isinstance(found, _Failure):
             return Whole(found, stage.sizes, numbers)
         said = found.text
-    raise InputError(f"{type(model).__name__} does not run on this example: {said}")
+    raise InputError(f"{type(copies.model).__name__} does not run on this example: {said}")
 
 
 def fitted(anatomy: Anatomy, sites: Sequence[Site], keep: Keep) -> Attributes:
@@ -156,7 +169,7 @@ def fitted(anatomy: Anatomy, sites: Sequence[Site], keep: Keep) -> Attributes:
     if not positions(sites, keep):
         return {}
     whole, example = whole_of(anatomy), as_tuple(anatomy.example)
-    return _search(_Stage(anatomy.model, sites, keep, example, whole.numbers, whole.shapes, whole=whole.sizes))
+    return _search(_Stage(anatomy.copies, sites, keep, example, whole.numbers, whole.shapes, whole=whole.sizes))
 
 
 def _search(stage: _Stage) -> Attributes:
@@ -255,7 +268,7 @@ def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
         frame, trace_line = trace.tb_frame, trace.tb_lineno
         file = frame.f_code.co_filename
         inside[:0] = [names[id(value)] for value in frame.f_locals.values() if id(value) in names]
-        if not of_torch(file) and not file.startswith(ROOM):
+        if not of_torch(file) and not file.startswith(OWN):
             at = f" ({file}:{trace_line})"
         trace = trace.tb_next
     said = str(error).strip().splitlines() or [type(error).__name__]

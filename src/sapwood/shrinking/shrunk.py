@@ -8,7 +8,7 @@ which is added to the biases of those that read it, or that nobody reads.
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.optim import Optimizer
 
-from sapwood.errors import InputError, refuse_unless, unknown
+from sapwood.errors import InputError, refuse_unless
 from sapwood.masking import masks as mask
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
@@ -25,15 +25,19 @@ from sapwood.shrinking.finding import given_or_own
 from sapwood.shrinking.finding import sites as sites_of
 from sapwood.shrinking.fit import Attributes, fitted, set_, shapes_of
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
+from sapwood.shrinking.misfits import others as _others
+from sapwood.shrinking.misfits import refuse_misfits, refuse_no_numbers
 from sapwood.shrinking.proof.config import configured_
-from sapwood.shrinking.proof.equal import Blind, Narrow, inputs, prove, stirred, told_apart_in, zero_
+from sapwood.shrinking.proof.equal import Blind, Narrow, inputs, prove, stir_, told_apart_in, zero_
 from sapwood.shrinking.proof.wide import narrowest, said, types_of, widened_
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
-from sapwood.shrinking.tracing.computed import computed, copied, own_, sharing
+from sapwood.shrinking.tracing.bare import Copies
+from sapwood.shrinking.tracing.computed import computed, own_, sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors
+from sapwood.shrinking.tracing.reused import Reused
 from sapwood.shrinking.tracing.site import Site
-from sapwood.shrinking.tracing.training import refuse_untrainable
+from sapwood.shrinking.tracing.training import in_training, refuse_untrainable
 
 Removed = Literal["zeroed", "folded", "gated"]  # "gated" is the former name of "zeroed"
 
@@ -87,21 +91,23 @@ def shrink(
     refuse_unless("removed", removed, ("zeroed", "folded"))
     anatomy = anatomy_of(model, example)
     (model, example), sites = anatomy.given, given_or_own(model, sites)
-    _refuse_misfits(model, keep, sites, optimizer, removed == "folded")
+    refuse_misfits(model, keep, sites, optimizer, removed == "folded")
     if check or removed == "folded":
-        _refuse_no_numbers(model)
+        refuse_no_numbers(model)
     keep, shifts, staying = dict(keep), dict[str, Tensor](), tuple[Staying, ...]()
     if removed == "folded":
         keep, shifts, staying = folding(anatomy, sites, keep)
     plan = _Plan(positions(sites, keep), _attributes(anatomy, sites, keep), shifts)
     lossy = any(site.lossy for site in sites if site.name in keep and not bool(keep[site.name].all()))
-    proven = _proven(anatomy, sites, keep, plan, removed) if check and not lossy else (None, None)
     small, memory = duplicate((model, optimizer), sharing(model) | _others(model, optimizer))
+    pair = Reused(lambda: _sharing(model)), Reused(lambda: _sharing(model), small)
+    proven = _proven(_Proof(anatomy, sites, keep, plan, *pair), removed) if check and not lossy else (None, None)
     own_(plan.made(small, memory), model)
+    whole, trial = pair[0], Reused(lambda: _sharing(small), small)
     if lossy or check:
-        _refuse_unless_it_runs(model if lossy else None, duplicate(small, sharing(small)), example)
+        _refuse_unless_it_runs(whole if lossy else None, trial, example)
     if check:
-        refuse_untrainable(small, anatomy.in_training)
+        refuse_untrainable(Copies(small, trial), in_training(Copies(model, whole), example))
         configured_(small, model, plan.places, plan.attributes, example)
     return Shrunk(small, memory, staying, *proven)
 
@@ -129,65 +135,79 @@ class _Plan:
         return model
 
 
-def _proven(
-    anatomy: Anatomy, sites: Sequence[Site], keep: Keep, plan: _Plan, removed: Removed
-) -> tuple[float, torch.dtype]:
+def _sharing(model: nn.Module) -> nn.Module:
+    """A copy on the model's numbers; its own is all that a run may write to."""
+    return duplicate(model, sharing(model))
+
+
+def _proven(proof: "_Proof", removed: Removed) -> tuple[float, torch.dtype]:
     """The largest difference seen, and in which type; an InputError if there is one."""
-    obstacles = list[str]()
-    for dtype in types_of(anatomy.model):
-        proof = _Proof(anatomy, sites, keep, plan, dtype)
+    obstacles, model = list[str](), proof.anatomy.model
+    for dtype in types_of(model):
+        tried = replace(proof, dtype=dtype)
         try:
-            return (proof.folded() if removed == "folded" else proof.zeroed()), dtype
+            return (tried.folded() if removed == "folded" else tried.zeroed()), dtype
         except Narrow as obstacle:
             obstacles.append(f"in {str(dtype)[6:]}: {obstacle}")
-    raise InputError(f"{type(anatomy.model).__name__} itself cannot be run for the proof; {'; '.join(obstacles)}")
+    raise InputError(f"{type(model).__name__} itself cannot be run for the proof; {'; '.join(obstacles)}")
 
 
 @dataclass(frozen=True)
 class _Proof:
-    """All that is compared, in one type."""
+    """All that is compared, in one type, on two copies of the model that are put back after each pass."""
 
     anatomy: Anatomy
     sites: Sequence[Site]
     keep: Keep
     plan: _Plan
-    dtype: torch.dtype
+    whole: Reused
+    small: Reused
+    dtype: torch.dtype = torch.float64
 
     def folded(self) -> float:
         """The difference from the network as it is."""
-        return self.seen(copied(self.anatomy.model), inputs(self.anatomy.example, dtype=self.dtype), zeroed=False)
+        return self.seen(inputs(self.anatomy.example, dtype=self.dtype), zeroed=False)
 
     def zeroed(self) -> float:
         """The difference from the zeroed network, with its weights and with others."""
-        model, (given, like_it) = self.anatomy.model, inputs(self.anatomy.example, 1, self.dtype)
-        first = self.seen(copied(model), [given])
+        given, like_it = inputs(self.anatomy.example, 1, self.dtype)
+        first = self.seen([given])
         try:
-            return max(first, self.seen(stirred(model, self.dtype), [like_it], awake=True))
+            return max(first, self.seen([like_it], awake=True))
         except Blind:  # it takes no numbers of any kind
-            return max(first, self.seen(stirred(model, self.dtype), [given], awake=True))
+            return max(first, self.seen([given], awake=True))
 
-    def seen(
-        self, whole: nn.Module, examples: Sequence[tuple[Any, ...]], *, zeroed: bool = True, awake: bool = False
-    ) -> float:
-        """Largest output difference between the zeroed copy `whole` and its sliced copy. `whole` is modified."""
-        whole = widened_(whole, self.dtype)
-        small = self.plan.made(duplicate(whole, sharing(whole)))  # before the zeroing: they share what is not cut
-        reference = zero_(whole, self.sites, self.keep) if zeroed else whole
-        found = prove(self.anatomy, reference, small, self.plan.places, examples, self.dtype, awake=awake)
-        if self.dtype is not torch.float64 and awake == zeroed:
-            told_apart_in(self.dtype, reference, small, self.sites, self.keep, examples[-1], found)
-        return found
+    def seen(self, examples: Sequence[tuple[Any, ...]], *, zeroed: bool = True, awake: bool = False) -> float:
+        """Largest output difference between the network, zeroed or not, and the sliced one; `awake`: both stirred."""
+        with self.whole.fresh() as whole, self.small.fresh() as small:
+            for p in whole.parameters():
+                p.data = p.data.clone()
+            widened_(stir_(whole) if awake else whole, self.dtype)
+            _filled_(widened_(small, self.dtype), whole)
+            self.plan.made(small)  # before the zeroing: they share what is not cut
+            reference = zero_(whole, self.sites, self.keep) if zeroed else whole
+            found = prove(self.anatomy, reference, small, self.plan.places, examples, self.dtype, awake=awake)
+            if self.dtype is not torch.float64 and awake == zeroed:
+                told_apart_in(self.dtype, reference, small, self.sites, self.keep, examples[-1], found)
+            return found
 
 
-def _refuse_unless_it_runs(like: nn.Module | None, small: nn.Module, example: Example) -> None:
+def _filled_(copy: nn.Module, model: nn.Module) -> None:
+    """The parameters of a copy get the model's numbers."""
+    for parameter, like in zip(copy.parameters(), model.parameters(), strict=True):
+        parameter.data = like.data
+
+
+def _refuse_unless_it_runs(like: Reused | None, small: Reused, example: Example) -> None:
     """An InputError where it does not run in its own type, or answers in other shapes than `like`.
 
     A proof in a wider type does not see that an operator takes only some sizes in this one.
     """
     try:
-        models = (small,) if like is None else (small, duplicate(like, sharing(like)))
-        with untouched(*models):
-            found = [call(model, deepcopy(as_tuple(example))) for model in models]
+        found = []
+        for each in (small,) if like is None else (small, like):
+            with each.fresh() as model, untouched(model):
+                found.append(call(model, deepcopy(as_tuple(example))))
     except Exception as error:  # the model's own code, on sizes that it may not expect
         raise InputError(f"the smaller network does not run: {said(error)}; keep all units that pass there") from error
     if shapes_of(found[0]) != shapes_of(found[-1]):
@@ -253,45 +273,3 @@ def _add_(model: nn.Module, shifts: Mapping[str, Tensor]) -> None:
     tensors = dict(named_tensors(model))
     for name, shift in shifts.items():
         tensors[name].data = (tensors[name].data.double() + shift).to(tensors[name].dtype)
-
-
-def _refuse_misfits(
-    model: nn.Module, keep: Keep, sites: Sequence[Site], optimizer: Optimizer | None, folded: bool
-) -> None:
-    known, tensors = {site.name: site for site in sites}, dict(named_tensors(model))
-    for name, kept in keep.items():
-        if name not in known:
-            raise unknown("site in keep", name, known)
-        if folded and known[name].lossy:
-            raise InputError(f"site {name!r} is lossy, so nothing folded would stay equal; use removed='zeroed'")
-        if kept.dtype is not torch.bool or kept.shape != (known[name].units,):
-            raise InputError(
-                f"keep for site {name!r} is {kept.dtype} of shape {tuple(kept.shape)}; give torch.bool, one for each "
-                f"of its {known[name].units} units, True where it stays"
-            )
-        if not folded and not bool(kept.any()):
-            raise InputError(
-                f"keep leaves no unit of site {name!r}; at least one must stay, as with select.drop(..., least=1)"
-            )
-        for slot in known[name].slots:
-            if slot.tensor not in tensors or tensors[slot.tensor].shape[slot.dim] != len(slot.unit_of):
-                raise InputError(f"site {name!r} does not fit {slot.tensor!r}; find the sites of this network anew")
-    if optimizer is not None and len(_others(model, optimizer)) == sum(
-        len(g["params"]) for g in optimizer.param_groups
-    ):
-        raise InputError("the optimiser trains no parameter of the model's; give the one that trains it")
-
-
-def _refuse_no_numbers(model: nn.Module) -> None:
-    bare = next((name for name, tensor in named_tensors(model) if tensor.is_meta), None)
-    if bare is not None:
-        raise InputError(
-            f"{bare!r} has no numbers, as on torch's meta device, so nothing can be proven; load the model first, or "
-            "give check=False"
-        )
-
-
-def _others(model: nn.Module, optimizer: Optimizer | None) -> dict[int, Any]:
-    """For `deepcopy`: parameters that an optimiser trains beside the model's, such as a loss's, stay the same ones."""
-    mine, groups = {id(p) for p in model.parameters()}, [] if optimizer is None else optimizer.param_groups
-    return {id(p): p for group in groups for p in group["params"] if id(p) not in mine}

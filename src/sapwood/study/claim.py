@@ -14,7 +14,7 @@ MARKS: dict[Verdict, str] = {"reproduced": "✓", "not reproduced": "✗", "cann
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, and how the same number is found in a study's table (None: the rows for it are missing)."""
+    """What the paper says, and how the same number is found in a study's table (None: its arm has not been run)."""
 
     where: str  # "table 2, row G1"
     text: str

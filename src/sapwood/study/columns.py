@@ -53,7 +53,7 @@ def means(values: Iterable[Seeds]) -> str:
 
 
 def by_arm(
-    arms: Iterable[str], *columns: Column, first: str = "row", above: Sequence[tuple[str, ...]] = ()
+    arms: Iterable[str], *columns: Column, first: str = "arm", above: Sequence[tuple[str, ...]] = ()
 ) -> Callable[[Table], Grid]:
     """A builder of the table with a line for each arm; `above` are lines of text before those."""
     names = tuple(arms)

@@ -30,7 +30,7 @@ def cycles_made(arms: Iterable[str], completed: Mapping[str, int]) -> Callable[[
     paper's run, which is in `completed`.
     """
     names = tuple(arms)
-    columns = ("row", "seeds (n)", "planned (cycles)", "the paper's run (cycles)", "zeros (%)")
+    columns = ("arm", "seeds (n)", "planned (cycles)", "the paper's run (cycles)", "zeros (%)")
 
     def build(rows: Table) -> Grid:
         made = {arm: [int(n) for n in cycles(rows, arm).values()] for arm in names}

@@ -1,4 +1,4 @@
-"""Folds: methods compared at several compressions. A row is called "METHOD, FOLD", FOLD times fewer weights."""
+"""Folds: methods compared at several compressions. An arm is called "METHOD, FOLD", FOLD times fewer weights."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -11,25 +11,25 @@ from sapwood.study.seeds import Seeds, errors, excess, minus, once, summed_up, t
 from sapwood.study.study import Finding
 from sapwood.study.table import Summary, Table, by_seed, summary
 
-MISSING = "It cannot be said: the rows for it have not been run."
+MISSING = "It cannot be said: the arms for it have not been run."
 NEARLY = 0.95  # of what is asked for counts as reached
 
 
 @once
 def _left(rows: Table) -> dict[str, Seeds]:
-    """Of each row: how many weights are not 0."""
+    """Of each arm: how many weights are not 0."""
     zeros, weights = by_seed(rows, "zeros", "network"), by_seed(rows, "weights", "network")
     return {row: {seed: weights[row][seed] - value for seed, value in gone.items()} for row, gone in zeros.items()}
 
 
 def label(method: str, fold: int) -> str:
-    """A row's name."""
+    """The arm of a method at a compression."""
     return f"{method}, {fold}"
 
 
 @dataclass(frozen=True)
 class Folds:
-    """The methods of a study, the compressions asked for, the weights of its network and its dense row."""
+    """The methods of a study, the compressions asked for, the weights of its network and its dense arm."""
 
     methods: Collection[str]
     folds: Sequence[int]
@@ -61,7 +61,7 @@ class Folds:
         return seeds.largest(self.errors(rows, method), limit)
 
     def area(self, rows: Table, method: str) -> Summary | None:
-        """Error minus that of the dense row's same seed, averaged over log2 of the compression (trapezoids)."""
+        """Error minus that of the dense arm's same seed, averaged over log2 of the compression (trapezoids)."""
         dense, curve = errors(rows).get(self.dense, {}), self.errors(rows, method)
         if len(curve) < len(self.folds):
             return None
@@ -134,7 +134,7 @@ class Folds:
         return find
 
     def farthest(self, rows: Table, claim: str, more: float) -> Finding:
-        """Which methods go how far within `more` points above the dense row's mean error."""
+        """Which methods go how far within `more` points above the dense arm's mean error."""
         reference = errors(rows).get(self.dense)
         if not reference:
             return Finding(claim, MISSING)

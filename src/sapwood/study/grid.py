@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sapwood.study.table import Summary, Table, goals, labels, over_seeds
 from sapwood.training.goal import ACCURACY
 
-NOTHING = "\u2013"  # a dash: the row has no such number
+NOTHING = "\u2013"  # a dash: the arm has no such number
 MINUS = "\u2212"
 NO_BREAK = "\u00a0"  # an interval stays on one line
 
@@ -37,7 +37,7 @@ def number(found: Summary | None, decimals: int = 3) -> str:
 
 
 def grid(rows: Table, *columns: Column) -> Grid:
-    """One line per row of the study: its label, how many seeds have finished, the metrics asked for."""
+    """One line for each arm of the study: its label, how many seeds have finished, the metrics asked for."""
     found = [over_seeds(rows, column.metric, column.split) for column in columns]
     finished = over_seeds(rows, "steps", "network")
     lines = []
@@ -45,11 +45,11 @@ def grid(rows: Table, *columns: Column) -> Grid:
         seeds = str(finished[label].n if label in finished else 0)
         cells = (number(each.get(label), column.decimals) for each, column in zip(found, columns, strict=True))
         lines.append((label, seeds, *cells))
-    return Grid(("row", "seeds (n)", *(column.title for column in columns)), tuple(lines))
+    return Grid(("arm", "seeds (n)", *(column.title for column in columns)), tuple(lines))
 
 
 def overview(rows: Table) -> Grid:
-    """What each row reached, and at what price."""
+    """What each arm reached, and at what price."""
     plain = grid(
         rows,
         Column("sparsity of all weights", "sparsity", decimals=3),
@@ -66,7 +66,7 @@ def short(rows: Table) -> Grid:
     """The overview as it fits a terminal of 80 columns."""
     judged = [Column(f"test {goal.metric}", goal.metric, "test", 3) for goal in goals(rows)]
     plain = grid(rows, Column("sparsity", "sparsity", decimals=3), *judged, Column("epochs", "epochs", decimals=1))
-    return _with_column(plain._replace(columns=("row", "n", *plain.columns[2:])), 3, "cycles", _cycles(rows))
+    return _with_column(plain._replace(columns=("arm", "n", *plain.columns[2:])), 3, "cycles", _cycles(rows))
 
 
 def ranks(rows: Table) -> Grid:

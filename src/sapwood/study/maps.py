@@ -30,9 +30,9 @@ Map = NDArray[np.bool_]  # [outputs, inputs], inputs times kernel positions; Tru
 
 
 def maps(rows: Table, folder: Path, labels: Collection[str] | None = None) -> dict[str, dict[str, Map]]:
-    """Maps of the weights, {row: {parameter: map}}, from each row's trial with the lowest seed of all rows.
+    """Maps of the weights, {arm: {parameter: map}}, from each arm's trial with the lowest seed of all.
 
-    Read from the trial's weights in `folder`, else from `maps.safetensors` there; a row that neither has is left out.
+    Read from the trial's weights in `folder`, else from `maps.safetensors` there; an arm that neither has is left out.
     """
     kept = _kept(folder / FILE)
     trials = _first(rows)
@@ -42,21 +42,21 @@ def maps(rows: Table, folder: Path, labels: Collection[str] | None = None) -> di
 
 
 def keep_maps(rows: Table, folder: Path, path: Path, labels: Collection[str], parameters: Collection[str]) -> None:
-    """Write the maps of these parameters of these rows, seen in the weights in `folder`, to `path`: a bit a weight."""
+    """Write the maps of these parameters of these arms, seen in the weights in `folder`, to `path`: a bit a weight."""
     trials = _first(rows)
     kept = {}
     for label in labels:
         seen = _seen(folder / trials[label]) if label in trials else {}
         if not seen:
-            raise InputError(f"row {label!r} has no finished trial with weights in {folder}; run it, or leave it out")
+            raise InputError(f"arm {label!r} has no finished trial with weights in {folder}; run it, or leave it out")
         if strangers := [name for name in parameters if name not in seen]:
-            raise unknown(f"weight matrix of row {label!r}:", strangers[0], seen)
+            raise unknown(f"weight matrix of arm {label!r}:", strangers[0], seen)
         kept[trials[label]] = {name: _packed(seen[name]) for name in parameters}
     checkpoint.write(path, {"maps": kept})
 
 
 def _first(rows: Table) -> dict[str, str]:
-    """Each row's finished trial with the lowest seed of all, so that maps side by side are of one seed."""
+    """Each arm's finished trial with the lowest seed of all, so that maps side by side are of one seed."""
     over = final(rows)
     lowest = min((row["seed"] for row in over), default=0)
     return {row["row"]: row["trial"] for row in over if row["seed"] == lowest}

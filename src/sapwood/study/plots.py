@@ -34,7 +34,7 @@ NOT_RUN = "not run at this scale"
 
 
 def curves(rows: Table, folder: Path) -> Figure:
-    """The goal (accuracy, mostly) and sparsity against the epoch, one panel per row of the study."""
+    """The goal (accuracy, mostly) and sparsity against the epoch, one panel for each arm of the study."""
     names, goal = labels(rows), goals(rows)[0]
     figure, panels = _panels(len(names), columns=2, height=1.75)
     for panel, label in zip(panels, names, strict=True):
@@ -50,7 +50,7 @@ def curves(rows: Table, folder: Path) -> Figure:
 
 
 def accuracies(rows: Table, folder: Path) -> Figure:
-    """The goal (accuracy, mostly) of each row on the test samples: every seed, the mean and its 95 % interval."""
+    """The goal (accuracy, mostly) of each arm on the test samples: every seed, the mean and its 95 % interval."""
     goal = goals(rows)[0]
     names, seeds = labels(rows), by_seed(rows, goal.metric, "test")
     figure = canvas(7, 0.9 + 0.36 * len(names))
@@ -62,7 +62,7 @@ def accuracies(rows: Table, folder: Path) -> Figure:
 
 
 def weight_maps(parameter: str) -> Draw:
-    """Where a layer's weights are not 0 at the end, for the first seed of each row."""
+    """Where a layer's weights are not 0 at the end, for the first seed of each arm."""
 
     def draw(rows: Table, folder: Path) -> Figure:
         found = {label: each[parameter] for label, each in maps(rows, folder).items() if parameter in each}

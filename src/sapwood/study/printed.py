@@ -50,12 +50,12 @@ def variant(measure: Measure, said: str, shown: str, arm: str) -> Measure:
 
 @dataclass(frozen=True)
 class Printed:
-    """A paper's tables, {number: {row: {column: number}}}, and what each number in them claims."""
+    """A paper's tables, {number: {label: {column: number}}}, and what each number in them claims."""
 
     tables: Mapping[int, Mapping[str, Line]]
     claim: Callable[[int, str, str, float], Claim]
     shown: Callable[[str], Shown]
-    seeds: Callable[[Table, int, str], tuple[str, ...]]  # cells about a row's seeds, titled:
+    seeds: Callable[[Table, int, str], tuple[str, ...]]  # cells about a line's seeds, titled:
     titles: tuple[str, ...] = ("seeds (n)",)
 
     def cells(self) -> Iterator[Cell]:
@@ -71,7 +71,7 @@ class Printed:
         columns = [name for name in next(iter(self.tables[table].values())) if not starts or name.startswith(starts)]
         shown = [self.shown(column) for column in columns]
         titles = (f"{each.name}, {whose} ({each.unit})" for each in shown for whose in ("printed", "ours"))
-        heads = ("row", *self.titles, *titles, "verdicts")
+        heads = ("arm", *self.titles, *titles, "verdicts")
 
         def build(rows: Table) -> Grid:
             return Grid(heads, tuple(self._line(rows, table, label, columns) for label in self.tables[table]))
@@ -94,7 +94,7 @@ class Printed:
 
 
 def cells_of(tables: Mapping[int, Mapping[str, Line]]) -> Iterator[Cell]:
-    """All numbers of printed tables, {number: {row: {column: number}}}, table by table."""
+    """All numbers of printed tables, {number: {label: {column: number}}}, table by table."""
     for table, lines in tables.items():
         for label, line in lines.items():
             yield from (Cell(table, label, column, value) for column, value in line.items() if value is not None)

@@ -34,18 +34,18 @@ ABOUT_SCALE = {
 }
 ASSUMED = (  # of every study's numbers
     f"An interval is mean ± t(0.975, n {MINUS} 1) · s / √n over n seeds. A seed changes the initial weights and the "
-    "order of the data; the test images are the same for all, so nothing is said about others. Where rows are "
+    "order of the data; the test images are the same for all, so nothing is said about others. Where arms are "
     "compared, the interval is that of the differences, seed by seed.",
-    "Nothing is corrected for the number of comparisons, unless it is said: of 20 comparisons of rows that are alike, "
+    "Nothing is corrected for the number of comparisons, unless it is said: of 20 comparisons of arms that are alike, "
     "one is expected to have an interval that leaves out 0.",
-    "That two rows cannot be told apart does not say that they are equally good: so few seeds see large differences "
+    "That two arms cannot be told apart does not say that they are equally good: so few seeds see large differences "
     "only.",
     "The bits of a trial depend on the processor's vector instructions, because sums are split differently. Another "
     "processor gives other numbers, as another seed would. What made these stands at the end.",
 )
 TABLES = (
     Tabled(
-        "What each row reached",
+        "What each arm reached",
         "Mean over seeds, 95 % interval in brackets where seeds differ in the digits shown.",
         overview,
     ),
@@ -74,7 +74,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
     ids = [trial.id for trial in shown]
     rows = in_order(read(folder, ids), ids)
     if not rows:
-        failures = "".join(f"; row {row}, seed {seed} failed: {what}" for row, seed, what in _failed(shown, folder)[:1])
+        failures = "".join(f"; arm {arm}, seed {seed} failed: {what}" for arm, seed, what in _failed(shown, folder)[:1])
         raise InputError(f"no trial of study {study.name!r} has any rows in {folder}{failures}; run it first")
     scale = _scale(study, shown)
     measured = [*rows, *study.more(folder)] if study.more else rows
@@ -158,7 +158,7 @@ def svg(figure: Any, prefix: str, title: str) -> str:
 def _failed(trials: Sequence[Trial], folder: Path) -> list[tuple[str, int, str]]:
     """Which trials failed, and the last line of each traceback."""
     found = [(trial, last_words(folder / trial.id)) for trial in trials]
-    return [(trial.row, trial.seed, said) for trial, said in found if said]
+    return [(trial.arm, trial.seed, said) for trial, said in found if said]
 
 
 def _unfinished(trials: Sequence[Trial], folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Seeds: one number per seed of a study's row, and differences and means of such numbers."""
+"""Seeds: one number per seed of a study's arm, and differences and means of such numbers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -35,7 +35,7 @@ def _errors(rows: Table) -> dict[str, dict[str, Seeds]]:
 
 
 def errors(rows: Table, split: str = "test") -> dict[str, Seeds]:
-    """Error of each finished row on `split` in percent, with the last weights: {row: {seed: error}}.
+    """Error of each finished arm on `split` in percent, with the last weights: {arm: {seed: error}}.
 
     Of a task with another goal than accuracy, the goal's value, its sign turned if more is better: less is better here.
     """
@@ -60,7 +60,7 @@ def minus(one: Seeds, other: Seeds) -> Seeds:
 
 
 def excess(rows: Table, row: str, other: str) -> Summary | None:
-    """The test error of a row minus another's, seed by seed, in points; None without a seed that both have."""
+    """The test error of an arm minus another's, seed by seed, in points; None without a seed that both have."""
     found = errors(rows)
     return summed_up(minus(found.get(row, {}), found.get(other, {})))
 

@@ -15,7 +15,7 @@ Sigma = dict[int, dict[int, float]]  # layer -> index from 1 -> singular value
 
 @once
 def _sigmas(rows: Table) -> dict[tuple[str, int, int, str], Sigma]:
-    """Row, seed, step and "before prune" or "after prune" -> the singular values there."""
+    """Arm, seed, step and "before prune" or "after prune" -> the singular values there."""
     found: dict[tuple[str, int, int, str], Sigma] = {}
     for row in while_training(rows):
         if row["split"] in ("before prune", "after prune") and row["value"] is not None:

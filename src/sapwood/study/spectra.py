@@ -1,4 +1,4 @@
-"""Spectra: drawings of how far each prune lowers each singular value of a row, beside what it does to a control's."""
+"""Spectra: drawings of how far each prune lowers each singular value of an arm, beside what it does to a control's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # drawing takes long to import, and most who read a study dra
 
 ZERO = 1e-3  # singular values after a prune up to here count as 0
 Sigma = dict[int, list[float]]  # hidden layer, from 1 -> its singular values, largest first
-Arms = dict[str, "Prune | None"]  # row -> one of its prunes; the last is the row itself, and drawn on top
-LOOKS: Any = (("#9a9a9a", DASHED), (BLACK, "-"))  # of the control, of the row
+Arms = dict[str, "Prune | None"]  # arm -> one of its prunes; the last is the arm itself, and drawn on top
+LOOKS: Any = (("#9a9a9a", DASHED), (BLACK, "-"))  # of the control, of the arm
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Prune:
 
 
 def prunes(rows: Table, label: str) -> list[Prune]:
-    """The prunes of a row's trial with the lowest seed, first to last."""
+    """The prunes of an arm's trial with the lowest seed, first to last."""
     mine = [row for row in rows if row["row"] == label and row["phase"] is not None and row["value"] is not None]
     lowest = min((row["seed"] for row in mine), default=0)
     mine = [row for row in mine if row["seed"] == lowest]
@@ -79,12 +79,12 @@ def whole(found: Sequence[Prune]) -> Prune | None:
     return Prune(last.epoch, first.before, last.after, last.judged, last.sparsity)
 
 
-def overall(rows: Table, folder: Path, *, row: str, control: str) -> Figure:
-    """Before the first prune of `row` against after the last, a panel a layer."""
-    found = {label: prunes(rows, label) for label in (control, row)}
+def overall(rows: Table, folder: Path, *, arm: str, control: str) -> Figure:
+    """Before the first prune of `arm` against after the last, a panel a layer."""
+    found = {label: prunes(rows, label) for label in (control, arm)}
     arms = {label: whole(each) for label, each in found.items()}
     layers = _layers([arms])
-    if arms[row] is None or not layers:
+    if arms[arm] is None or not layers:
         return nothing()
     figure = canvas(WIDTH, 4.6)
     panels = figure.subplots(2, -(-len(layers) // 2), squeeze=False).flatten()
@@ -93,27 +93,27 @@ def overall(rows: Table, folder: Path, *, row: str, control: str) -> Figure:
         axes.set_xlabel(f"index i in hidden layer {layer} (number)")
     for spare in panels[len(layers) :]:
         spare.remove()
-    _title(panels[0], _heading(f"All {len(found[row])} prunes made", arms[row]))
+    _title(panels[0], _heading(f"All {len(found[arm])} prunes made", arms[arm]))
     _finish(figure)
     return figure
 
 
-def by_cycle(first: int, last: int, *, of: int, row: str, control: str) -> Draw:
+def by_cycle(first: int, last: int, *, of: int, arm: str, control: str) -> Draw:
     """A line of panels for each cycle from `first` to `last` of `of`, all on one scale."""
 
     def draw(rows: Table, folder: Path) -> Figure:
-        found = {label: prunes(rows, label) for label in (control, row)}
+        found = {label: prunes(rows, label) for label in (control, arm)}
         cycles = range(first, last + 1)
         every = [{label: each[at - 1] if at <= len(each) else None for label, each in found.items()} for at in cycles]
         layers = _layers(every)
-        if not found[row] or not layers:
-            return nothing("none of these cycles was reached" if found[row] else NOT_RUN)
+        if not found[arm] or not layers:
+            return nothing("none of these cycles was reached" if found[arm] else NOT_RUN)
         figure = canvas(WIDTH, 0.9 + 1.45 * len(every))
         grid = figure.subplots(len(every), len(layers), squeeze=False)
         for cycle, arms, line in zip(cycles, every, grid, strict=True):
             for layer, axes in zip(layers, line, strict=True):
                 _panel(axes, arms, layer)
-            _title(line[0], _heading(f"Cycle {cycle} of {of}", arms[row]))
+            _title(line[0], _heading(f"Cycle {cycle} of {of}", arms[arm]))
         for layer, axes in zip(layers, grid[-1], strict=True):
             axes.set_xlabel(f"index i (number)\nhidden layer {layer}")
         _one_scale(grid)

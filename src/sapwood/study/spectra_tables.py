@@ -68,7 +68,7 @@ def _small(rows: Table, arm: str, prune: int) -> Seeds:
 def shrinking(arms: Iterable[str]) -> Callable[[Table], Grid]:
     """A builder of the table of how much the first prune and the last shrink large and small singular values."""
     names = tuple(arms)
-    columns = ("row", "when", "seeds (n)", "largest tenth (% change)", "smaller half (% change)",
+    columns = ("arm", "when", "seeds (n)", "largest tenth (% change)", "smaller half (% change)",
                "smaller half minus largest tenth (points)", "the smaller half shrinks")  # fmt: skip
 
     def build(rows: Table) -> Grid:

@@ -30,7 +30,7 @@ def speed(rows: Table, folder: Path, samples: int = 256) -> str:
     if sparsest is None or timed is None:
         return f"{NOTHING_FASTER} The time was not measured for this report."
     return (
-        f"{NOTHING_FASTER} Measured: the sparsest network (row {sparsest['row']}, sparsity {sparsest['value']:.3f}) "
+        f"{NOTHING_FASTER} Measured: the sparsest network (arm {sparsest['row']}, sparsity {sparsest['value']:.3f}) "
         f"against an unpruned one of the same shape: {timed}."
     )
 

@@ -70,7 +70,7 @@ class Study:
     notes: str = ""
 
     def at(self, scale: str) -> list[Trial]:
-        """The trials of one scale; two rows that are the same trial are refused."""
+        """The trials of one scale; two arms that are the same trial are refused."""
         if scale not in SCALES:
             raise unknown("scale", scale, SCALES)
         trials = list(self.trials(scale))
@@ -80,7 +80,7 @@ class Study:
         for trial in trials:
             if trial.id in seen:
                 raise InputError(
-                    f"study {self.name!r}: rows {seen[trial.id].row!r} and {trial.row!r} are the same trial with seed "
+                    f"study {self.name!r}: arms {seen[trial.id].arm!r} and {trial.arm!r} are the same trial with seed "
                     f"{trial.seed}; leave one out or give it other options"
                 )
             seen[trial.id] = trial

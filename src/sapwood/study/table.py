@@ -84,7 +84,7 @@ def over_seeds(rows: Table, metric: str, split: str, by: str = "row") -> dict[An
 
 
 def difference(rows: Table, metric: str, split: str, first: Hashable, second: Hashable) -> Summary | None:
-    """The final metric of row `first` minus that of `second`, seed by seed; None without a seed that both have."""
+    """The final metric of arm `first` minus that of `second`, seed by seed; None without a seed that both have."""
     found = by_seed(rows, metric, split)
     one, other = found.get(first, {}), found.get(second, {})
     pairs = [one[seed] - other[seed] for seed in one if seed in other]
@@ -92,7 +92,7 @@ def difference(rows: Table, metric: str, split: str, first: Hashable, second: Ha
 
 
 def by_epoch(rows: Table, metric: str, split: str, label: str) -> dict[int, list[float]]:
-    """A metric of one row at the end of each epoch, one value per seed."""
+    """A metric of one arm at the end of each epoch, one value per seed."""
     found: dict[int, list[float]] = {}
     for row in while_training(rows):
         if (row["metric"], row["split"], row["row"]) == (metric, split, label) and row["value"] is not None:
@@ -101,7 +101,7 @@ def by_epoch(rows: Table, metric: str, split: str, label: str) -> dict[int, list
 
 
 def labels(rows: Table) -> list[str]:
-    """The rows' labels in the order they come."""
+    """The arms' labels in the order they come."""
     return list(dict.fromkeys(row["row"] for row in rows))
 
 

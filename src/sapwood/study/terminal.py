@@ -10,7 +10,7 @@ from sapwood.study.table import Table, in_order
 
 
 def terminal_table(study: Study, rows: Table) -> Printed:
-    """Each row's seeds, sparsity, cycles, test accuracy and epochs, in the study's order."""
+    """Each arm's seeds, sparsity, cycles, test accuracy and epochs, in the study's order."""
     order = [trial for scale in SCALES for trial in both(study.at(scale))]
     found = short(in_order(rows, order))
     note = "mean [95 % interval over n seeds]; sparsity of all weights; zeros alone make nothing faster"

@@ -1,4 +1,4 @@
-"""Trajectories: norms and ranks of the layers from epoch to epoch, relative to a dense row's."""
+"""Trajectories: norms and ranks of the layers from epoch to epoch, relative to a dense arm's."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TRACED = (("nuclear", "nuclear norm"), ("effective_rank", "effective rank"))
 
 
 def trajectories(looks: Mapping[str, Any], dense: str) -> Draw:
-    """Nuclear norm and effective rank of each hidden layer, over those of row `dense` at the same epoch and seed.
+    """Nuclear norm and effective rank of each hidden layer, over those of the arm `dense` at the same epoch and seed.
 
-    looks: {row: (colour, dash)}, a line each.
+    looks: {arm: (colour, dash)}, a line each.
     """
 
     def draw(rows: Table, folder: Path) -> Figure:
@@ -56,7 +56,7 @@ def _trajectory(axes: Axes, found: Mapping[str, Values], looks: Mapping[str, tup
 
 
 def _ratios(rows: Table, wanted: Mapping[str, Any], reference: str) -> Iterator[tuple[tuple[str, str, int], Values]]:
-    """(row, metric, layer) -> the ratios to the reference, wherever both have a value and the dense one is not 0."""
+    """(arm, metric, layer) -> the ratios to the reference, wherever both have a value and the dense one is not 0."""
     found = _by_seed_and_epoch(rows, {*wanted, reference})
     for (label, metric, layer), values in found.items():
         dense = found.get((reference, metric, layer), {})
@@ -69,7 +69,7 @@ def _ratios(rows: Table, wanted: Mapping[str, Any], reference: str) -> Iterator[
 
 
 def _by_seed_and_epoch(rows: Table, wanted: set[str]) -> dict[tuple[str, str, int], dict[tuple[int, int], float]]:
-    """(row, metric, layer) -> (epoch, seed) -> value, in one pass over rows that are many."""
+    """(arm, metric, layer) -> (epoch, seed) -> value, in one pass over rows that are many."""
     found: dict[tuple[str, str, int], dict[tuple[int, int], float]] = {}
     traced = {metric for metric, _ in TRACED}
     for row in while_training(rows):

@@ -10,7 +10,7 @@ from sapwood.study.study import Finding
 from sapwood.study.table import Summary
 
 Pairs = Mapping[str, Seeds]  # what is compared -> the differences, seed by seed
-MISSING = "the rows for it have not been run"
+MISSING = "the arms for it have not been run"
 
 
 def finding(claim: str, answer: str, *sentences: str) -> Finding:

@@ -1,8 +1,8 @@
-"""Kept: results as two small CSV files that go into git, without weights, and folders of results made of them again.
+"""Archive: results as two small CSV files that go into git, without weights, and folders of results made of it again.
 
 trials.csv   a line for each trial that is over: what it is, what it took, what it was made with
 rows.csv     what it found, a number a line: whole numbers in full, others to 7 significant digits
-digests.txt  what the bytes of both were, and of the study's other files (`study.digests`)
+digests.txt  what the bytes of both were, and of the study's other files (`trials.digests`)
 
 rows.csv omits two kinds of numbers: values equal to the previous epoch's, which `restore` fills in; and, for seeds
 above 0, the singular values at all prunes but the first and the last, which are lost.
@@ -41,23 +41,23 @@ SPECTRA = ("before prune", "after prune")  # thousands of numbers a trial
 AT_EPOCH = ("train", "valid", "network")  # the splits seen at the end of each epoch
 
 
-class Kept(NamedTuple):
-    """A trial as it is kept: what its folder's trial.json, `kept` and rows.jsonl say."""
+class Archived(NamedTuple):
+    """A trial as an archive has it: what its folder's trial.json, `kept` and rows.jsonl say."""
 
     about: dict[str, Any]
     sums: dict[str, float]
     rows: list[Row]
 
 
-def keep(folder: Path, target: Path, trials: Sequence[Trial], files: Iterable[str] = ()) -> int:
+def add(folder: Path, target: Path, trials: Sequence[Trial], files: Iterable[str] = ()) -> int:
     """Write the finished ones of `trials` in `folder` to trials.csv and rows.csv in `target`; returns how many.
 
-    `files` are the study's other files; missing ones are skipped. Digests are written last. Trials kept in `target`
+    `files` are the study's other files; missing ones are skipped. Digests are written last. Trials that were there
     before are dropped, except those of `trials`: InputError asks to restore them first.
     """
     found = [_found(folder / trial.id) for trial in trials if over(folder / trial.id)]
     if not found:
-        raise InputError(f"no trial in {folder} is finished, so there is nothing to keep; run some first")
+        raise InputError(f"no trial in {folder} is finished, so there is nothing for an archive; run some first")
     make_folder(target)
     _refuse_to_lose(target, {trial.id for trial in trials} - {each.about["id"] for each in found}, folder)
     _write(target / "rows.csv", ROWS, (_row_line(each.about["id"], row) for each in found for row in each.rows))
@@ -69,12 +69,12 @@ def keep(folder: Path, target: Path, trials: Sequence[Trial], files: Iterable[st
 
 
 def restore(target: Path, folder: Path) -> int:
-    """Recreate in `folder` the folders of the trials kept in `target`; returns how many.
+    """Recreate in `folder` the folders of the trials in the archive `target`; returns how many.
 
     A trial that is over there, has anything saved to go on from, or is being run is left alone. Everything is read
     and checked before the first file is written.
     """
-    return sum(_put(each, folder / each.about["id"]) for each in read_kept(target))
+    return sum(_put(each, folder / each.about["id"]) for each in read_archive(target))
 
 
 def copied(names: Iterable[str], source: Path, target: Path) -> None:
@@ -84,10 +84,10 @@ def copied(names: Iterable[str], source: Path, target: Path) -> None:
             checkpoint.replace(target / path.name, disk.read(path))
 
 
-def read_kept(target: Path) -> list[Kept]:
-    """The trials kept in `target`, in order. Refused when a file is not what its digest says."""
+def read_archive(target: Path) -> list[Archived]:
+    """The trials of the archive `target`, in order. Refused when a file is not what its digest says."""
     rows: dict[str, list[Row]] = {}
-    trials: dict[str, tuple[int, Line, Kept]] = {}
+    trials: dict[str, tuple[int, Line, Archived]] = {}
     for number, line in _lines(target / "trials.csv", TRIALS):
         read = _checked(target / "trials.csv", number, _trial, line)
         if read.about["id"] in trials:
@@ -108,17 +108,17 @@ def read_kept(target: Path) -> list[Kept]:
     ]
 
 
-def read_trials(target: Path) -> list[Kept]:
-    """The trials kept in `target` without their rows, in order. Refused when trials.csv is not what its digest says."""
+def read_trials(target: Path) -> list[Archived]:
+    """The trials of the archive `target` without rows, in order. Refused unless trials.csv is as digested."""
     path = target / "trials.csv"
     read = [_checked(path, number, _trial, line) for number, line in _lines(path, TRIALS)]
     digests.check(target, ("trials.csv",))
     return read
 
 
-def _found(folder: Path) -> Kept:
+def _found(folder: Path) -> Archived:
     about = read_trial(folder)
-    return Kept(about, sums(folder), _shortened(rows_of(folder), about["seed"]))
+    return Archived(about, sums(folder), _shortened(rows_of(folder), about["seed"]))
 
 
 def _shortened(rows: Iterable[Row], seed: int) -> list[Row]:
@@ -176,7 +176,7 @@ def _refuse_to_lose(target: Path, absent: set[str], folder: Path) -> None:
         )
 
 
-def _trial_line(kept: Kept) -> dict[str, Any]:
+def _trial_line(kept: Archived) -> dict[str, Any]:
     about = kept.about
     lives: dict[tuple[Any, ...], dict[str, Any]] = {}
     for life in about["provenance"]:  # those that differ in more than their start
@@ -253,7 +253,7 @@ def _damaged(path: Path, number: int, why: str) -> InputError:
     return InputError(f"line {number} of {path} cannot be used ({schema.brief(why)}); take the file from git again")
 
 
-def _trial(line: Line) -> Kept:
+def _trial(line: Line) -> Archived:
     about = {
         "id": line["trial"], "row": line["row"], "method": line["method"], "task": line["task"],
         "seed": schema.read_whole(line["seed"]), "options": schema.parse(line["options"]),
@@ -265,7 +265,7 @@ def _trial(line: Line) -> Kept:
         for name, kind in SUMS.items()
     }
     check_sums(took)
-    return Kept(about, took, [])
+    return Archived(about, took, [])
 
 
 def _lives(line: Line) -> list[dict[str, Any]]:
@@ -282,7 +282,7 @@ def _row(line: Line) -> Row:
     )
 
 
-def _put(kept: Kept, folder: Path) -> bool:
+def _put(kept: Archived, folder: Path) -> bool:
     """Write the folder, unless it holds a finished or resumable run. `kept` is written last: it marks it complete."""
     make_folder(folder)
     try:

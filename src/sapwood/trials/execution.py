@@ -3,7 +3,7 @@
 trial.json         identity, options, provenance of each life     rows.jsonl           what was found
 state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network (`study.left`)
 done               when it is over                                failed               the traceback, when it fails
-kept               instead of `done`, when only its rows were restored (`study.kept`): over, but without weights
+kept               instead of `done`, when only its rows were restored (`trials.archive`): over, without weights
 running            the number of the process that is at work
 """
 
@@ -47,7 +47,7 @@ class Progress(NamedTuple):
     """Where a trial stands, for people."""
 
     trial_id: str
-    row: str
+    arm: str
     seed: int
     text: str
     done: float | None = None  # 0..1 of its epochs; None when nobody knows
@@ -133,7 +133,7 @@ def _task(trial: Trial, given: Mapping[str, Given]) -> Task:
     if "teacher" not in given:
         if teaching:
             raise InputError(
-                f"row {trial.row!r} has {', '.join(teaching)} but no teacher; give one: after(teacher=...)"
+                f"arm {trial.arm!r} has {', '.join(teaching)} but no teacher; give one: after(teacher=...)"
             )
         return task
     return taught(task, given["teacher"].network(), **teaching)
@@ -150,7 +150,7 @@ def _begin(run: Run, given: Given) -> None:
 def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
     if not finished(folder):
         raise InputError(
-            f"row {trial.row!r} goes on from row {other.row!r}, seed {other.seed}, which is not finished in {folder}; "
+            f"arm {trial.arm!r} goes on from arm {other.arm!r}, seed {other.seed}, which is not finished in {folder}; "
             "run that one first"
         )
     saved = weights_of(folder)
@@ -165,7 +165,7 @@ def _network_of(trial: Trial) -> Callable[[], nn.Module]:
 
 
 def _progress(trial: Trial, text: str, done: float | None = None, finished: bool = False) -> Progress:
-    return Progress(trial.id, trial.row, trial.seed, text, done, finished)
+    return Progress(trial.id, trial.arm, trial.seed, text, done, finished)
 
 
 def _standing(trial: Trial, run: Run, moment: Moment) -> Progress:
@@ -195,14 +195,14 @@ def _refuse_other_trial(trial: Trial, folder: Path) -> None:
             f"{folder} holds another trial, {found['identity']}; this one is {trial.identity}; "
             "use another results folder, or delete that one"
         )
-    if found["row"] != trial.row:
-        _write_json(path, found | {"row": trial.row})
+    if found["row"] != trial.arm:
+        _write_json(path, found | {"row": trial.arm})
 
 
 def _introduce(trial: Trial, folder: Path, device: str, task: Task, *, resumed: bool) -> None:
     """Write trial.json; every life adds what it was made with."""
     earlier = read_trial(folder)["provenance"] if resumed else []
-    about = {"id": trial.id, "row": trial.row, "method": trial.method, "task": trial.task, "seed": trial.seed}
+    about = {"id": trial.id, "row": trial.arm, "method": trial.method, "task": trial.task, "seed": trial.seed}
     more = {"options": trial.all_options() | dict(trial.recipe), "identity": trial.identity, "data": fingerprint(task)}
     _write_json(folder / "trial.json", about | more | {"provenance": [*earlier, provenance(device)]})
 

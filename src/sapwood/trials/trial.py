@@ -6,6 +6,7 @@ A method's signature is its list of options: their names, types and defaults are
 import inspect
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -39,25 +40,28 @@ class Trial:
     task: str
     seed: int
     options: tuple[tuple[str, Value], ...] = ()  # those that differ from the method's defaults, by name
-    row: str = field(default="", compare=False)  # its label in a study; not part of what it is
+    arm: str = field(default="", compare=False)  # its label in a study ("row" on disk); not part of what it is
     uses: tuple[tuple[str, "Trial"], ...] = ()  # finished trials that it needs, under the names in `USES`
-    traces: tuple[str, ...] = ()  # what else is written down while it runs, from `study.trace.TRACES`
+    traces: tuple[str, ...] = ()  # what else is written down while it runs, from `trials.trace.TRACES`
     recipe: tuple[tuple[str, Value], ...] = ()  # what it changes of its task: `recipe_options`
     before: bool = False  # as of the versions before: see `study.earlier`
 
     @classmethod
-    def make(cls, method: str, task: str, seed: int, row: str = "", **options: Value) -> "Trial":
+    def make(cls, method: str, task: str, seed: int, arm: str = "", **options: Value) -> "Trial":
         """A checked trial; options equal to the method's defaults are left out."""
         if task not in TASKS:
             raise unknown("task", task, TASKS)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
+        if "row" in options and "row" not in option_types(method):
+            _say_arm()
+            arm = str(options.pop("row"))
         checked = checked_options(method, options)
         usual = defaults(method)
         if missing := [name for name in option_types(method) if name not in usual and name not in checked]:
             raise InputError(f"method {method!r} needs option {missing[0]!r}, which has no default; give it a value")
         different = {name: value for name, value in checked.items() if name not in usual or usual[name] != value}
-        return cls(method, task, seed, tuple(sorted(different.items())), row or method)
+        return cls(method, task, seed, tuple(sorted(different.items())), arm or method)
 
     def after(self, **uses: "Trial") -> "Trial":
         """The same trial, using others that must be finished first: `start`, `like`, `teacher`; see `USES`."""
@@ -65,7 +69,7 @@ class Trial:
             if name not in USES:
                 raise unknown("use of another trial", name, USES)
             if not isinstance(other, Trial):
-                raise InputError(f"row {self.row!r} uses {other!r} as {name!r}; give a Trial")
+                raise InputError(f"arm {self.arm!r} uses {other!r} as {name!r}; give a Trial")
         return replace(self, uses=tuple(sorted((dict(self.uses) | uses).items())))
 
     def under(self, **recipe: Value) -> "Trial":
@@ -76,7 +80,7 @@ class Trial:
         return replace(self, recipe=tuple(sorted(different.items())))
 
     def tracing(self, *traces: str) -> "Trial":
-        """The same trial, recording more while it runs: `traces` are names from `study.trace.TRACES`."""
+        """The same trial, recording more while it runs: `traces` are names from `trials.trace.TRACES`."""
         for name in traces:
             if name not in TRACES:
                 raise unknown("trace", name, TRACES)
@@ -91,6 +95,12 @@ class Trial:
         """All prerequisites in dependency order, leaving out the `usable` ones and what only they need."""
         missing = [other for _, other in self.uses if not usable(other)]
         return list(dict.fromkeys(each for other in missing for each in (*other.needed(usable), other)))
+
+    @property
+    def row(self) -> str:
+        """The name of `arm` in the last release."""
+        _say_arm()
+        return self.arm
 
     @property
     def id(self) -> str:
@@ -115,6 +125,10 @@ class Trial:
     def all_options(self) -> dict[str, Value]:
         """Every option of the method with the value it has in this trial."""
         return defaults(self.method) | dict(self.options)
+
+
+def _say_arm() -> None:
+    warnings.warn("a trial's row is its arm now; the old name goes with the next release", DeprecationWarning, 3)
 
 
 def _in_words(options: tuple[tuple[str, Value], ...]) -> dict[str, Any]:

@@ -106,10 +106,7 @@ def _numel(shape: Size | tuple[int, ...]) -> int:
 
 
 CONTRACTIONS: dict[str, Spaces] = (
-    {
-        "linear": linear,
-        "scaled_dot_product_attention": attention,
-    }
+    {"linear": linear, "scaled_dot_product_attention": attention}
     | dict.fromkeys(("einsum", "inner", "tensordot", "_grouped_mm", "transformers.grouped_mm_fallback"), lettered)
     | dict.fromkeys(("mm", "addmm", "bmm", "baddbmm", "matmul"), product)
     | dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), convolution)

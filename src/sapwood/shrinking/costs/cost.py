@@ -56,7 +56,8 @@ def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, exa
     anatomy = anatomy_of(model, example)
     found, numbering = anatomy.flow, numbered(anatomy, sites)
     seats, nodes = _seats(numbering, found), anatomy.graph.nodes()
-    return _sum(numbering, [term for node in nodes for term in _terms(found.values, seats, numbering, node)])
+    known = dict[object, int]()
+    return _sum(numbering, [term for node in nodes for term in _terms(found.values, seats, numbering, node, known)])
 
 
 def parameters_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
@@ -196,8 +197,8 @@ def _table(pairs: Sequence[Tensor], ids: int, always: int) -> Tensor:
     return table
 
 
-def _terms(values: Values, seats: Tensor, numbering: Numbering, node: fx.Node) -> list[Term]:
-    """What an operator costs."""
+def _terms(values: Values, seats: Tensor, numbering: Numbering, node: fx.Node, known: dict[object, int]) -> list[Term]:
+    """What an operator costs; `known`: what torch has counted before."""
     if node.target is operator.getitem or isinstance(node.meta.get("val"), int | float):
         return []
     if not isinstance(node.target, torch._ops.OpOverload):
@@ -205,7 +206,7 @@ def _terms(values: Values, seats: Tensor, numbering: Numbering, node: fx.Node) -
     spaces = CONTRACTIONS[op_of(node)](call_of(values, node), values[node]) if op_of(node) in CONTRACTIONS else None
     if spaces is not None:
         return [_size(space, numbering.always, seats) for space in spaces]
-    macs = _counted(node)
+    macs = _counted(node, known)
     if macs:
         _refuse_units(values, seats, numbering.always, node)
     return [Term(float(macs), ())] if macs else []
@@ -222,17 +223,30 @@ def _size(space: Space, always: int, seats: Tensor) -> Term:
     return Term(term.times * space.times, term.widths)
 
 
-def _counted(node: fx.Node) -> int:
+def _kind(node: fx.Node) -> Any:
+    """What a tensor is like, in words; other values as they are."""
+    value = node.meta.get("val")
+    return f"{value.shape} {value.stride()} {value.dtype}" if isinstance(value, Tensor) else value
+
+
+def _counted(node: fx.Node, known: dict[object, int]) -> int:
     """What torch counts of an operator, in multiply-adds; 0 for what it has no formula for and does not take apart."""
     counted = node.target
     assert isinstance(counted, torch._ops.OpOverload)
     composite = counted.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
     if not composite and counted.overloadpacket not in flop_registry:
         return 0
+    key = counted, str(fx.node.map_arg((node.args, node.kwargs), _kind))
+    if key not in known:
+        known[key] = _asked(node)
+    return known[key]
+
+
+def _asked(node: fx.Node) -> int:
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda part: part.meta.get("val"))
     with FlopCounterMode(display=False) as counter, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        counted(*args, **kwargs)
+        node.target(*args, **kwargs)  # type: ignore[operator]
     return int(counter.get_total_flops()) // 2
 
 

@@ -97,8 +97,8 @@ def width(units: Tensor, always: int) -> Width:
     units = units.sort(1).values
     again = torch.zeros_like(units, dtype=torch.bool)
     again[:, 1:] = units[:, 1:] == units[:, :-1]
-    rows, counts = _distinct(units.masked_fill(again, always).sort(1).values, always)
-    few = rows[:, : max(1, int((rows < always).sum(1).max()))]
+    rows = units.masked_fill(again, always).sort(1).values
+    few, counts = _distinct(rows[:, : max(1, int((rows < always).sum(1).max()))], always)
     return Width(few, counts.double())
 
 

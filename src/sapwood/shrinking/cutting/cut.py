@@ -1,6 +1,7 @@
 """Cut: which positions of which tensors stay, and slicing a network and its optimiser by them."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,8 @@ def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = Non
         tensor.data = sliced(tensor.data, dims)
     rescale_(model, norms, staying)
     aliases = {id(tensors[name]) for name in staying}
-    with untouched(model):  # in training a spectral norm changes whenever its weight is looked at
+    training = any(module.training for module in model.modules())
+    with untouched(model) if training else nullcontext():  # there a spectral norm changes whenever its weight is read
         resize_(model, [name for name, tensor in tensors.items() if id(tensor) in aliases])
 
 

@@ -59,20 +59,25 @@ def random_like(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
 
 
-@torch.no_grad()
 def stirred(model: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
-    """A copy in which every parameter is of ordinary size and has noise on it.
+    """A copy in which every parameter is of ordinary size and has noise on it, in a type."""
+    return widened_(stir_(copied(model)), dtype)
+
+
+@torch.no_grad()
+def stir_(model: nn.Module) -> nn.Module:
+    """The model with every parameter of ordinary size and noise on it.
 
     Weights that start at 0 would hide what flows into them, and tiny ones how much it is.
     """
-    copy, generator = copied(model), torch.Generator().manual_seed(2)
-    for parameter in copy.parameters():
+    generator = torch.Generator().manual_seed(2)
+    for parameter in model.parameters():
         if parameter.is_floating_point() and parameter.numel():
             size = float(parameter.double().square().mean().sqrt())
             wanted = _ordinary(parameter, size)
             noise = torch.randn(parameter.shape, generator=generator).to(parameter)
             parameter.mul_(wanted / size if size > 0 else 1.0).add_(noise, alpha=0.5 * wanted)
-    return widened_(copy, dtype)
+    return model
 
 
 def _ordinary(parameter: Tensor, size: float) -> float:

@@ -5,11 +5,9 @@ tables of sines, autocast. Here every operator gets wide numbers and gives wide 
 """
 
 import random
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,7 +16,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sapwood.shrinking.tracing.graph import written_out
-from sapwood.shrinking.tracing.lines import OWN, TORCH, of_torch
+from sapwood.shrinking.tracing.lines import OWN as ROOM
+from sapwood.shrinking.tracing.lines import of_torch, where
 
 CAST: dict[torch.dtype, Callable[[nn.Module], nn.Module]] = {
     torch.float64: nn.Module.double,
@@ -173,22 +172,6 @@ def running_in(mode: Wide) -> Iterator[Wide]:
             torch._dynamo.reset()
 
 
-def where(function: str = "") -> str:
-    """The line outside of torch and of this room that is being run, the innermost, or that of a `function`."""
-    frame = outside(function)
-    return "in code of torch's" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def outside(function: str = "") -> FrameType | None:
-    """The innermost call, of functions of this name, outside of torch and of this room."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and (
-        frame.f_code.co_filename.startswith((*ROOM, TORCH)) or function not in ("", frame.f_code.co_name)
-    ):
-        frame = frame.f_back
-    return frame
-
-
 def said(error: Exception) -> str:
     """The first line of an error, and where in code outside of torch and of this room it stopped."""
     frames = [
@@ -198,6 +181,3 @@ def said(error: Exception) -> str:
     ]
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"{first} ({frames[-1].filename}:{frames[-1].lineno})" if frames else first
-
-
-ROOM = OWN

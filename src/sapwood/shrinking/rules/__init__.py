@@ -24,25 +24,16 @@ from sapwood.shrinking.rules import (
     weight_norm,
     weights,
     zero,
-)
+)  # fmt: skip
 from sapwood.shrinking.rules.call import Call, pinned
 from sapwood.shrinking.rules.ids import Ties
 
 Rule = Callable[[Ties, Call], Any]
-RULES: dict[str, Rule] = {
-    **elementwise.RULES,
-    **movement.RULES,
-    **indexing.RULES,
-    **reduction.RULES,
-    **contraction.RULES,
-    **einsum.RULES,
-    **attention.RULES,
-    **convolution.RULES,
-    **normalisation.RULES,
-    **pooling.RULES,
-    **recurrent.RULES,
-    **weight_norm.RULES,
-}
+FAMILIES = (
+    elementwise, movement, indexing, reduction, contraction, einsum, attention, convolution,
+    normalisation, pooling, recurrent, weight_norm,
+)  # fmt: skip
+RULES: dict[str, Rule] = {name: rule for family in FAMILIES for name, rule in family.RULES.items()}
 
 
 def rule_for(call: Call) -> Rule:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.positions import along
@@ -34,6 +34,10 @@ class Call:
 
     def parts(self) -> list[Value]:
         """All arguments that are tensors."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> list[Value]:
         return [part for value in self.given.values() for part in walk(value)]
 
     def because(self, text: str) -> str:
@@ -76,12 +80,13 @@ class Call:
     def moved(self, value: Any) -> Any:
         """What the operator does to an id tensor in place of its one tensor argument."""
         assert self.run is not None
-        given = pytree.tree_map_only((Tensor, Weight), lambda _: value, dict(self.given), is_leaf=_is_value)
-        return self.run(**given)
+        return self.run(**{name: _instead(given, value) for name, given in self.given.items()})
 
 
-def _is_value(value: object) -> bool:
-    return isinstance(value, Tensor | Weight)
+def _instead(given: Any, value: Any) -> Any:
+    if isinstance(given, Tensor | Weight):
+        return value
+    return [_instead(part, value) for part in given] if isinstance(given, list | tuple) else given
 
 
 def pinned(ties: Ties, call: Call, text: str) -> Any:

@@ -9,7 +9,7 @@ from sapwood.shrinking.rules.call import Call, channels, pinned
 from sapwood.shrinking.rules.elementwise import held, join
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.positions import along
-from sapwood.shrinking.rules.strides import thin, varied
+from sapwood.shrinking.rules.strides import broadcast, thin, varied
 from sapwood.shrinking.rules.values import Value, Weight, nobody
 
 
@@ -62,7 +62,7 @@ def multiplied(ties: Ties, call: Call, left: Tensor, right: Tensor, *, quiet: bo
     They may go where one of each pair is `quiet`, 0 by itself without what makes it. Matrices of one place, heads, live
     and die together: what lies along the places is tied.
     """
-    places = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])  # type: ignore[no-untyped-call]
+    places = broadcast(left.shape[:-2], right.shape[:-2])
     new = ties.placed(left, right, torch.Size((*places, left.shape[-2], right.shape[-1])))
     if quiet and not ties.looking and varied(left) == [left.dim() - 1] and varied(right) == [right.dim() - 2]:
         left, right = _added_up(ties, call, left, right)

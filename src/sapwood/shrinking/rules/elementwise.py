@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, in_parts, pinned
 from sapwood.shrinking.rules.ids import Ties
-from sapwood.shrinking.rules.strides import thin, varied
+from sapwood.shrinking.rules.strides import broadcast, thin, varied
 from sapwood.shrinking.rules.values import CONSTANT, Weight, nobody
 
 
@@ -32,7 +32,7 @@ def elementwise(ties: Ties, call: Call) -> Any:
 
 def join(ties: Ties, call: Call, a: Tensor, b: Tensor) -> Tensor:
     """The ids where two activations meet number by number, after broadcasting."""
-    shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
+    shape = broadcast(a.shape, b.shape)
     a_over_b, b_over_a = _over(a, b, shape), _over(b, a, shape)
     for few, many, over in ((a, b, a_over_b), (b, a, b_over_a)):
         if over:
@@ -128,23 +128,9 @@ def glu(ties: Ties, call: Call) -> Tensor:
 
 
 NUMBER_BY_NUMBER = (
-    "hardswish",
-    "log_sigmoid",
-    "masked_fill",
-    "rsub",
-    "fill",
-    "where",
-    "real",
-    "imag",
-    "conj",
-    "complex",
-    "polar",
-    "angle",
-    "resolve_conj",
-    "_conj",
-    "conj_physical",
-    "copysign",
-)
+    "hardswish", "log_sigmoid", "masked_fill", "rsub", "fill", "where", "real", "imag", "conj", "complex", "polar",
+    "angle", "resolve_conj", "_conj", "conj_physical", "copysign",
+)  # fmt: skip
 RULES = dict.fromkeys(NUMBER_BY_NUMBER, elementwise) | dict.fromkeys(
     ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "contiguous", "to", "_to_copy", "type_as",
      "detach", "alias", "lift_fresh_copy", "_assert_tensor_metadata", "clone", "zeros_like", "ones_like", "full_like",

@@ -12,7 +12,7 @@ from torch import Tensor
 from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.marks import Mark, Marks
 from sapwood.shrinking.rules.quiet import Quiet
-from sapwood.shrinking.rules.strides import steady, thin, together, varied
+from sapwood.shrinking.rules.strides import broadcast, steady, thin, together, varied
 from sapwood.shrinking.rules.union import Union
 from sapwood.shrinking.rules.values import BLANK, DATA, Known, View
 
@@ -38,6 +38,7 @@ class Ties:
         self._marks = Marks()
         self.asks: list[tuple[Tensor, str]] = []
         self.quiet = Quiet()
+        self._current = dict[int, tuple[Tensor, int]]()  # what `now` gave, and after how many joins
         self.guesses: list[Tensor] = []
         self.calls = Counter[str]()  # views seen so far, by operator and line
         self.views: list[View] = []
@@ -75,12 +76,18 @@ class Ties:
         self._marks.grow(size)
 
     def _restore(self, known: "Known") -> None:
-        self._union = Union(known.root)
+        self._union, self._current = Union(known.root), {}
         self._marks[Mark.TIED].copy_(known.tied)
 
     def now(self, ids: Tensor) -> Tensor:
         """Each id's current root, with stride 0 along constant dimensions."""
-        return steady(self._union.find(thin(ids))).expand(ids.shape)
+        found = ids.detach() if self._is_current(ids) else steady(self._union.find(thin(ids))).expand(ids.shape)
+        self._current[id(found)] = found, self._union.joins
+        return found
+
+    def _is_current(self, ids: Tensor) -> bool:
+        """Whether nothing was tied since `now` gave these."""
+        return self._current.get(id(ids), (ids, -1))[1] == self._union.joins
 
     def tie(self, a: Tensor, b: Tensor) -> None:
         """Ids at the same place (after broadcasting) live and die together from now on."""
@@ -109,10 +116,10 @@ class Ties:
 
     def pin(self, ids: Tensor, because: str) -> None:
         """These cannot be removed; the first reason counts."""
-        few = torch.unique(thin(ids))
-        free = few[self._marks[Mark.REASON][few] == 0]
-        if len(free):
-            self._marks[Mark.REASON][free] = len(self.reasons)
+        few, reason = thin(ids).reshape(-1), self._marks[Mark.REASON]
+        free = few[reason.index_select(0, few) == 0]
+        if free.numel():
+            reason.index_fill_(0, free, len(self.reasons))
             self.reasons.append(f"{because}; only training runs this" if self.training else because)
 
     def meet(self, a: Tensor, b: Tensor, because: str) -> Tensor:
@@ -121,10 +128,10 @@ class Ties:
         A tensor with the same number everywhere may follow in size; whether it does is tried.
         """
         a, b = together(a, b)
-        nobody_a, nobody_b = a <= DATA, b <= DATA
-        if not bool((nobody_a | nobody_b).any()):
+        if a.numel() and int(a.min()) > DATA < int(b.min()):
             self.tie(a, b)
             return self.now(a)
+        nobody_a, nobody_b = a <= DATA, b <= DATA
         for one, other in ((a, b), (b, a)):
             self.pin(one[(other > BLANK) & (other <= DATA)], because)
             self.ask(one[(other == BLANK) & (one > DATA)], self.operator)
@@ -134,12 +141,12 @@ class Ties:
 
     def mark(self, *, makes: Tensor, reads: Tensor, inner: bool = False) -> None:
         """A contraction makes the units of some ids and reads those of others; `inner`: one of weights alone."""
-        over = self._marks[Mark.OF_WEIGHTS if inner else Mark.OF_ACTIVATIONS]
-        over[makes], over[reads] = 1, 1
-        fresh = makes[self._marks[Mark.MADE][makes] == 0]
+        makes, reads = makes.reshape(-1), reads.reshape(-1)
+        over, made = self._marks[Mark.OF_WEIGHTS if inner else Mark.OF_ACTIVATIONS], self._marks[Mark.MADE]
         self._contractions += 1
-        self._marks[Mark.MADE][fresh] = self._contractions
-        self._marks[Mark.READ][reads] = 1
+        made.index_fill_(0, makes[made.index_select(0, makes) == 0], self._contractions)
+        for marked, ids in ((over, makes), (over, reads), (self._marks[Mark.READ], reads)):
+            marked.index_fill_(0, ids, 1)
         for number in self._unreadable.keys() & set(reads.tolist()) if self._unreadable else ():
             self.pin(torch.tensor([number]), self._unreadable[number])
 
@@ -172,20 +179,21 @@ class Ties:
 
     def mix(self, ids: Tensor) -> None:
         """These numbers depend on other data than their unit's; in training mode no constant is claimed of any."""
-        self._marks[Mark.DEPENDS_ON_OTHERS][torch.unique(thin(ids))] |= not self.training
+        if not self.training:
+            self._marks[Mark.DEPENDS_ON_OTHERS].index_fill_(0, thin(ids).reshape(-1), 1)
 
     def lose(self, ids: Tensor) -> None:
         """Removing these units changes the outputs of the others, as where they share a norm."""
-        self._marks[Mark.MISSED_BY_OTHERS][torch.unique(thin(ids))] = 1
+        self._marks[Mark.MISSED_BY_OTHERS].index_fill_(0, thin(ids).reshape(-1), 1)
 
     def ask(self, ids: Tensor, operator: str) -> None:
         """Whether these can go depends on sizes that may be written into the code at this operator."""
         if ids.numel():
-            self.asks.append((torch.unique(thin(ids)), operator))
+            self.asks.append((thin(ids).reshape(-1), operator))
 
     def guess(self, ids: Tensor) -> None:
         """An operator infers a size; with fewer of these units it may infer a wrong one without failing."""
-        self.guesses.append(torch.unique(thin(ids)))
+        self.guesses.append(thin(ids).reshape(-1))
 
     def view(self, operator: str, ids: Tensor | None = None, *, inferred: bool = False) -> None:
         """A view was met; where units lie in what it gives, their number is known. `inferred`: it works out a size."""
@@ -209,7 +217,7 @@ class Ties:
         """
         self.unsure = True
         left, right = thin(left), thin(right)
-        places = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])  # type: ignore[no-untyped-call]
+        places = broadcast(left.shape[:-2], right.shape[:-2])
         new = self.fresh(shape[:-2].numel()).view(shape[:-2])  # as many in every run, so that ids mean the same
         for dim, size in enumerate(places):
             new = new.narrow(dim, 0, size)
@@ -233,7 +241,7 @@ class Ties:
 
     def root(self, ids: Tensor) -> Tensor:
         """The id that stands for each id's unit."""
-        return self._union.find(ids)
+        return thin(ids).expand(ids.shape) if self._is_current(ids) else self._union.find(thin(ids)).expand(ids.shape)
 
     def roots(self) -> Tensor:
         """For every id the one that stands for its unit."""
@@ -270,4 +278,6 @@ class Ties:
 
     def _of_unit(self, values: Tensor) -> Tensor:
         root, values = self._union.flat()[: self._count], values[: self._count]
+        if not values.any():
+            return torch.zeros_like(values)
         return torch.zeros_like(values).scatter_reduce_(0, root, values, "amax")[root]

@@ -12,7 +12,7 @@ from torch import Tensor
 from sapwood.shrinking.rules.call import Call, in_parts, pinned
 from sapwood.shrinking.rules.elementwise import join
 from sapwood.shrinking.rules.ids import Ties
-from sapwood.shrinking.rules.strides import steady, varied
+from sapwood.shrinking.rules.strides import steady, thin, varied
 from sapwood.shrinking.rules.values import BLANK, CONSTANT, Weight, nobody, walk
 
 
@@ -52,7 +52,7 @@ def parted(ties: Ties, call: Call) -> Any:
     if dim in varied(ids):
         ties.ask(ids, call.name)
         if call.op in WRITTEN and {shape[dim] for shape in call.shapes} != {ids.shape[dim]}:
-            ties.quiet.doubts.append((torch.unique(ids), call.name))  # a size written down would run as well
+            ties.quiet.doubts.append((thin(ids).reshape(-1), call.name))  # a size written down would run as well
     if dim in varied(ids) and not _equal_parts(ties, call, ids, dim):
         ties.pin(ids, call.because("cuts units into unequal parts, by sizes written in the code"))
     found = call.moved(ties.now(ids))
@@ -254,24 +254,8 @@ RULES = (
     | dict.fromkeys(("rot90", "diagonal"), turned)
     | {"copy": copied, "unfold": windows, "view_as_complex": paired, "view_as_real": unpaired}
     | dict.fromkeys(("pad", "constant_pad_nd"), padded)
-    | dict.fromkeys(
-        (
-            "ones_like",
-            "zeros_like",
-            "full_like",
-            "empty_like",
-            "new_zeros",
-            "new_ones",
-            "new_full",
-            "new_empty",
-            "zeros",
-            "ones",
-            "full",
-            "empty",
-            "scalar_tensor",
-        ),
-        filled_like,
-    )
+    | dict.fromkeys(("ones_like", "zeros_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
+                     "new_empty", "zeros", "ones", "full", "empty", "scalar_tensor"), filled_like)
     | dict.fromkeys(("pixel_shuffle",), shuffled)
     | dict.fromkeys(("channel_shuffle",), channel_shuffled)
-)
+)  # fmt: skip

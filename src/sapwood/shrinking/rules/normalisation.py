@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, channels, in_parts
 from sapwood.shrinking.rules.ids import Ties
-from sapwood.shrinking.rules.strides import varied
+from sapwood.shrinking.rules.strides import thin, varied
 
 
 def by_channel(ties: Ties, call: Call) -> Tensor:
@@ -25,7 +24,7 @@ def by_group(ties: Ties, call: Call) -> Tensor:
     x = call.ids(ties)
     if 1 in varied(x):
         ties.ask(x, call.name)
-        ties.quiet.doubts.append((torch.unique(x), call.name))  # a wrong number of groups may divide them as well
+        ties.quiet.doubts.append((thin(x).reshape(-1), call.name))  # a wrong number of groups may divide them as well
         ties.tie_over(in_parts(x, 1, call["num_groups"]), 2)
         x = ties.now(x)
         if varied(x) != [1]:

@@ -6,7 +6,6 @@ else count or compare units, so these stay, unless loss is allowed.
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sapwood.shrinking.rules.call import Call, pinned
@@ -78,7 +77,7 @@ def _over_units(ties: Ties, call: Call, x: Tensor, dims: list[int], quiet: bool 
     if quiet is None:
         quiet = zero(ties, call.given.get("self", call.given.get("input")))
     if _adds(call) and quiet and units <= set(dims):
-        ties.quiet.sums.append((torch.unique(thin(x)), call.name))
+        ties.quiet.sums.append((thin(x).reshape(-1), call.name))
         ties.ask(x, call.name)
         ties.quiet.doubts.append(ties.quiet.sums[-1])  # that what is left sums up to the same is tried
     elif ties.lossy and call.op in LOSSY and units <= set(dims):

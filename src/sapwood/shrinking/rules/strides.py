@@ -1,5 +1,7 @@
 """Strides: id tensors kept thin, with stride 0 along every dimension where nothing changes."""
 
+from itertools import zip_longest
+
 import torch
 from torch import Tensor
 
@@ -32,12 +34,21 @@ def _starts_alike(ids: Tensor, dim: int) -> bool:
 
 def together(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Both broadcast to one shape, one of each along dimensions where neither changes."""
-    a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]
+    if a.shape != b.shape:
+        a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]
     strides = [*zip(a.stride(), b.stride(), strict=True)]
     if (0, 0) not in strides:
         return a, b
     few = [1 if pair == (0, 0) and size > 1 else size for size, pair in zip(a.shape, strides, strict=True)]
     return a.as_strided(few, a.stride()), b.as_strided(few, b.stride())
+
+
+def broadcast(a: torch.Size, b: torch.Size) -> torch.Size:
+    """The shape of two tensors that meet number by number; torch's own takes longer."""
+    pairs = [*zip_longest(reversed(a), reversed(b), fillvalue=1)]
+    if any(one != two and 1 not in (one, two) for one, two in pairs):
+        raise ValueError(f"shapes {[*a]} and {[*b]} do not go together")
+    return torch.Size(two if one == 1 else one for one, two in reversed(pairs))
 
 
 def varied(ids: Tensor) -> list[int]:

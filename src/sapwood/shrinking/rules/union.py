@@ -16,6 +16,7 @@ class Union:
 
     def __init__(self, links: Tensor | None = None) -> None:
         self._link, self._flat = torch.arange(START) if links is None else links.clone(), True
+        self.joins = 0  # how often ids have been tied; as long as this is the same, so are all classes
 
     def __len__(self) -> int:
         """How many ids there is room for."""
@@ -27,22 +28,23 @@ class Union:
 
     def find(self, ids: Tensor) -> Tensor:
         """The smallest id of each id's class, shaped like `ids`."""
-        found = self._link[ids]
+        which = ids.reshape(-1)  # index_select takes a third of the time of brackets
+        found = self._link.index_select(0, which)
         if self._flat:
-            return found
+            return found.view(ids.shape)
         for links in range(FEW):
-            further = self._link[found]
+            further = self._link.index_select(0, found)
             if torch.equal(further, found):
                 if links:
-                    self._link[ids] = found
-                return found
+                    self._link[which] = found
+                return found.view(ids.shape)
             found = further
         return self.flat()[ids]  # a long chain: shortened for all
 
     def join(self, low: Tensor, high: Tensor) -> None:
         """Tie pairs of ids, each the smallest of its class; where several pairs name one id the smallest counts."""
         self._link.scatter_reduce_(0, high, low, "amin")
-        self._flat = False
+        self._flat, self.joins = False, self.joins + 1
 
     def flat(self) -> Tensor:
         """The smallest id of every id's class."""

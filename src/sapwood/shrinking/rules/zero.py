@@ -67,7 +67,7 @@ def _owns(ties: Ties, value: Any, out: Tensor | Weight) -> bool:
 def _alike(ties: Ties, a: Tensor, b: Tensor) -> bool:
     if a.dim() > b.dim() or any(one not in (1, two) for one, two in zip(a.shape[::-1], b.shape[::-1], strict=False)):
         return False
-    a, b = together(ties.root(thin(a)).expand(a.shape), ties.root(thin(b)).expand(b.shape))
+    a, b = together(ties.root(a), ties.root(b))
     return bool(((a == b) | (b <= DATA) | (a == BLANK)).all())
 
 

@@ -14,8 +14,9 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.shrinking.rules.anew import Anew
 from sapwood.shrinking.rules.ids import Ties
+from sapwood.shrinking.tracing.bare import Copies
 from sapwood.shrinking.tracing.graph import Graph, Traced, named_tensors, traced
-from sapwood.shrinking.tracing.training import Trained, in_training, with_training
+from sapwood.shrinking.tracing.training import Trained, with_training
 
 T = TypeVar("T")
 
@@ -56,6 +57,11 @@ class Anatomy:
         """The exported graph, with what training mode runs where that is something else."""
         return self._exported[0]
 
+    @cached_property
+    def copies(self) -> Copies:
+        """Copies of the model to run."""
+        return Copies(self.model)
+
     @property
     def plain(self) -> bool:
         """Whether it is known by now that the model runs no graphs of its own, as of a condition."""
@@ -68,12 +74,7 @@ class Anatomy:
 
     @cached_property
     def _exported(self) -> tuple[Graph, Trained | None]:
-        return with_training(self.model, self.example)
-
-    @cached_property
-    def in_training(self) -> Trained | None:
-        """A run in training mode, whatever it runs; None if the model fails."""
-        return in_training(self.model, self.example)
+        return with_training(self.model, self.example, self.copies)
 
     @cached_property
     def flow(self) -> Traced:

@@ -4,8 +4,9 @@ Some code looks at its inputs, as at whether a mask hides anything. Then these k
 them alone has some, and what meets a parameter has none. Code that looks at numbers of parameters needs all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sapwood.shrinking.tracing.computed import computed, sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors
+from sapwood.shrinking.tracing.reused import Reused
 
 Numbers = Literal["none", "inputs", "all"]  # which numbers a run has
 
@@ -28,9 +30,33 @@ def ways(model: nn.Module) -> Iterator[Numbers]:
     yield "all"
 
 
-def copy_for(model: nn.Module, numbers: Numbers) -> nn.Module:
-    """A copy to run so."""
-    return duplicate(model, sharing(model)) if numbers == "all" else ghost(model)
+class Copies:
+    """Copies of a model to run, each as if just made; without numbers it is one, which is put back after every run.
+
+    `whole`: one with numbers, to be put back as well; without it each is made anew.
+    """
+
+    def __init__(self, model: nn.Module, whole: Reused | None = None) -> None:
+        self.model, self._bare, self._whole = model, Reused(lambda: ghost(model)), whole
+        self.known: Known = {}  # what operators have given in runs before
+        self.plain = False  # whether it is known by now that the model runs no graphs of its own, as of a condition
+        self._change: Callable[[nn.Module], None] | None = None
+        self.evaluated: Any = None  # how the model ran in evaluation mode on its example, if it is known by now
+
+    def after(self, change: Callable[[nn.Module], None]) -> "Copies":
+        """Such copies on which `change` has been done, as a cut."""
+        changed = copy(self)
+        changed._change = change
+        return changed
+
+    @contextmanager
+    def fresh(self, numbers: Numbers) -> Iterator[nn.Module]:
+        """One to run so."""
+        whole = self._whole or Reused(lambda: duplicate(self.model, sharing(self.model)))
+        with whole.fresh() if numbers == "all" else self._bare.fresh() as one:
+            if self._change is not None:
+                self._change(one)
+            yield one
 
 
 def inputs_for(inputs: tuple[Any, ...], numbers: Numbers) -> tuple[Any, ...]:
@@ -42,12 +68,12 @@ def inputs_for(inputs: tuple[Any, ...], numbers: Numbers) -> tuple[Any, ...]:
 
 
 @contextmanager
-def meeting(numbers: Numbers) -> Iterator[None]:
+def meeting(numbers: Numbers, copies: Copies) -> Iterator[None]:
     """The context in which it is called."""
-    if numbers != "inputs":
+    if numbers == "all" or not (numbers == "inputs" or copies.plain):
         yield
         return
-    mode = Meeting()
+    mode = Meeting(copies.known, meets=numbers == "inputs")
     try:
         with mode:
             yield
@@ -60,24 +86,72 @@ def meeting(numbers: Numbers) -> Iterator[None]:
 
 
 class Meeting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While open, what has numbers and meets what has none loses them; numbers written in the code stay numbers."""
+    """While open, what has numbers and meets what has none loses them; numbers written in the code stay numbers.
+
+    `meets=False`: it does not, and stops the run.
+
+    What an operator gives without numbers follows from shapes, strides and types. Torch works it out in Python, and a
+    network asks the same again and again, so it is noted.
+    """
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, known: "Known | None" = None, *, meets: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.known, self.meets = {} if known is None else known, meets
         self.compiled = False  # torch compiles what runs graphs of its own
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator, on the meta device if one of its arguments is there."""
-        given = args, dict(kwargs or {})
+        given, bare = (args, dict(kwargs or {})), set[bool | None]()
+        key = func, torch.get_default_dtype(), _told(args, bare), _told(tuple(given[1].items()), bare)
+        if bare == {True} and key in self.known:
+            return _empty(self.known[key])
         self.compiled |= not isinstance(func, torch._ops.OpOverload)
-        bare = {part.is_meta for part in pytree.tree_leaves(given) if isinstance(part, Tensor)}
-        if len(bare) == 2:
+        if self.meets and {True, False} <= bare:
             given = pytree.tree_map_only(Tensor, lambda x: x.to("meta"), given)
-        elif True not in bare and str(given[1].get("device")) == "meta":  # the code asks for a parameter's device
+        elif self.meets and True not in bare and str(given[1].get("device")) == "meta":  # asked for as a parameter's
             given[1]["device"] = torch.device("cpu")
-        return func(*given[0], **given[1])
+        out = func(*given[0], **given[1])
+        if bare == {True} and (like := _like(func, out)) is not None:
+            self.known[key] = like
+        return out
+
+
+Like = tuple[torch.Size, tuple[int, ...], torch.dtype] | list["Like"]  # of a new tensor, or of several
+Known = dict[object, Like]  # what operators give, by what they are given
+PLAIN = (type(None), bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format)
+
+
+def _told(given: Any, bare: set[bool | None]) -> object:
+    """What an operator is given, without numbers; adds to `bare` whether its tensors have none, None for what else."""
+    kind = type(given)
+    if kind in (Tensor, nn.Parameter):
+        bare.add(given.is_meta if given.layout is torch.strided and not given.is_complex() else None)
+        return given.shape, given.stride(), given.dtype
+    if kind in (tuple, list):
+        return tuple([_told(part, bare) for part in given])
+    if kind not in PLAIN:
+        bare |= {None, *(part.is_meta for part in pytree.tree_leaves(given) if isinstance(part, Tensor))}
+    return kind, given
+
+
+def _like(func: Any, out: Any) -> Like | None:
+    """What new tensors without numbers are like; None where an operator gives something else."""
+    schema = getattr(func, "_schema", None)
+    if schema is None or schema.is_mutable or any(given.alias_info is not None for given in schema.arguments):
+        return None
+    if isinstance(out, tuple):
+        parts = [_like(func, part) for part in out]
+        return None if None in parts else parts  # type: ignore[return-value]
+    plain = type(out) is Tensor and out.is_meta and out.layout is torch.strided and not out.is_complex()
+    return (out.shape, out.stride(), out.dtype) if plain else None
+
+
+def _empty(like: Like) -> Any:
+    if isinstance(like, list):
+        return tuple([_empty(part) for part in like])
+    return torch.empty_strided(like[0], like[1], dtype=like[2], device="meta")
 
 
 def ghost(model: nn.Module) -> nn.Module:

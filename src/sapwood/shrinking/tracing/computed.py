@@ -131,7 +131,7 @@ def norms_of(model: nn.Module, cut: Mapping[str, Mapping[int, Tensor]]) -> Norms
 
 def rescale_(model: nn.Module, before: Norms, cut: Mapping[str, Mapping[int, Tensor]]) -> None:
     """Let g make up for what the norms have lost. Where nothing but 0 is left of a slice of v, g is 0 instead."""
-    tensors = _tensors(model)
+    tensors = _tensors(model) if before else {}
     for weight, old in before.items():
         if isinstance(weight, Spectral):
             tensors[weight.u].data = tensors[weight.u].data * (old / weight.of(tensors))

@@ -25,10 +25,14 @@ from sapwood.measure.example import as_tuple as as_tuple
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.rules import rule_for
 from sapwood.shrinking.rules.anew import Anew
-from sapwood.shrinking.rules.call import Call, pinned
+from sapwood.shrinking.rules.call import pinned
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.union import START
 from sapwood.shrinking.rules.values import CONSTANT, DATA, Weight, nobody
+from sapwood.shrinking.tracing.calls import call_of as call_of
+from sapwood.shrinking.tracing.calls import named as named
+from sapwood.shrinking.tracing.calls import op_of as op_of
+from sapwood.shrinking.tracing.calls import shapes_of
 from sapwood.shrinking.tracing.lines import culprit, first_line
 from sapwood.shrinking.tracing.lines import line as line
 from sapwood.shrinking.tracing.lines import of_torch as of_torch
@@ -38,7 +42,6 @@ from sapwood.shrinking.tracing.plain import with_sizes, without_regions
 from sapwood.shrinking.tracing.suited import refuse_unsuited
 
 HELD = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
-TORCHS = ("", "aten", "torchvision")  # libraries whose operators' names mean what rules take them to mean
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,7 @@ def _run_on_ids(graph: Graph, found: Traced, refused: dict[fx.Node, str]) -> Non
 
 
 def _placeholder(ties: Ties, graph: Graph, weights: dict[str, Weight], node: fx.Node) -> Any:
-    shape = next(iter(_shapes(node.meta.get("val"))), torch.Size())
+    shape = next(iter(shapes_of(node.meta.get("val"))), torch.Size())
     if node.name not in graph.tensors:
         return nobody(shape, which=DATA if node.name in graph.inputs else CONSTANT)
     name = graph.tensors[node.name]
@@ -253,39 +256,6 @@ def _refuse_other_shapes(found: Any, shapes: tuple[torch.Size, ...]) -> None:
     given = tuple(part.shape for part in (found if isinstance(found, list | tuple) else [found]))
     if shapes and given != shapes:
         raise ValueError(f"it gives ids of shapes {[*map(tuple, given)]}, not {[*map(tuple, shapes)]}")
-
-
-def call_of(values: Mapping[fx.Node, Any], node: fx.Node) -> Call:
-    """The operator at a node, its arguments under the names of its signature."""
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda part: values[part])
-    if not isinstance(node.target, torch._ops.OpOverload):
-        parts = pytree.tree_leaves((args, kwargs), is_leaf=lambda part: isinstance(part, Weight))
-        return Call(f"torch.{op_of(node)}", line(node), None, {"arguments": parts}, _shapes(node.meta.get("val")))
-    return Call(op_of(node), line(node), node.target, named(node, args, kwargs), _shapes(node.meta.get("val")))
-
-
-def op_of(node: fx.Node) -> str:
-    """The operator's name: conv2d, add (also for add_); of one that is not torch's own "library.name"."""
-    schema = getattr(node.target, "_schema", None)
-    plain = "", "", getattr(node.target, "__name__", str(node.target))
-    library, _, name = plain if schema is None else schema.name.rpartition("::")
-    return name.rstrip("_") if library in TORCHS else f"{library}.{name}"
-
-
-def named(node: fx.Node, args: Any, kwargs: Any) -> dict[str, Any]:
-    """An operator's arguments under the names of its signature, defaults filled in."""
-    signature = node.target._schema.arguments  # type: ignore[union-attr]
-    values = dict(zip((argument.name for argument in signature), args, strict=False)) | dict(kwargs)
-    return {argument.name: values.get(argument.name, argument.default_value) for argument in signature}
-
-
-def _shapes(value: Any) -> tuple[torch.Size, ...]:
-    return tuple(_known(part.shape) for part in pytree.tree_leaves(value) if isinstance(part, Tensor))
-
-
-def _known(shape: torch.Size) -> torch.Size:
-    """Sizes that have been found out meanwhile, as that of a count of values in so many bins, as whole numbers."""
-    return shape if all(type(size) is int for size in shape) else torch.Size(int(size) for size in shape)
 
 
 def _pin_all(ties: Ties, values: list[Any], because: str) -> None:

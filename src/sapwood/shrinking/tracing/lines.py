@@ -2,9 +2,11 @@
 
 import os
 import re
+import sys
 import sysconfig
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -57,3 +59,19 @@ def culprit(error: BaseException) -> str:
             return f" ({frames[-1].filename}:{frames[-1].lineno})"
         each = each.__cause__ or each.__context__
     return ""
+
+
+def where(function: str = "") -> str:
+    """The line outside of torch and of this room that is being run, the innermost, or that of a `function`."""
+    frame = outside(function)
+    return "in code of torch's" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def outside(function: str = "") -> FrameType | None:
+    """The innermost call, of functions of this name, outside of torch and of this room."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (
+        frame.f_code.co_filename.startswith((*OWN, TORCH)) or function not in ("", frame.f_code.co_name)
+    ):
+        frame = frame.f_back
+    return frame

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from sapwood.shrinking.tracing.computed import owner
 from sapwood.shrinking.tracing.graph import Traced
 
 T = TypeVar("T")
+Numbers = npt.NDArray[Any]
 Role = Literal["makes", "reads", "holds", "both"]
 
 
@@ -132,13 +134,27 @@ def _alike(blocks: Sequence[_Block], root: Tensor, made: Tensor) -> list[tuple[l
     here = free[which]
     seats = torch.unique(which[here] * len(blocks) + number[here])  # by root, then by block
     which, places = (part.numpy() for part in (seats // max(1, len(blocks)), seats % max(1, len(blocks))))
-    roots, starts = np.unique(which, return_index=True)
-    ends = np.append(starts, len(which))[1:]
-    at = {root: places[start:end].tobytes() for root, start, end in zip(roots.tolist(), starts, ends, strict=True)}
-    classes: dict[bytes, list[int]] = {}
-    for each in dict.fromkeys(made.tolist()):
-        classes.setdefault(at[each], []).append(each)
-    return [(np.frombuffer(key, places.dtype).tolist(), torch.tensor(roots)) for key, roots in classes.items()]
+    roots, starts, counts = np.unique(which, return_index=True, return_counts=True)
+    begins = _unlike_before(places, starts, counts)  # roots in a row mostly sit alike
+    ends = starts + counts
+    keys = [places[start:end].tobytes() for start, end in zip(starts[begins], ends[begins], strict=True)]
+    number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    classes = np.array([number_of[key] for key in keys], dtype=np.int64)[np.cumsum(begins) - 1]
+    order = np.argsort(np.unique(made.numpy(), return_index=True)[1])  # as they are made
+    _, first = np.unique(classes[order], return_index=True)
+    known = list(number_of)
+    return [
+        (np.frombuffer(known[number], places.dtype).tolist(), torch.from_numpy(roots[order][classes[order] == number]))
+        for number in classes[order][np.sort(first)].tolist()
+    ]
+
+
+def _unlike_before(places: Numbers, starts: Numbers, counts: Numbers) -> Numbers:
+    """For each root whether the places where it sits are others than those of the root before it."""
+    before = np.append(-1, counts[:-1]) != counts
+    shifted = np.arange(len(places)) - np.repeat(counts, counts)
+    alike = np.logical_and.reduceat(places == places[shifted.clip(min=0)], starts) if len(starts) else before
+    return np.asarray(before | ~alike)
 
 
 def _laid_out(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -236,10 +252,8 @@ def told_apart(sites: Sequence[Site]) -> tuple[Site, ...]:
 def _pinned(found: Traced, makers: list[_Block], alone: Tensor, why: Tensor) -> Iterator[Pinned]:
     ties, tied = found.ties, found.ties.tied()
     for block in makers:
-        for number, count in zip(
-            *(part.tolist() for part in torch.unique(why[block.ids], return_counts=True)), strict=True
-        ):
-            if number:
+        for number, count in enumerate(torch.bincount(why[block.ids]).tolist()):
+            if number and count:
                 yield Pinned(module_of(block.tensor), count, ties.reasons[number])
         last = Counter(ties.operators[number] for number in tied[block.ids[alone[block.ids]]].tolist())
         for operator, count in last.items():

@@ -1,0 +1,154 @@
+"""Owned: a network of the user's own, from FILE.py:make, with weights from a file and an example of its input."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sapwood.cli.checking import load
+from sapwood.errors import InputError, unknown
+from sapwood.measure.example import Example
+
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was typed about a network; checked before anything is imported."""
+
+    source: str  # FILE.py:make
+    weights: Path | None
+    examples: Sequence[str]
+
+    def __post_init__(self) -> None:
+        file, colon, name = self.source.rpartition(":")
+        if not colon or not file or not name.isidentifier():
+            raise InputError(
+                f"{self.source!r} is not FILE.py:NAME; give a file and the function in it that makes the model"
+            )
+        _refuse_missing(Path(file), "Python file")
+        if self.weights is not None:
+            _refuse_missing(self.weights, "file of weights")
+            if self.weights.suffix not in WEIGHTS:
+                raise InputError(f"--weights {self.weights} ends in {self.weights.suffix!r}; give {', '.join(WEIGHTS)}")
+        for text in self.examples:
+            _shape(text)
+
+    @property
+    def name(self) -> str:
+        """What the function is called."""
+        return self.source.rpartition(":")[2]
+
+    def made(self) -> "Owned":
+        """The network with its weights in evaluation mode, and the example."""
+        make = self.make()
+        network, example = _pair(make(), self.source)
+        if self.weights is not None:
+            _fill_(network, self.weights)
+        if not self.examples and example is None:
+            raise InputError(
+                f"no example of the input; give --example 1,3,224,224, or let {self.name} return (model, example)"
+            )
+        return Owned(network.eval(), _example(self.examples) if self.examples else example, make)
+
+    def make(self) -> Callable[[], Any]:
+        """The function."""
+        path = Path(self.source.rpartition(":")[0])
+        module = load(path)
+        found: Any = getattr(module, self.name, None)
+        if not callable(found):
+            raise unknown(
+                f"function in {path}:", self.name, [n for n, thing in vars(module).items() if callable(thing)]
+            )
+        make: Callable[[], Any] = found
+        return make
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A network of the user's own."""
+
+    model: nn.Module
+    example: Any
+    make: Callable[[], Any]
+
+    def original(self) -> nn.Module:
+        """Another network of the same class and options."""
+        return _pair(self.make(), "make")[0]
+
+
+def _pair(made: object, source: str) -> tuple[nn.Module, Example | None]:
+    network, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"{source} gives a {type(network).__name__}; it must return a torch.nn.Module, or (model, example)"
+        )
+    return network, example
+
+
+def _refuse_missing(path: Path, what: str) -> None:
+    if not os.path.lexists(path):
+        raise InputError(f"there is no {what} {str(path)!r}; check the path")
+    if os.path.isdir(path):
+        raise InputError(f"{str(path)!r} is a folder; give a {what}")
+
+
+def _fill_(network: nn.Module, path: Path) -> None:
+    """The weights in a file into the network; a state dict, or one under "state_dict" or "model"."""
+    tensors = _read(path)
+    for inner in ("state_dict", "model"):
+        if isinstance(tensors, Mapping) and isinstance(tensors.get(inner), Mapping):
+            tensors = tensors[inner]
+    if not isinstance(tensors, Mapping) or not all(isinstance(each, Tensor) for each in tensors.values()):
+        raise InputError(f"{path} holds no state dict; save model.state_dict()")
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        said = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        raise InputError(f"the weights in {path} are not this network's: {said[0][:200]}") from error
+
+
+def _read(path: Path) -> Any:
+    try:
+        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, ImportError) as error:
+        raise _unreadable(path, error) from error
+    except Exception as error:  # pickle's own
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return InputError(f"{path} cannot be read as weights: {said[:200]}")
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...], bool]:
+    """(name or "", sizes, whether whole numbers) of "[NAME=]1,3,224,224[:int]"."""
+    name, _, rest = text.rpartition("=")
+    sizes, colon, kind = rest.partition(":")
+    parts = sizes.split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts) or (colon and kind != "int"):
+        raise InputError(
+            f"--example {text!r} is no shape; write 1,3,224,224, or 1,128:int for token ids, or input_ids=1,128:int"
+        )
+    return name.strip(), tuple(int(part) for part in parts), bool(colon)
+
+
+def _example(texts: Sequence[str]) -> Example:
+    """Random numbers, or ones for whole numbers, by name where names are given."""
+    generator = torch.Generator().manual_seed(0)
+    found = [
+        (name, torch.ones(sizes, dtype=torch.int64) if whole else torch.rand(sizes, generator=generator))
+        for name, sizes, whole in map(_shape, texts)
+    ]
+    if all(name for name, _ in found):
+        return dict(found)
+    if any(name for name, _ in found):
+        raise InputError("--example gives some inputs with a name and some without; name all or none")
+    return found[0][1] if len(found) == 1 else tuple(tensor for _, tensor in found)

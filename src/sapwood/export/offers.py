@@ -1,0 +1,103 @@
+"""Offers: which units of a network may be removed, in which steps, and why the others stay."""
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from torch import Tensor, nn
+
+from sapwood.errors import InputError, unknown
+from sapwood.shrinking.finding import couplings
+from sapwood.shrinking.tracing.anatomy import Anatomy
+from sapwood.shrinking.tracing.site import Pinned, Site, Slot
+
+PATH = re.compile(r"/[^\s()]*/(?=[^/\s()]+)")  # a reason names a file and a line; its folders say nothing
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What may be removed from a network."""
+
+    sites: tuple[Site, ...]  # that may lose units
+    steps: dict[str, int]  # {site: its width changes by this many units}
+    stays: tuple[Pinned, ...]  # what may not be removed, with the reason
+
+    def only(self, scores: Mapping[str, Tensor]) -> "Offer":
+        """The sites that have scores; the others stay."""
+        free = tuple(site for site in self.sites if site.name in scores)
+        unscored = (
+            Pinned(s.name, s.units, "no score says what its units are worth") for s in self.sites if s not in free
+        )
+        return Offer(free, {site.name: self.steps[site.name] for site in free}, (*self.stays, *unscored))
+
+    @property
+    def least(self) -> dict[str, int]:
+        """How many units of each site stay whatever they score: one step."""
+        return dict(self.steps)
+
+
+def offer_of(anatomy: Anatomy, *, keep: Collection[str] = (), multiple: int = 1, lossy: bool = False) -> Offer:
+    """The sites of a network that may lose units, in steps that keep widths multiples of `multiple`.
+
+    A site stays whole if it sits on a module or parameter that `keep` names, or has no more units than one step.
+    InputError: `keep` has an unknown name, `multiple` is below 1, or nothing may be removed.
+    """
+    if not isinstance(multiple, int) or isinstance(multiple, bool) or multiple < 1:
+        raise InputError(f"multiple is {multiple!r}; widths are rounded to multiples of a whole number of 1 or more")
+    found = couplings(anatomy, lossy=lossy)
+    kept = _kept(anatomy.model, found.sites, keep)
+    steps = {site.name: step(site, multiple) for site in found.sites if site.name not in kept}
+    free = tuple(site for site in found.sites if site.units > steps.get(site.name, site.units))
+    asked = [Pinned(name, units, f"keep= names {because!r}") for name, (units, because) in kept.items()]
+    small = [
+        Pinned(site.name, site.units, f"multiple={multiple} leaves no smaller width; multiple=1 may")
+        for site in found.sites
+        if site.name in steps and site not in free
+    ]
+    stays = (*asked, *small, *found.pinned)
+    if not free:
+        raise InputError(f"nothing of {type(anatomy.model).__name__} can be removed: {_reasons(stays)}")
+    return Offer(free, {site.name: steps[site.name] for site in free}, stays)
+
+
+def step(site: Site, multiple: int) -> int:
+    """How many units together take a multiple of `multiple` positions: 1 of heads with 64 channels each, say."""
+    return multiple // math.gcd(multiple, channels(site))
+
+
+def channels(site: Site) -> int:
+    """How many positions side by side every unit takes wherever it sits: a head's or a group's channels, else 1."""
+    return math.gcd(*(length for slot in site.slots for length in _runs(slot)))
+
+
+def shortened(because: str) -> str:
+    """A reason without the folders of the files that it names."""
+    return PATH.sub("", because)
+
+
+def _runs(slot: Slot) -> list[int]:
+    """The lengths of all stretches of one unit."""
+    return [len(list(same)) for unit, same in groupby(slot.unit_of.tolist()) if unit >= 0]
+
+
+def _kept(model: nn.Module, sites: Sequence[Site], names: Collection[str]) -> dict[str, tuple[int, str]]:
+    """{site that stays whole: (its units, the name in `keep` that says so)}."""
+    if isinstance(names, str):
+        raise InputError(f"keep is {names!r}; give a list of names, as in keep=[{names!r}]")
+    tensors = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+    modules = {name for name, _ in model.named_modules() if name}
+    kept = dict[str, tuple[int, str]]()
+    for name in names:
+        if name not in tensors | modules and all(site.name != name for site in sites):
+            raise unknown("name in keep", name, modules | tensors | {site.name for site in sites})
+        for site in sites:
+            if site.name == name or any(f"{slot.tensor}.".startswith(f"{name}.") for slot in site.slots):
+                kept.setdefault(site.name, (site.units, name))
+    return kept
+
+
+def _reasons(stays: Sequence[Pinned]) -> str:
+    said = dict.fromkeys(f"{pin.name!r} stays: {shortened(pin.because)}" for pin in stays)
+    return "; ".join(list(said)[:3]) or "it makes no units that others read"

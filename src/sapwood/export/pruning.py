@@ -1,0 +1,221 @@
+"""Pruning: one call that makes a network smaller: scores, a choice within a target, a proof, and what was measured."""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from sapwood.currency import Keep
+from sapwood.errors import InputError
+from sapwood.export.offers import offer_of
+from sapwood.export.pruned import Answers, Pruned, Sizes, Times
+from sapwood.export.search import Search
+from sapwood.export.targets import Target, target_of
+from sapwood.export.timing import side_by_side
+from sapwood.export.worth import By, worth
+from sapwood.measure.example import Example
+from sapwood.measure.norms import recalibrate as recalibrate_
+from sapwood.scoring.evidence import Evidence
+from sapwood.scoring.modes import evaluating
+from sapwood.shrinking.costs.cost import bytes_of, parameters_of
+from sapwood.shrinking.shrunk import Shrunk, shrink
+from sapwood.shrinking.tracing.anatomy import Anatomy
+
+Evaluate = Callable[[nn.Module], float]
+
+
+def prune(
+    model: nn.Module,
+    example: Example,
+    *,
+    macs: float | None = None,
+    parameters: float | None = None,
+    bytes: float | None = None,
+    ms: float | None = None,
+    by: By = "magnitude",
+    evidence: Evidence | None = None,
+    multiple: int = 8,
+    keep: Collection[str] = (),
+    uniform: bool = False,
+    lossy: bool = False,
+    optimizer: Optimizer | None = None,
+    recalibrate: Iterable[Any] | None = None,
+    evaluate: Evaluate | None = None,
+    threads: int = 1,
+    timing: float = 3.0,
+) -> Pruned:
+    """Make a smaller copy of `model` that meets a target; the `Pruned` that comes back prints itself as a table.
+
+    Give one target: what may be left of `macs` (multiply-adds of one call on `example`), `parameters`, `bytes` (of
+    parameters and buffers) or `ms` (milliseconds of that call), as a share below 1 or as a number. Whole units are
+    removed: channels, neurons, heads, groups, units of recurrent layers, whatever `sites` finds. The copy is proven to
+    equal `model` with the removed units as 0; `model` itself is left as it was.
+
+    `by` is a criterion, its name, or scores by parameter or by site. A criterion that looks at data reads `evidence`,
+    which `observe` gathers. The units with the lowest scores of the whole network are removed first, the best quarter
+    of every site last; with `uniform` every site loses the same share. Widths that change become multiples of
+    `multiple`; one head or group is removed at a time where it has that many channels. Modules and parameters named in
+    `keep` keep their shapes. `lossy` also offers streams that a layer norm goes over: then no equality is claimed.
+
+    Give the `optimizer` of `model` to get one for the copy, with its memory cut likewise. On the batches of
+    `recalibrate` the statistics of batch norms are found anew. `evaluate(model)` returns a number; it is called before
+    the cut, after it, and after recalibration. Both networks are timed side by side, on `threads` threads, for about
+    `timing` seconds (0: not at all). For the target `ms`, networks of several sizes are built and timed, and the one
+    that comes back was measured to be fast enough.
+
+    InputError: a target that is no share or number or cannot be met, a name in `keep` that is not there, a network of
+    which nothing can be removed.
+
+    >>> net, x = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2)), torch.rand(1, 4)
+    >>> prune(net, x, macs=0.5).model
+    Sequential(
+      (0): Linear(in_features=4, out_features=32, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=32, out_features=2, bias=True)
+    )
+    """
+    target = target_of(macs=macs, parameters=parameters, bytes=bytes, ms=ms)
+    if target.kind == "ms" and timing == 0:
+        raise InputError("ms is a target that is measured, and timing is 0; give seconds to measure in")
+    _refuse_misfits(model, recalibrate, evaluate, threads, timing)
+    with without_caches(model) as restored:
+        anatomy = Anatomy(model, example)
+        offer = offer_of(anatomy, keep=keep, multiple=multiple, lossy=lossy)
+        scores = worth(model, offer.sites, by, evidence)
+        search = Search(anatomy, offer.only(scores), scores, uniform)
+        found = _found(search, target, optimizer, threads, timing)
+        restored(found.shrunk.model)
+    answers = None if evaluate is None else _answers(model, found.shrunk.model, evaluate, recalibrate)
+    if evaluate is None and recalibrate is not None:
+        recalibrate_(found.shrunk.model, recalibrate)
+    return Pruned(
+        found.shrunk.model,
+        found.shrunk.optimizer,
+        found.keep,
+        search.offer.sites,
+        search.offer.stays,
+        _sizes(search, {}),
+        _sizes(search, found.keep),
+        found.times,
+        answers,
+        found.shrunk.difference,
+        found.shrunk.proven,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A network that meets the target."""
+
+    keep: Keep
+    shrunk: Shrunk
+    times: Times | None
+
+
+def _found(search: Search, target: Target, optimizer: Optimizer | None, threads: int, seconds: float) -> _Found:
+    anatomy, seen = search.anatomy, list[Times]()
+
+    def timed(small: nn.Module, seconds: float) -> Times:
+        seen.append(side_by_side(anatomy.model, small, anatomy.example, threads=threads, seconds=seconds))
+        return seen[-1]
+
+    def built(keep: Keep) -> _Found:
+        shrunk = shrink(anatomy, keep, search.offer.sites, optimizer=optimizer)
+        return _Found(keep, shrunk, timed(shrunk.model, seconds) if seconds else None)
+
+    def fits(keep: Keep) -> bool:
+        small = shrink(anatomy, keep, search.offer.sites, check=False).model
+        return _in_time(timed(small, seconds / 3), target)
+
+    def made(keep: Keep) -> _Found | None:
+        found = built(keep)
+        return found if found.times is not None and _in_time(found.times, target) else None
+
+    if target.kind != "ms":
+        return built(search.within(target))
+    try:
+        return search.in_time(fits, made, target)
+    except InputError as error:
+        raise InputError(f"{error}; {_fastest(seen)}") from error
+
+
+def _fastest(seen: Sequence[Times]) -> str:
+    """The fastest network that was measured."""
+    best = min(seen, key=lambda times: times.after.median)
+    return (
+        f"the fastest that was measured took {1000 * best.after.median:.3f} ms, {100 * best.left.median:.0f} % of what "
+        f"the network took beside it (batch {best.after.batch}, threads {best.after.threads}, {best.device})"
+    )
+
+
+def _in_time(times: Times, target: Target) -> bool:
+    """Whether the smaller network was measured to be fast enough."""
+    return (times.left.median if target.is_share else 1000 * times.after.median) <= target.value
+
+
+def _sizes(search: Search, keep: Keep) -> Sizes:
+    """How large a network is with these units; exact, as all costs are of what is built."""
+    parameters, size = (int(cost(search.anatomy, search.offer.sites)(keep)) for cost in (parameters_of, bytes_of))
+    return Sizes(parameters, size, None if search.macs is None else int(search.macs(keep)))
+
+
+def _answers(model: nn.Module, small: nn.Module, evaluate: Evaluate, batches: Iterable[Any] | None) -> Answers:
+    before, after = _asked(evaluate, model), _asked(evaluate, small)
+    if batches is None:
+        return Answers(before, after, None)
+    recalibrate_(small, batches)
+    return Answers(before, after, _asked(evaluate, small))
+
+
+def _asked(evaluate: Evaluate, model: nn.Module) -> float:
+    """What `evaluate` says of a network in evaluation mode, which has its own modes again afterwards."""
+    with evaluating(model):
+        answer = evaluate(model)
+    try:
+        return float(answer)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"evaluate(model) gave a {type(answer).__name__}; it must give one number") from error
+
+
+@contextmanager
+def without_caches(model: nn.Module) -> Iterator[Callable[[nn.Module], None]]:
+    """Hugging Face's models return caches of keys and values unless told otherwise, which no graph can hold.
+
+    Inside, `config.use_cache` is off; the function that is given turns it on again in a copy of the model.
+    """
+    on = [name for name, module in model.named_modules() if getattr(_config(module), "use_cache", None) is True]
+
+    def turned(network: nn.Module, use: bool) -> None:
+        for name in on:
+            _config(network.get_submodule(name)).use_cache = use
+
+    turned(model, False)
+    try:
+        yield lambda network: turned(network, True)
+    finally:
+        turned(model, True)
+
+
+def _config(module: nn.Module) -> Any:
+    return getattr(module, "config", None)
+
+
+def _refuse_misfits(model: nn.Module, recalibrate: object, evaluate: object, threads: int, timing: float) -> None:
+    """What can be seen to be wrong before anything is computed."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model is a {type(model).__name__}; give a torch.nn.Module")
+    if evaluate is not None and not callable(evaluate):
+        raise InputError(f"evaluate is {evaluate!r}; give a function of a model that returns a number")
+    if recalibrate is not None and not any(
+        isinstance(m, _BatchNorm) and m.track_running_stats for m in model.modules()
+    ):
+        raise InputError(f"recalibrate was given, and {type(model).__name__} has no batch norm; leave it out")
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads is {threads!r}; networks are timed with a whole number of 1 or more")
+    if isinstance(timing, bool) or not isinstance(timing, int | float) or not 0 <= timing < math.inf:
+        raise InputError(f"timing is {timing!r}; give seconds, 0 or more")

@@ -1,0 +1,98 @@
+"""Search: which units of a network stay so that a target is met, by counting or by the clock."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from sapwood.currency import Keep, Scores
+from sapwood.errors import InputError
+from sapwood.export.choices import cheapest, guarded, ranked, uniform
+from sapwood.export.deadline import PARTS, in_time
+from sapwood.export.offers import Offer
+from sapwood.export.pruned import why
+from sapwood.export.targets import Target
+from sapwood.shrinking.costs.cost import Cost, bytes_of, macs_of, parameters_of
+from sapwood.shrinking.tracing.anatomy import Anatomy
+
+T = TypeVar("T")
+Widths = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A network, what may be removed from it, and what that is worth."""
+
+    anatomy: Anatomy
+    offer: Offer
+    scores: Scores
+    uniform: bool
+
+    def within(self, target: Target) -> Keep:
+        """What stays so that a count is met; InputError if it cannot be."""
+        cost = self.cost(target.kind)
+        whole, least = float(cost({})), float(cost(cheapest(self.scores, self.offer)))
+        limit = target.limit(whole)
+        if least > limit:
+            raise InputError(
+                f"{target} cannot be met: {least:,.0f} of {whole:,.0f} {target.kind} ({100 * least / whole:.1f} %) "
+                f"remain when all is removed that may be; allow more, or a smaller multiple=; {self.stays()}"
+            )
+        return self.chosen(cost, limit)
+
+    def in_time(self, fits: Callable[[Keep], bool], made: Callable[[Keep], T | None], target: Target) -> T:
+        """What `made` gives of the largest network that `fits`; InputError if the smallest does not."""
+        cost = self.work
+        whole, least = float(cost({})), float(cost(cheapest(self.scores, self.offer)))
+        quick, last = dict[Widths, bool](), set[Widths]()
+
+        def fits_once(share: float) -> bool:
+            keep = self.chosen(cost, share * whole)
+            if _widths(keep) not in quick:
+                quick[_widths(keep)] = fits(keep)
+            return quick[_widths(keep)]
+
+        def made_once(share: float) -> T | None:
+            keep = self.chosen(cost, share * whole)
+            if _widths(keep) in last:  # measured again until it fits, anything would fit
+                return None
+            last.add(_widths(keep))
+            return made(keep)
+
+        try:
+            return in_time(fits_once, made_once, max(1, math.ceil(least / whole * PARTS)))
+        except InputError as error:
+            raise InputError(f"{target} cannot be met: {error}, or a smaller multiple=; {self.stays()}") from error
+
+    def chosen(self, cost: Cost, limit: float) -> Keep:
+        """The lowest scores go until the cost is at most `limit`."""
+        if self.uniform:
+            return uniform(self.scores, cost, limit, self.offer)
+        return ranked(guarded(self.scores, self.offer), cost, limit, self.offer)
+
+    def cost(self, kind: str) -> Cost:
+        """What is counted."""
+        return {"macs": macs_of, "parameters": parameters_of, "bytes": bytes_of}[kind](self.anatomy, self.offer.sites)
+
+    @cached_property
+    def macs(self) -> Cost | None:
+        """Multiply-adds, unless an operator's cannot be counted."""
+        try:
+            return self.cost("macs")
+        except InputError:
+            return None
+
+    @property
+    def work(self) -> Cost:
+        """What time is taken to depend on, for want of knowing better: MACs, or parameters."""
+        return self.macs or self.cost("parameters")
+
+    def stays(self) -> str:
+        """The first reasons why units stay."""
+        return "; ".join(f"stays: {said}" for said in why(self.offer.stays)[:2])
+
+
+def _widths(keep: Keep) -> Widths:
+    """How many units of every site stay, which says which."""
+    return tuple(int(kept.sum()) for kept in keep.values())

@@ -1,0 +1,32 @@
+"""Timing: two networks side by side, in as many rounds as fit in some seconds."""
+
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from sapwood.export.pruned import Times
+from sapwood.measure.clock import latency, ratio
+from sapwood.measure.example import Example, as_tuple
+
+FEWEST, MOST = 4, 100  # rounds
+
+
+def side_by_side(before: nn.Module, after: nn.Module, example: Example, *, threads: int, seconds: float) -> Times:
+    """Times of both networks on the example, taking turns for about `seconds`, in 4 to 100 rounds."""
+    cases = {"before": before, "after": after}
+    began = time.perf_counter()
+    first = latency(cases, example, threads=threads, rounds=FEWEST, warmup=1)
+    once = (time.perf_counter() - began) / (FEWEST + 1)
+    rounds = min(MOST, int(seconds / once) - FEWEST - 1)
+    found = latency(cases, example, threads=threads, rounds=rounds, warmup=0) if rounds > FEWEST else first
+    return Times(found["before"], found["after"], ratio(found["after"], found["before"]), device_of(example))
+
+
+def device_of(example: Example) -> str:
+    """Where the example's first tensor lies."""
+    found = next(
+        (x.device for x in pytree.tree_leaves(as_tuple(example)) if isinstance(x, Tensor)), torch.device("cpu")
+    )
+    return str(found)

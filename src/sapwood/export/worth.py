@@ -1,0 +1,72 @@
+"""Worth: scores of units by any criterion, comparable between units of all kinds."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sapwood.criteria import named
+from sapwood.currency import Scores
+from sapwood.errors import InputError, unknown
+from sapwood.export.offers import channels
+from sapwood.scoring.criterion import Criterion, score
+from sapwood.scoring.evidence import Evidence
+from sapwood.shrinking.cutting.units import Touching, per_unit
+from sapwood.shrinking.tracing.site import Site
+
+By = str | Criterion | Mapping[str, Tensor]
+TOUCHING: dict[str, Touching] = {"output": "makes", "input": "reads"}
+
+
+def worth(model: nn.Module, sites: Sequence[Site], by: By, evidence: Evidence | None = None) -> Scores:
+    """What the units of `sites` are worth, {site: float64 [units]}, higher stays; sites without scores are left out.
+
+    `by` is a criterion, the name of one, or scores that were worked out elsewhere: of weights by parameter name, or of
+    units by site name, which are taken as they are. A unit is worth the sum over all weights that make it, hold a
+    number for it or read it, divided by the channels that it has: a head with 64 is compared with a neuron channel by
+    channel. By a criterion of outputs it is worth the mean over what makes it, by one of inputs over what reads it.
+    A criterion that needs statistics finds them in `evidence`, which `observe` gathers.
+    """
+    if isinstance(by, Mapping):
+        return _given(model, sites, by)
+    criterion = named(by) if isinstance(by, str) else by
+    if not isinstance(criterion, Criterion):
+        raise InputError(f"by is {by!r}; give a criterion, its name, or scores by parameter or by site")
+    if criterion.needs and not evidence:
+        needs = ", ".join(criterion.needs)
+        raise InputError(f"the criterion needs {needs}; gather it first: evidence=observe(model, batches, *by.needs)")
+    scores = score(
+        model, criterion, evidence, only=list(evidence) if criterion.needs and evidence else _matrices(model)
+    )
+    if criterion.per == "weight":
+        return _summed(sites, scores)
+    return per_unit(_wide(scores), sites, touching=TOUCHING[criterion.per], reduce=torch.mean)
+
+
+def _summed(sites: Sequence[Site], scores: Mapping[str, Tensor]) -> Scores:
+    """The sum over all weights that touch a unit, by channel of it."""
+    found = per_unit(_wide(scores), sites, touching="both")
+    return {site.name: found[site.name] / channels(site) for site in sites if site.name in found}
+
+
+def _given(model: nn.Module, sites: Sequence[Site], scores: Mapping[str, Tensor]) -> Scores:
+    """Scores of weights summed by unit, or scores of units as they are."""
+    parameters, units = dict(model.named_parameters()), {site.name: site.units for site in sites}
+    if scores and all(name in parameters and s.shape == parameters[name].shape for name, s in scores.items()):
+        return _summed(sites, scores)
+    for name, each in scores.items():
+        if name not in units:
+            raise unknown("parameter or site in by", name, {*parameters, *units})
+        if each.shape != (units[name],):
+            raise InputError(f"by gives site {name!r} scores of shape {tuple(each.shape)}; it has {units[name]} units")
+    return _wide(scores)
+
+
+def _wide(scores: Mapping[str, Tensor]) -> Scores:
+    """In float64 on the CPU, so that sums are the same wherever the model is."""
+    return {name: each.detach().cpu().double() for name, each in scores.items()}
+
+
+def _matrices(model: nn.Module) -> list[str]:
+    """The parameters that a criterion of weights can score."""
+    return [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
