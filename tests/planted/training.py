@@ -107,18 +107,18 @@ def without_optimizer(run):
     return state(run) | {"optimizer": state(run)["optimizer"] | {"state": {}}}
 
 
-def prune_lost(run, saved):
-    load(run, {**saved, "masks": {}})
+def prune_lost(run, saved, *more):
+    load(run, {**saved, "masks": {}}, *more)
 
 
-def not_held_again(run, saved):
-    load(run, saved)
+def not_held_again(run, saved, *more):
+    load(run, saved, *more)
     if run._held is not None:
         run._held.release()
 
 
-def masks_after_weights(run, saved):
-    load(run, saved)
+def masks_after_weights(run, saved, *more):
+    load(run, saved, *more)
     run._set_masks(saved["masks"])
 
 

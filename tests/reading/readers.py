@@ -450,7 +450,7 @@ def _kept_files() -> Files:
         results.mkdir()
         (results / TRIAL.id).mkdir()
         written(results / TRIAL.id, _trial_files())
-        kept.keep(results, folder, [TRIAL])
+        kept.add(results, folder, [TRIAL])
         for path in sorted(results.rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()
         results.rmdir()

@@ -238,8 +238,8 @@ def check(
         typer.Option(
             "--as",
             metavar="KIND",
-            help="criterion, statistic, unit_gate, gate, method, solver or selector; told by types and names of "
-            "parameters when left out.",
+            help="criterion, unit_criterion, statistic, unit_gate, gate, method, solver or selector; told by types and "
+            "names of parameters when left out.",
         ),
     ] = None,
 ) -> None:
