@@ -21,7 +21,7 @@ from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.marks import Mark
 from sapwood.shrinking.rules.values import nobody
 from sapwood.shrinking.shrunk import shrink
-from sapwood.shrinking.tracing import anatomy, duplicate, graph, plain
+from sapwood.shrinking.tracing import anatomy, calls, duplicate, graph, plain
 
 LIBRARY = torch.library.Library("planted", "FRAGMENT")
 LIBRARY.define("hardswish(Tensor x) -> Tensor")
@@ -204,7 +204,7 @@ PLANTED = {
     f"{MAY_GO}, region": {"regions are code of their own": instead(plain, "REGIONS", ())},
     f"{MAY_GO}, keywords": {"keywords go in by position": instead(graph, "arguments", in_the_order_given)},
     f"{MAY_GO}, rows": {"sizes that depend on data stay symbols": instead(graph, "with_sizes", lambda *_: None)},
-    f"{MAY_GO}, alike": {"operators of any library have torch's rules": instead(graph, "TORCHS", ("aten", "planted"))},
+    f"{MAY_GO}, alike": {"operators of any library have torch's rules": instead(calls, "TORCHS", ("aten", "planted"))},
     STAYS: {"what no rule can follow may go": instead(graph, "pinned", let_go)},
     TRAINS: {"what training runs is not looked at": instead(anatomy, "with_training", evaluation_only)},
     REFUSED: {"nothing is run in training mode": instead(shrinking, "refuse_untrainable", lambda small, run: None)},
