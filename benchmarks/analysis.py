@@ -10,6 +10,7 @@ Models of torchvision and transformers where these are installed, with random we
     python benchmarks/analysis.py [NAME ...]
 """
 
+import gc
 import sys
 import time
 from collections import Counter
@@ -29,7 +30,7 @@ from sapwood.shrinking.tracing import duplicate
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
 Made = tuple[nn.Module, Any]
-ROUNDS = 3
+ROUNDS = 5
 WORDS = torch.arange(16)[None]
 
 
@@ -93,6 +94,7 @@ def seconds(*runs: Callable[[], None]) -> list[float]:
     least = [float("inf")] * len(runs)
     for round_ in range(ROUNDS + 1):
         for number, run in enumerate(runs):
+            gc.collect()  # what earlier runs have left is not this one's
             began = time.process_time()
             run()
             if round_:
