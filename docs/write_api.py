@@ -72,6 +72,8 @@ def signature(name: str, thing: Any) -> str:
     if inspect.isclass(thing) and not inspect.isfunction(thing.__init__):
         return f"class {name}"
     function = inspect.unwrap(thing.__init__ if inspect.isclass(thing) else thing)
+    if inspect.isclass(thing) and not function.__module__.startswith("sapwood"):  # whoever wrapped a Module's
+        return f"class {name}"
     try:
         node = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function))).body[0]
     except (OSError, SyntaxError, IndentationError):
