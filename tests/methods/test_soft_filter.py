@@ -31,7 +31,7 @@ def zeroed(run):
 def test_the_weakest_filters_are_zero_at_the_end_of_each_epoch_and_train_on_between():
     run = start(task(warm))
     moments = soft_filter(run, pruned=0.5, epochs=3)
-    next(moments)  # one step made; all have moved, those that were put to 0 too
+    next(moments)  # after one step all filters have moved, the zeroed ones too
     assert not any(map(any, zeroed(run)))
     for now in moments:
         if now.ends_epoch:

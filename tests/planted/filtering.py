@@ -1,4 +1,4 @@
-"""Bugs planted in methods that take filters out: how many go of each layer, which, and what is said of it."""
+"""Bugs planted in methods that remove filters: how many of each layer, which ones, and what the notes say."""
 
 from contextlib import nullcontext
 from importlib import import_module

@@ -133,21 +133,22 @@ def _archived(trial: Make) -> None:
 
 
 def _interrupted(trial: Make) -> None:
-    watched = Watched(trial())
-    demand(bool(watched.cuts), "run.shrink was not called, so that nothing is known of when it rebuilds")
-    for number, seen in enumerate(watched.cuts, start=1):
-        end, _ = resumed(trial, seen.state, f"just before rebuilding {number}")
-        demand(end == watched.end, f"interrupted just before rebuilding {number}: another end; give run.shrink a "
-               "function, or keep what is computed in run.memory")  # fmt: skip
+    remedy = "give run.shrink a function, or keep what is computed in run.memory"
+    _goes_on(trial, "before", lambda seen: seen.state, remedy)
 
 
 def _interrupted_after(trial: Make) -> None:
+    remedy = "keep in run.memory what is computed between rebuilding and the next call of train"
+    _goes_on(trial, "after", lambda seen: seen.left, remedy)
+
+
+def _goes_on(trial: Make, when: str, state: Callable[[Seen], dict[str, Any]], remedy: str) -> None:
+    """Demand that a trial resumed from the state `when` it rebuilt has the end of one that was never interrupted."""
     watched = Watched(trial())
     demand(bool(watched.cuts), "run.shrink was not called, so that nothing is known of when it rebuilds")
     for number, seen in enumerate(watched.cuts, start=1):
-        end, _ = resumed(trial, seen.left, f"just after rebuilding {number}")
-        demand(end == watched.end, f"interrupted just after rebuilding {number}: another end; keep in run.memory what "
-               "is computed between rebuilding and the next call of train")  # fmt: skip
+        end, _ = resumed(trial, state(seen), f"just {when} rebuilding {number}")
+        demand(end == watched.end, f"interrupted just {when} rebuilding {number}: another end; {remedy}")
 
 
 def _solved(trial: Make) -> None:

@@ -22,9 +22,9 @@ class UnitCriterion:
 
     `score` is pure: it is given what one member shows and returns one number for each unit, [U]. `of` says what that
     is: the weights of a layer that makes the units, [U, R] ("makes"); the scales of a batch norm, [U, 1] ("norms");
-    the weights of whatever makes, scales or reads them, tensor by tensor, [U, R] ("group"); or what they give where
-    they are scaled last, behind the norm and before the activation function, [N, U, ...P] ("outputs"), of which `score`
-    returns a sum over samples. `backward`: all of these times the loss's gradient with respect to them.
+    the weights of whatever makes, scales or reads them, tensor by tensor, [U, R] ("group"); or the
+    outputs behind the norm and before the activation function, [N, U, ...P] ("outputs"): then `score` returns a sum
+    over samples. `backward`: all of these times the loss's gradient with respect to them.
     Several members of a site become one by `group`, and a site's scores are divided by their `norm`, unless the caller
     asks for others.
     """

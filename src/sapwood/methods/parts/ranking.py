@@ -191,7 +191,7 @@ def _laid(y: Tensor, point: Point, name: str) -> Tensor:
 
 
 def _learning(parameters: Iterable[nn.Parameter]) -> ExitStack:
-    """Inside, all of them have gradients, those that are frozen too."""
+    """Give gradients to all parameters for a while, frozen ones too."""
     stack = ExitStack()
     for p in parameters:
         stack.callback(p.requires_grad_, p.requires_grad)
