@@ -32,6 +32,7 @@ from sapwood.shrinking.tracing.computed import sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors, of_torch
 from sapwood.shrinking.tracing.lines import OWN
+from sapwood.shrinking.tracing.reads import Number, seeing_reads
 from sapwood.shrinking.tracing.site import Site
 from sapwood.shrinking.tracing.steps import Sizes
 from sapwood.shrinking.tracing.training import Trained
@@ -49,6 +50,7 @@ class _Failure:
     text: str
     inside: tuple[str, ...]
     done: int
+    read: frozenset[Number] | None = None  # the numbers that the code had looked at by then; None: any may have been
 
 
 @dataclass
@@ -82,13 +84,14 @@ class _Stage:
             set_(model, attributes)
             own, x = {id(module) for module in model.modules()}, inputs_for(self.example, self.numbers)
             hook = register_module_forward_hook(lambda module, *_: done.append(None) if id(module) in own else None)
-            try:
-                with untouched(model), meeting(self.numbers, self.copies), Sizes() as self.sizes:
-                    return shapes_of(call(model, deepcopy(x)))
-            except Exception as error:  # the model's own code, on sizes that it may not expect
-                return _failure(model, error, len(done))
-            finally:
-                hook.remove()
+            with seeing_reads(self.watched) as read:
+                try:
+                    with untouched(model), meeting(self.numbers, self.copies), Sizes() as self.sizes:
+                        return shapes_of(call(model, deepcopy(x)))
+                except Exception as error:  # the model's own code, on sizes that it may not expect
+                    return _failure(model, error, len(done), frozenset(read) if self.copies.plain else None)
+                finally:
+                    hook.remove()
 
     def failure(self, attributes: Attributes) -> _Failure | None:
         """Where the smaller model stops with these attributes; None if it runs and gives the same shapes."""
@@ -119,6 +122,11 @@ class _Stage:
             except Exception:  # with numbers the model's own code may go where it did not without
                 return False
         return False
+
+    @cached_property
+    def watched(self) -> list[Number]:
+        """Numbers that may change; none where graphs run that torch compiles, as it would compile the watching, too."""
+        return self.copies.numbers if self.copies.plain and self.keep else []
 
     @cached_property
     def wanted(self) -> Wanted:
@@ -199,15 +207,28 @@ def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
 
 def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[tuple[Attributes, _Failure | None]]:
     """Attributes with which the model gets further, and to where: the same in all modules of a kind, or in one."""
+    tried = [_told(found)]
     for name in failure.inside:
-        options = stage.options[name]
+        options = _looked_at(stage, name, failure)
         guesses = (dict(zip(options, values, strict=True)) for values in product(*options.values()))
         for guess in islice(guesses, GUESSES):
-            if _without_none(guess) != found.get(name, {}):
-                for guessed in (_everywhere(stage, found, name, guess), found | {name: _without_none(guess)}):
+            for guessed in (_everywhere(stage, found, name, guess), found | {name: _with(found, name, guess)}):
+                if _told(guessed) not in tried:
+                    tried.append(_told(guessed))
                     further = stage.failure(guessed)
                     if further is None or further.done > failure.done:
                         yield guessed, further
+
+
+def _told(attributes: Attributes) -> Attributes:
+    """Without the modules in which nothing changes."""
+    return {name: values for name, values in attributes.items() if values}
+
+
+def _looked_at(stage: _Stage, name: str, failure: _Failure) -> Options:
+    """What may change of a module, of what had been read when a run stopped; the rest did not stop it."""
+    kind, read = type(stage.model.get_submodule(name)), failure.read
+    return {a: values for a, values in stage.options[name].items() if read is None or (kind, a) in read}
 
 
 def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str, int | None]) -> Attributes:
@@ -218,12 +239,15 @@ def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str,
         if type(like) is type(module) and all(getattr(like, a, None) == value for a, value in values.items()):
             own = stage.options[other]
             told = {a: size for a, size in guess.items() if size is not None and a in own}
-            every[other] = _without_none({a: size if size in own[a] else own[a][0] for a, size in told.items()})
+            here = {a: size if size in own[a] else own[a][0] for a, size in told.items()}
+            every[other] = _with(found, other, dict.fromkeys(guess) | here)
     return every
 
 
-def _without_none(guess: Mapping[str, int | None]) -> dict[str, int]:
-    return {attribute: value for attribute, value in guess.items() if value is not None}
+def _with(found: Attributes, name: str, guess: Mapping[str, int | None]) -> dict[str, int]:
+    """A module's numbers after a guess; None: it stays as it is."""
+    told = {**found.get(name, {}), **guess}
+    return {attribute: value for attribute, value in told.items() if value is not None}
 
 
 def _options(stage: _Stage, name: str, module: nn.Module) -> Options:
@@ -261,7 +285,7 @@ def shapes_of(outputs: Any) -> list[torch.Size]:
     return [leaf.shape for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
 
-def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
+def _failure(model: nn.Module, error: Exception, done: int, read: frozenset[Number] | None) -> _Failure:
     names = {id(module): name for name, module in model.named_modules()}
     inside, at, trace = list[str](), "", error.__traceback__
     while trace is not None:
@@ -272,4 +296,4 @@ def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
             at = f" ({file}:{trace_line})"
         trace = trace.tb_next
     said = str(error).strip().splitlines() or [type(error).__name__]
-    return _Failure(f"{said[0]}{at}", tuple(dict.fromkeys(inside)), done)
+    return _Failure(f"{said[0]}{at}", tuple(dict.fromkeys(inside)), done, read)

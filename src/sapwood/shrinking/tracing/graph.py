@@ -33,6 +33,7 @@ from sapwood.shrinking.tracing.calls import call_of as call_of
 from sapwood.shrinking.tracing.calls import named as named
 from sapwood.shrinking.tracing.calls import op_of as op_of
 from sapwood.shrinking.tracing.calls import shapes_of
+from sapwood.shrinking.tracing.lean import lean
 from sapwood.shrinking.tracing.lines import culprit, first_line
 from sapwood.shrinking.tracing.lines import line as line
 from sapwood.shrinking.tracing.lines import of_torch as of_torch
@@ -96,6 +97,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
             written_out(),
             _holding_the_same(model),
             padded(),
+            lean(),
             seeing_the_mode_read() as read,
         ):
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
