@@ -24,7 +24,7 @@ FLOORS = (  # from bottom to top; a room is a folder and the files in it, "" the
     {"methods", "models", "tasks"},
     {"trials"},  # what runs
     {"study"},  # what reads the rows
-    {"cli"},
+    {"cli", "adapters"},  # at the door: nothing imports them
     {"__init__", "__main__", "moved"},  # above everything: nothing in the package imports them
 )
 ROOMS = 26  # at most; the root is one
