@@ -13,9 +13,15 @@ import torch
 from sapwood import methods
 
 ROOT = Path(__file__).parents[1]
-PAGE_NAMES = ("all-of-sapwood", "your-own-model", "add-your-own", "recipes", "prune")
+PAGE_NAMES = ("all-of-sapwood", "your-own-model", "add-your-own", "recipes", "prune", "trainers")
 EXECUTED = ("README.md", *(f"docs/{name}.md" for name in PAGE_NAMES))
-EXTRAS = {"to_onnx": "onnxscript", "bert": "accelerate"}  # a word in a block -> what it needs that may not be installed
+EXTRAS = {  # a word in a block -> what it needs that may not be installed
+    "to_onnx": "onnxscript",
+    "bert": "accelerate",
+    "in_lightning": "lightning",
+    "in_transformers": "accelerate",
+    "Accelerator": "accelerate",
+}
 PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
 
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -38,6 +44,8 @@ def execute(text: str, name: str) -> dict[str, object]:
     space: dict[str, object] = {"__name__": "__main__"}
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", module="lightning")  # its advice, on workers, loggers and the like
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # its use of torch's trees
         for block in blocks(text):
             if not left_out(block):
                 exec(compile(block, name, "exec"), space)

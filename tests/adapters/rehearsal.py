@@ -48,7 +48,7 @@ def train(pruner: Pruner, stage: Stage, stop: tuple[int, int] | None = None, eve
         pruner.watch(epoch)
         for at in range(step, STEPS):
             if (epoch, at) == stop:
-                return Stage(*deepcopy((model, optimizer.state_dict())), pruner.notes(), stop)
+                return Stage(*deepcopy((model, optimizer.state_dict())), pruner.notes(everybody=False), stop)
             torch.manual_seed(STEPS * epoch + at)
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(X[at]), Y).backward()

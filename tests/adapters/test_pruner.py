@@ -144,12 +144,14 @@ def test_what_cannot_be_done_is_refused_when_training_begins(given, over, says):
 def test_notes_are_read_back_and_damaged_ones_are_refused():
     pruner = Pruner(0.5, at=[1, 2], by="activity")
     train(pruner, dense(), stop=(1, 1))
-    text = pruner.notes()
+    text = pruner.notes(everybody=True)
     noted = read(text)
     assert (noted.last, noted.watched) == (1, 1)
     assert all(torch.equal(noted.masks[name], keep) for name, keep in pruner.masks.items())
     assert {layer: set(sums) for layer, sums in noted.evidence.items()} == {"0": {"active"}, "2": {"active"}}
     pruner.release()
+    with pytest.raises(InputError, match="by one of several processes"):
+        _ = noted._replace(everybody=False).mine
     for wrong in (text[:-9], text.replace(" ", "", 2), "2 " + text[2:], None, 7):
         with pytest.raises(InputError, match=r"checkpoint notes"):
             read(wrong)

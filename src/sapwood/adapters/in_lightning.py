@@ -18,7 +18,7 @@ class Prune(Pruner, _callbacks.Callback):  # type: ignore[misc]  # Lightning is 
         epochs = trainer.max_epochs if (trainer.max_epochs or -1) > 0 else None
         noted, self._noted = self._noted, None
         self.begin(pl_module, trainer.optimizers, trainer, trainer.current_epoch, epochs, noted)
-        self.watch(trainer.current_epoch)
+        self.on_train_epoch_start(trainer, pl_module)  # which is not called where an epoch goes on
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Here, and not where the last epoch ended: by now its metrics and its checkpoint are of one network."""
@@ -35,6 +35,9 @@ class Prune(Pruner, _callbacks.Callback):  # type: ignore[misc]  # Lightning is 
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """By now averages of weights have been copied back, which had no masks before the first pruning."""
+        if self._noted is not None:  # the checkpoint was of the end, so that nothing was trained
+            self.on_train_start(trainer, pl_module)
+            self.on_train_end(trainer, pl_module)
         self.finish(trainer.current_epoch)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
@@ -43,7 +46,7 @@ class Prune(Pruner, _callbacks.Callback):  # type: ignore[misc]  # Lightning is 
 
     def state_dict(self) -> dict[str, Any]:
         """For the trainer's checkpoint."""
-        return {NOTED: self.notes()}
+        return {NOTED: self.notes(everybody=True)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From a checkpoint; used when training begins."""

@@ -46,8 +46,8 @@ class Prune(Pruner, _callbacks.TrainerCallback, _callbacks.ExportableState):  # 
         self.finish(_over(state))
 
     def state(self) -> dict[str, Any]:
-        """For the trainer's checkpoint."""
-        return {"args": {}, "attributes": {"noted": self.notes()}}
+        """For the trainer's checkpoint, which process 0 writes."""
+        return {"args": {}, "attributes": {"noted": self.notes(everybody=False)}}
 
     def _prune(self, state: Any) -> None:
         """At the end of an epoch. The best checkpoint so far was of another network, so it is forgotten."""

@@ -56,8 +56,9 @@ class Life:
             self._of, self.masks, self.units = ref(model), {}, {}
         self._optimizers, self._seen, self._last = optimizers, {}, -1
         if noted is not None:
-            self._last, self._watched, self.masks, self.units, self._seen = read(noted)
-        self.due.refuse_never(over if not self.masks else 0, epochs)
+            there = read(noted)
+            self._last, self._watched, self.masks, self.units, self._seen = *there[:4], there.mine
+        self.due.refuse_never(over if noted is None and not self.masks else 0, epochs)
         self._layers = self.wish.watched(model, self.due.whole_units)
         if self.due.whole_units and not self.masks:
             self.wish.refuse_unreachable(model, self.due, epochs)
@@ -123,9 +124,11 @@ class Life:
         self._held = self._model = self._training = None
         self._optimizers = ()
 
-    def notes(self) -> str:
-        """What a checkpoint has to hold so that training goes on from it with the same bits."""
-        return written(Noted(self._last, self._watched, self.masks, self.units, self._seen))
+    def notes(self, everybody: bool) -> str:
+        """What a checkpoint has to hold so that training goes on from it; `everybody`: all processes ask for it now."""
+        seen = processes.add_up(self._seen) if everybody else self._seen
+        whole = everybody or processes.world() == 1
+        return written(Noted(self._last, self._watched, self.masks, self.units, seen, whole))
 
     def _hold(self) -> None:
         if self._held is not None:

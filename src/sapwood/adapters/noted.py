@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, zeros_like
 
+from sapwood import processes
 from sapwood.currency import Keep, Masks
 from sapwood.errors import InputError
 from sapwood.scoring.evidence import Evidence
@@ -24,6 +25,19 @@ class Noted(NamedTuple):
     masks: Masks
     units: Keep
     evidence: Evidence
+    everybody: bool = True  # whether the evidence is the sum over all processes that train together
+
+    @property
+    def mine(self) -> Evidence:
+        """This process's share of the evidence, so that the sum over all is what was noted."""
+        if self.evidence and not self.everybody:
+            raise InputError(
+                "the checkpoint was written in the middle of an epoch that is observed, by one of several processes: "
+                "what the others saw is not in it; go on from a checkpoint of an epoch's end"
+            )
+        if processes.rank() == 0:
+            return self.evidence
+        return {layer: {s: zeros_like(each) for s, each in sums.items()} for layer, sums in self.evidence.items()}
 
 
 def written(noted: Noted) -> str:
@@ -31,8 +45,9 @@ def written(noted: Noted) -> str:
     tensors = {f"masks/{name}": mask for name, mask in noted.masks.items()}
     tensors |= {f"units/{name}": kept for name, kept in noted.units.items()}
     tensors |= {f"seen/{layer}/{name}": s for layer, sums in noted.evidence.items() for name, s in sums.items()}
-    packed = zlib.compress(save({name: each.detach().cpu().clone().contiguous() for name, each in tensors.items()}), 1)
-    return f"{VERSION}{noted.last} {noted.watched} {b64encode(packed).decode()}"
+    ordered = {f"{at:09}/{name}": each.detach().cpu().clone() for at, (name, each) in enumerate(tensors.items())}
+    packed = zlib.compress(save({name: each.contiguous() for name, each in ordered.items()}), 1)
+    return f"{VERSION}{noted.last} {noted.watched} {int(noted.everybody)} {b64encode(packed).decode()}"
 
 
 def read(text: object) -> Noted:
@@ -43,9 +58,11 @@ def read(text: object) -> Noted:
             "with the version that wrote it"
         )
     try:
-        last, watched, packed = text.removeprefix(VERSION).split(" ")
-        tensors = load(zlib.decompress(b64decode(packed, validate=True)))
-        return Noted(int(last), int(watched), _of("masks", tensors), _of("units", tensors), _evidence(tensors))
+        last, watched, everybody, packed = text.removeprefix(VERSION).split(" ")
+        loaded = load(zlib.decompress(b64decode(packed, validate=True)))
+        tensors = {name.partition("/")[2]: loaded[name] for name in sorted(loaded)}  # ties go by the order
+        parts = _of("masks", tensors), _of("units", tensors), _evidence(tensors)
+        return Noted(int(last), int(watched), *parts, everybody=everybody == "1")
     except Exception as error:  # of four libraries, whose errors say nothing about the checkpoint
         raise InputError(
             f"what the checkpoint notes of the pruning is damaged ({error}); go on from another checkpoint"
