@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from sapwood.adapters.due import Due
-from sapwood.adapters.small import as_it_was_given
+from sapwood.adapters.small import as_it_was_given, there
 from sapwood.criteria import named
 from sapwood.currency import Keep, Masks
 from sapwood.errors import InputError, refuse_unless, unknown
@@ -78,7 +78,7 @@ class Wish:
         if self.example is None:
             raise InputError(f"{kind}={amount:g} removes whole units, which are found by a call; give example=")
         with as_it_was_given(model):
-            anatomy = Anatomy(model, self.example)
+            anatomy = Anatomy(model, there(self.example, model))
             offer = offer_of(anatomy, keep=self.keep, multiple=self.multiple)
             found = worth(model, offer.sites, self.by, seen)
             scores = {site: _below(s, before.get(site)) for site, s in found.items()}

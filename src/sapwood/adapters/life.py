@@ -13,7 +13,7 @@ from sapwood import processes
 from sapwood.adapters.chosen import Wish
 from sapwood.adapters.due import Due
 from sapwood.adapters.noted import Noted, read, written
-from sapwood.adapters.small import shrink_, together
+from sapwood.adapters.small import shrink_, there, together
 from sapwood.currency import Keep, Masks
 from sapwood.errors import InputError
 from sapwood.masking import masks as mask
@@ -56,8 +56,8 @@ class Life:
             self._of, self.masks, self.units = ref(model), {}, {}
         self._optimizers, self._seen, self._last = optimizers, {}, -1
         if noted is not None:
-            there = read(noted)
-            self._last, self._watched, self.masks, self.units, self._seen = *there[:4], there.mine
+            old = read(noted)
+            self._last, self._watched, self.masks, self.units, self._seen = *old[:4], there(old.mine, model)
         self.due.refuse_never(over if noted is None and not self.masks else 0, epochs)
         self._layers = self.wish.watched(model, self.due.whole_units)
         if self.due.whole_units and not self.masks:

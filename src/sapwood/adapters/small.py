@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from torch import nn
 from torch.optim import Optimizer
@@ -11,10 +11,17 @@ from torch.optim import Optimizer
 from sapwood.currency import Keep
 from sapwood.export.pruning import without_caches
 from sapwood.measure.example import Example
+from sapwood.scoring import batches
 from sapwood.shrinking.shrunk import Shrunk, compact, shrink
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
+T = TypeVar("T")
 ASIDE = ("forward", "_original_forward", "_trainer", "_fabric")  # what trainers put on a model of somebody else's
+
+
+def there(what: T, model: nn.Module) -> T:
+    """An example, or evidence, where the trainer has put the model."""
+    return cast(T, batches.moved(what, batches.device(model)))
 
 
 @contextmanager
@@ -49,10 +56,8 @@ def become_(model: nn.Module, optimizers: Sequence[Optimizer], small: Shrunk) ->
             )
         optimizer.state.clear()
         optimizer.state.update({} if small.optimizer is None else small.optimizer.state)
-    training = model.training
     vars(model).clear()
     vars(model).update(vars(small.model))
-    model.train(training)
 
 
 def innermost(optimizer: Any) -> Any:
@@ -72,6 +77,6 @@ def shrink_(model: nn.Module, optimizers: Sequence[Any], example: Example, units
     inner = [innermost(each) for each in optimizers]
     one = inner[0] if len(inner) == 1 else None
     with as_it_was_given(model):
-        anatomy = Anatomy(model, example)
+        anatomy = Anatomy(model, there(example, model))
         small = shrink(anatomy, units, optimizer=one) if units else compact(anatomy, optimizer=one)
         become_(model, inner, small)
