@@ -70,5 +70,7 @@ function links() {
 }
 
 function fetched() {
-  return performance.getEntriesByType("resource").map((each) => each.name).filter((each) => !each.startsWith("data:"));
+  const named = [...document.querySelectorAll("[src], link[href], object[data]")].map((each) => each.src ?? each.href ?? each.data);
+  const loaded = performance.getEntriesByType("resource").map((each) => each.name);
+  return [...new Set([...named, ...loaded])].filter((each) => each && !each.startsWith("data:"));
 }

@@ -123,7 +123,7 @@ def dotted_with_gaps(arms: Sequence[str], reference: str) -> Draw:
         gaps: dict[str, Any] = {arm: gap(rows, arm) for arm in arms if arm != reference}
         dots(right, arms, gaps | {reference: [0.0]} if reference in found else {}, missing="")
         left.set_xlabel(_judged_by(rows))
-        right.set_xlabel(f"minus {reference}, same seed (percentage points)")
+        right.set_xlabel(f"minus {reference}, same seed\n(percentage points)")
         return figure
 
     return draw

@@ -70,7 +70,7 @@ def _scales(axes: Axes, folds: Sequence[int]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_ylim(1, 100)
-    axes.set_xticks(folds, [str(fold) for fold in folds], fontsize=7)
+    axes.set_xticks(folds, [str(fold) for fold in folds], fontsize=6)
     axes.set_yticks((1, 2, 3, 5, 10, 20, 50, 90))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     for each in (axes.xaxis, axes.yaxis):
