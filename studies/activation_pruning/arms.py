@@ -69,9 +69,10 @@ CODES = {  # what the report's short names mean
     RELEASED: "L3 as the code released in 2023 runs it: counting zeros instead of activations",
     "M": "S, trained, then pruned by magnitude",
     "Neurons": "a score: how often a neuron is active", "Neurons & Weights": "a score: that, times the weight's size",
-    **dict.fromkeys(CONTROLS, "a control: G1 with another score"), NARROW: "dense, as small as G1 at its end",
-    AS_LONG: "dense, trained as long as G1", V_DENSE: "dense, its singular values followed",
-    **dict.fromkeys(PRUNING, "ten cycles of 8 %"), **dict.fromkeys(PENALTIES, "no pruning, but a nuclear-norm penalty"),
+    **{arm: f"a control: G1 by the score {its['criterion']}" for arm, its in CONTROLS.items()},
+    NARROW: "dense, as small as G1 at its end", AS_LONG: "dense, trained as long as G1",
+    V_DENSE: "dense, its singular values followed", **dict.fromkeys(PENALTIES, "no pruning, a nuclear-norm penalty"),
+    **{arm: f"ten cycles of 8 % by the score {score}" for arm, score in PRUNING.items()},
     **dict.fromkeys((*CHANNELS, K_DENSE), "a convolutional network; pruned, it keeps half of its channels"),
 }  # fmt: skip
 

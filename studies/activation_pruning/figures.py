@@ -163,7 +163,7 @@ def _trajectories() -> tuple[Figure, ...]:
 FIGURES: tuple[Figure, ...] = (
     Figure(
         "Accuracy against zeros",
-        "G: pruned globally, L: layer by layer, M: by magnitude. Filled: our mean, 95 % interval. Open, in grey: "
+        "G: pruned globally; L: layer by layer; beside them M. Filled: our mean, 95 % interval. Open, in grey: "
         "what the paper prints (Tables 3-5, 13).",
         against_zeros(KINDS, PRINTED_AT),
     ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sapwood.study.finals import less, share, zeros
+from sapwood.study.finals import less, share
 from sapwood.study.grid import number
 from sapwood.study.printed import judged, tallied
 from sapwood.study.questions import Gaps, Question, against, counted, each, listed, to
@@ -34,8 +34,7 @@ def in_short(rows: Table) -> list[str]:
     lines = (
         numbers(rows),
         counted(" pruned networks", Gaps(accuracy, to("S", NETWORKS)), *better)(rows),
-        f"Counting activations instead of luck, points of test accuracy: {said}." if said else "",
-        counted(" pairs of five and ten cycles", Gaps(zeros, MORE_CYCLES), "sparser with ten", "denser")(rows),
+        f"Counting activations against drawing lots, points of test accuracy: {said}." if said else "",
     )
     return [line for line in lines if line]
 

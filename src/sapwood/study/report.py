@@ -118,11 +118,14 @@ def _command(study: Study, scale: str) -> str:
     return (study.command or f"sapwood run {study.name}") + ("" if scale else "  # with --set and --only as it was run")
 
 
+def _source() -> str:
+    return files("sapwood.study").joinpath("report.html.j2").read_text(encoding="utf-8")
+
+
 def _template(study: Study) -> jinja2.Template:
-    text = files("sapwood.study").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["coded"] = lambda cell: Markup(codes.linked(cell, study.codes))
-    return environment.from_string(text)
+    return environment.from_string(_source())
 
 
 def _said(study: Study, rows: Table) -> dict[str, Any]:
