@@ -1,9 +1,9 @@
 """How much, by which criterion, how long to train on: the small network that comes with sapwood, pruned and recovered.
 
-For every share of the multiply-adds, every criterion and three seeds: `prune` the trained network, then train on for ten
-epochs at a constant rate, with test accuracy right after the cut, recalibrated, and after 1, 3 and 10 epochs. The seed
-is that of the training's order, and of random scores. Nothing was tuned, and this is a small network on small images: the
-shape of a curve may carry over to yours, its numbers do not.
+For every share of the multiply-adds, every criterion and three seeds: `prune` the trained network, then train on for
+ten epochs at a constant rate, with test accuracy right after the cut, recalibrated, and after 1, 3 and 10 epochs. The
+seed is that of the training's order, and of random scores. Nothing was tuned, and this is a small network on small
+images: the shape of a curve may carry over to yours, its numbers do not.
 
 python benchmarks/how_much.py                          prints lines of studies/results/how_much.csv; minutes on one core
 python benchmarks/how_much.py --csv studies/results/how_much.csv     writes them
@@ -14,16 +14,17 @@ import csv
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from sapwood import CRITERIA, Batch, Data, hidden, luck, measure, observe, prune, score
+from sapwood import CRITERIA, Batch, Data, luck, measure, observe, prune, sites
 from sapwood.models.trained_digits import trained_digits
 from sapwood.trials.provenance import commit
 
 SHARES = (0.8, 0.65, 0.5, 0.35, 0.25, 0.15)
-BY = ("magnitude", "lamp", "mean_activation", "snip", "random_neuron")
+BY = ("magnitude", "lamp", "mean_activation", "snip", "random")
 SEEDS = (0, 1, 2)
 EPOCHS = (1, 3, 10)
 LR, MOMENTUM, BATCH = 0.01, 0.9, 32
@@ -32,7 +33,7 @@ LR, MOMENTUM, BATCH = 0.01, 0.9, 32
 def lines(model: nn.Module, data: Data, share: float, by: str, seed: int) -> Iterator[dict[str, object]]:
     """What one network reaches, moment by moment."""
     train, test = (part.take(slice(None)) for part in (data.train, data.test))
-    pruned = prune(model, test.inputs[:64], macs=share, by=_scores(model, by, train, seed), timing=0)
+    pruned = prune(model, test.inputs[:64], macs=share, timing=0, **_asked(model, by, train, seed))
     left = (pruned.after.macs or 0) / (pruned.before.macs or 1)
     about = {"share": share, "macs": round(left, 4), "by": by, "seed": seed}
 
@@ -53,21 +54,18 @@ def lines(model: nn.Module, data: Data, share: float, by: str, seed: int) -> Ite
             yield line(f"{epoch} epochs", pruned.model)
 
 
-def _scores(model: nn.Module, by: str, train: Batch, seed: int) -> dict[str, torch.Tensor]:
-    """Scores by parameter of all layers but the last."""
-    if by == "random_neuron":
-        weights = {name: p for name, p in model.named_parameters() if p.dim() > 1}
+def _asked(model: nn.Module, by: str, train: Batch, seed: int) -> dict[str, Any]:
+    """What `prune` is told about the criterion."""
+    if by == "random":
         draw = luck(seed, "random scores")
-        return {name: torch.rand(len(p), generator=draw).expand(p[0].numel(), -1).T.reshape(p.shape)
-                for name, p in weights.items()}  # fmt: skip
-    criterion, only = CRITERIA[by], hidden(model)
-    batches = [Batch(train.inputs[:512], train.targets[:512])]
+        return {"by": {site.name: torch.rand(site.units, generator=draw) for site in sites(model, train.inputs[:1])}}
+    batch = Batch(train.inputs[:512], train.targets[:512])
 
     def loss(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         return nn.functional.cross_entropy(outputs, batch.targets, reduction="sum")
 
-    seen = observe(model, batches, *criterion.needs, loss=loss, only=only) if criterion.needs else None
-    return score(model, criterion, seen, only=only)
+    needs = CRITERIA[by].needs
+    return {"by": by, "evidence": observe(model, [batch], *needs, loss=loss) if needs else None}
 
 
 def _right(network: nn.Module, test: Batch) -> float:
