@@ -9,12 +9,24 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 58, 150, 34, 48  # what is around the plot: names of the lines stand right of it
-COLOURS = ("#2a7a4b", "#c2571a", "#3b6fb5", "#8a5ab5", "#8c8c8c")
-STYLE = """<style>
-text { font: 13px system-ui, sans-serif; fill: #24292f }
-.grid { stroke: #8884 }
-.line { fill: none; stroke-width: 2.5 }
-@media (prefers-color-scheme: dark) { text { fill: #d8dee4 } }
+LIGHT = ("#1f6f43", "#b04a10", "#2f5fa5", "#7a48a8", "#6a6a6a")
+DARK = ("#63c18d", "#f0935a", "#82aef0", "#c19ae8", "#a8a8a8")
+
+
+def _style() -> str:
+    """Text and lines in the reader's own mode; `currentColor` is the colour of a line and of its name."""
+    light, dark = (
+        " ".join(f".c{at} {{ color: {colour} }}" for at, colour in enumerate(each)) for each in (LIGHT, DARK)
+    )
+    return f"""<style>
+text {{ font: 13px system-ui, sans-serif; fill: currentColor }}
+svg {{ color: #24292f }}
+path {{ stroke: currentColor; fill: none }}
+circle {{ fill: currentColor }}
+.grid {{ opacity: 0.2 }}
+.line {{ stroke-width: 2.5 }}
+{light}
+@media (prefers-color-scheme: dark) {{ svg {{ color: #d8dee4 }} {dark} }}
 </style>"""
 
 
@@ -40,7 +52,7 @@ def chart(title: str, x: Axis, y: Axis, lines: Mapping[str, Sequence[Point]], da
     """A chart with a line for each name; `dashed` is a height that is marked across."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
-        f"<title>{escape(title)}</title>{STYLE}",
+        f"<title>{escape(title)}</title>{_style()}",
         f'<text x="{LEFT}" y="18" font-weight="600">{escape(title)}</text>',
         *_frame(x, y),
     ]
@@ -48,10 +60,10 @@ def chart(title: str, x: Axis, y: Axis, lines: Mapping[str, Sequence[Point]], da
     heights = _apart([*ends, _down(y, dashed)] if dashed is not None else ends)
     if dashed is not None:
         across = f"M{LEFT} {_down(y, dashed)}H{WIDTH - RIGHT}"
-        parts.append(f'<path d="{across}" stroke="#888" stroke-dasharray="4 4"/>')
+        parts.append(f'<path d="{across}" opacity="0.6" stroke-dasharray="4 4"/>')
         parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{heights[-1] + 4}">before</text>')
-    for colour, (name, points), height in zip(COLOURS, lines.items(), heights, strict=False):
-        parts += _line(colour, name, points, height, x, y)
+    for number, ((name, points), height) in enumerate(zip(lines.items(), heights, strict=False)):
+        parts += [f'<g class="c{number}">', *_line(name, points, height, x, y), "</g>"]
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -70,14 +82,13 @@ def _frame(x: Axis, y: Axis) -> list[str]:
     return [*across, *below, says]
 
 
-def _line(colour: str, name: str, points: Sequence[Point], height: float, x: Axis, y: Axis) -> list[str]:
+def _line(name: str, points: Sequence[Point], height: float, x: Axis, y: Axis) -> list[str]:
     path = "L".join(f"{_along(x, p.x)} {_down(y, p.y)}" for p in points)
     bars = "".join(f"M{_along(x, p.x)} {_down(y, p.low)}V{_down(y, p.high)}" for p in points)
     dots = "".join(f'<circle cx="{_along(x, p.x)}" cy="{_down(y, p.y)}" r="3.5"/>' for p in points)
     return [
-        f'<path class="line" stroke="{colour}" d="M{path}"/><path stroke="{colour}" d="{bars}"/>',
-        f'<g fill="{colour}">{dots}</g>',
-        f'<text x="{WIDTH - RIGHT + 8}" y="{height + 4}" style="fill:{colour}">{escape(name)}</text>',
+        f'<path class="line" d="M{path}"/><path d="{bars}"/>{dots}',
+        f'<text x="{WIDTH - RIGHT + 8}" y="{height + 4}">{escape(name)}</text>',
     ]
 
 
