@@ -16,8 +16,7 @@ from torch import nn
 from sapwood.data import digits
 from sapwood.errors import InputError
 from sapwood.models.conv import conv
-from sapwood.tasks.split import split
-from sapwood.training.samples import Data
+from sapwood.training.samples import Batch, Data
 
 WEIGHTS = Path(__file__).with_suffix(".npz")
 CHECKSUM = "b719d68bd5ca4ef0c74828fc4dbcef797d195b0a701a35fa67962996bc4c1e31"
@@ -37,4 +36,12 @@ def trained_digits() -> tuple[nn.Sequential, Data]:
         weights = {name: torch.from_numpy(arrays[name]).float() for name in arrays.files}
     model = network()
     model.load_state_dict(model.state_dict() | weights)
-    return model.eval(), split(digits.load(), valid=288, white=16, flat=False)
+    return model.eval(), _data()
+
+
+def _data() -> Data:
+    """Images [N, 1, 8, 8] from 0 to 1; the first 288 for training validate, as in the task conv_digits."""
+    images = digits.load()
+    inputs, labels = images.train_images.unsqueeze(1) / 16, images.train_labels
+    test = Batch(images.test_images.unsqueeze(1) / 16, images.test_labels)
+    return Data(Batch(inputs[288:], labels[288:]), Batch(inputs[:288], labels[:288]), test)
