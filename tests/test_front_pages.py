@@ -56,6 +56,11 @@ def test_readme_is_short_and_names_every_method_once():
     assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(METHODS)
 
 
+def test_the_page_of_methods_names_every_method_once():
+    page = (DOCS / "methods.md").read_text("utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.M)) == sorted(METHODS)
+
+
 def numbers(page):
     """Digits that are not excused, each with what stands before it."""
     text = page
