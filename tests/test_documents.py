@@ -13,9 +13,16 @@ import torch
 from sapwood import methods
 
 ROOT = Path(__file__).parents[1]
-PAGE_NAMES = ("all-of-sapwood", "your-own-model", "add-your-own", "recipes", "prune")
+PAGE_NAMES = ("all-of-sapwood", "your-own-model", "add-your-own", "recipes", "prune", "reloading")
 EXECUTED = ("README.md", *(f"docs/{name}.md" for name in PAGE_NAMES))
-EXTRAS = {"to_onnx": "onnxscript", "bert": "accelerate"}  # a word in a block -> what it needs that may not be installed
+EXTRAS = {  # a word in a block -> what it needs that may not be installed
+    "to_onnx": "onnxscript",
+    "bert": "accelerate",
+    "qwen": "transformers",
+    "timm": "timm",
+    "lightning": "lightning",
+    "Lit(": "lightning",
+}
 PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
 
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -38,6 +45,9 @@ def execute(text: str, name: str) -> dict[str, object]:
     space: dict[str, object] = {"__name__": "__main__"}
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("error")
+        warnings.filterwarnings(
+            "ignore", ".*(LeafSpec|num_workers)"
+        )  # Lightning's own, of what torch gives up and cores
         for block in blocks(text):
             if not left_out(block):
                 exec(compile(block, name, "exec"), space)
