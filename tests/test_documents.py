@@ -20,6 +20,10 @@ EXTRAS = {
     "bert": "accelerate",
     "onnxruntime": "onnxruntime",
     "in_lightning": "lightning",
+    "lightning": "lightning",
+    "Lit(": "lightning",
+    "qwen": "transformers",
+    "timm": "timm",
     "in_transformers": "accelerate",
     "Accelerator": "accelerate",
 }  # a word in a block -> what it needs that may not be installed
@@ -45,7 +49,7 @@ def execute(text: str, name: str) -> dict[str, object]:
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", module="lightning")  # its advice, on workers, loggers and the like
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # its use of torch's trees
+        warnings.filterwarnings("ignore", message=".*(LeafSpec|num_workers)")  # its use of torch's trees, and of cores
         for block in PRINTED.blocks(text):
             if not left_out(block.code):
                 said = PRINTED.printed(block, name, space)
