@@ -13,11 +13,13 @@ from torch.utils import _pytree as pytree
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.program import exported
+from sapwood.extras import MissingExtra, installs, optional
 from sapwood.measure.example import Example
 from sapwood.measure.variants import onnxruntime_session
 from sapwood.training import checkpoint
 
 NEEDED = ("onnx", "onnxscript")
+WHAT = "ONNX export"
 
 
 def to_onnx(
@@ -30,7 +32,9 @@ def to_onnx(
     first dimension of every input, one for all of them, may have any size. Needs the extra `sapwood[onnx]`.
     """
     for name in NEEDED:
-        _imported(name)
+        with optional(WHAT), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import_module(name)
     content = _content(model, example, any_batch)
     try:
         run = running(content)
@@ -74,25 +78,12 @@ def _content(model: nn.Module, example: Example, any_batch: bool) -> bytes:
             content: bytes = written.model_proto.SerializeToString()
             return content
     except ModuleNotFoundError as missing:
-        raise _not_installed(missing) from missing
+        raise MissingExtra(f"{WHAT} needs {missing.name}; run: {installs('onnx')}", name=missing.name) from missing
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be written as ONNX: {_first_line(error.__cause__ or error)}; "
             "torch.onnx.export(model, example, dynamo=True) says more; to_program may do"
         ) from error
-
-
-def _imported(name: str) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import_module(name)
-    except ModuleNotFoundError as missing:
-        raise _not_installed(missing) from missing
-
-
-def _not_installed(missing: ModuleNotFoundError) -> InputError:
-    return InputError(f'ONNX export needs {missing.name}; run: pip install "sapwood[onnx]"')
 
 
 def _first_line(error: BaseException) -> str:

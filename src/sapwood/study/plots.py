@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapwood.extras import optional
 from sapwood.study.maps import Map, maps
 from sapwood.study.table import Table, by_epoch, by_seed, goals, labels, summary
 from sapwood.training.goal import ACCURACY
@@ -78,7 +79,8 @@ def weight_maps(parameter: str) -> Draw:
 
 def canvas(width: float, height: float) -> Figure:
     """An empty figure of this many inches, whose parts make room for each other."""
-    from matplotlib.figure import Figure
+    with optional("a figure"):
+        from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
@@ -125,7 +127,8 @@ def band(
 
 def bitmap(axes: Axes, alive: Map) -> None:
     """A map: black where it is True, its rows downwards, both axes numbered from 1."""
-    from matplotlib.colors import ListedColormap
+    with optional("a figure"):
+        from matplotlib.colors import ListedColormap
 
     axes.imshow(
         alive,
@@ -158,7 +161,8 @@ def nothing(words: str = NOT_RUN) -> Figure:
 
 def whole_epochs(axes: Axes) -> None:
     """Few ticks, at whole numbers."""
-    from matplotlib.ticker import MaxNLocator
+    with optional("a figure"):
+        from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
 

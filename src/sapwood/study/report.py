@@ -10,10 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
 from sapwood import disk
 from sapwood.errors import InputError
+from sapwood.extras import optional
 from sapwood.study.claim import verdict
 from sapwood.study.earlier import in_words
 from sapwood.study.grid import MINUS, Grid, number, overview, ranks, sizes
@@ -25,6 +24,9 @@ from sapwood.training import checkpoint
 from sapwood.trials.execution import over, read_trial, sums
 from sapwood.trials.folder import last_words
 from sapwood.trials.trial import Trial
+
+with optional("a report"):
+    import jinja2
 
 ABOUT_SCALE = {
     "smoke": "Scale smoke: this shows that the study runs. Its numbers say nothing about the paper's.",
@@ -134,7 +136,8 @@ def _claims(study: Study, rows: Table, *, judged: bool) -> Grid | None:
 
 
 def _drawn(study: Study, rows: Table, folder: Path) -> list[Shown]:
-    from matplotlib import rc_context
+    with optional("a figure"):
+        from matplotlib import rc_context
 
     with rc_context(STYLE):
         drawings = [(figure, figure.draw(rows, folder)) for figure in study.figures]
