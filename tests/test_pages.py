@@ -1,6 +1,7 @@
 """Pages that are written by a command are current."""
 
 import html
+import re
 
 import pytest
 from archives import part, writer

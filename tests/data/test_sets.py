@@ -105,7 +105,7 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
 
     def without(name, *rest, **more):
         if name.startswith("sklearn"):
-            raise ImportError(name)
+            raise ModuleNotFoundError(name, name=name)
         return real_import(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)

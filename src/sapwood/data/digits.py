@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sapwood.data.files import Progress
 from sapwood.data.images import Images
-from sapwood.errors import InputError
+from sapwood.extras import optional
 
 
 def fetch(progress: Progress | None = None) -> None:
@@ -32,12 +32,8 @@ def load() -> Images:
 
 
 def _published() -> tuple[Tensor, Tensor]:
-    try:
+    with optional("data set 'digits', which comes with scikit-learn,"):
         from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise InputError(
-            "data set 'digits' comes with scikit-learn, which is not installed; run: pip install \"sapwood[study]\""
-        ) from error
     digits = load_digits()
     return torch.from_numpy(digits.images.astype("uint8")), torch.from_numpy(digits.target.astype("int64"))
 
