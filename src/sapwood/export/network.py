@@ -3,7 +3,7 @@
 The class of the original cannot build one with other sizes. `save` writes its tensors and what differs in its modules.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -51,6 +51,8 @@ class Held:
     same_as: str | None  # another name of the very same tensor
 
 
+Read = tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]  # of tensors, values, masks, words
+
 def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[str, Tensor] | None = None) -> None:
     """Write a network that was shrunk from `of` to one safetensors file; the old file stays until the new one is whole.
 
@@ -67,6 +69,14 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     >>> small = shrink(net, {"0": torch.arange(6) < 2}, sites(net, x), example=x).model
     >>> export.save(small, folder / "small.safetensors", of=net)
     """
+    own, words = _described(model, of)
+    if masks:
+        beside.put(masks, model, own, words)
+    checkpoint.replace(Path(path), pack(own, words))
+
+
+def _described(model: nn.Module, of: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors to write, each once, and the words about them and about the modules."""
     gone = skipped(model)
     of = skip_(duplicate(of, sharing(of)), gone) if gone else of
     held, narrow = _held(model, of), _narrowed(model, of)
@@ -80,10 +90,7 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     }
     if gone:
         words["skipped"] = {name: {"zero": zero, "parts": parts} for name, (zero, parts) in gone.items()}
-    own = {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}
-    if masks:
-        beside.put(masks, model, own, words)
-    checkpoint.replace(Path(path), pack(own, words))
+    return {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}, words
 
 
 def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
@@ -100,8 +107,30 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     >>> torch.equal(again(x), small(x))
     True
     """
-    held, values, _, words = _read(Path(path))
-    model = make()
+    return _made_smaller(make(), _read(Path(path)), str(path), "make")
+
+
+def content_without(model: nn.Module, of: nn.Module, elsewhere: Collection[str]) -> bytes:
+    """A file's content that leaves out tensors, by name, which are kept elsewhere; for `fit_`."""
+    own, words = _described(model, of)
+    return pack({name: tensor for name, tensor in own.items() if name not in elsewhere}, words)
+
+
+def fit_(model: nn.Module, content: bytes, elsewhere: Mapping[str, Tensor], origin: str) -> nn.Module:
+    """Make an original network the one of `content_without`, in place, with the tensors that were kept elsewhere.
+
+    One that has its sizes already stays as it is. InputError, which calls the content `origin`: as of `load`.
+    """
+    tensors, words = unpack(content, origin)
+    own = {name for name, each in words.get("tensors", {}).items() if each.get("same_as") is None}
+    found = _parsed(tensors | {name: elsewhere[name] for name in own & elsewhere.keys()}, words, origin)
+    if {name: tuple(tensor.shape) for name, tensor in named_tensors(model)} == {n: h.shape for n, h in found[0].items()}:
+        return model
+    return _made_smaller(model, found, origin, "the class")
+
+
+def _made_smaller(model: nn.Module, found: Read, origin: str, maker: str) -> nn.Module:
+    held, values, _, words = found
     try:
         skip_(model, {name: (each["zero"], each["parts"]) for name, each in words.get("skipped", {}).items()})
         _refuse_other_network(model, held, words["classes"], words["settings"])
@@ -110,8 +139,8 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
             narrow_(model, name)
     except InputError as error:
         raise InputError(
-            f"{path} is not of the network that make gives: {error}; make must give the original, unshrunk network, "
-            "with the options it was saved with"
+            f"{origin} is not of the network that {maker} gives: {error}; {maker} must give the original, unshrunk "
+            "network, with the options it was saved with"
         ) from None
     _fill_(model, held, values)
     try:
@@ -119,7 +148,7 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
         places = [place for change in words["changes"] for place in change["at"]]
         refuse_unfitting(model, {name.rpartition(".")[0] for name in changed} | {place[0] for place in places})
     except ValueError as error:
-        raise not_as_said(str(path), error) from error
+        raise not_as_said(origin, error) from error
     return model
 
 
@@ -129,9 +158,12 @@ def tensors_of(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return {name: values[each.same_as or name] for name, each in held.items()}, masks
 
 
-def _read(path: Path) -> tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> Read:
     """Read a network's file: the description of each tensor, the values, the masks, and the words."""
-    tensors, words = unpack(disk.read(path, "the network"), str(path))
+    return _parsed(*unpack(disk.read(path, "the network"), str(path)), str(path))
+
+
+def _parsed(tensors: dict[str, Tensor], words: dict[str, Any], origin: str) -> Read:
     try:
         WORDS(words, "it")
         held = {name: Held(**each) for name, each in words["tensors"].items()}
@@ -139,7 +171,7 @@ def _read(path: Path) -> tuple[dict[str, Held], dict[str, Tensor], dict[str, Ten
         masks = beside.taken(words.get("masks", {}), shapes, tensors)
         return held, _values(held, tensors), masks, words
     except (ValueError, RuntimeError) as error:
-        raise not_as_said(str(path), error) from error
+        raise not_as_said(origin, error) from error
 
 
 def _narrowed(model: nn.Module, original: nn.Module) -> list[str]:
