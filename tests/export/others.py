@@ -34,8 +34,15 @@ def walk(make, folder):
     again = sapwood.export.load(folder / "small.safetensors", lambda: make()[0]).eval()
     onnx = sapwood.export.to_onnx(small, example, folder / "small.onnx")
     same = all(map(torch.equal, answers(small, example), answers(again, example)))
-    return {"left": pruned.after.macs / pruned.before.macs, "apart": pruned.difference, "trained": trained, "same": same,
-            "onnx": onnx, "table": str(pruned)}  # fmt: skip
+    left = pruned.after.macs / pruned.before.macs
+    return {
+        "left": left,
+        "apart": pruned.difference,
+        "trained": trained,
+        "same": same,
+        "onnx": onnx,
+        "table": str(pruned),
+    }
 
 
 def step(model, optimizer, example):
@@ -158,7 +165,9 @@ def lightning_module():
             super().__init__()
             self.save_hyperparameters()
             self.loss = nn.CrossEntropyLoss()
-            self.body = nn.Sequential(Twice(3, width), nn.MaxPool2d(2), Twice(width, 2 * width), nn.AdaptiveAvgPool2d(1))
+            self.body = nn.Sequential(
+                Twice(3, width), nn.MaxPool2d(2), Twice(width, 2 * width), nn.AdaptiveAvgPool2d(1)
+            )
             self.head = nn.Linear(2 * width, 10)
 
         def forward(self, x):

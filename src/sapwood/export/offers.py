@@ -68,7 +68,7 @@ def step(site: Site, multiple: int) -> int:
 
 
 def channels(site: Site) -> int:
-    """How many positions side by side every unit takes in what makes and in what reads it: a head's or a group's, else 1.
+    """How many positions side by side a unit takes in what makes and in what reads it: a head's or a group's, else 1.
 
     Of several that make it the widest counts, likewise of those that read it: a head has its queries' and values'
     channels, though a table of biases or a scale holds one number for each head.
