@@ -18,6 +18,7 @@ from sapwood.export.samples import wanted
 from sapwood.extras import MissingExtra, installs, optional
 from sapwood.measure.example import Example, as_tuple
 from sapwood.measure.variants import onnxruntime_session
+from sapwood.shrinking.tracing.exporting import quietly
 from sapwood.training import checkpoint
 
 NEEDED = ("onnx", "onnxscript")
@@ -87,7 +88,7 @@ def running(content: bytes) -> Callable[..., list[Tensor]]:
 def _content(model: nn.Module, example: Example, inputs: tuple[Any, ...], opened: bool) -> bytes:
     program = exported(model, example, inputs, opened=opened)
     try:
-        with warnings.catch_warnings(), torch.no_grad():  # as it was exported: attention's layout depends on it
+        with warnings.catch_warnings(), quietly(), torch.no_grad():  # as exported: attention's layout depends on it
             warnings.simplefilter("ignore")  # torch's and onnxscript's own, of versions to come
             written = torch.onnx.export(program, dynamo=True, verbose=False)
             assert written is not None  # as always with dynamo=True

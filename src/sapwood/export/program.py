@@ -16,6 +16,7 @@ from sapwood.export.caches import without_caches
 from sapwood.export.samples import samples_of, wanted
 from sapwood.measure.example import Example, arguments, as_tuple
 from sapwood.scoring.untouched import untouched
+from sapwood.shrinking.tracing.exporting import as_said, quietly, refusal
 from sapwood.training import checkpoint
 
 
@@ -61,8 +62,9 @@ def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, ope
         if opened and _goes(model, as_tuple(example)):
             what = f"{type(model).__name__} cannot be exported for any number of samples, as its code fixes the batch"
             what += f" at {fixed}; batch={fixed} writes it for that"
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{what}: {said}; torch.export.export(model, example, strict=False) says more") from error
+        raise InputError(
+            f"{what}: {refusal(error)}; torch.export.export(model, example, strict=False) says more"
+        ) from error
 
 
 def _goes(model: nn.Module, inputs: tuple[Any, ...]) -> bool:
@@ -79,7 +81,7 @@ def _exported(model: nn.Module, inputs: tuple[Any, ...], opened: bool) -> Export
     for x in pytree.tree_leaves((args, kwargs)):
         if opened and isinstance(x, Tensor):
             sizes[x] = {0: batch}  # by tensor: forward(*inputs) nests them otherwise than they are given
-    with untouched(model), warnings.catch_warnings():
+    with untouched(model), warnings.catch_warnings(), quietly(), as_said():
         warnings.simplefilter("ignore")  # torch's own, of versions to come
         shapes: Any = sizes if opened else None
         return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
