@@ -36,8 +36,9 @@ from torch.nn import functional as F
 
 from sapwood import export, measure, prune
 from sapwood.data.augment import crop_and_flip
-from sapwood.models.resnet_cifar import load_trained
+from sapwood.models.resnet_cifar import ResNetCifar, load_trained
 from sapwood.tasks.resnet20_cifar import resnet20_cifar
+from sapwood.training.task import Batch
 from sapwood.trials.provenance import commit
 
 DEPTH, BATCH, ROUNDS, LR = 56, 16, 40, 0.01
@@ -62,10 +63,11 @@ ARMS = (("sapwood", "defaults"), ("Torch-Pruning", "lamp"), ("Torch-Pruning", "d
 
 def images(count: int = BATCH) -> torch.Tensor:
     """The first test images, which are timed and traced, not looked at."""
-    return resnet20_cifar().data.test.take(torch.arange(count)).inputs
+    batch: Batch = resnet20_cifar().data.test.take(torch.arange(count))
+    return batch.inputs
 
 
-def peers(importance: object, everywhere: bool, ratio: float) -> nn.Module:
+def peers(importance: object, everywhere: bool, ratio: float) -> ResNetCifar:
     """What the peer makes of the trained network."""
     model = load_trained(DEPTH).eval()
     pruner = tp.pruner.MagnitudePruner(model, images(1), importance=importance, global_pruning=everywhere,
@@ -94,7 +96,9 @@ def scan() -> None:
     for name, importance in SCANNED.items():
         for ratio in (number / 50 for number in range(5, 31)):
             model = peers(importance(), True, ratio)
-            print(f"{name:10} {ratio:.2f} {macs(model) / whole:.3f}, first stream {model.conv1.out_channels}", flush=True)
+            print(
+                f"{name:10} {ratio:.2f} {macs(model) / whole:.3f}, first stream {model.conv1.out_channels}", flush=True
+            )
 
 
 @cache
@@ -123,7 +127,8 @@ def faster(arms: tuple[tuple[str, str], ...]) -> dict[tuple[str, str], tuple[flo
         for engine, whole in dense.items():
             found = measure.ratio(whole, times[f"{arm} {engine}"])
             print(f"{arm} {engine}: {found.median:.3f} [{found.lower:.3f}, {found.upper:.3f}]", flush=True)
-    return {arm: tuple(round(measure.ratio(dense[e], times[f"{arm} {e}"]).median, 3) for e in dense) for arm in arms}
+    ratios = {(arm, e): measure.ratio(whole, times[f"{arm} {e}"]).median for arm in arms for e, whole in dense.items()}
+    return {arm: (round(ratios[arm, "onnx"], 3), round(ratios[arm, "torch"], 3)) for arm in arms}
 
 
 def recovered(model: nn.Module, seed: int, count: int) -> nn.Module:
@@ -134,10 +139,10 @@ def recovered(model: nn.Module, seed: int, count: int) -> nn.Module:
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(recipe, steps)
     order = torch.cat([torch.randperm(len(train), generator=generator) for _ in range(-(-steps * 128 // len(train)))])
     model.train()
-    for which in order[: steps * 128].split(128):
+    for which in order[: steps * 128].reshape(steps, 128):
         batch = crop_and_flip(train.take(which), generator)
         recipe.zero_grad()
-        F.cross_entropy(model(batch.inputs), batch.targets).backward()
+        torch.autograd.backward(F.cross_entropy(model(batch.inputs), batch.targets))
         recipe.step()
         falling.step()
     return model

@@ -47,8 +47,9 @@ def bytes_and_parameters(model: nn.Module) -> tuple[int, int]:
 
 def _forget_(optimizer: Optimizer | None, gone: set[int]) -> None:
     """The optimiser trains these parameters no longer."""
-    for group in optimizer.param_groups if optimizer is not None else ():
-        for p in group["params"]:
-            if id(p) in gone:
-                optimizer.state.pop(p, None)
+    if optimizer is None:
+        return
+    for p in [p for p in optimizer.state if id(p) in gone]:
+        del optimizer.state[p]
+    for group in optimizer.param_groups:
         group["params"] = [p for p in group["params"] if id(p) not in gone]

@@ -1,6 +1,6 @@
 """Narrow branches: thin convolutions between a residual stream and itself, which are worth it whole or not at all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +26,8 @@ class Narrow:
     like: tuple[torch.Size, ...]  # the shapes of its weights: branches of the same shapes are compared
 
 
-def narrow_branches(anatomy: Anatomy, sites: Sequence[Site]) -> dict[str, Narrow]:
-    """{site: its branch}, of the branches that can be removed; of each shape there are several.
+def narrow_branches(anatomy: Anatomy, sites: Sequence[Site], keep: Collection[str] = ()) -> dict[str, Narrow]:
+    """{site: its branch}, of the branches that can be removed and are not named in `keep`; of each shape several.
 
     In such a branch are convolutions, all of whose weights belong to one site of fewer than 64 units.
     """
@@ -35,10 +35,9 @@ def narrow_branches(anatomy: Anatomy, sites: Sequence[Site]) -> dict[str, Narrow
     if not thin:
         return {}
     found = {site.name: each for branch in branches(anatomy) for site, each in _inside(anatomy, branch, thin)}
-    every = [each.like for each in found.values()]
-    found = {name: each for name, each in found.items() if every.count(each.like) > 1 and _goes(anatomy, each)}
-    every = [each.like for each in found.values()]
-    return {name: each for name, each in found.items() if every.count(each.like) > 1}
+    free = {name: each for name, each in found.items() if not _named(each.modules, keep)}
+    some = _several(free)
+    return some if _go(anatomy, some.values()) else _several({n: e for n, e in some.items() if _go(anatomy, [e])})
 
 
 def stronger(scores: Scores, narrow: Mapping[str, Narrow]) -> set[str]:
@@ -67,9 +66,22 @@ def _inside(anatomy: Anatomy, branch: Branch, sites: Sequence[Site]) -> list[tup
     return [(site, Narrow(branch.name, branch.modules, site.units, like)) for site in inside[:1]]
 
 
-def _goes(anatomy: Anatomy, each: Narrow) -> bool:
+def _several(found: Mapping[str, Narrow]) -> dict[str, Narrow]:
+    """Those that are not the only one of their shapes."""
+    every = [each.like for each in found.values()]
+    return {name: each for name, each in found.items() if every.count(each.like) > 1}
+
+
+def _named(modules: Collection[str], keep: Collection[str]) -> bool:
+    """Whether `keep` names one of these modules, what is in it, or what it is in."""
+    pairs = [(f"{one}.", f"{other}.") for one in modules for other in keep]
+    return any(one.startswith(other) or other.startswith(one) for one, other in pairs)
+
+
+def _go(anatomy: Anatomy, gone: Iterable[Narrow]) -> bool:
+    """Whether these branches can be removed."""
     try:
-        remove_branches(anatomy, [each.branch], check=False)
+        remove_branches(anatomy, [each.branch for each in gone], check=False)
     except InputError:
         return False
     return True

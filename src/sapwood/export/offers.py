@@ -76,8 +76,7 @@ def offer_of(anatomy: Anatomy, *, keep: Collection[str] = (), multiple: int = 1,
     stays = (*asked, *small, *found.pinned)
     if not free:
         raise InputError(f"nothing of {type(anatomy.model).__name__} can be removed: {_reasons(stays)}")
-    whole = {n: each for n, each in narrow_branches(anatomy, free).items() if not _named(each.modules, keep)}
-    return Offer(free, {site.name: steps[site.name] for site in free}, stays, whole)
+    return Offer(free, {site.name: steps[site.name] for site in free}, stays, narrow_branches(anatomy, free, keep))
 
 
 def step(site: Site, multiple: int) -> int:
@@ -114,11 +113,6 @@ def _kept(model: nn.Module, sites: Sequence[Site], names: Collection[str]) -> di
             if site.name == name or any(f"{slot.tensor}.".startswith(f"{name}.") for slot in site.slots):
                 kept.setdefault(site.name, (site.units, name))
     return kept
-
-
-def _named(modules: Collection[str], keep: Collection[str]) -> bool:
-    """Whether `keep` names one of these modules, what is in it, or what it is in."""
-    return any(f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.") for one in modules for other in keep)
 
 
 def _reasons(stays: Sequence[Pinned]) -> str:

@@ -61,8 +61,9 @@ def prune(
     which `observe` gathers. The units with the lowest scores of the whole network are removed first, the best quarter
     of every site last; with `uniform` every site loses the same share. Widths that change become multiples of
     `multiple`; one head or group is removed at a time where it has that many channels. A residual branch of thin
-    convolutions, fewer than 64 channels between them, keeps 16 or goes whole: processors convolve 16 at a time. Modules
-    and parameters named in `keep` keep their shapes. `lossy` also offers streams that a layer norm goes over: then no equality is claimed.
+    convolutions, fewer than 64 channels between them, keeps 16 or goes whole: processors convolve 16 at a time.
+    Modules and parameters named in `keep` keep their shapes. `lossy` also offers streams that a layer norm goes over:
+    then no equality is claimed.
 
     Give the `optimizer` of `model` to get one for the copy, with its memory cut likewise. On the batches of
     `recalibrate` the statistics of batch norms are found anew. `evaluate(model)` returns a number; it is called before
