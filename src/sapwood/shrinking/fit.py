@@ -8,7 +8,7 @@ the numbers of units that stay, whatever becomes of them; and `shrink` compares 
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, product
 from typing import Any
@@ -22,16 +22,16 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
+from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, stirred, zero_
 from sapwood.shrinking.cutting.resize import knows
-from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred, zero_
-from sapwood.shrinking.proof.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
-from sapwood.shrinking.proof.wide import types_of
+from sapwood.shrinking.cutting.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
+from sapwood.shrinking.cutting.wide import types_of
+from sapwood.shrinking.failure import Failure, stopped
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.bare import Copies, Numbers, inputs_for, meeting, ways
 from sapwood.shrinking.tracing.computed import sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
-from sapwood.shrinking.tracing.graph import named_tensors, of_torch
-from sapwood.shrinking.tracing.lines import OWN
+from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.reads import Number, seeing_reads
 from sapwood.shrinking.tracing.site import Site
 from sapwood.shrinking.tracing.steps import Sizes
@@ -40,17 +40,8 @@ from sapwood.shrinking.tracing.training import Trained
 Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
 Options = dict[str, list[int | None]]  # {attribute: what it may become, None if it stays}
 GUESSES = 24  # about one module
+BEFORE = 2  # modules that have run, where those in whose code a run stopped have no attributes to change
 ENDED = 10**9  # more than any run has modules
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """Where a run stopped: the modules in whose code, the innermost first, and how many had been run by then."""
-
-    text: str
-    inside: tuple[str, ...]
-    done: int
-    read: frozenset[Number] | None = None  # the numbers that the code had looked at by then; None: any may have been
 
 
 @dataclass
@@ -76,33 +67,42 @@ class _Stage:
         """What stays of the tensors."""
         return positions(self.sites, self.keep)
 
-    def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
+    def run(self, attributes: Attributes, places: Positions) -> Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
-        done: list[None] = []
+        done: list[str] = []
         with self.copies.fresh(self.numbers) as model:
             cut_(model, places)
             set_(model, attributes)
-            own, x = {id(module) for module in model.modules()}, inputs_for(self.example, self.numbers)
-            hook = register_module_forward_hook(lambda module, *_: done.append(None) if id(module) in own else None)
+            own = {id(module): name for name, module in model.named_modules()}
+            hook = register_module_forward_hook(
+                lambda module, *_: done.append(own[id(module)]) if id(module) in own else None
+            )
             with seeing_reads(self.watched) as read:
                 try:
                     with untouched(model), meeting(self.numbers, self.copies), Sizes() as self.sizes:
-                        return shapes_of(call(model, deepcopy(x)))
+                        return shapes_of(call(model, deepcopy(inputs_for(self.example, self.numbers))))
                 except Exception as error:  # the model's own code, on sizes that it may not expect
-                    return _failure(model, error, len(done), frozenset(read) if self.copies.plain else None)
+                    failure = stopped(model, error, len(done), frozenset(read) if self.copies.plain else None)
+                    return replace(failure, inside=self.suspects(failure, done))
                 finally:
                     hook.remove()
 
-    def failure(self, attributes: Attributes) -> _Failure | None:
+    def suspects(self, failure: Failure, done: Sequence[str]) -> tuple[str, ...]:
+        """The modules in whose code a run stopped, or the last before them, whose wrong sizes may have run as well."""
+        if any(_looked_at(self, name, failure) for name in failure.inside):
+            return failure.inside
+        return tuple(islice((n for n in dict.fromkeys(reversed(done)) if _looked_at(self, n, failure)), BEFORE))
+
+    def failure(self, attributes: Attributes) -> Failure | None:
         """Where the smaller model stops with these attributes; None if it runs and gives the same shapes."""
         found = self.run(attributes, self.places)
-        if isinstance(found, _Failure):
+        if isinstance(found, Failure):
             return found
         if found != self.shapes:
-            return _Failure("its outputs would have other shapes", self.inside, ENDED)
+            return Failure("its outputs would have other shapes", self.inside, ENDED)
         if (wrong := wrong_in(self.sizes, self.wanted, self.whole)) is not None:
-            return _Failure(wrong.text, self.inside, ENDED + 1 + wrong.right)
-        return None if self.alike(attributes) else _Failure("its outputs would be others", self.inside, 2 * ENDED)
+            return Failure(wrong.text, self.inside, ENDED + 1 + wrong.right)
+        return None if self.alike(attributes) else Failure("its outputs would be others", self.inside, 2 * ENDED)
 
     def alike(self, attributes: Attributes) -> bool:
         """Whether the outputs are the same, where a size worked out wrongly would run as well and is not seen."""
@@ -166,7 +166,7 @@ def _whole_of(copies: Copies, example: Example, plain: bool) -> Whole:
     for numbers in (each for each in ways(copies.model) if plain or each != "inputs"):
         stage = _Stage(copies, (), {}, as_tuple(example), numbers)
         found = stage.run({}, {})
-        if not isinstance(found, _Failure):
+        if not isinstance(found, Failure):
             return Whole(found, stage.sizes, numbers)
         said = found.text
     raise InputError(f"{type(copies.model).__name__} does not run on this example: {said}")
@@ -191,7 +191,7 @@ def _search(stage: _Stage) -> Attributes:
     return found
 
 
-def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
+def _written(sites: Sequence[Site], keep: Keep, failure: Failure) -> str:
     """The operator to blame: the one on whose line the run stopped, or the first that sizes may be written into."""
     going = [site for site in sites if site.name in keep and not bool(keep[site.name].all())]
     operators = [operator for site in going for operator in site.asked]
@@ -205,7 +205,7 @@ def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
     )
 
 
-def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[tuple[Attributes, _Failure | None]]:
+def _better(stage: _Stage, found: Attributes, failure: Failure) -> Iterator[tuple[Attributes, Failure | None]]:
     """Attributes with which the model gets further, and to where: the same in all modules of a kind, or in one."""
     tried = [_told(found)]
     for name in failure.inside:
@@ -225,7 +225,7 @@ def _told(attributes: Attributes) -> Attributes:
     return {name: values for name, values in attributes.items() if values}
 
 
-def _looked_at(stage: _Stage, name: str, failure: _Failure) -> Options:
+def _looked_at(stage: _Stage, name: str, failure: Failure) -> Options:
     """What may change of a module, of what had been read when a run stopped; the rest did not stop it."""
     kind, read = type(stage.model.get_submodule(name)), failure.read
     return {a: values for a, values in stage.options[name].items() if read is None or (kind, a) in read}
@@ -283,17 +283,3 @@ def set_(model: nn.Module, attributes: Attributes) -> None:
 def shapes_of(outputs: Any) -> list[torch.Size]:
     """Of all tensors in what a model gives."""
     return [leaf.shape for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
-
-
-def _failure(model: nn.Module, error: Exception, done: int, read: frozenset[Number] | None) -> _Failure:
-    names = {id(module): name for name, module in model.named_modules()}
-    inside, at, trace = list[str](), "", error.__traceback__
-    while trace is not None:
-        frame, trace_line = trace.tb_frame, trace.tb_lineno
-        file = frame.f_code.co_filename
-        inside[:0] = [names[id(value)] for value in frame.f_locals.values() if id(value) in names]
-        if not of_torch(file) and not file.startswith(OWN):
-            at = f" ({file}:{trace_line})"
-        trace = trace.tb_next
-    said = str(error).strip().splitlines() or [type(error).__name__]
-    return _Failure(f"{said[0]}{at}", tuple(dict.fromkeys(inside)), done, read)
