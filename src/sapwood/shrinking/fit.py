@@ -56,6 +56,7 @@ class _Stage:
     shapes: list[torch.Size] = field(default_factory=list)
     sizes: Sizes = field(default_factory=Sizes)  # of the last run
     whole: Sizes = field(default_factory=Sizes)  # of the model as it is
+    read: frozenset[Number] | None = None  # the numbers that the last run looked at; None: any
 
     @property
     def model(self) -> nn.Module:
@@ -85,13 +86,16 @@ class _Stage:
                     failure = stopped(model, error, len(done), frozenset(read) if self.copies.plain else None)
                     return replace(failure, inside=self.suspects(failure, done))
                 finally:
+                    self.read = frozenset(read) if self.copies.plain else None
                     hook.remove()
 
     def suspects(self, failure: Failure, done: Sequence[str]) -> tuple[str, ...]:
         """The modules in whose code a run stopped, or the last before them, whose wrong sizes may have run as well."""
-        if any(_looked_at(self, name, failure) for name in failure.inside):
+        able = {name for name, options in self.options.items() if options}
+        able = set(_looked_at(self, {name: dict.fromkeys(self.options[name], 0) for name in able}, failure))
+        if able & {*failure.inside}:
             return failure.inside
-        return tuple(islice((n for n in dict.fromkeys(reversed(done)) if _looked_at(self, n, failure)), BEFORE))
+        return tuple(islice((name for name in dict.fromkeys(reversed(done)) if name in able), BEFORE))
 
     def failure(self, attributes: Attributes) -> Failure | None:
         """Where the smaller model stops with these attributes; None if it runs and gives the same shapes."""
@@ -99,9 +103,9 @@ class _Stage:
         if isinstance(found, Failure):
             return found
         if found != self.shapes:
-            return Failure("its outputs would have other shapes", self.inside, ENDED)
+            return Failure("its outputs would have other shapes", self.inside, ENDED, self.read)
         if (wrong := wrong_in(self.sizes, self.wanted, self.whole)) is not None:
-            return Failure(wrong.text, self.inside, ENDED + 1 + wrong.right)
+            return Failure(wrong.text, self.inside, ENDED + 1 + wrong.right, self.read)
         return None if self.alike(attributes) else Failure("its outputs would be others", self.inside, 2 * ENDED)
 
     def alike(self, attributes: Attributes) -> bool:
@@ -207,28 +211,28 @@ def _written(sites: Sequence[Site], keep: Keep, failure: Failure) -> str:
 
 def _better(stage: _Stage, found: Attributes, failure: Failure) -> Iterator[tuple[Attributes, Failure | None]]:
     """Attributes with which the model gets further, and to where: the same in all modules of a kind, or in one."""
-    tried = [_told(found)]
+    tried = [_looked_at(stage, found, failure)]
     for name in failure.inside:
-        options = _looked_at(stage, name, failure)
+        options = stage.options[name]
         guesses = (dict(zip(options, values, strict=True)) for values in product(*options.values()))
         for guess in islice(guesses, GUESSES):
-            for guessed in (_everywhere(stage, found, name, guess), found | {name: _with(found, name, guess)}):
-                if _told(guessed) not in tried:
-                    tried.append(_told(guessed))
+            for guessed in (_everywhere(stage, found, name, guess), found | {name: _without_none(guess)}):
+                seen = _looked_at(stage, guessed, failure)
+                if seen not in tried:
+                    tried.append(seen)
                     further = stage.failure(guessed)
                     if further is None or further.done > failure.done:
                         yield guessed, further
 
 
-def _told(attributes: Attributes) -> Attributes:
-    """Without the modules in which nothing changes."""
-    return {name: values for name, values in attributes.items() if values}
-
-
-def _looked_at(stage: _Stage, name: str, failure: Failure) -> Options:
-    """What may change of a module, of what had been read when a run stopped; the rest did not stop it."""
-    kind, read = type(stage.model.get_submodule(name)), failure.read
-    return {a: values for a, values in stage.options[name].items() if read is None or (kind, a) in read}
+def _looked_at(stage: _Stage, attributes: Attributes, failure: Failure) -> Attributes:
+    """Those that had been read when a run stopped: others did not stop it."""
+    kinds = {name: type(stage.model.get_submodule(name)) for name in attributes}
+    seen = {
+        name: {a: value for a, value in values.items() if failure.read is None or (kinds[name], a) in failure.read}
+        for name, values in attributes.items()
+    }
+    return {name: values for name, values in seen.items() if values}
 
 
 def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str, int | None]) -> Attributes:
@@ -239,15 +243,12 @@ def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str,
         if type(like) is type(module) and all(getattr(like, a, None) == value for a, value in values.items()):
             own = stage.options[other]
             told = {a: size for a, size in guess.items() if size is not None and a in own}
-            here = {a: size if size in own[a] else own[a][0] for a, size in told.items()}
-            every[other] = _with(found, other, dict.fromkeys(guess) | here)
+            every[other] = _without_none({a: size if size in own[a] else own[a][0] for a, size in told.items()})
     return every
 
 
-def _with(found: Attributes, name: str, guess: Mapping[str, int | None]) -> dict[str, int]:
-    """A module's numbers after a guess; None: it stays as it is."""
-    told = {**found.get(name, {}), **guess}
-    return {attribute: value for attribute, value in told.items() if value is not None}
+def _without_none(guess: Mapping[str, int | None]) -> dict[str, int]:
+    return {attribute: value for attribute, value in guess.items() if value is not None}
 
 
 def _options(stage: _Stage, name: str, module: nn.Module) -> Options:
