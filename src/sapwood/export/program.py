@@ -61,10 +61,9 @@ def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, ope
         fixed = samples_of(example)
         what = f"{type(model).__name__} cannot be exported"
         if opened and _goes(model, as_tuple(example)):
-            why = (
-                "as torch cannot where forward takes **names" if _takes_names(model) else "as its code fixes the batch"
-            )
-            what += f" for any number of samples, {why}; batch={fixed} writes it for {fixed}"
+            names = "torch cannot where forward takes **names"
+            why = names if _takes_names(model) else f"its code fixes the batch at {fixed}"
+            what += f" for any number of samples, as {why}; batch={fixed} writes it for that"
         raise InputError(
             f"{what}: {refusal(error)}; torch.export.export(model, example, strict=False) says more"
         ) from error
