@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapwood.extras import optional
 from sapwood.study.folds import Folds
 from sapwood.study.plots import BLACK, BLUE, DASHED, DOTTED, GREY, ORANGE, WIDTH, Draw, canvas, nothing
 from sapwood.study.possible import within
@@ -65,7 +66,8 @@ def _curve(axes: Axes, found: Mapping[int, Mapping[int, float]], color: str, das
 
 
 def _scales(axes: Axes, folds: Sequence[int]) -> None:
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    with optional("a figure"):
+        from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sapwood.extras import optional
 from sapwood.study.plots import BLACK, BLUE, GREY, ORANGE, PALE, STYLE
 from sapwood.study.study import Study
 from sapwood.study.table import Table
@@ -26,7 +27,8 @@ class Shown(NamedTuple):
 
 def drawn(study: Study, rows: Table, folder: Path) -> list[Shown]:
     """Every figure of a study."""
-    from matplotlib import rc_context
+    with optional("a figure"):
+        from matplotlib import rc_context
 
     with rc_context(STYLE):
         drawings = [(figure, figure.draw(rows, folder)) for figure in study.figures]

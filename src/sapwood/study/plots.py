@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapwood.extras import optional
 from sapwood.study.maps import Map, maps
 from sapwood.study.possible import within
 from sapwood.study.table import Table, by_epoch, by_seed, goals, labels, summary
@@ -80,7 +81,8 @@ def weight_maps(parameter: str) -> Draw:
 
 def canvas(width: float, height: float) -> Figure:
     """An empty figure of this many inches, whose parts make room for each other."""
-    from matplotlib.figure import Figure
+    with optional("a figure"):
+        from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
@@ -133,7 +135,8 @@ def band(
 
 def bitmap(axes: Axes, alive: Map) -> None:
     """A map: marked where it is True, its rows downwards, both axes numbered from 1."""
-    from matplotlib.colors import ListedColormap
+    with optional("a figure"):
+        from matplotlib.colors import ListedColormap
 
     axes.imshow(
         alive,
@@ -166,7 +169,8 @@ def nothing(words: str = NOT_RUN) -> Figure:
 
 def whole_epochs(axes: Axes) -> None:
     """Few ticks, at whole numbers."""
-    from matplotlib.ticker import MaxNLocator
+    with optional("a figure"):
+        from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
 

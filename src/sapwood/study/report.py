@@ -8,11 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from sapwood import disk
 from sapwood.errors import InputError
+from sapwood.extras import optional
 from sapwood.study import codes
 from sapwood.study.attached import rows_file, table_file
 from sapwood.study.claim import verdict
@@ -27,6 +25,10 @@ from sapwood.training import checkpoint
 from sapwood.trials.execution import over, read_trial, sums
 from sapwood.trials.folder import last_words
 from sapwood.trials.trial import Trial
+
+with optional("a report"):
+    import jinja2
+    from markupsafe import Markup
 
 LINES, SHORT = 5, 170  # of the verdict box: lines, and letters of a finding that may stand there
 LEGEND = "<!--legend-->"

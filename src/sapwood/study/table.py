@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sapwood.extras import optional
 from sapwood.study.possible import ANY, Measured, Range, between, cut, possible, within
 from sapwood.tasks import goal_of
 from sapwood.training import checkpoint
@@ -78,7 +79,8 @@ def summary(values: Iterable[float], possible: Range = ANY) -> Summary:
 @cache
 def _quantile(freedom: int) -> float:
     """t(0.975) with so many degrees of freedom, as `scipy.stats` has it, which takes a second to import."""
-    from scipy.special import stdtrit
+    with optional("an interval"):
+        from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.975))
 
