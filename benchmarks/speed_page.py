@@ -51,7 +51,8 @@ ONNX Runtime {onnxruntime}, Python {python}, {device}, {cpu}; load of the machin
 ## What makes it fast
 
 - Remove units. Zeros alone change nothing (*masked*).
-- Let ONNX Runtime run it: `export.to_onnx(model, x, "smaller.onnx")`, with `x` of the batch size that will be used.
+- Let ONNX Runtime run it: `export.to_onnx(model, x, "smaller.onnx", batch=len(x))`, with as many samples in `x` as will
+  be used.
 - In PyTorch, put the channels of a pixel side by side: `model.to(memory_format=torch.channels_last)`, inputs too.
   A narrow network at batch 1 may be faster without.
 - Keep widths that are multiples of 16, or of 8 where there are no more than 16: `fewest(..., multiple=16)`.

@@ -19,6 +19,13 @@ EXTRAS = {
     "to_onnx": "onnxscript",
     "bert": "accelerate",
     "onnxruntime": "onnxruntime",
+    "in_lightning": "lightning",
+    "lightning": "lightning",
+    "Lit(": "lightning",
+    "qwen": "transformers",
+    "timm": "timm",
+    "in_transformers": "accelerate",
+    "Accelerator": "accelerate",
 }  # a word in a block -> what it needs that may not be installed
 PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
 NOT_RUN = {"docs/api.md": "signatures; its examples run where they stand, in docstrings"}
@@ -41,6 +48,8 @@ def execute(text: str, name: str) -> dict[str, object]:
     space: dict[str, object] = {"__name__": "__main__"}
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", module="lightning")  # its advice, on workers, loggers and the like
+        warnings.filterwarnings("ignore", message=".*(LeafSpec|num_workers)")  # its use of torch's trees, and of cores
         for block in PRINTED.blocks(text):
             if not left_out(block.code):
                 said = PRINTED.printed(block, name, space)
