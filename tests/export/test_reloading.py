@@ -27,95 +27,79 @@ for auto, folder in ((AutoModelForSequenceClassification, "bert"), (AutoModelFor
 """
 
 
-def qwen():
-    """Grouped queries: eight heads read four heads of keys; the width of a head is in no config."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    config = Qwen2Config(
-        num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4, hidden_size=32, intermediate_size=24,
-        vocab_size=40, max_position_embeddings=16, bos_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-    return Qwen2ForCausalLM(config), {"input_ids": torch.arange(8)[None]}
+def with_config(model, config):
+    """A model that says to be of another config, as a pruned one does."""
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config = config
+    return model.eval()
 
 
-def prepared(model, example):
-    """A model of transformers with its sites, found once."""
-    model.eval()
-    with pretrained.without_caches(model):
-        found = sites(model, example)
-    return SimpleNamespace(model=model, example=example, sites={site.name: site for site in found})
+def qwen(neurons=24, heads=8):
+    """As pruning leaves Qwen2: two queries for each key, heads of 4 numbers, which the config does not say."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"num_hidden_layers": 2, "hidden_size": 32, "vocab_size": 40, "max_position_embeddings": 16}
+    given = [
+        transformers.Qwen2Config(**sizes, bos_token_id=0, eos_token_id=1, intermediate_size=n, num_attention_heads=h,
+                                 num_key_value_heads=h // 2, **width)
+        for n, h, width in ((24, 8, {}), (neurons, heads, {"head_dim": 4}))
+    ]  # fmt: skip
+    return with_config(transformers.Qwen2ForCausalLM(given[1]), given[0])
 
 
-def cut(whole, shares):
-    """The model with a share of the units of each site, {name: how many stay}."""
-    keep = {name: torch.arange(whole.sites[name].units) < count for name, count in shares.items()}
-    with pretrained.without_caches(whole.model):
-        return shrink(whole.model, keep, tuple(whole.sites.values()), example=whole.example, check=False).model
+def bert(neurons=24):
+    """As pruning leaves BERT without some of its neurons."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "vocab_size": 40}
+    given = [transformers.BertConfig(**sizes, intermediate_size=n) for n in (24, neurons)]
+    return with_config(transformers.BertForSequenceClassification(given[1]), given[0])
 
 
-@pytest.fixture(scope="module")
-def bert():
-    pytest.importorskip("transformers")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return prepared(*kinds.bert())
+WORDS = {"input_ids": torch.arange(8)[None]}
 
 
-@pytest.fixture(scope="module")
-def qwen2():
-    pytest.importorskip("transformers")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return prepared(*qwen())
-
-
-def half(whole, *, without=()):
-    return {name: site.units // 2 for name, site in whole.sites.items() if not any(word in name for word in without)}
-
-
-def test_a_folder_loads_by_auto_classes_where_there_is_no_sapwood(bert, qwen2, tmp_path):
-    smaller = {"bert": cut(bert, half(bert, without=("attention", "pooler"))), "qwen": cut(qwen2, half(qwen2))}
+def test_a_folder_loads_by_auto_classes_where_there_is_no_sapwood(tmp_path):
+    smaller = {"bert": bert(10), "qwen": qwen(6, 4)}
     for name, model in smaller.items():
         before = model.config.to_dict()
-        assert export.to_transformers(model, bert.example, tmp_path / name) <= 1e-5
+        assert export.to_transformers(model, WORDS, tmp_path / name) <= 1e-5
         assert model.config.to_dict() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bert", "qwen"]
     subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=tmp_path, check=True, capture_output=True, timeout=300)
     for name, model in smaller.items():
         with torch.no_grad():
-            assert torch.equal(torch.load(tmp_path / f"{name}.pt"), model.eval()(**bert.example).logits)
+            assert torch.equal(torch.load(tmp_path / f"{name}.pt"), model(**WORDS).logits)
 
 
-def test_widths_that_differ_are_named_with_what_to_do(qwen2, tmp_path):
-    uneven = half(qwen2)
-    first = next(name for name in uneven if "mlp" in name)
-    model = cut(qwen2, uneven | {first: 6})
+def test_widths_that_differ_are_named_with_what_to_do(tmp_path):
+    model = qwen(12, 4)
+    model.model.layers[0].mlp = qwen(6, 4).model.layers[0].mlp
     says = r"Qwen2Config has one intermediate_size for all of these layers: 'model.layers.0.mlp.\w+' needs 6, "
     with pytest.raises(InputError, match=says + r"'model.layers.1.mlp.\w+' needs 12; prune with uniform=True"):
-        export.to_transformers(model, qwen2.example, tmp_path / "qwen")
+        export.to_transformers(model, WORDS, tmp_path / "qwen")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_no_config_says_is_named_and_can_be_kept(bert, qwen2, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"no number for the widths of 'bert.encoder.layer.0.attention.* and \d+ more"):
-        export.to_transformers(cut(bert, half(bert)), bert.example, tmp_path / "bert")
-    for whole, left in ((bert, ("attention", "pooler")), (qwen2, ())):
-        monkeypatch.setattr(pretrained, "sites", lambda *_, whole=whole: tuple(whole.sites.values()))
-        kept = export.not_in_config(whole.model, whole.example)
-        assert kept == [name for name in whole.sites if any(word in name for word in left)]
+def test_what_no_config_says_is_named_with_what_to_do(tmp_path):
+    model = bert(10)
+    model.bert.pooler.dense, model.classifier = nn.Linear(32, 16), nn.Linear(16, 2)
+    says = r"BertConfig has no number for the widths of 'bert.pooler.dense', 'classifier'; prune with uniform=True and "
+    with pytest.raises(InputError, match=says + "keep=export.not_in_config"):
+        export.to_transformers(model, WORDS, tmp_path / "bert")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_there_is_left_alone_and_a_wrong_model_refused(bert, tmp_path):
+def test_a_folder_that_is_there_is_left_alone_and_a_wrong_model_refused(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="there is there already; give the name of a new folder"):
-        export.to_transformers(bert.model, bert.example, tmp_path / "there")
+        export.to_transformers(bert(), WORDS, tmp_path / "there")
     with pytest.raises(InputError, match=r"model is a Linear, no model of transformers; use export.save"):
         export.to_transformers(nn.Linear(2, 2), torch.ones(1, 2), tmp_path / "new")
     assert [path.name for path in tmp_path.rglob("*")] == ["there", "tokenizer.json"]
 
 
-def test_other_answers_leave_no_folder(bert, tmp_path, monkeypatch):
+def test_other_answers_leave_no_folder(tmp_path, monkeypatch):
     exact = pretrained._loaded
 
     def tilted(*given):
@@ -125,7 +109,7 @@ def test_other_answers_leave_no_folder(bert, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pretrained, "_loaded", tilted)
     with pytest.raises(InputError, match="the model that from_pretrained loads answers differently from the network"):
-        export.to_transformers(bert.model, bert.example, tmp_path / "bert")
+        export.to_transformers(bert(), WORDS, tmp_path / "bert")
     assert list(tmp_path.iterdir()) == []
 
 
