@@ -99,19 +99,26 @@ def zero(module, masks):
     return bool(masks) and all(not module.get_parameter(name)[~keep].any() for name, keep in masks.items())
 
 
-def test_resumed_training_has_the_same_masks_and_the_same_bits(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "some"), [({"sparsity": 0.6}, "*"), ({"macs": 0.4, "multiple": 1, "example": X[:2]}, "*=[13]")]
+)
+def test_resumed_training_has_the_same_masks_and_the_same_bits(given, some, tmp_path):
+    def prune():
+        return Prune(**given, at=[1, 3], by="activity")
+
     options = {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0, "precision": "bf16-mixed"}
     every = lightning.pytorch.callbacks.ModelCheckpoint(
         tmp_path, "{epoch}-{step}", save_top_k=-1, every_n_train_steps=1, save_on_train_epoch_end=False
     )
     ends = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path, "end-{epoch}", save_top_k=-1)
-    first, module = Prune(0.6, at=[1, 3], by="activity"), Classifier()
+    first, module = prune(), Classifier()
     fit(first, module, tmp_path, callbacks=[every, ends], **options)
     assert zero(module, first.masks)
-    paths = sorted(tmp_path.glob("*.ckpt"))
-    assert len(paths) == 12
+    assert len(list(tmp_path.glob("*.ckpt"))) == 12
+    paths = sorted(tmp_path.glob(f"{some}.ckpt"))
+    assert paths
     for path in paths:
-        again, other = Prune(0.6, at=[1, 3], by="activity"), Classifier()
+        again, other = prune(), Classifier()
         fit(again, other, tmp_path, path=path, **options)
         assert all(torch.equal(again.masks[name], keep) for name, keep in first.masks.items()), path
         assert all(torch.equal(p, other.get_parameter(name)) for name, p in module.named_parameters()), path
