@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sapwood.currency import Keep
-from sapwood.export.pruning import without_caches
+from sapwood.export.caches import without_caches
 from sapwood.measure.example import Example
 from sapwood.scoring import batches
 from sapwood.shrinking.shrunk import Shrunk, compact, shrink
