@@ -40,11 +40,12 @@ class Loader:
         self.done = state["done"]
 
 
-class Classifier(lightning.LightningModule):
+class Classifier(export.Reloadable, lightning.LightningModule):
     """Looks at its weights in every step; trains by itself where it has several optimisers."""
 
     def __init__(self, several=False, fails=False):
         super().__init__()
+        self.save_hyperparameters()
         torch.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
         self.several, self.fails, self.automatic_optimization = several, fails, not several
@@ -166,8 +167,7 @@ def test_the_smaller_model_is_what_the_trainer_saves(tmp_path):
     memory = saved["optimizer_states"][0]["state"].values()
     assert [m["exp_avg"].shape for m in memory] == [p.shape for p in module.parameters()]
     trainer.validate(module, LOADER, verbose=False)
-    export.save(module, tmp_path / "small.safetensors", of=Classifier())
-    again = export.load(tmp_path / "small.safetensors", Classifier)
+    again = Classifier.load_from_checkpoint(tmp_path / "small.ckpt")
     assert torch.equal(again(X), module(X))
 
 
