@@ -390,7 +390,7 @@ def test_a_real_ctrl_c_can_be_gone_on_from(at_home):
     assert stopped.stderr is not None
     assert "starting" in stopped.stderr.readline()
     stopped.send_signal(signal.SIGINT)
-    _, err = stopped.communicate(timeout=60)
+    _, err = stopped.communicate()
     assert stopped.returncode == 130
     assert "To go on: sapwood run tiny --only seed=0 --set epochs=10\n" in err
     done = subprocess.run([*COMMAND, *words, "--pool", "serial"], capture_output=True, text=True, check=False)
@@ -481,5 +481,6 @@ def test_listing_imports_nothing_that_only_a_report_needs():
 
 @pytest.mark.slow
 def test_help_takes_less_than_half_of_importing_torch():
+    """Of the time worked, not the time waited: a busy machine changes little in it."""
     seconds = runpy.run_path(str(ROOT / "benchmarks" / "help.py"))["medians"](2)
     assert seconds["sapwood --help"] < seconds["import torch"] / 2
