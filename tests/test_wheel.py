@@ -25,9 +25,8 @@ IDS = """
 import json
 from sapwood.study.study import SCALES, found
 from sapwood.trials.provenance import commit
-ids = {
-    name: {scale: [trial.id for trial in study.trials(scale)] for scale in SCALES} for name, study in found().items()
-}
+studies = found().items()
+ids = {name: {scale: [trial.id for trial in study.trials(scale)] for scale in SCALES} for name, study in studies}
 print(json.dumps([ids, commit()]))
 """
 

@@ -62,7 +62,7 @@ def export_to(source: Path, file: Path, *, masked: bool, batch: int | None) -> N
         save(network, file, of=found.original())
     else:
         write = to_onnx if file.suffix == ".onnx" else to_program
-        apart = write(network, found.example(batch or 2), file, any_batch=batch is None)
+        apart = write(network, found.example(batch or 2), file, batch=batch)
         where = "ONNX Runtime" if file.suffix == ".onnx" else "torch.export"
         told = NOT_COMPARED if apart is None else f"{apart:.1e} (relative)"
         print(f"largest difference between {where} and the network: {told}")

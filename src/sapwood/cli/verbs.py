@@ -1,4 +1,4 @@
-"""The eight verbs and their options: what the command line can do. Frozen: a change needs a decision record.
+"""The nine verbs and their options: what the command line can do. Frozen: a change needs a decision record.
 
 Nothing heavy is imported here, so that `sapwood --help` answers at once; each verb imports what it needs.
 """
@@ -19,6 +19,14 @@ class Scale(StrEnum):
     smoke = "smoke"
     small = "small"
     paper = "paper"
+
+
+class Family(StrEnum):
+    """What a file can be begun for."""
+
+    criterion = "criterion"
+    gate = "gate"
+    method = "method"
 
 
 class PoolName(StrEnum):
@@ -266,4 +274,20 @@ def check(
     """Hold what a file defines to the laws of its kind: criteria, gates, methods, solvers, selectors, tasks, ..."""
     from sapwood.cli.checking import check_file
 
+<<<<<<< HEAD
     check_file(file, kind, changes or ())
+=======
+    check_file(file, kind)
+
+
+@app.command()
+def new(
+    kind: Annotated[Family, typer.Argument(help="What it is.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As in Python: my_criterion.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Where its two files go.")] = Path(),
+) -> None:
+    """Begin a criterion, a gate or a method: a small file that works and keeps the laws, and its test."""
+    from sapwood.cli.scaffold import begin
+
+    begin(kind.value, name, to)
+>>>>>>> integ

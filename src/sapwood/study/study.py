@@ -3,9 +3,9 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,8 +61,11 @@ class Study:
     claims: Sequence[Claim] = ()
     figures: Sequence[Figure] = ()
     tables: Sequence[Tabled] = ()
-    summary: Callable[[Table], Sequence[str | Finding]] | None = None  # for the top of the report, made of the rows
+    summary: Callable[[Table], Sequence[str | Finding]] | None = None  # what was found, made of the rows
+    verdict: Callable[[Table], Sequence[str]] | None = None  # at most five short lines for the top of the report
+    codes: Mapping[str, str] = field(default_factory=dict)  # short names of arms and the like -> what they mean
     assumes: Callable[[Table], Iterable[str]] | None = None  # what its numbers rest on, beside what all studies' do
+    ends: Callable[[Path], Iterable[str]] | None = None  # lines that `run` prints last; it may write into the folder
     extras: Callable[[Path, str], None] | None = None  # (folder, scale): what is made when all trials are over
     files: Sequence[str] = ()  # what `extras` writes into the folder; kept and restored with the trials
     more: Callable[[Path], Table] | None = None  # rows for the tables that no trial made, from those files
