@@ -274,20 +274,16 @@ def check(
     """Hold what a file defines to the laws of its kind: criteria, gates, methods, solvers, selectors, tasks, ..."""
     from sapwood.cli.checking import check_file
 
-<<<<<<< HEAD
     check_file(file, kind, changes or ())
-=======
-    check_file(file, kind)
 
 
 @app.command()
 def new(
-    kind: Annotated[Family, typer.Argument(help="What it is.")],
+    kind: Annotated[str, typer.Argument(metavar="criterion|gate|method", help="What it is.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in Python: my_criterion.")],
     to: Annotated[Path, typer.Option(metavar="DIR", help="Where its two files go.")] = Path(),
 ) -> None:
     """Begin a criterion, a gate or a method: a small file that works and keeps the laws, and its test."""
     from sapwood.cli.scaffold import begin
 
-    begin(kind.value, name, to)
->>>>>>> integ
+    begin(typed.choice("KIND", kind, Family), name, to)
