@@ -147,7 +147,7 @@ def test_one_list(sapwood):
         (["run", "tiny", "--pool", "serial", "--workers", "2"], "--pool serial runs one trial at a time"),
         (
             ["run", "tiny", "--device", "gpu"],
-            "--device 'gpu' cannot be used here: torch has no such device; give cpu, cuda, cuda:1, ...",
+            "--device 'gpu' cannot be used here: torch has no such device; did you mean '",
         ),
         (["run", "tiny", "--set", "sparsity=1.5"], "--set sparsity=1.5: total is 1.5; give a sparsity"),
         (["run", "tiny", "--set", "plateau=-1"], "--set plateau=-1: "),
@@ -168,12 +168,65 @@ def test_bad_input_ends_in_one_line_and_status_2(sapwood, at_home, words, says):
 
 
 @pytest.mark.parametrize(
-    "words", [["rum"], ["run"], ["run", "tiny", "--scale", "huge"], ["run", "tiny", "--workers", "0"]]
-)
-def test_wrong_usage_is_status_2(sapwood, at_home, words):
+    ("words", "says"),
+    [
+        (["rum"], "unknown command 'rum'; did you mean 'run'?"),
+        (["run"], "sapwood run needs STUDY: A study's name (see: sapwood list), or a file; see sapwood run --help"),
+        (["run", "tiny", "--scale", "medium"], "--scale is 'medium'; give smoke, small or paper"),
+        (["run", "tiny", "--scale", "smal"], "--scale is 'smal'; give smoke, small or paper; did you mean 'small'?"),
+        (["run", "tiny", "--pool", "proceses"],
+         "--pool is 'proceses'; give serial or processes; did you mean 'processes'?"),
+        (["run", "tiny", "--workers", "0"], "--workers is '0'; give a whole number, 1 or more"),
+        (["run", "tiny", "--workers", "2.5"], "--workers is '2.5'; give a whole number, 1 or more"),
+        (["run", "tiny", "--scal", "smoke"], "unknown option of sapwood run: '--scal'; did you mean '--scale'?"),
+        (["run", "tiny", "more"], "sapwood run: got unexpected extra argument"),
+        (["run", "tiny", "--only"], "--only needs a value after it; see sapwood "),
+        (["export", "trial"], "sapwood export needs --to: What to write; its ending says how; see sapwood export"),
+        (["export", "trial", "--to", "x.onnx", "--batch", "-2"], "--batch is '-2'; give a whole number, 1 or more"),
+        (["--verson"], "unknown option of sapwood: '--verson'; did you mean '--version'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_wrong_usage_is_one_line_and_status_2(sapwood, at_home, words, says):
     status, out, err = sapwood(*words)
     assert (status, out) == (2, "")
-    assert "Usage: sapwood" in err
+    assert err.startswith(f"error: {says}")
+    assert err.count("\n") == 1
+    assert not (at_home / "results").exists()
+
+
+def test_without_words_there_is_help_and_status_2(sapwood):
+    status, out, err = sapwood()
+    assert status == 2
+    assert "Usage: sapwood" in out + err
+
+
+def broken_inside(*_):
+    raise RuntimeError("first line\nsecond line")
+
+
+def test_a_fault_is_one_line_and_status_1_and_the_switch_says_where(sapwood, monkeypatch):
+    monkeypatch.setattr("sapwood.cli.listing.print_lists", broken_inside)
+    status, out, err = sapwood("list")
+    assert (status, out) == (1, "")
+    assert err == "error: RuntimeError: first line (a fault of sapwood's; with --traceback it says where)\n"
+    for words in (("--traceback", "list"), ("list", "--traceback")):
+        status, _, err = sapwood(*words)
+        assert status == 1
+        assert "in broken_inside" in err
+    status, _, err = sapwood("run", "nowhere.py", "--traceback")
+    assert status == 2
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("error: there is no study file 'nowhere.py'")
+
+
+def test_ctrl_c_before_anything_runs_is_status_130(sapwood, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sapwood.cli.listing.print_lists", stopped)
+    status, out, err = sapwood("list")
+    assert (status, out) == (130, "")
     assert "Traceback" not in err
 
 
@@ -337,7 +390,7 @@ def test_a_real_ctrl_c_can_be_gone_on_from(at_home):
     assert stopped.stderr is not None
     assert "starting" in stopped.stderr.readline()
     stopped.send_signal(signal.SIGINT)
-    _, err = stopped.communicate(timeout=60)
+    _, err = stopped.communicate()
     assert stopped.returncode == 130
     assert "To go on: sapwood run tiny --only seed=0 --set epochs=10\n" in err
     done = subprocess.run([*COMMAND, *words, "--pool", "serial"], capture_output=True, text=True, check=False)
@@ -428,5 +481,6 @@ def test_listing_imports_nothing_that_only_a_report_needs():
 
 @pytest.mark.slow
 def test_help_takes_less_than_half_of_importing_torch():
+    """Of the time worked, not the time waited: a busy machine changes little in it."""
     seconds = runpy.run_path(str(ROOT / "benchmarks" / "help.py"))["medians"](2)
     assert seconds["sapwood --help"] < seconds["import torch"] / 2
