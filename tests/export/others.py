@@ -18,7 +18,7 @@ from sapwood.measure.example import as_tuple, call
 
 ZOO = Path(sys.prefix) / "zoo"  # where `make .venv/zoo` puts torchvision and timm: beside the environment, not in it
 WORDS = {"input_ids": torch.arange(24).view(2, 12) % 11, "attention_mask": torch.ones(2, 12, dtype=torch.long)}
-SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+SMALL = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 128}
 
 
 def walk(make, folder):
