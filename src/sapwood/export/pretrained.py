@@ -19,9 +19,7 @@ from sapwood.shrinking.finding import sites
 from sapwood.shrinking.tracing.site import Site
 
 
-def to_transformers(
-    model: nn.Module, example: Example, folder: Path | str, *, tolerance: float = TOLERANCE
-) -> float:
+def to_transformers(model: nn.Module, example: Example, folder: Path | str, *, tolerance: float = TOLERANCE) -> float:
     """Write a shrunk Hugging Face model to a folder that `AutoModel...from_pretrained` loads in any process.
 
     Its `save_pretrained` writes it with a config that has the true widths: `intermediate_size`, heads, their width,

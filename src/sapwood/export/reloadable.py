@@ -1,4 +1,4 @@
-"""Reloadable: a LightningModule whose checkpoints say how small it is, so that `load_from_checkpoint` gives it again."""
+"""Reloadable: a LightningModule whose checkpoints say its sizes, so that `load_from_checkpoint` gives it again."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class Reloadable:
 
         class Lit(export.Reloadable, lightning.LightningModule):
 
-    Nothing else changes. A checkpoint of a pruned one also holds its sizes, and numbers of modules that pruning changed;
+    Nothing else changes. A checkpoint of a pruned one also holds its sizes, and what pruning changed on modules; its
     weights stand there once. Loading builds the class from its hyperparameters, as always, and cuts it to these sizes
     before the weights are loaded. Training resumes from it too, in the pruned module and in a fresh one.
 

@@ -81,4 +81,4 @@ def _sizes(mine: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str
 def _equal(mine: Tensor, wanted: Tensor) -> bool:
     """Whether all numbers agree, in the type and on the device that the model was moved to; NaN agrees with NaN."""
     one, other = mine.detach(), wanted.detach().to(mine)
-    return bool(((one == other) | ((one != one) & (other != other))).all())
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())

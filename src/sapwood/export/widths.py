@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -150,28 +150,28 @@ def _strange(network: nn.Module, model: nn.Module) -> int:
 
 
 def _why(plan: Blueprint, wanted: Sizes, wrong: set[Dim]) -> str:
-    """Which layers differ where the config has one number for all, or has none."""
+    """Which layers differ where the config has one number for all, or for which it has none."""
     kind = type(plan.config).__name__
     for lever in plan.levers:
         values = lever.values(wanted)
-        told = {number: sorted(set(dims) & wrong) for number, dims in values.items() if number is not None}
-        uneven = {number: dims for number, dims in told.items() if dims}
+        uneven = {number: touched for number, dims in values.items() if (touched := _layers(wrong.intersection(dims)))}
         if len(uneven) > 1 and None not in values:
-            layers = ", ".join(
-                f"{dims[0][0].rpartition('.')[0]!r} needs {number}" for number, dims in [*uneven.items()][:WIDEST]
-            )
-            name = ".".join(map(str, lever.field))
+            needs = ", ".join(f"{layers[0]!r} needs {number}" for number, layers in [*uneven.items()][:WIDEST])
             return (
-                f"{kind} has one {name} for all of these layers: {layers}; prune with uniform=True, which leaves every "
-                "layer the same width, or use export.save and export.load"
+                f"{kind} has one {'.'.join(map(str, lever.field))} for all of these layers: {needs}; prune with "
+                "uniform=True, which leaves every layer the same width, or use export.save and export.load"
             )
-    layers = list(dict.fromkeys(name.rpartition(".")[0] for name, _ in sorted(wrong)))
+    layers = _layers(wrong)
     more = f" and {len(layers) - WIDEST} more" if len(layers) > WIDEST else ""
     return (
-        f"{kind} has no number for the widths of {', '.join(map(repr, layers[:WIDEST]))}{more}; prune with uniform=True "
-        "and keep=export.not_in_config(model, example), which leaves such layers whole, or use export.save and "
-        "export.load"
+        f"{kind} has no number for the widths of {', '.join(map(repr, layers[:WIDEST]))}{more}; prune with "
+        "uniform=True and keep=export.not_in_config(model, example), which leaves these layers whole, or use "
+        "export.save and export.load"
     )
+
+
+def _layers(dims: set[Dim]) -> list[str]:
+    return list(dict.fromkeys(name.rpartition(".")[0] for name, _ in sorted(dims)))
 
 
 def _fields(config: Any, way: Field = ()) -> Iterator[tuple[Field, int | None]]:
@@ -187,7 +187,7 @@ def _fields(config: Any, way: Field = ()) -> Iterator[tuple[Field, int | None]]:
             yield from (((*way, name, at), each) for at, each in enumerate(value))
 
 
-def _whole(value: object) -> bool:
+def _whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 

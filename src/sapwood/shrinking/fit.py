@@ -22,10 +22,10 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
+from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, stirred, zero_
 from sapwood.shrinking.cutting.resize import knows
-from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred, zero_
-from sapwood.shrinking.proof.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
-from sapwood.shrinking.proof.wide import types_of
+from sapwood.shrinking.cutting.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
+from sapwood.shrinking.cutting.wide import types_of
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.bare import Copies, Numbers, inputs_for, meeting, ways
 from sapwood.shrinking.tracing.computed import sharing
