@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,18 @@ def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, ope
         fixed = samples_of(example)
         what = f"{type(model).__name__} cannot be exported"
         if opened and _goes(model, as_tuple(example)):
-            what = f"{type(model).__name__} cannot be exported for any number of samples, as its code fixes the batch"
-            what += f" at {fixed}; batch={fixed} writes it for that"
+            why = (
+                "as torch cannot where forward takes **names" if _takes_names(model) else "as its code fixes the batch"
+            )
+            what += f" for any number of samples, {why}; batch={fixed} writes it for {fixed}"
         raise InputError(
             f"{what}: {refusal(error)}; torch.export.export(model, example, strict=False) says more"
         ) from error
+
+
+def _takes_names(model: nn.Module) -> bool:
+    """Whether forward takes any keywords; then torch's check of open sizes fails by itself."""
+    return any(p.kind is p.VAR_KEYWORD for p in signature(model.forward).parameters.values())
 
 
 def _goes(model: nn.Module, inputs: tuple[Any, ...]) -> bool:
