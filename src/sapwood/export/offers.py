@@ -85,13 +85,22 @@ def step(site: Site, multiple: int) -> int:
 
 
 def channels(site: Site) -> int:
-    """How many positions side by side every unit takes wherever it sits: a head's or a group's channels, else 1."""
-    return math.gcd(*(length for slot in site.slots for length in _runs(slot)))
+    """How many positions side by side a unit takes in what makes and in what reads it: a head's or a group's, else 1.
+
+    Of several that make it the widest counts, likewise of those that read it: a head has its queries' and values'
+    channels, though a table of biases or a scale holds one number for each head.
+    """
+    return math.gcd(*(max(math.gcd(*_runs(slot)) for slot in slots) for slots in _by_role(site)))
+
+
+def _by_role(site: Site) -> list[list[Slot]]:
+    """What makes the units, and what reads them, if anything does."""
+    return [slots for role in ("makes", "reads") if (slots := list(site.at(role)))]
 
 
 def shortened(because: str) -> str:
-    """A reason without the folders of the files that it names."""
-    return PATH.sub("", because)
+    """A reason without the folders of the files that it names, and without what happened when it was tried."""
+    return PATH.sub("", because.partition("; the smaller network does not run")[0])
 
 
 def _runs(slot: Slot) -> list[int]:

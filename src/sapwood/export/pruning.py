@@ -1,8 +1,7 @@
 """Pruning: one call that makes a network smaller: scores, a choice within a target, a proof, and what was measured."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.optim import Optimizer
 from sapwood.currency import Keep
 from sapwood.errors import InputError
 from sapwood.export.build import built, bytes_and_parameters, emptied
+from sapwood.export.caches import without_caches
 from sapwood.export.offers import offer_of
 from sapwood.export.pruned import Answers, Pruned, Sizes, Times
 from sapwood.export.search import Search
@@ -191,29 +191,6 @@ def _asked(evaluate: Evaluate, model: nn.Module) -> float:
         return float(answer)
     except (TypeError, ValueError) as error:
         raise InputError(f"evaluate(model) gave a {type(answer).__name__}; it must give one number") from error
-
-
-@contextmanager
-def without_caches(model: nn.Module) -> Iterator[Callable[[nn.Module], None]]:
-    """Hugging Face's models return caches of keys and values unless told otherwise, which no graph can hold.
-
-    Inside, `config.use_cache` is off; the function that is given turns it on again in a copy of the model.
-    """
-    on = [name for name, module in model.named_modules() if getattr(_config(module), "use_cache", None) is True]
-
-    def turned(network: nn.Module, use: bool) -> None:
-        for name in on:
-            _config(network.get_submodule(name)).use_cache = use
-
-    turned(model, False)
-    try:
-        yield lambda network: turned(network, True)
-    finally:
-        turned(model, True)
-
-
-def _config(module: nn.Module) -> Any:
-    return getattr(module, "config", None)
 
 
 def _refuse_misfits(model: nn.Module, recalibrate: object, evaluate: object, threads: int, timing: float) -> None:
