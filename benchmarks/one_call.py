@@ -46,7 +46,7 @@ def faster(whole: nn.Module, small: nn.Module, images: torch.Tensor) -> Mapping[
         cases: dict[str, Callable[..., object]] = {"dense": whole, "small": small}
         try:
             for name, model in (("dense", whole), ("small", small)):
-                export.to_onnx(model, images, file := Path(folder) / f"{name}.onnx")
+                export.to_onnx(model, images, file := Path(folder) / f"{name}.onnx", batch=len(images))
                 cases[f"{name} in ONNX Runtime"] = measure.in_onnxruntime(file)
         except InputError as missing:
             print(f"ONNX Runtime: {missing}")

@@ -190,7 +190,7 @@ def in_runtime(model: nn.Module, x: Tensor) -> Call:
 def session(model: nn.Module, shape: torch.Size) -> Callable[..., object]:
     """An exported network for batches of this shape; the export compares its answers."""
     with TemporaryDirectory() as folder:
-        export.to_onnx(model, torch.randn(shape), Path(folder, "network.onnx"))
+        export.to_onnx(model, torch.randn(shape), Path(folder, "network.onnx"), batch=shape[0])
         return measure.in_onnxruntime(Path(folder, "network.onnx"))
 
 

@@ -23,11 +23,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from sapwood.currency import Keep
 from sapwood.errors import InputError
 from sapwood.export import load, save, to_onnx
+from sapwood.export.samples import samples_of
 from sapwood.measure.example import as_tuple
 from sapwood.processes import digest
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.costs.cost import macs_of
-from sapwood.shrinking.proof.equal import inputs
+from sapwood.shrinking.cutting.equal import inputs
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.computed import copied
 from sapwood.shrinking.tracing.graph import named_tensors
@@ -116,7 +117,7 @@ def _refused(model: nn.Module, example: tuple[Any, ...]) -> str:
     """Why there is no ONNX file that answers within the tolerance; empty if there is."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            to_onnx(model, example, Path(folder, "network.onnx"))
+            to_onnx(model, example, Path(folder, "network.onnx"), batch=samples_of(example))
         except InputError as error:
             return str(error).split("; ")[0]
     return ""

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from sapwood import InputError, export, prune
 from sapwood.export.pruned import Pruned
+from sapwood.export.samples import samples_of
 
 MORE = 0.02  # above the least that can be left
 
@@ -59,7 +60,10 @@ def again(name: str, pruned: Pruned, model: nn.Module, folder: Path) -> bool:
 def onnx(pruned: Pruned, example: tuple[Tensor, ...], folder: Path) -> str:
     """By how much ONNX Runtime's answers differ, or why there are none."""
     try:
-        return f"ONNX {export.to_onnx(pruned.model.eval(), example, folder / 'small.onnx', tolerance=1e-3):.0e}"
+        apart = export.to_onnx(
+            pruned.model.eval(), example, folder / "small.onnx", batch=samples_of(example), tolerance=1e-3
+        )
+        return f"ONNX {apart:.0e}"
     except InputError as error:
         return f"no ONNX: {str(error)[:60]}"
 

@@ -38,7 +38,7 @@ def near(found, wanted):
 @pytest.mark.usefixtures("with_onnx")
 @pytest.mark.parametrize("any_batch", [False, True])
 def test_onnx_runtime_gives_the_networks_answers(case, any_batch, tmp_path):
-    found = to_onnx(case.small, case.x, tmp_path / "n.onnx", any_batch=any_batch)
+    found = to_onnx(case.small, case.x, tmp_path / "n.onnx", batch=None if any_batch else len(case.x))
     assert 0 <= found <= 1e-5
     run = running((tmp_path / "n.onnx").read_bytes())
     x = more(case.x) if any_batch else case.x
@@ -66,12 +66,12 @@ class Biased(nn.Module):
 
 @pytest.mark.usefixtures("with_onnx")
 def test_onnx_takes_attention_with_trained_biases(tmp_path):
-    assert to_onnx(Biased(), torch.randn(1, 5, 8), tmp_path / "n.onnx") <= 1e-5
+    assert to_onnx(Biased(), torch.randn(1, 5, 8), tmp_path / "n.onnx", batch=1) <= 1e-5
 
 
 @pytest.mark.parametrize("any_batch", [False, True])
 def test_the_program_gives_the_networks_answers(case, any_batch, tmp_path):
-    found = to_program(case.small, case.x, tmp_path / "n.pt2", any_batch=any_batch)
+    found = to_program(case.small, case.x, tmp_path / "n.pt2", batch=None if any_batch else len(case.x))
     assert 0 <= found <= 1e-5
     again = torch.export.load(tmp_path / "n.pt2").module()
     x = more(case.x) if any_batch else case.x
@@ -80,7 +80,7 @@ def test_the_program_gives_the_networks_answers(case, any_batch, tmp_path):
 
 
 def test_one_sample_is_example_enough_for_any_batch(case, tmp_path):
-    to_program(case.small, case.x[:1], tmp_path / "n.pt2", any_batch=True)
+    to_program(case.small, case.x[:1], tmp_path / "n.pt2")
     again = torch.export.load(tmp_path / "n.pt2").module()
     for x in (case.x[:1], more(case.x)):
         assert near(again(x), answer(case.small, x))
@@ -89,8 +89,12 @@ def test_one_sample_is_example_enough_for_any_batch(case, tmp_path):
 class Counting(nn.Module):
     """A number of samples written into it."""
 
+    def __init__(self, samples):
+        super().__init__()
+        self.samples = samples
+
     def forward(self, x):
-        return x.view(2, -1).sum(1)
+        return x.view(self.samples, 3).sum(1)
 
 
 class Two(nn.Module):
@@ -100,25 +104,72 @@ class Two(nn.Module):
 
 def test_several_inputs_and_outputs(tmp_path):
     x = (torch.ones(2, 3), torch.full((2, 3), 2.0))
-    assert to_program(Two(), x, tmp_path / "n.pt2", any_batch=True) == 0.0
+    assert to_program(Two(), x, tmp_path / "n.pt2") == 0.0
 
 
 @pytest.mark.usefixtures("with_onnx")
 def test_several_inputs_and_outputs_in_onnx(tmp_path):
     x = (torch.ones(2, 3), torch.full((2, 3), 2.0))
-    assert to_onnx(Two(), x, tmp_path / "n.onnx", any_batch=True) == 0.0
+    assert to_onnx(Two(), x, tmp_path / "n.onnx") == 0.0
 
 
-def test_what_has_a_fixed_batch_is_refused_as_any(tmp_path):
-    with pytest.raises(InputError, match=r"Counting cannot be exported: .*try with the example's batch alone"):
-        to_program(Counting(), torch.ones(2, 3), tmp_path / "n.pt2", any_batch=True)
-    assert to_program(Counting(), torch.ones(2, 3), tmp_path / "n.pt2") == 0.0
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_batch_written_into_the_code_is_named(samples, tmp_path):
+    fixed, x = Counting(samples), torch.ones(samples, 3)
+    says = rf"Counting cannot be exported for any number .* fixes the batch at {samples}; batch={samples} writes it"
+    with pytest.raises(InputError, match=says):
+        to_program(fixed, x, tmp_path / "n.pt2")
+    assert list(tmp_path.iterdir()) == []
+    assert to_program(fixed, x, tmp_path / "n.pt2", batch=samples) == 0.0
+
+
+class Unexportable(nn.Module):
+    def forward(self, x):
+        return x * float(x.sum().item() > 0 and len(str(x.sum().item())))
+
+
+def test_what_cannot_be_exported_at_all_does_not_blame_the_batch(tmp_path):
+    with pytest.raises(InputError, match="Unexportable cannot be exported: "):
+        to_program(Unexportable(), torch.ones(2, 3), tmp_path / "n.pt2")
 
 
 @pytest.mark.parametrize("x", [(torch.ones(2, 3), torch.ones(3, 3)), torch.tensor(1.0), torch.ones(0, 3)])
-def test_any_batch_needs_samples(x, tmp_path):
-    with pytest.raises(InputError, match="any_batch is for inputs whose first dimension counts the same samples"):
-        to_program(Two(), x, tmp_path / "n.pt2", any_batch=True)
+def test_an_open_batch_needs_samples(x, tmp_path):
+    with pytest.raises(InputError, match="an open batch is for inputs whose first dimension counts the same samples"):
+        to_program(Two(), x, tmp_path / "n.pt2")
+
+
+def test_inputs_of_different_sizes_are_written_as_they_are(tmp_path):
+    x = (torch.ones(2, 3), torch.ones(1, 3))
+    assert to_program(Two(), x, tmp_path / "n.pt2", batch=2) == 0.0
+    with pytest.raises(InputError, match=r"batch=4 is for inputs .*or batch=2 for the sizes that it has"):
+        to_program(Two(), x, tmp_path / "n.pt2", batch=4)
+    for bad in (0, True, 2.0):
+        with pytest.raises(InputError, match=f"batch is {bad!r}; give a whole number of samples"):
+            to_program(Two(), x, tmp_path / "n.pt2", batch=bad)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_a_batch_is_fixed_where_it_is_asked_for(batch, tmp_path):
+    model, x = nets.plain().eval(), nets.image()
+    to_program(model, x, tmp_path / "n.pt2", batch=batch)
+    again = torch.export.load(tmp_path / "n.pt2").module()
+    several = torch.cat([x, x, x])[:batch]
+    assert near(again(several), answer(model, several))
+    with pytest.raises((RuntimeError, AssertionError)):
+        again(torch.cat([x, x]))
+
+
+def test_the_old_name_of_the_option_says_the_new_one(tmp_path):
+    x = (torch.ones(2, 3), torch.ones(2, 3))
+    with pytest.warns(DeprecationWarning, match="any_batch=False is now batch=N; the old name goes"):
+        to_program(Two(), x, tmp_path / "n.pt2", any_batch=False)
+    with pytest.warns(DeprecationWarning, match="any_batch=True is now batch=None, the default"):
+        to_program(Two(), x, tmp_path / "more.pt2", any_batch=True)
+    more = (torch.ones(3, 3), torch.ones(3, 3))
+    assert torch.equal(torch.export.load(tmp_path / "more.pt2").module()(*more)["sum"], more[0] * 2)
+    with pytest.raises((RuntimeError, AssertionError)):
+        torch.export.load(tmp_path / "n.pt2").module()(*more)
 
 
 def test_nothing_about_the_network_changes(tmp_path):
@@ -210,7 +261,7 @@ def test_what_onnx_cannot_say_is_refused(tmp_path):
             return torch.linalg.eigvals(x)
 
     with pytest.raises(InputError, match=r"^Strange cannot be written as ONNX: .*to_program may do$") as caught:
-        to_onnx(Strange(), torch.eye(3), tmp_path / "n.onnx")
+        to_onnx(Strange(), torch.eye(3)[None], tmp_path / "n.onnx")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

@@ -7,8 +7,8 @@ import torch
 from sapwood.cli.looks import page
 from sapwood.cli.owned import Order
 from sapwood.cli.smaller import aligned, refuse_bad_file
+from sapwood.export.caches import without_caches
 from sapwood.export.pruned import why
-from sapwood.export.pruning import without_caches
 from sapwood.shrinking.costs.cost import parameters_of
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.tracing.anatomy import Anatomy

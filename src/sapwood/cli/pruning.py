@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from sapwood.cli.owned import Order, Owned
-from sapwood.cli.smaller import hush, refuse_bad_file
+from sapwood.cli.smaller import NOT_COMPARED, hush, refuse_bad_file
 from sapwood.criteria import named
 from sapwood.errors import InputError
 from sapwood.export import save, to_onnx, to_program
 from sapwood.export.pruning import prune
+from sapwood.export.samples import samples_of
 from sapwood.export.targets import target_of
 
 KINDS = (".safetensors", ".onnx", ".pt2")
@@ -55,8 +56,9 @@ def _written(small: torch.nn.Module, file: Path, found: Owned, order: Order) -> 
     hush()
     write = to_onnx if file.suffix == ".onnx" else to_program
     try:
-        apart, batch = write(small, found.example, file, any_batch=True), "any batch"
+        apart, batch = write(small, found.example, file), "any batch"
     except InputError:  # sizes that hang on the example's
-        apart, batch = write(small, found.example, file), "the example's batch"
-    told = "not compared: onnxruntime is not installed" if apart is None else f"compared: {apart:.0e} apart (relative)"
+        apart = write(small, found.example, file, batch=samples_of(found.example))
+        batch = "the example's batch"
+    told = NOT_COMPARED if apart is None else f"compared: {apart:.0e} apart (relative)"
     return f"written: {file}, for {batch}; {told}"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sapwood.data.files import Progress
 from sapwood.data.images import Images
-from sapwood.errors import InputError
+from sapwood.extras import MissingExtra, installs
 
 
 def fetch(progress: Progress | None = None) -> None:
@@ -54,9 +54,7 @@ def _folder() -> Path:
     """Where scikit-learn is installed."""
     spec = find_spec("sklearn")
     if spec is None or spec.origin is None:
-        raise InputError(
-            "data set 'digits' comes with scikit-learn, which is not installed; run: pip install \"sapwood[study]\""
-        )
+        raise MissingExtra(f"data set 'digits', which comes with scikit-learn, needs it; run: {installs('sklearn')}")
     return Path(spec.origin).parent
 
 

@@ -3,11 +3,11 @@
 The class of the original cannot build one with other sizes. `save` writes its tensors and what differs in its modules.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from sapwood.export import beside
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
 from sapwood.export.fitting import narrow_, refuse_unfitting
 from sapwood.export.memory import dense, refuse_shared_memory
+from sapwood.export.originals import Held, kind_of, refuse_other_modules, refuse_other_network
 from sapwood.export.packed import not_as_said, pack, unpack
 from sapwood.shrinking.cutting.narrow import NarrowAttention
 from sapwood.shrinking.skipped import skip_, skipped
@@ -37,18 +38,7 @@ WORDS = schema.record({
     "narrow": schema.items(schema.text), "classes": schema.mapping(schema.text), "settings": SETTINGS,
     "changes": CHANGES, "tensors": schema.mapping(HELD),
 }, {"masks": schema.mapping(schema.text), "skipped": SKIPPED})  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a file says of a parameter or buffer beside its values."""
-
-    kind: Literal["parameter", "buffer"]
-    original: tuple[int, ...]  # the shape it has in the original network
-    shape: tuple[int, ...]
-    stride: tuple[int, ...] | None  # None: in the order of its indices; else as it lay in memory, channels last say
-    requires_grad: bool
-    same_as: str | None  # another name of the very same tensor
+Read = tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]  # of tensors, values, masks, words
 
 
 def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[str, Tensor] | None = None) -> None:
@@ -67,10 +57,18 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     >>> small = shrink(net, {"0": torch.arange(6) < 2}, sites(net, x), example=x).model
     >>> export.save(small, folder / "small.safetensors", of=net)
     """
+    own, words = _described(model, of)
+    if masks:
+        beside.put(masks, model, own, words)
+    checkpoint.replace(Path(path), pack(own, words))
+
+
+def _described(model: nn.Module, of: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors to write, each once, and the words about them and about the modules."""
     gone = skipped(model)
     of = skip_(duplicate(of, sharing(of)), gone) if gone else of
     held, narrow = _held(model, of), _narrowed(model, of)
-    _refuse_other_modules(classes(model) | dict.fromkeys(narrow, nn.MultiheadAttention.__name__), classes(of))
+    refuse_other_modules(classes(model) | dict.fromkeys(narrow, nn.MultiheadAttention.__name__), classes(of))
     words = {
         "narrow": narrow,
         "classes": classes(of),
@@ -80,10 +78,7 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     }
     if gone:
         words["skipped"] = {name: {"zero": zero, "parts": parts} for name, (zero, parts) in gone.items()}
-    own = {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}
-    if masks:
-        beside.put(masks, model, own, words)
-    checkpoint.replace(Path(path), pack(own, words))
+    return {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}, words
 
 
 def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
@@ -100,18 +95,40 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     >>> torch.equal(again(x), small(x))
     True
     """
-    held, values, _, words = _read(Path(path))
-    model = make()
+    return _made_smaller(make(), _read(Path(path)), str(path), "make")
+
+
+def content_without(model: nn.Module, of: nn.Module, elsewhere: Collection[str]) -> bytes:
+    """A file's content that leaves out tensors, by name, which are kept elsewhere; for `fit_`."""
+    own, words = _described(model, of)
+    return pack({name: tensor for name, tensor in own.items() if name not in elsewhere}, words)
+
+
+def fit_(model: nn.Module, content: bytes, elsewhere: Mapping[str, Tensor], origin: str) -> nn.Module:
+    """Make an original network the one of `content_without`, in place, with the tensors that were kept elsewhere.
+
+    One that has its sizes already stays as it is. InputError, which calls the content `origin`: as of `load`.
+    """
+    found = _parsed(*unpack(content, origin), origin, elsewhere)
+    if {name: tuple(tensor.shape) for name, tensor in named_tensors(model)} == {
+        n: h.shape for n, h in found[0].items()
+    }:
+        return model
+    return _made_smaller(model, found, origin, "the class")
+
+
+def _made_smaller(model: nn.Module, found: Read, origin: str, maker: str) -> nn.Module:
+    held, values, _, words = found
     try:
         skip_(model, {name: (each["zero"], each["parts"]) for name, each in words.get("skipped", {}).items()})
-        _refuse_other_network(model, held, words["classes"], words["settings"])
+        refuse_other_network(model, held, words["classes"], words["settings"])
         change_(model, words["changes"])
         for name in words["narrow"]:
             narrow_(model, name)
     except InputError as error:
         raise InputError(
-            f"{path} is not of the network that make gives: {error}; make must give the original, unshrunk network, "
-            "with the options it was saved with"
+            f"{origin} is not of the network that {maker} gives: {error}; {maker} must give the original, unshrunk "
+            "network, with the options it was saved with"
         ) from None
     _fill_(model, held, values)
     try:
@@ -119,7 +136,7 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
         places = [place for change in words["changes"] for place in change["at"]]
         refuse_unfitting(model, {name.rpartition(".")[0] for name in changed} | {place[0] for place in places})
     except ValueError as error:
-        raise not_as_said(str(path), error) from error
+        raise not_as_said(origin, error) from error
     return model
 
 
@@ -129,17 +146,24 @@ def tensors_of(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return {name: values[each.same_as or name] for name, each in held.items()}, masks
 
 
-def _read(path: Path) -> tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> Read:
     """Read a network's file: the description of each tensor, the values, the masks, and the words."""
-    tensors, words = unpack(disk.read(path, "the network"), str(path))
+    return _parsed(*unpack(disk.read(path, "the network"), str(path)), str(path))
+
+
+def _parsed(
+    tensors: dict[str, Tensor], words: dict[str, Any], origin: str, elsewhere: Mapping[str, Tensor] | None = None
+) -> Read:
     try:
         WORDS(words, "it")
         held = {name: Held(**each) for name, each in words["tensors"].items()}
+        own = {name for name, each in held.items() if each.same_as is None}
+        tensors |= {name: tensor for name, tensor in (elsewhere or {}).items() if name in own}
         shapes = {name: each.shape for name, each in held.items() if each.kind == "parameter"}
         masks = beside.taken(words.get("masks", {}), shapes, tensors)
         return held, _values(held, tensors), masks, words
     except (ValueError, RuntimeError) as error:
-        raise not_as_said(str(path), error) from error
+        raise not_as_said(origin, error) from error
 
 
 def _narrowed(model: nn.Module, original: nn.Module) -> list[str]:
@@ -163,7 +187,7 @@ def _held(model: nn.Module, original: nn.Module) -> dict[str, Held]:
     first: dict[int, str] = {}
     return {
         name: Held(
-            kind=_kind(tensor),
+            kind=kind_of(tensor),
             original=tuple(before[name].shape),
             shape=tuple(tensor.shape),
             stride=None if tensor.is_contiguous() else torch.empty_like(tensor).stride(),
@@ -172,10 +196,6 @@ def _held(model: nn.Module, original: nn.Module) -> dict[str, Held]:
         )
         for name, tensor in tensors.items()
     }
-
-
-def _kind(tensor: Tensor) -> Literal["parameter", "buffer"]:
-    return "parameter" if isinstance(tensor, nn.Parameter) else "buffer"
 
 
 def _refuse_unfit(tensors: Mapping[str, Tensor]) -> None:
@@ -216,47 +236,6 @@ def _laid_out(name: str, value: Tensor, held: Held) -> Tensor:
     if len(held.stride) != len(held.shape) or not dense(held.shape, held.stride):
         raise ValueError(f"{name!r} has strides {held.stride} for shape {held.shape}")
     return torch.empty_strided(held.shape, held.stride, dtype=value.dtype).copy_(value)
-
-
-def _refuse_other_modules(small: Mapping[str, str], original: Mapping[str, str]) -> None:
-    for name in [*original, *small]:
-        if small.get(name) != original.get(name):
-            raise InputError(
-                f"module {name!r} is {small.get(name, 'not there')} and was {original.get(name, 'not there')} in the "
-                "original, which could therefore not be made into this network again; save its state_dict, or export "
-                "it with to_onnx or to_program"
-            )
-
-
-def _refuse_other_network(
-    model: nn.Module, held: Mapping[str, Held], known: Mapping[str, str], numbers: Mapping[str, Mapping[str, Any]]
-) -> None:
-    if not isinstance(model, nn.Module):
-        raise InputError(f"it gives {type(model).__name__}, no module")
-    tensors, found, own = dict(named_tensors(model)), classes(model), settings(model)
-    for name in [*held, *tensors]:
-        if name not in tensors or name not in held:
-            raise InputError(f"{name!r} is only in the {'file' if name in held else 'network'}")
-        _refuse_other_tensor(name, tensors[name], held[name])
-    for name in [*known, *found]:
-        if known.get(name) != found.get(name):
-            raise InputError(f"{name!r} is {found.get(name, 'not there')}, not {known.get(name, 'there')}")
-    for name, values in numbers.items():
-        for attribute, value in values.items():
-            if (mine := own.get(name, {}).get(attribute, value)) != value:
-                raise InputError(f"{attribute} of {name!r} is {mine!r}, not {value!r}")
-
-
-def _refuse_other_tensor(name: str, mine: Tensor, held: Held) -> None:
-    if is_lazy(mine) or mine.is_meta:
-        raise InputError(f"{name!r} has no numbers yet, as on torch's meta device")
-    if _kind(mine) != held.kind or tuple(mine.shape) != held.original:
-        what = f"{name!r} is a {_kind(mine)} of shape {tuple(mine.shape)}"
-        raise InputError(f"{what}, not a {held.kind} of shape {held.original}")
-    if len(held.shape) != len(held.original):
-        raise InputError(f"{name!r} has {len(held.original)} dimensions, and is said to have the shape {held.shape}")
-    if held.kind == "buffer" and held.requires_grad and not mine.requires_grad:
-        raise InputError(f"{name!r} is a buffer without gradients, and is said to have them")
 
 
 def _fill_(model: nn.Module, held: Mapping[str, Held], values: Mapping[str, Tensor]) -> None:

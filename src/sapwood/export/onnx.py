@@ -12,35 +12,56 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
+from sapwood.export.caches import without_caches
 from sapwood.export.program import exported
-from sapwood.measure.example import Example
+from sapwood.export.samples import wanted
+from sapwood.extras import MissingExtra, installs, optional
+from sapwood.measure.example import Example, as_tuple
 from sapwood.measure.variants import onnxruntime_session
+from sapwood.shrinking.tracing.exporting import quietly
 from sapwood.training import checkpoint
 
 NEEDED = ("onnx", "onnxscript")
+WHAT = "ONNX export"
 
 
 def to_onnx(
-    model: nn.Module, example: Example, path: Path | str, *, any_batch: bool = False, tolerance: float = TOLERANCE
+    model: nn.Module,
+    example: Example,
+    path: Path | str,
+    *,
+    batch: int | None = None,
+    tolerance: float = TOLERANCE,
+    any_batch: bool | None = None,
 ) -> float | None:
     """Write the network in evaluation mode as an ONNX file, and return by how much ONNX Runtime's answers differ.
 
     The largest difference over the largest output, on the example and on random inputs; above `tolerance` it is an
-    InputError and nothing is written. None: onnxruntime is not installed, so nothing was compared. `any_batch`: the
-    first dimension of every input, one for all of them, may have any size. Needs the extra `sapwood[onnx]`.
+    InputError and nothing is written. None: onnxruntime is not installed, so nothing was compared. The first dimension
+    of every input, one for all of them, may have any size, and one sample more than the example's is compared, too;
+    all other sizes are the example's. With `batch` the file takes so many samples and no others. `any_batch` is the
+    old name of `batch=None`. Needs the extra `sapwood[onnx]`.
     """
     for name in NEEDED:
-        _imported(name)
-    content = _content(model, example, any_batch)
+        with optional(WHAT), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import_module(name)
+    inputs, opened = wanted(example, batch, any_batch)
+    with without_caches(model):
+        content = _content(model, example, inputs, opened)
+        found = _compared(model, content, as_tuple(example) if opened else inputs, opened, tolerance)
+    checkpoint.replace(Path(path), content)
+    return found
+
+
+def _compared(model: nn.Module, content: bytes, seen: tuple[Any, ...], opened: bool, tolerance: float) -> float | None:
+    """By how much the answers differ, None without ONNX Runtime."""
     try:
         run = running(content)
     except ModuleNotFoundError:
-        found = None
-    else:
-        what = "the network in ONNX Runtime"
-        found = disagreement(model, run, example, any_batch=any_batch, tolerance=tolerance, what=what)
-    checkpoint.replace(Path(path), content)
-    return found
+        return None
+    what = "the network in ONNX Runtime"
+    return disagreement(model, run, seen, any_batch=opened, tolerance=tolerance, what=what)
 
 
 def running(content: bytes) -> Callable[..., list[Tensor]]:
@@ -64,35 +85,22 @@ def running(content: bytes) -> Callable[..., list[Tensor]]:
     return run
 
 
-def _content(model: nn.Module, example: Example, any_batch: bool) -> bytes:
-    program = exported(model, example, any_batch=any_batch)
+def _content(model: nn.Module, example: Example, inputs: tuple[Any, ...], opened: bool) -> bytes:
+    program = exported(model, example, inputs, opened=opened)
     try:
-        with warnings.catch_warnings(), torch.no_grad():  # as it was exported: attention's layout depends on it
+        with warnings.catch_warnings(), quietly(), torch.no_grad():  # as exported: attention's layout depends on it
             warnings.simplefilter("ignore")  # torch's and onnxscript's own, of versions to come
             written = torch.onnx.export(program, dynamo=True, verbose=False)
             assert written is not None  # as always with dynamo=True
             content: bytes = written.model_proto.SerializeToString()
             return content
     except ModuleNotFoundError as missing:
-        raise _not_installed(missing) from missing
+        raise MissingExtra(f"{WHAT} needs {missing.name}; run: {installs('onnx')}", name=missing.name) from missing
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be written as ONNX: {_first_line(error.__cause__ or error)}; "
             "torch.onnx.export(model, example, dynamo=True) says more; to_program may do"
         ) from error
-
-
-def _imported(name: str) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import_module(name)
-    except ModuleNotFoundError as missing:
-        raise _not_installed(missing) from missing
-
-
-def _not_installed(missing: ModuleNotFoundError) -> InputError:
-    return InputError(f'ONNX export needs {missing.name}; run: pip install "sapwood[onnx]"')
 
 
 def _first_line(error: BaseException) -> str:
