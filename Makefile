@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test trainers lint check laws nightly smoke docs bench size
+.PHONY: help demo test trainers lint check laws nightly smoke docs site bench size
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 15
@@ -45,9 +45,16 @@ nightly: .venv/trainers  ## hours: 2,000 random networks of each kind, 2,000 sit
 smoke: .venv/study  ## the smallest scale of the paper's study
 	$(BIN)/sapwood run activation_pruning --scale smoke
 
-docs: .venv/study  ## the pages that are made of kept results and of docstrings
+docs: .venv/docs  ## the pages made of kept results, docstrings and what code prints; then the site
 	$(BIN)/python docs/write_results.py
 	$(BIN)/python docs/write_api.py
+	$(BIN)/python docs/write_curves.py
+	$(BIN)/python docs/write_printed.py
+	$(MAKE) site
+
+site: .venv/docs  ## the documentation as a site, in build/site; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --jobs auto -c docs . build/site
+	@echo "open build/site/index.html"
 
 bench: .venv/bench  ## the benchmarks, one after another
 	@missed=0; for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || missed=1; done; exit $$missed
@@ -61,7 +68,8 @@ size:  ## lines, room by room, against the budget
 .venv/trainers: EXTRAS := study,test,trainers
 .venv/dev: EXTRAS := study,test,dev
 .venv/bench: EXTRAS := study,test,onnx
-.venv/study .venv/test .venv/trainers .venv/dev .venv/bench: pyproject.toml constraints.txt | $(BIN)/python
+.venv/docs: EXTRAS := study,onnx,docs
+.venv/study .venv/test .venv/trainers .venv/dev .venv/bench .venv/docs: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing sapwood[$(EXTRAS)] into .venv; the first time takes minutes, PyTorch is large"
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]" \
 	  | { grep --line-buffered -E '^(Collecting|Processing|Installing|Successfully)|^ +Downloading .* [MG]B' || true; }

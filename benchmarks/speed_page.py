@@ -11,6 +11,16 @@ DENSE, MASKED, SMALL, ONE = "dense", "masked", "smaller", "one unit a site"
 
 PAGE = """# Speed
 
+Remove whole units, in widths that are multiples of 8 or 16, and let ONNX Runtime run what is left. Wide networks then
+become about as much faster as they have fewer multiply-adds. Narrow ones gain less. Zeros alone make nothing faster.
+
+{short}
+
+What to do: [what makes it fast](#what-makes-it-fast). Why a single sample gains less:
+[what limits batch 1](#what-limits-batch-1).
+
+## All that was measured
+
 How much smaller and faster networks become when neurons and channels are removed. *MACs*, *parameters* and *bytes* say
 how many times fewer multiply-adds, parameters, and bytes of parameters and buffers there are. The other columns say
 how many times faster a network is than its dense self in the same engine: the median over rounds in which all of a
@@ -124,11 +134,23 @@ def page(found: Sequence[Measured], made_by: Mapping[str, object]) -> str:
     """docs/speed.md."""
     return PAGE.format(
         **made_by,
+        short="\n".join(conclusion(found)),
         faster=table(["network", "removed", "batch", *COLUMNS], (line(m) for m in found)),
         held="\n".join(f"- {words}" for _, words in held(found)),
         times=table(["network", "removed", "batch", *ENGINES], ([*m.name(), *map(m.took, ENGINES)] for m in found)),
         fixed=table(FIXED, (fixed(m, engine) for m in smallest(found) for engine in UNFOLDED if m.took(engine))),
     )
+
+
+def conclusion(found: Iterable[Measured]) -> Iterator[str]:
+    """The first line of each network, in words."""
+    first: dict[str, Measured] = {}
+    for m in found:
+        first.setdefault(m.network, m)
+    for m in first.values():
+        speed = m.speed[f"{RUNTIME}: {SMALL}"].median
+        words = f"{m.ideal():.2f} times fewer multiply-adds, {speed:.2f} times faster in {RUNTIME}"
+        yield f"- {m.network}, batch {m.batch}, without {m.removed}: {words}"
 
 
 ENGINES = (TORCH, LAST, FOLDED, RUNTIME)

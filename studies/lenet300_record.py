@@ -161,7 +161,7 @@ def reached(rows: Table) -> Grid:
 def record(rows: Table) -> list[str | Finding]:
     """What was wanted, and what came."""
     found = errors(rows)
-    at = {fold: summary(found[label(fold)].values()) for fold in FOLDS if label(fold) in found}
+    at = {fold: summary(found[label(fold)].values(), (0, 100)) for fold in FOLDS if label(fold) in found}
     first = "Not run."
     if FOLDS[0] in at:
         found_there = at[FOLDS[0]]
@@ -201,7 +201,7 @@ def drawn(rows: Table, folder: Path) -> Figure:
     figure = canvas(7, 3.4)
     axes = figure.subplots()
     names = [DENSE, TAUGHT, *map(coded_label, CODED), *map(label, FOLDS)]
-    dots(axes, names, {row: found.values() for row, found in errors(rows).items()})
+    dots(axes, names, errors(rows))
     axes.axvline(2.0, lw=0.8, color=GREY)
     axes.set_xlabel("test error (%)")
     return figure

@@ -32,5 +32,7 @@ def writer(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = util.module_from_spec(spec)
+    if str(ROOT / "docs") not in sys.path:
+        sys.path.append(str(ROOT / "docs"))  # as when the command is run, whose neighbours it imports
     spec.loader.exec_module(module)
     return module

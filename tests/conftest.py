@@ -1,5 +1,6 @@
 """What every test runs under, and the rule for tests that need real data."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,15 @@ from sapwood.data.files import MissingData
 T = TypeVar("T")
 
 torch.set_num_threads(1)  # bits do not depend on how many cores there are, and parallel tests do not fight
+
+gc.disable()  # until all tests are found: what modules and tests consist of is no garbage, and looked through again
+
+
+def pytest_collection_finish() -> None:
+    """Every trial ends with a call of the collector, which takes half a second with all that was imported for tests."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -2,37 +2,40 @@
 
 import re
 import warnings
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 import torch
+from archives import writer
 
 from sapwood import methods
 
 ROOT = Path(__file__).parents[1]
-PAGE_NAMES = ("all-of-sapwood", "your-own-model", "add-your-own", "recipes", "prune", "reloading")
-EXECUTED = ("README.md", *(f"docs/{name}.md" for name in PAGE_NAMES))
-EXTRAS = {  # a word in a block -> what it needs that may not be installed
+PRINTED = writer("write_printed")
+AGAIN = "the page shows something else: python docs/write_printed.py"
+EXTRAS = {
     "to_onnx": "onnxscript",
     "bert": "accelerate",
-    "qwen": "transformers",
-    "timm": "timm",
+    "onnxruntime": "onnxruntime",
+    "in_lightning": "lightning",
     "lightning": "lightning",
     "Lit(": "lightning",
-}
+    "qwen": "transformers",
+    "timm": "timm",
+    "in_transformers": "accelerate",
+    "Accelerator": "accelerate",
+}  # a word in a block -> what it needs that may not be installed
 PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
+NOT_RUN = {"docs/api.md": "signatures; its examples run where they stand, in docstrings"}
+EXECUTED = [
+    name
+    for page in PAGES
+    if "```python" in page.read_text("utf-8") and (name := str(page.relative_to(ROOT))) not in NOT_RUN
+]
 
-FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
-
-
-def blocks(text: str) -> Iterator[str]:
-    """The Python blocks of a page, each with as many lines before it as the page has, so that errors show its lines."""
-    for found in FENCE.finditer(text):
-        yield "\n" * (text[: found.start(1)].count("\n")) + found.group(1)
 
 
 def left_out(block: str) -> bool:
@@ -41,16 +44,16 @@ def left_out(block: str) -> bool:
 
 
 def execute(text: str, name: str) -> dict[str, object]:
-    """Run a page's blocks in one namespace, with warnings as errors; the namespace."""
+    """Run a page's blocks in one namespace, with warnings as errors, and compare what they print; the namespace."""
     space: dict[str, object] = {"__name__": "__main__"}
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("error")
-        warnings.filterwarnings(
-            "ignore", ".*(LeafSpec|num_workers)"
-        )  # Lightning's own, of what torch gives up and cores
-        for block in blocks(text):
-            if not left_out(block):
-                exec(compile(block, name, "exec"), space)
+        warnings.filterwarnings("ignore", module="lightning")  # its advice, on workers, loggers and the like
+        warnings.filterwarnings("ignore", message=".*(LeafSpec|num_workers)")  # its use of torch's trees, and of cores
+        for block in PRINTED.blocks(text):
+            if not left_out(block.code):
+                said = PRINTED.printed(block, name, space)
+                assert block.shown is None or PRINTED.alike(block.shown, said), f"{AGAIN}; printed was:\n{said}"
     return space
 
 
@@ -75,10 +78,11 @@ def _leads_somewhere(page: Path, link: str) -> bool:
 
 
 def test_there_is_a_readme_with_an_example():
-    assert list(blocks((ROOT / "README.md").read_text("utf-8"))), "README.md needs an example that runs"
+    shown = [block.shown for block in PRINTED.blocks((ROOT / "README.md").read_text("utf-8"))]
+    assert any(shown), "README.md needs an example that runs, with what it prints"
 
 
-@pytest.mark.parametrize("name", [name for name in EXECUTED if (ROOT / name).exists()])
+@pytest.mark.parametrize("name", EXECUTED)
 def test_the_code_in_a_document_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with patch.dict(methods.ENTRIES):  # a page may put methods of its own there
@@ -98,6 +102,25 @@ def test_a_page_is_one_program_and_its_faults_are_found():
     assert caught.traceback[-1].lineno + 1 == 13
     with pytest.raises(UserWarning, match="old"):
         execute("```python\nimport warnings\nwarnings.warn('old')\n```\n", "page.md")
+
+
+def test_what_a_page_shows_is_compared():
+    code, shown = "print('MACs 5')\nprint()\nprint('evaluate 0.91')\n", "MACs 5\n\nevaluate 0.93\n"
+    page = f"```python\n{code}```\n\n```text\n{shown}```\n"
+    execute(page, "page.md")
+    for wrong in (
+        page.replace("MACs 5\n\nev", "MACs 6\n\nev"),
+        page.replace("0.93", "0.81"),
+        page.replace("\n\neval", "\neval"),
+    ):
+        assert wrong != page
+        with pytest.raises(AssertionError, match="write_printed"):
+            execute(wrong, "page.md")
+    said = "a 1\nb 2\nmilliseconds 3.5\nc 4\n"
+    assert PRINTED.alike("a 1\n...\nmilliseconds 9.1\n...\n", said)
+    assert not PRINTED.alike("a 1\n...\nmilliseconds 9.1\n", said)
+    assert not PRINTED.alike("b 2\n...\na 1\n...\n", said)
+    assert not PRINTED.alike("a 1\nb 2\n", said)
 
 
 def test_the_list_of_what_to_add_names_files_that_exist():

@@ -21,7 +21,7 @@ for old, new in moved.PLACES.items():
         first, second = import_module(old), import_module(old)
         inside = [name for name in vars(import_module(new)) if not name.startswith("__")]
         assert all(getattr(first, name) is getattr(import_module(new), name) for name in inside), old
-    stands_in = old in moved.FUNCTIONS | moved.ELSEWHERE.keys()
+    stands_in = old in moved.FUNCTIONS | moved.ELSEWHERE.keys() | moved.FOLDED
     assert first is second and (first is import_module(new)) is not stands_in, old
     about = [str(each.message) for each in said if each.category is DeprecationWarning]
     assert about == [f"{old} is now {new}; the old name goes with the next release"], (old, about)
@@ -70,6 +70,18 @@ def test_names_that_an_old_module_handed_on_are_still_there():
     in_fresh_python(f"{code}\nfrom sapwood.select import Keep, Scores\nfrom sapwood.masks import Masks")
     in_fresh_python("import sapwood\nassert sapwood.run.start is sapwood.start")
     in_fresh_python("from sapwood.gates.gate import Gate, Gated, decided")
+
+
+def test_files_of_a_room_that_became_part_of_another_are_loaded_once():
+    code = """
+from sapwood.shrinking.proof import equal
+from sapwood.shrinking.proof.wide import Wide
+import sapwood.shrinking.proof.sizes as sizes
+from sapwood.shrinking import cutting
+assert equal is cutting.equal and Wide is cutting.wide.Wide and sizes is cutting.sizes
+"""
+    _, said = in_fresh_python(code, "-W", "always::DeprecationWarning")
+    assert said.count("sapwood.shrinking.proof.wide is now sapwood.shrinking.cutting.wide") == 1
 
 
 def test_the_package_itself_uses_no_old_name():

@@ -27,7 +27,7 @@ from sapwood.export.samples import samples_of
 from sapwood.processes import digest
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.costs.cost import macs_of
-from sapwood.shrinking.proof.equal import inputs
+from sapwood.shrinking.cutting.equal import inputs
 from sapwood.shrinking.tracing.computed import copied
 from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.site import Site

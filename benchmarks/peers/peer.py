@@ -13,7 +13,7 @@ from architectures import Made
 from torch import Tensor, nn
 
 from sapwood.scoring.untouched import untouched
-from sapwood.shrinking.proof.equal import apart, inputs
+from sapwood.shrinking.cutting.equal import apart, inputs
 
 Gone = Mapping[str, Sequence[int]]  # {layer: which of its inputs, as the original counts them}
 CLASSES = 1000  # what torchvision's classifiers give

@@ -11,7 +11,24 @@ class InputError(ValueError):
     """Something given to sapwood cannot be used. The message names the thing, its value and what to do."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
+class UnknownName(InputError, KeyError):
+    """A name that is in no table. It is a KeyError, too, for who looks names up as in any dict."""
+
+    __str__ = Exception.__str__  # KeyError's puts the message in quotes
+
+
+class Names(dict[str, T]):
+    """A table of things by name, of one kind; looking up a name that is not there says the nearest one that is."""
+
+    def __init__(self, kind: str, entries: Mapping[str, T]) -> None:
+        super().__init__(entries)
+        self.kind = kind
+
+    def __missing__(self, name: object) -> T:
+        raise unknown(self.kind, name, self)
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownName:
     """The error for a name that is in no table: says the nearest known name, or lists all of them.
 
     Of a weight that its layer computes (masked by torch, parametrised, weight norm) it says what from.
@@ -25,7 +42,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
     if stored:
         hint = f"it is computed, from {', '.join(map(repr, stored))}; name what is stored"
-    return InputError(f"unknown {kind} {name!r}; {hint}")
+    return UnknownName(f"unknown {kind} {name!r}; {hint}")
 
 
 def picked(kind: str, name: str, table: Mapping[str, T]) -> T:

@@ -21,10 +21,11 @@ ROOMS = {  # where modules are -> what they were called; `old=new` where the nam
     "measure.recalibrate=norms measure.spectrum=ranks",
     "shrinking.tracing": "shrinking.graph shrinking.lines shrinking.mode shrinking.packed shrinking.plain "
     "shrinking.suited shrinking.duplicate shrinking.computed shrinking.site shrinking.steps shrinking.training",
-    "shrinking.cutting": "shrinking.cut shrinking.resize shrinking.resize_recurrent shrinking.narrow shrinking.units",
+    "shrinking.cutting": "shrinking.cut shrinking.resize shrinking.resize_recurrent shrinking.narrow shrinking.units "
+    "shrinking.equal shrinking.wide shrinking.sizes shrinking.config shrinking.proof.equal shrinking.proof.wide "
+    "shrinking.proof.sizes shrinking.proof.config",
     "shrinking.costs": "shrinking.cost shrinking.contractions shrinking.widths shrinking.timetable=timing",
-    "shrinking.proof": "shrinking.equal shrinking.wide shrinking.sizes shrinking.config",
-    "shrinking": "shrinking.shrink=shrunk shrinking.sites=finding",
+    "shrinking": "shrinking.shrink=shrunk shrinking.sites=finding shrinking.proof=cutting",
     "trials": "study.trial=trial study.run=execution study.record=record study.rows=rows study.pool=pool "
     "study.folder=folder study.final=final study.best=best study.trace=trace study.provenance=provenance "
     "study.kept=archive study.digests=digests",
@@ -41,6 +42,7 @@ FUNCTIONS = {  # whose name in the package is a function's: `sapwood.train` is t
     *(f"sapwood.{name}" for name in ("hold", "observe", "train")),
     *(name for name in PLACES if name.startswith("sapwood.measure.") and not name.endswith(".untouched")),
 }
+FOLDED = {"sapwood.shrinking.proof"}  # rooms that became part of another: a second copy of a file would be found there
 ELSEWHERE = {  # names that are not in the new module: module:name
     "sapwood.gates.gate": {
         "Gate": "sapwood.gates.weight_gate:WeightGate",
@@ -94,6 +96,8 @@ class Moved(MetaPathFinder, Loader):
 class OldModule(ModuleType):
     """An old module with names from several new ones, or whose own name in the package belongs to a function now.
 
+    Or a room, whose files Python would find in the new room and load once more.
+
     Python would bind what a finder finds to that name.
     """
 
@@ -113,4 +117,6 @@ def install() -> None:
     """Old names can be imported from now on."""
     if not any(isinstance(each, Moved) for each in sys.meta_path):
         sys.meta_path.append(Moved())
-        sys.modules.update({old: OldModule(old) for old in FUNCTIONS | ELSEWHERE.keys()})
+        sys.modules.update({old: OldModule(old) for old in FUNCTIONS | ELSEWHERE.keys() | FOLDED})
+        for old in FOLDED:
+            sys.modules[old].__path__ = []

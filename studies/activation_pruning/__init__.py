@@ -14,11 +14,12 @@ Last run: 2026-11-21, at commit 0566fa74a2d0, on cpu (x86_64), threads: 1; 482 t
 
 from sapwood.study.study import Study
 
-from .arms import trials
+from .arms import CODES, trials
 from .assumptions import assumptions
 from .claims import CLAIMS
 from .extras import FILES, extras, more
 from .figures import FIGURES
+from .in_words import in_short
 from .tables import TABLES
 from .verdicts import summary
 
@@ -31,6 +32,8 @@ STUDY = Study(
     tables=TABLES,
     figures=FIGURES,
     summary=summary,
+    verdict=in_short,
+    codes=CODES,
     assumes=assumptions,
     extras=extras,
     files=FILES,

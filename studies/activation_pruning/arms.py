@@ -1,12 +1,8 @@
 """The arms of the study, each a trial for every seed: what the paper ran, what it left out, and what decides.
 
-    S, G1-G8, L1-L4, M     the paper's networks (Tables 2-5)
-    L3 released            L3 as the code released in 2023 runs it: counting zeros instead of activations
     X retrained            each pruned network trained on without masks (Tables 6, 7)
     X PCA ...              S at the ranks of X, as printed or our own; centred or not, tuned or not (Tables 11-13)
-    C ...                  controls: G1's schedule with another score; dense networks as small, or trained as long
-    V ...                  singular values: ten cycles of 8 % (section 5.6); nuclear-norm penalties instead of pruning
-    K ...                  a convolutional network, channels instead of neurons, three seeds
+    others                 CODES says; S, G1-G8, L1-L4, M are the paper's networks (Tables 2-5)
 
 A seed's arms are neighbours, and what others go on from comes first.
 """
@@ -66,6 +62,19 @@ CHANNELS: dict[str, dict[str, Value]] = {
     "K random": {"criterion": "random_neuron"},
 }
 K_DENSE = "K dense"
+CODES = {  # what the report's short names mean
+    "S": "the standard network, never pruned",
+    **{arm: f"global pruning in {n} cycles by {score}, target {goal} %" for arm, (n, score, goal) in GLOBAL.items()},
+    **{arm: f"pruning layer by layer by {score}, target {target} %" for arm, (score, target) in LOCAL.items()},
+    RELEASED: "L3 as the code released in 2023 runs it: counting zeros instead of activations",
+    "M": "S, trained, then pruned by magnitude",
+    "Neurons": "a score: how often a neuron is active", "Neurons & Weights": "a score: that, times the weight's size",
+    **{arm: f"a control: G1 by the score {its['criterion']}" for arm, its in CONTROLS.items()},
+    NARROW: "dense, as small as G1 at its end", AS_LONG: "dense, trained as long as G1",
+    V_DENSE: "dense, its singular values followed", **dict.fromkeys(PENALTIES, "no pruning, a nuclear-norm penalty"),
+    **{arm: f"ten cycles of 8 % by the score {score}" for arm, score in PRUNING.items()},
+    **dict.fromkeys((*CHANNELS, K_DENSE), "a convolutional network; pruned, it keeps half of its channels"),
+}  # fmt: skip
 
 
 class Length(NamedTuple):

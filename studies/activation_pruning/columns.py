@@ -1,6 +1,7 @@
 """Columns: what the columns of the printed tables measure, in words and among the numbers of our arms."""
 
 from sapwood.study.finals import Number, best_value, cycles, epochs, goal_value, less, number_of, total, zeros
+from sapwood.study.possible import Measured, within
 from sapwood.study.printed import Measure, Shown, variant
 from sapwood.study.seeds import Seeds, summed_up, together
 from sapwood.study.table import Summary, Table, summary
@@ -39,7 +40,8 @@ def as_pruned(number: Number) -> Number:
 
     def same(rows: Table, arm: str) -> Seeds:
         made, wanted = cycles(rows, arm), COMPLETED.get(arm)
-        return {seed: value for seed, value in number(rows, arm).items() if wanted in (None, made.get(seed))}
+        found = number(rows, arm)
+        return Measured(((seed, n) for seed, n in found.items() if wanted in (None, made.get(seed))), within(found))
 
     return same
 
@@ -76,7 +78,7 @@ def average(rows: Table, table: int, label: str, column: str) -> Summary | None:
     every = [printed_number(column)(rows, arm) for arm in AVERAGED[table][label]]
     if column != "zeros":
         return summed_up(together(every, lambda values: sum(values) / len(values)))
-    found = [summary(values.values()) for values in every]
+    found = [summary(values.values(), within(values)) for values in every]
     if any(each.n == 0 for each in found):
         return None
     mean, low, high = (_mean([each[at] for each in found]) for at in range(3))

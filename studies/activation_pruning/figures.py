@@ -107,7 +107,7 @@ def _maps() -> tuple[Figure, ...]:
     return tuple(
         Figure(
             f"Figure {name}: non-zero weights of hidden layer {layer}",
-            "Seed 0; black: not 0. G1: activation-based, score Neurons; M: by magnitude; (b): both trained on without "
+            "Seed 0; marked: not 0. G1: activation-based, score Neurons; M: by magnitude; (b): both trained on without "
             "masks. Where a panel has fewer dots than weights, a dot's grey is the share that is not 0. "
             f"The paper's Figure {name} shows one run of each.",
             maps_beside(PARAMETERS[layer - 1], MAPPED),
@@ -161,17 +161,16 @@ def _trajectories() -> tuple[Figure, ...]:
 
 
 FIGURES: tuple[Figure, ...] = (
+    Figure(
+        "Accuracy against zeros",
+        "G: pruned globally; L: layer by layer; beside them M. Filled: our mean, 95 % interval. Open, in grey: "
+        "what the paper prints (Tables 3-5, 13).",
+        against_zeros(KINDS, PRINTED_AT),
+    ),
     *_curves(),
     *_maps(),
     *_spectra(),
     *_trajectories(),
-    Figure(
-        "Accuracy against zeros",
-        "Filled: our mean over seeds, with its 95 % interval (Student's t). Open: what the paper prints for the arm "
-        "(Tables 3-5 and 13), its name in grey, joined by a dotted line. L3 released: L3 as the code released in 2023 "
-        "runs it.",
-        against_zeros(KINDS, PRINTED_AT),
-    ),
     Figure(
         "Controls",
         f"G1, its schedule and marks with other scores, and dense networks as small or trained as long. {INTERVAL} "

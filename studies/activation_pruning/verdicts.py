@@ -15,7 +15,7 @@ from sapwood.study.words import Pairs
 
 from . import arms
 from .columns import accuracy, best_test, on, total_rank
-from .in_words import MORE_CYCLES, NETWORKS, in_short, nuclear, numbers, rankings, regrowth
+from .in_words import MORE_CYCLES, NETWORKS, in_short, nuclear, rankings, regrowth
 
 SCOPES = {"L1": ("G1", "G5"), "L2": ("G2", "G6"), "L3": ("G3", "G7"), "L4": ("G4", "G8")}  # local: the same, global
 LOCAL_PAIRS = against((local, other) for local, others in SCOPES.items() for other in others)
@@ -215,5 +215,5 @@ QUESTIONS = (
 
 
 def summary(rows: Table) -> list[str | Finding]:
-    """What was found in short, one paragraph for the printed numbers, and one finding for each claim of the text."""
-    return [*filter(None, [in_short(rows)]), numbers(rows), *(question(rows) for question in QUESTIONS)]
+    """What was found in short, and one finding for each claim of the text."""
+    return [*in_short(rows), *(question(rows) for question in QUESTIONS)]

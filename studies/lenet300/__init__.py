@@ -28,6 +28,7 @@ STUDY = Study(
     tables=TABLES,
     figures=FIGURES,
     summary=summary_of,
+    codes={"N": "score Neurons: how often a neuron is active", "N & W": "score Neurons & Weights: that, times |w|"},
     assumes=assumptions,
     notes="Learning rates were chosen by the validation error at 4-fold, 32-fold and 128-fold, with a seed that no arm "
     "has; no test image was looked at for it.",

@@ -25,7 +25,7 @@ PANELS = {
 FIGURES = (
     Drawing(
         "Error against compression",
-        "Means over seeds, bars: 95 % intervals. Grey line: the dense network; dotted: half a point above it. Black in "
+        "Means over seeds, bars: 95 % intervals. Grey line: the dense network; dotted: half a point above it. First in "
         "every panel: gradual magnitude with one ranking over all layers. Points that fell short of the compression "
         "asked for are left out.",
         drawn(CURVES, PANELS),

@@ -1,6 +1,5 @@
 """The data sets themselves: counts, classes and pixels are the published ones."""
 
-import builtins
 import hashlib
 import pkgutil
 import struct
@@ -100,15 +99,15 @@ def test_every_fifth_digit_of_each_class_is_for_testing():
         assert int((got.train_labels == label).sum()) == len(of_class) - len(of_class) // 5
 
 
+def test_where_scikit_learn_keeps_its_file_elsewhere_the_digits_are_the_same(monkeypatch, tmp_path):
+    read = digits._published()
+    monkeypatch.setattr(digits, "_folder", lambda: tmp_path)
+    assert all(torch.equal(*pair) for pair in zip(read, digits._published(), strict=True))
+    assert [part.dtype for part in read] == [torch.uint8, torch.int64]
+
+
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
-    real_import = builtins.__import__
-
-    def without(name, *rest, **more):
-        if name.startswith("sklearn"):
-            raise ImportError(name)
-        return real_import(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
     digits.load.cache_clear()
     with pytest.raises(InputError, match=r'pip install "sapwood\[study\]"'):
         data.fetch("digits")

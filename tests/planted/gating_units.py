@@ -14,6 +14,7 @@ from sapwood.gates import gated as passing
 from sapwood.methods import METHODS
 from sapwood.shrinking import scaling
 from sapwood.shrinking.costs import widths
+from sapwood.shrinking.finding import sites
 
 draw, keep, make, forward = HardConcrete.draw, HardConcrete.keep, HardConcrete.__init__, Gated.forward
 scale_, opened = point.scale_, widths.Numbering.open
@@ -23,22 +24,22 @@ def laws(name="hard_concrete", make=HardConcrete):
     return unit_gate.laws(name, make)
 
 
-def before_the_norm(model, sites, example):
+def before_the_norm(anatomy):
     """Where units are made, whatever is behind."""
-    tensors = dict(model.named_parameters())
+    tensors = dict(anatomy.model.named_parameters())
     return {
         site.name: tuple(
-            scaling._point(model, slot, "outputs")
+            scaling._point(anatomy.model, slot, "outputs")
             for slot in site.slots
             if slot.tensor in tensors and slot.role != "reads" and "bn" not in slot.tensor
         )
-        for site in sites
+        for site in sites(anatomy)
     }
 
 
-def of_one_producer(model, sites, example, found=scaling.points):
+def of_one_producer(anatomy, found=scaling.points):
     """The layer that is named first, not what is added to it."""
-    every = found(model, sites, example)
+    every = found(anatomy)
     return {name: tuple(p for p in places if p.layer == places[0].layer) for name, places in every.items()}
 
 

@@ -14,7 +14,7 @@ from sapwood.checks.law import Laws, demand, demand_refused
 from sapwood.shrinking import finding as sites
 from sapwood.shrinking import fit
 from sapwood.shrinking import shrunk as shrink
-from sapwood.shrinking.proof import equal, wide
+from sapwood.shrinking.cutting import equal, wide
 
 WIDE = "a network that casts is proven in float64"
 DRAWN = "a network that draws random numbers may lose units"

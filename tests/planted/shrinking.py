@@ -23,8 +23,7 @@ from sapwood.checks.law import Laws, demand, demand_refused
 from sapwood.shrinking import finding as sites
 from sapwood.shrinking import fold, rules
 from sapwood.shrinking import shrunk as shrinking
-from sapwood.shrinking.cutting import cut, resize
-from sapwood.shrinking.proof import equal
+from sapwood.shrinking.cutting import cut, equal, resize
 from sapwood.shrinking.rules import indexing, movement, normalisation, weights
 
 cut_, sliced, attention = shrinking.cut_, cut.sliced, rules.RULES["scaled_dot_product_attention"]

@@ -133,6 +133,7 @@ OTHERWISE = {
     "data.files._verify": "takes the digest of the bytes",
     "study.study._files": "looks for studies among Python files",
     "study.report._template": "the package's own page",
+    "models.trained_digits": "the package's own weights, whose digest is compared",
     "study.cost": "the system's own file on memory",
     "trials.archive.copied": "copies bytes as they are",
     "trials.execution._live": "a state, which `run.start` checks, and rows that it has just written",

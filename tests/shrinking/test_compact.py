@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from zoo import Written, built, conv, flat, image, mlp, settled
 
+from sapwood.shrinking.cutting.equal import difference, inputs
 from sapwood.shrinking.finding import sites
-from sapwood.shrinking.proof.equal import difference, inputs
 from sapwood.shrinking.shrunk import compact, shrink
 from sapwood.shrinking.tracing.graph import named_tensors
 

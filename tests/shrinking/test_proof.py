@@ -11,10 +11,10 @@ from torch import nn
 from zoo import Written, flat, image, settled
 
 from sapwood.errors import InputError
+from sapwood.shrinking.cutting import equal
+from sapwood.shrinking.cutting.equal import difference, inputs, random_like
+from sapwood.shrinking.cutting.wide import Wide, running_in
 from sapwood.shrinking.finding import couplings, sites
-from sapwood.shrinking.proof import equal
-from sapwood.shrinking.proof.equal import difference, inputs, random_like
-from sapwood.shrinking.proof.wide import Wide, running_in
 from sapwood.shrinking.shrunk import compact, shrink
 
 

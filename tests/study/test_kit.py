@@ -119,7 +119,7 @@ def test_a_question_counts_its_comparisons_and_says_nothing_without_rows():
     rows += [row("alike", seed, "test", "accuracy", 0.5 + value) for seed, value in enumerate((0.3, 0.0, -0.2))]
     found = asked(rows)
     assert found.answer == "1 of 3 arms are better than base, 1 worse; 1 cannot be told apart."
-    assert "higher in 1 of 3: better (+25.00 [+25.00," in found.details
+    assert "higher in 1 of 3: better (+25.00, the same in every seed," in found.details
     assert "lower in 1: worse" in found.details
     assert "cannot be told apart in 1: alike against base" in found.details
     assert "corrected for 3 comparisons (Holm): left is better, worse" in found.details

@@ -248,7 +248,7 @@ def test_channels_have_a_verdict_of_their_own():
     assert "2 of 2 comparisons are won by counting, 0 lost" in words
     assert "K activity against K random (+2.50 [" in words
     assert "corrected for 2 comparisons (Holm): left is K activity against K" in words
-    assert "channels of a convolutional one (K) +2.50 [" in said(won, "In short:")
+    assert "channels +2.50 [" in said(won, "Counting activations against drawing lots")
     lost = fake({"K activity": {("test", "accuracy"): (0.80, 0.805, 0.80)}})
     assert "0 of 2 comparisons are won by counting, 2 lost" in said(lost, "channels of a convolutional network?")
 

@@ -4,11 +4,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
+from sapwood.export import load
+from sapwood.masking.masks import apply_
 from sapwood.study.report import report
 from sapwood.study.study import SCALES, find
 from sapwood.study.table import over_seeds, read
+from sapwood.tasks import TASKS
 from sapwood.trials.execution import run_into
+from sapwood.trials.folder import weights_of
 from sapwood.trials.pool import serial
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "quickstart.py"))
@@ -42,10 +47,10 @@ def said(*args, **kwargs):
     return " ".join(STUDY.summary(rows_with(*args, **kwargs)))
 
 
-def test_every_scale_has_eight_rows_with_three_seeds_and_one_budget():
+def test_every_scale_has_eight_rows_with_five_seeds_and_one_budget():
     trials = STUDY.at("smoke")
     assert all(STUDY.at(scale) == trials for scale in SCALES)
-    assert len(trials) == 24
+    assert len(trials) == 40
     assert len({trial.arm for trial in trials}) == 8
     options = [trial.all_options() for trial in trials]
     assert {each["epochs"] for each in options} == {40}
@@ -77,6 +82,27 @@ def test_other_numbers_say_otherwise():
     assert said({"dense": 0.9}) == "Too few arms have finished to compare any."
 
 
+def test_the_verdict_says_the_same_in_short():
+    accuracies = ROWS | {"global random neurons": 0.55}
+    lines = STUDY.verdict(rows_with(accuracies))
+    assert len(lines) == 3
+    assert lines[0].startswith("Test accuracy over 3 seeds: dense 0.970 [")
+    assert "best pruned local Neurons 0.960 [" in lines[0]
+    assert "worst global random neurons 0.550 [" in lines[0]
+    assert lines[2].startswith("1 of 2 arms by activity are better than random neurons in their scope, 0 worse")
+    assert STUDY.verdict(rows_with({"dense": 0.9})) == ["Too few arms have finished to compare any."]
+    collapsed = STUDY.verdict(rows_with(ROWS | {"local random neurons": 0.11}))
+    assert collapsed[-1].startswith("Collapsed")
+
+
+def test_every_arm_is_explained_and_the_demo_writes_one_of_them():
+    arms = {trial.arm for trial in STUDY.at("smoke")}
+    assert arms == set(STUDY.codes)
+    (line, following) = STUDY.ends(Path("nowhere"))
+    assert "without weights" in line
+    assert following.startswith("next, for a network of your own: sapwood prune ")
+
+
 def test_one_seed_cannot_tell_rows_apart():
     assert "better than random" not in said(ROWS | dict.fromkeys(RANDOM, 0.5), seeds=1)
 
@@ -95,3 +121,20 @@ def test_the_real_thing_reaches_its_sparsity_in_every_row(tmp_path):
     chosen = {label: each.mean for label, each in accuracy.items() if "random" not in label}  # luck may leave nothing
     assert min(chosen.values()) > 0.85, chosen
     assert report(STUDY, tmp_path).stat().st_size < 2_000_000
+    _smaller_network(tmp_path, "\n".join(STUDY.ends(tmp_path)))
+
+
+def _smaller_network(folder, said):
+    """The demo's file has the network that it says, with the answers of the pruned one."""
+    trial = next(each for each in STUDY.at("smoke") if each.arm == "local Neurons")
+    task, saved = TASKS["mlp_digits"](), weights_of(folder / trial.id)
+    small, full = load(folder / "smaller.safetensors", task.model), task.model()
+    full.load_state_dict(saved["model"])
+    apply_(dict(full.named_parameters()), saved["masks"])
+    inputs = task.data.test.take(slice(0, None)).inputs
+    torch.testing.assert_close(small.double().eval()(inputs.double()), full.double().eval()(inputs.double()))
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (full, small)]
+    assert sizes[1] < sizes[0] / 2
+    assert all(f"{size:,}" in said for size in sizes)
+    assert f"written: {folder / 'smaller.safetensors'}" in said
+    assert torch.backends.cpu.get_cpu_capability() in said

@@ -54,7 +54,7 @@ def test_differences_are_taken_seed_by_seed():
     rows = [ended("a", s, v) for s, v in ((0, 1.0), (1, 2.0), (2, 9.0))] + [
         ended("b", s, v) for s, v in ((1, 1.5), (0, 0.0))
     ]
-    assert difference(rows, "accuracy", "test", "a", "b") == summary([1.0, 0.5])
+    assert difference(rows, "accuracy", "test", "a", "b") == summary([1.0, 0.5], (-1, 1))  # of accuracies
     assert difference(rows, "accuracy", "test", "a", "c") is None
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from copy import deepcopy
+from functools import cache, partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.scaling import points
 from sapwood.shrinking.shrunk import shrink
-from sapwood.shrinking.tracing.site import Site
+from sapwood.shrinking.tracing.anatomy import Anatomy
 
 Make = Callable[[int], UnitGate]  # a number of units -> a gate for them, as it is before any training
 
@@ -58,6 +60,12 @@ class _Stream(nn.Module):
         return self.head(x.relu().flatten(1))  # type: ignore[no-any-return]
 
 
+@cache
+def _anatomies() -> tuple[Anatomy, ...]:
+    """Of the networks that every law is tried on; nobody changes these, so they are taken apart once."""
+    return tuple(Anatomy(model, inputs) for model, inputs in _networks())
+
+
 def _networks() -> Iterator[tuple[nn.Module, Tensor]]:
     """Networks with norms behind their layers and without, and inputs; no weight or statistic is near 0."""
     with seeded(0):
@@ -75,17 +83,17 @@ def _networks() -> Iterator[tuple[nn.Module, Tensor]]:
             yield model.double(), inputs.double()
 
 
-def _gated(make: Make, *, moved: bool = True) -> Iterator[tuple[Gated, Sequence[Site], Tensor]]:
+def _gated(make: Make, *, moved: bool = True) -> Iterator[tuple[Gated, Anatomy, Tensor]]:
     """Gates on all sites of each network; `moved`: their parameters are drawn so far apart that some units go."""
-    for model, inputs in _networks():
-        found = sites(model, inputs)
-        gates = {site.name: make(site.units).double() for site in found}
-        gated = Gated(model, gates, points(model, found, inputs))
-        if moved:
-            with torch.no_grad(), seeded(1):
-                for parameter in gated.gates.parameters():
-                    parameter.copy_(3 * torch.randn_like(parameter) - 1.5)
-        yield gated, found, inputs
+    for anatomy in _anatomies():
+        with seeded(0):
+            gates = {site.name: make(site.units).double() for site in sites(anatomy)}
+            gated = Gated(deepcopy(anatomy.model), gates, points(anatomy))
+            if moved:
+                with torch.no_grad(), seeded(1):
+                    for parameter in gated.gates.parameters():
+                        parameter.copy_(3 * torch.randn_like(parameter) - 1.5)
+            yield gated, anatomy, cast(Tensor, anatomy.example)
 
 
 def _static(gated: Gated) -> dict[str, UnitGate]:
@@ -98,11 +106,11 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 
 
 def _values(make: Make) -> None:
-    for gated, found, inputs in _gated(make):
+    for gated, anatomy, inputs in _gated(make):
         keeps = gated.eval().keep()
         with torch.no_grad():
             gated(inputs)  # what is open per sample is that of the last draw
-        for site in found:
+        for site in sites(anatomy):
             gate, keep, shares = gated.by_site()[site.name], keeps[site.name], gated.open()[site.name]
             demand(
                 keep.dtype is torch.bool and keep.shape == (site.units,), f"keep is {keep.dtype} {tuple(keep.shape)}"
@@ -121,11 +129,11 @@ def _within(values: Tensor) -> bool:
 
 
 def _closed(make: Make) -> None:
-    for gated, found, inputs in _gated(make):
+    for gated, anatomy, inputs in _gated(make):
         keep = {name: _some(kept) for name, kept in gated.eval().keep().items() if name in _static(gated)}
         if keep:
             baked, _ = gated.bake()
-            small = shrink(baked, keep, found, example=inputs, check=False).model
+            small = shrink(baked, keep, sites(anatomy), example=inputs, check=False).model
             with evaluating(gated), evaluating(small), torch.no_grad():
                 demand(_alike(gated(inputs), small(inputs)), "without these units it answers otherwise")
 
@@ -194,8 +202,8 @@ def _gradients(make: Make) -> None:
 
 def _slope(make: Make) -> None:
     """Along a random direction of the gates' parameters, a little from where they start."""
-    for gated, found, inputs in _gated(make, moved=False):
-        cost, parameters = macs_of(gated.model, found, inputs), list(gated.gates.parameters())
+    for gated, anatomy, inputs in _gated(make, moved=False):
+        cost, parameters = macs_of(anatomy), list(gated.gates.parameters())
         with torch.no_grad(), seeded(3):
             ways = [torch.rand_like(parameter) + 0.5 for parameter in parameters]
             _move(parameters, ways, -0.3)
@@ -226,8 +234,8 @@ def _expected(gated: Gated, cost: Callable[[Mapping[str, Tensor]], Tensor], inpu
 
 
 def _costs(make: Make) -> None:
-    for gated, found, inputs in _gated(make):
-        cost = macs_of(gated.model, found, inputs)
+    for gated, anatomy, inputs in _gated(make):
+        cost = macs_of(anatomy)
         with torch.no_grad(), evaluating(gated):
             gated(inputs)
             one = {name: values.expand(len(inputs), -1) for name, values in gated.open().items()}

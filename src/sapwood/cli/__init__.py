@@ -3,6 +3,7 @@
 import sys
 
 from sapwood.errors import InputError
+from sapwood.extras import absent, installs
 
 
 def main() -> None:
@@ -15,9 +16,9 @@ def main() -> None:
 
         app(prog_name="sapwood")
     except ModuleNotFoundError as missing:
-        if missing.name not in ("typer", "rich", "matplotlib", "jinja2", "scipy"):
+        if installs(missing.name or "") is None:
             raise
-        _give_up(f'the command line needs {missing.name}; run: pip install "sapwood[study]"')
+        _give_up(str(absent(missing, "the command line")))
     except InputError as error:
         _give_up(str(error))
     except BrokenPipeError:

@@ -10,12 +10,15 @@ from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.site import Couplings, Pinned, Site, Slot
 
 ROW, BAR, NAMES = 20, 220, 300  # pixels: a tensor's height, the widest dimension, the room for names
+NOTHING = "<tr><th scope='row'>nothing</th></tr>"
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --pin: #bbb; }
 @media (prefers-color-scheme: dark) { :root { --ink: #ddd; --paper: #16181c; --pin: #555; } }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 1rem auto; max-width: 70rem; padding: 0 1rem;
   color: var(--ink); background: var(--paper); }
-.wide { overflow-x: auto; } td, th { text-align: left; padding: .1rem .8rem .1rem 0; vertical-align: top; }
+.wide { overflow-x: auto; } td, th { text-align: left; padding: .15rem .8rem .15rem 0; vertical-align: top; }
+table { border-collapse: collapse; } thead th { border-bottom: 1px solid var(--pin); }
+tbody th, tr > th[scope=row] { font-weight: 500; white-space: nowrap; }
 td.n { text-align: right; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .dot { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; }
 """
@@ -31,11 +34,15 @@ def page(model: nn.Module, coupled: Couplings, title: str) -> str:
 <p>From {escape(title)}. Every row is a weight: to the left the units that it reads, to the right those that it makes.
 Bars of one colour lose the same units together; grey ones stay.</p>
 <div class="wide">{_picture(model, coupled, colours)}</div>
-<h2>What can go</h2><div class="wide"><table><tr><th>site</th><th>units</th><th>tensors that change</th></tr>
-{"".join(_row(site, colours[site.name]) for site in coupled.sites) or "<tr><td>nothing</td></tr>"}</table></div>
-<h2>What stays, and why</h2><div class="wide"><table><tr><th>made by</th><th>units</th><th>because</th></tr>
+<h2>What can go</h2><div class="wide"><table><thead><tr>{_heads("site", "units", "tensors that change")}</tr></thead>
+{"".join(_row(site, colours[site.name]) for site in coupled.sites) or NOTHING}</table></div>
+<h2>What stays, and why</h2><div class="wide"><table><thead><tr>{_heads("made by", "units", "because")}</tr></thead>
 {"".join(map(_pin, coupled.pinned))}</table></div></body></html>
 """
+
+
+def _heads(*titles: str) -> str:
+    return "".join(f"<th scope='col'>{title}</th>" for title in titles)
 
 
 def _colour(number: int) -> str:
@@ -47,14 +54,14 @@ def _row(site: Site, colour: str) -> str:
     tensors = dict.fromkeys(slot.tensor for slot in site.slots)
     lossy = " (lossy: a norm goes over them)" if site.lossy else ""
     return (
-        f"<tr><td><span class='dot' style='background:{colour}'></span>{escape(site.name)}</td>"
+        f"<tr><th scope='row'><span class='dot' style='background:{colour}'></span>{escape(site.name)}</th>"
         f"<td class='n'>{site.units:,}</td><td>{escape(', '.join(tensors))}{lossy}</td></tr>"
     )
 
 
 def _pin(pin: Pinned) -> str:
     because = escape(shortened(pin.because))
-    return f"<tr><td>{escape(pin.name)}</td><td class='n'>{pin.units:,}</td><td>{because}</td></tr>"
+    return f"<tr><th scope='row'>{escape(pin.name)}</th><td class='n'>{pin.units:,}</td><td>{because}</td></tr>"
 
 
 def _picture(model: nn.Module, coupled: Couplings, colours: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from sapwood.cli.owned import Order, Owned
-from sapwood.cli.smaller import hush, refuse_bad_file
+from sapwood.cli.smaller import NOT_COMPARED, hush, refuse_bad_file
 from sapwood.criteria import named
 from sapwood.errors import InputError
 from sapwood.export import save, to_onnx, to_program
@@ -60,5 +60,5 @@ def _written(small: torch.nn.Module, file: Path, found: Owned, order: Order) -> 
     except InputError:  # sizes that hang on the example's
         apart = write(small, found.example, file, batch=samples_of(found.example))
         batch = "the example's batch"
-    told = "not compared: onnxruntime is not installed" if apart is None else f"compared: {apart:.0e} apart (relative)"
+    told = NOT_COMPARED if apart is None else f"compared: {apart:.0e} apart (relative)"
     return f"written: {file}, for {batch}; {told}"

@@ -171,6 +171,8 @@ def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) 
     Console().print(terminal_table(study, in_order(read(folder, ids), ids)))
     print(time_taken)
     print(f"report: {path}")
+    if study.ends:
+        print("\n".join(study.ends(folder)))
 
 
 class Terminated(KeyboardInterrupt):

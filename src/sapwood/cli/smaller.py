@@ -15,11 +15,13 @@ from sapwood.cli.trained import Trained, trained
 from sapwood.codec import Sizes
 from sapwood.errors import InputError
 from sapwood.export import save, to_onnx, to_program
+from sapwood.extras import installs
 from sapwood.measure import flops
 from sapwood.shrinking.shrunk import Shrunk
 from sapwood.training.loop import measured
 from sapwood.training.size import size
 
+NOT_COMPARED = f"not compared, for which onnxruntime is needed; run: {installs('onnxruntime')}"
 KINDS = (".safetensors", ".onnx", ".pt2", ".swz")
 Row = tuple[str, str, str, str]  # what, before, after, how many times smaller
 
@@ -62,7 +64,7 @@ def export_to(source: Path, file: Path, *, masked: bool, batch: int | None) -> N
         write = to_onnx if file.suffix == ".onnx" else to_program
         apart = write(network, found.example(batch or 2), file, batch=batch)
         where = "ONNX Runtime" if file.suffix == ".onnx" else "torch.export"
-        told = "not compared: onnxruntime is not installed" if apart is None else f"{apart:.1e} (relative)"
+        told = NOT_COMPARED if apart is None else f"{apart:.1e} (relative)"
         print(f"largest difference between {where} and the network: {told}")
     print(f"written: {file}")
 

@@ -1,4 +1,4 @@
-"""The eight verbs and their options: what the command line can do. Frozen: a change needs a decision record.
+"""The nine verbs and their options: what the command line can do. Frozen: a change needs a decision record.
 
 Nothing heavy is imported here, so that `sapwood --help` answers at once; each verb imports what it needs.
 """
@@ -16,6 +16,14 @@ class Scale(StrEnum):
     smoke = "smoke"
     small = "small"
     paper = "paper"
+
+
+class Family(StrEnum):
+    """What a file can be begun for."""
+
+    criterion = "criterion"
+    gate = "gate"
+    method = "method"
 
 
 class PoolName(StrEnum):
@@ -247,3 +255,15 @@ def check(
     from sapwood.cli.checking import check_file
 
     check_file(file, kind)
+
+
+@app.command()
+def new(
+    kind: Annotated[Family, typer.Argument(help="What it is.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As in Python: my_criterion.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Where its two files go.")] = Path(),
+) -> None:
+    """Begin a criterion, a gate or a method: a small file that works and keeps the laws, and its test."""
+    from sapwood.cli.scaffold import begin
+
+    begin(kind.value, name, to)

@@ -20,11 +20,11 @@ from sapwood.criteria.random_neuron import random_neuron, random_unit
 from sapwood.criteria.snip import snip
 from sapwood.criteria.taylor_unit import taylor_unit
 from sapwood.criteria.taylor_weight import taylor_weight
-from sapwood.errors import picked
+from sapwood.errors import Names, picked
 from sapwood.scoring.criterion import Criterion
 from sapwood.scoring.unit_criterion import UnitCriterion
 
-CRITERIA: dict[str, Criterion] = {
+CRITERIA: dict[str, Criterion] = Names("criterion", {
     "active_magnitude": active_magnitude,
     "activity": activity,
     "apoz": apoz,
@@ -36,9 +36,9 @@ CRITERIA: dict[str, Criterion] = {
     "random_": random_,
     "random_neuron": random_neuron,
     "snip": snip,
-}
+})  # fmt: skip
 
-UNIT_CRITERIA: dict[str, UnitCriterion] = {
+UNIT_CRITERIA: dict[str, UnitCriterion] = Names("unit criterion", {
     "activity": activity_of_units,
     "apoz": apoz_of_units,
     "geometric_median": geometric_median,
@@ -51,7 +51,7 @@ UNIT_CRITERIA: dict[str, UnitCriterion] = {
     "random_neuron": random_unit,
     "taylor_unit": taylor_unit,
     "taylor_weight": taylor_weight,
-}
+})  # fmt: skip
 
 
 def named(name: str) -> Criterion:

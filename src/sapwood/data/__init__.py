@@ -7,7 +7,7 @@ from sapwood.data import cifar10, digits, fashion_mnist, mnist, wikitext2
 from sapwood.data.files import Progress
 from sapwood.data.images import Images
 from sapwood.data.text import Text
-from sapwood.errors import unknown
+from sapwood.errors import Names, unknown
 
 
 class DataSet(NamedTuple):
@@ -17,13 +17,16 @@ class DataSet(NamedTuple):
     fetch: Callable[[Progress | None], None]  # makes sure that `load` will find them
 
 
-DATASETS: dict[str, DataSet] = {
-    "cifar10": DataSet(cifar10.load, cifar10.fetch),
-    "digits": DataSet(digits.load, digits.fetch),
-    "fashion_mnist": DataSet(fashion_mnist.load, fashion_mnist.fetch),
-    "mnist": DataSet(mnist.load, mnist.fetch),
-    "wikitext2": DataSet(wikitext2.load, wikitext2.fetch),
-}
+DATASETS: dict[str, DataSet] = Names(
+    "data set",
+    {
+        "cifar10": DataSet(cifar10.load, cifar10.fetch),
+        "digits": DataSet(digits.load, digits.fetch),
+        "fashion_mnist": DataSet(fashion_mnist.load, fashion_mnist.fetch),
+        "mnist": DataSet(mnist.load, mnist.fetch),
+        "wikitext2": DataSet(wikitext2.load, wikitext2.fetch),
+    },
+)
 
 
 def fetch(name: str, progress: Progress | None = None) -> None:

@@ -9,13 +9,16 @@ test. The same writers are in both parts, so test accuracy says nothing about ne
 """
 
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sapwood.data.files import Progress
 from sapwood.data.images import Images
-from sapwood.errors import InputError
+from sapwood.extras import MissingExtra, installs
 
 
 def fetch(progress: Progress | None = None) -> None:
@@ -32,14 +35,27 @@ def load() -> Images:
 
 
 def _published() -> tuple[Tensor, Tensor]:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise InputError(
-            "data set 'digits' comes with scikit-learn, which is not installed; run: pip install \"sapwood[study]\""
-        ) from error
+    """Images and labels from scikit-learn's file, each line of which is an image and its label.
+
+    Importing scikit-learn takes as long as two thirds of importing PyTorch, in every process that trains on digits, so
+    that is left for a version that keeps the file elsewhere.
+    """
+    path = _folder() / "datasets" / "data" / "digits.csv.gz"
+    if path.is_file():
+        lines = torch.from_numpy(np.loadtxt(path, delimiter=",", dtype="int64"))
+        return lines[:, :-1].to(torch.uint8).view(-1, 8, 8), lines[:, -1].contiguous()
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     return torch.from_numpy(digits.images.astype("uint8")), torch.from_numpy(digits.target.astype("int64"))
+
+
+def _folder() -> Path:
+    """Where scikit-learn is installed."""
+    spec = find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise MissingExtra(f"data set 'digits', which comes with scikit-learn, needs it; run: {installs('sklearn')}")
+    return Path(spec.origin).parent
 
 
 def _every_fifth(labels: Tensor) -> Tensor:

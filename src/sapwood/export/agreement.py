@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from sapwood.errors import InputError
 from sapwood.measure.example import Example, arguments, as_tuple
 from sapwood.scoring.untouched import untouched
-from sapwood.shrinking.proof.equal import apart, random_like
+from sapwood.shrinking.cutting.equal import apart, random_like
 
 TOLERANCE = 1e-5  # relative: rounding of float32 in another order, with much to spare
 

@@ -1,13 +1,15 @@
 """Choices: which units stay, so that a cost is met: the lowest scores go first, in one ranking or site by site."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from sapwood.currency import Keep, Scores
+from sapwood.export.narrow import stronger
 from sapwood.export.offers import Offer
 from sapwood.selection import select
 from sapwood.shrinking.costs.cost import Cost
@@ -23,39 +25,45 @@ def cheapest(scores: Scores, offer: Offer) -> Keep:
 def guarded(scores: Scores, offer: Offer) -> Scores:
     """The same order inside every site, and the best quarter of each behind everything else of all sites.
 
-    Sites whose scores are all low, as those of one kind of layer may be, would otherwise be emptied first.
+    Sites whose scores are all low, as those of one kind of layer may be, would otherwise be emptied first. For the same
+    reason the better half of narrow branches of the same shapes goes last.
     """
     most = max(float(each.max()) for each in scores.values()) - min(float(each.min()) for each in scores.values()) + 1
-    counts = {site.name: _up(LAST * site.units, offer.steps[site.name]) for site in offer.sites}
-    best = select.by_count(scores, counts)
-    return {name: each + most * best[name] for name, each in scores.items()}
+    best, counts = stronger(scores, offer.narrow), dict[str, int]()
+    for site in offer.sites:
+        last = _up(LAST * site.units, offer.steps[site.name])
+        counts[site.name] = last if site.name not in offer.narrow else offer.block(site.name) * (site.name in best)
+    guard = select.by_count(scores, counts)
+    return {name: each + most * guard[name] for name, each in scores.items()}
 
 
 def ranked(scores: Scores, cost: Cost, limit: float, offer: Offer) -> Keep:
     """The fewest steps in one ranking over all sites after which `cost` is at most `limit`.
 
-    A step is worth the mean of its units; the lowest units of a site that fill no step go first, together. A lower
-    limit keeps a subset. InputError if the limit cannot be met.
+    A step is worth the mean of its units; the lowest units of a site that fill no step go first, together. The last
+    step of a site stays, that of a narrow branch (a block) may go. A lower limit keeps a subset. InputError if the
+    limit cannot be met.
     """
-    steps = {name: _steps(each, offer.steps[name]) for name, each in scores.items()}
+    widths = {name: _widths(each.numel(), offer.block(name), offer.steps[name]) for name, each in scores.items()}
+    widths |= {name: [0, *widths[name]] for name in offer.narrow}
+    steps = {name: _steps(each, widths[name]) for name, each in scores.items()}
 
     def units(keep: Mapping[str, Tensor]) -> Keep:
-        counts = {n: _units(int(k.sum()), k.numel(), offer.steps[n], scores[n].numel()) for n, k in keep.items()}
-        return select.by_count(scores, counts)
+        return select.by_count(scores, {name: widths[name][int(kept.sum())] for name, kept in keep.items()})
 
     return units(select.within(steps, lambda keep: cost(units(keep)), limit))
 
 
-def _steps(scores: Tensor, step: int) -> Tensor:
-    """What the steps of a site that may go are worth, the best first: all but one."""
-    rest = scores.sort(descending=True).values[step:]
-    means = [rest[at : at + step].mean() for at in range(0, len(rest), step)]
+def _widths(units: int, block: int, step: int) -> list[int]:
+    """The widths that a site may have: a block, steps more, and its own."""
+    return [*range(block, units, step), units]
+
+
+def _steps(scores: Tensor, widths: Sequence[int]) -> Tensor:
+    """What the steps of a site that may go are worth, the best first."""
+    ranked = scores.sort(descending=True).values
+    means = [ranked[low:high].mean() for low, high in pairwise(widths)]
     return torch.stack(means).cummin(0).values  # so that rounding does not change their order
-
-
-def _units(kept: int, steps: int, step: int, units: int) -> int:
-    """How many units stay where `kept` of the `steps` that may go do."""
-    return units if kept == steps else step * (kept + 1)
 
 
 def uniform(scores: Scores, cost: Cost, limit: float, offer: Offer) -> Keep:

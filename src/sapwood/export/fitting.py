@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from sapwood.errors import InputError
+from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.narrow import NarrowAttention
 
 
@@ -47,10 +49,21 @@ def _sizes(module: Any) -> str:
     """What a module says wrongly of its tensors, in words; "" where it is right or nothing is known of its kind."""
     said = next((what(module) for kind, what in SAID.items() if isinstance(module, kind)), {})
     for name, shape in said.items():
-        tensor = getattr(module, name, None)
-        if tensor is not None and tuple(tensor.shape) != tuple(shape):
+        if (found := _shape(module, name)) is not None and found != tuple(shape):
             return f"a {name} of shape {tuple(shape)}"
     return ""
+
+
+def _shape(module: nn.Module, name: str) -> tuple[int, ...] | None:
+    """The shape of a module's tensor; None where it has none, or has one that its forward pass computes anew.
+
+    Parametrizations compute theirs now, in evaluation mode: in training, spectral norms would change their estimates.
+    """
+    tensor = module._parameters.get(name, module._buffers.get(name))
+    if tensor is None and is_parametrized(module, name):
+        with untouched(module):
+            tensor = getattr(module, name)
+    return None if tensor is None else tuple(tensor.shape)
 
 
 def _of_units(units: int) -> dict[str, tuple[int, ...]]:

@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, unknown
+from sapwood.export.narrow import BLOCK, Narrow, narrow_branches
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.site import Pinned, Site, Slot
@@ -23,6 +24,7 @@ class Offer:
     sites: tuple[Site, ...]  # that may lose units
     steps: dict[str, int]  # {site: its width changes by this many units}
     stays: tuple[Pinned, ...]  # what may not be removed, with the reason
+    narrow: Mapping[str, Narrow] = field(default_factory=dict)  # {site: the branch that goes with its last units}
 
     def only(self, scores: Mapping[str, Tensor]) -> "Offer":
         """The sites that have scores; the others stay."""
@@ -30,12 +32,27 @@ class Offer:
         unscored = (
             Pinned(s.name, s.units, "no score says what its units are worth") for s in self.sites if s not in free
         )
-        return Offer(free, {site.name: self.steps[site.name] for site in free}, (*self.stays, *unscored))
+        names = {site.name for site in free}
+        return Offer(
+            free,
+            {name: self.steps[name] for name in self.steps if name in names},
+            (*self.stays, *unscored),
+            {name: each for name, each in self.narrow.items() if name in names},
+        )
+
+    def without_branches(self) -> "Offer":
+        """The same units, of which some stay at every site."""
+        return replace(self, narrow={})
 
     @property
     def least(self) -> dict[str, int]:
-        """How many units of each site stay whatever they score: one step."""
-        return dict(self.steps)
+        """How many units of each site stay whatever they score: one step, none where a branch may go."""
+        return {name: 0 if name in self.narrow else step for name, step in self.steps.items()}
+
+    def block(self, name: str) -> int:
+        """How many units of a site go last, and together: one step, all that a narrow branch is left with."""
+        step = self.steps[name]
+        return min(self.narrow[name].units, step * -(-BLOCK // step)) if name in self.narrow else step
 
 
 def offer_of(anatomy: Anatomy, *, keep: Collection[str] = (), multiple: int = 1, lossy: bool = False) -> Offer:
@@ -59,7 +76,7 @@ def offer_of(anatomy: Anatomy, *, keep: Collection[str] = (), multiple: int = 1,
     stays = (*asked, *small, *found.pinned)
     if not free:
         raise InputError(f"nothing of {type(anatomy.model).__name__} can be removed: {_reasons(stays)}")
-    return Offer(free, {site.name: steps[site.name] for site in free}, stays)
+    return Offer(free, {site.name: steps[site.name] for site in free}, stays, narrow_branches(anatomy, free, keep))
 
 
 def step(site: Site, multiple: int) -> int:
@@ -68,13 +85,22 @@ def step(site: Site, multiple: int) -> int:
 
 
 def channels(site: Site) -> int:
-    """How many positions side by side every unit takes wherever it sits: a head's or a group's channels, else 1."""
-    return math.gcd(*(length for slot in site.slots for length in _runs(slot)))
+    """How many positions side by side a unit takes in what makes and in what reads it: a head's or a group's, else 1.
+
+    Of several that make it the widest counts, likewise of those that read it: a head has its queries' and values'
+    channels, though a table of biases or a scale holds one number for each head.
+    """
+    return math.gcd(*(max(math.gcd(*_runs(slot)) for slot in slots) for slots in _by_role(site)))
+
+
+def _by_role(site: Site) -> list[list[Slot]]:
+    """What makes the units, and what reads them, if anything does."""
+    return [slots for role in ("makes", "reads") if (slots := list(site.at(role)))]
 
 
 def shortened(because: str) -> str:
-    """A reason without the folders of the files that it names."""
-    return PATH.sub("", because)
+    """A reason without the folders of the files that it names, and without what happened when it was tried."""
+    return PATH.sub("", because.partition("; the smaller network does not run")[0])
 
 
 def _runs(slot: Slot) -> list[int]:

@@ -15,11 +15,14 @@ from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.caches import without_caches
 from sapwood.export.program import exported
 from sapwood.export.samples import wanted
+from sapwood.extras import MissingExtra, installs, optional
 from sapwood.measure.example import Example, as_tuple
 from sapwood.measure.variants import onnxruntime_session
+from sapwood.shrinking.tracing.exporting import quietly
 from sapwood.training import checkpoint
 
 NEEDED = ("onnx", "onnxscript")
+WHAT = "ONNX export"
 
 
 def to_onnx(
@@ -40,7 +43,9 @@ def to_onnx(
     old name of `batch=None`. Needs the extra `sapwood[onnx]`.
     """
     for name in NEEDED:
-        _imported(name)
+        with optional(WHAT), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import_module(name)
     inputs, opened = wanted(example, batch, any_batch)
     with without_caches(model):
         content = _content(model, example, inputs, opened)
@@ -83,32 +88,19 @@ def running(content: bytes) -> Callable[..., list[Tensor]]:
 def _content(model: nn.Module, example: Example, inputs: tuple[Any, ...], opened: bool) -> bytes:
     program = exported(model, example, inputs, opened=opened)
     try:
-        with warnings.catch_warnings(), torch.no_grad():  # as it was exported: attention's layout depends on it
+        with warnings.catch_warnings(), quietly(), torch.no_grad():  # as exported: attention's layout depends on it
             warnings.simplefilter("ignore")  # torch's and onnxscript's own, of versions to come
             written = torch.onnx.export(program, dynamo=True, verbose=False)
             assert written is not None  # as always with dynamo=True
             content: bytes = written.model_proto.SerializeToString()
             return content
     except ModuleNotFoundError as missing:
-        raise _not_installed(missing) from missing
+        raise MissingExtra(f"{WHAT} needs {missing.name}; run: {installs('onnx')}", name=missing.name) from missing
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be written as ONNX: {_first_line(error.__cause__ or error)}; "
             "torch.onnx.export(model, example, dynamo=True) says more; to_program may do"
         ) from error
-
-
-def _imported(name: str) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import_module(name)
-    except ModuleNotFoundError as missing:
-        raise _not_installed(missing) from missing
-
-
-def _not_installed(missing: ModuleNotFoundError) -> InputError:
-    return InputError(f'ONNX export needs {missing.name}; run: pip install "sapwood[onnx]"')
 
 
 def _first_line(error: BaseException) -> str:

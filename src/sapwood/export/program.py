@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.utils import _pytree as pytree
 
@@ -16,6 +16,7 @@ from sapwood.export.caches import without_caches
 from sapwood.export.samples import samples_of, wanted
 from sapwood.measure.example import Example, arguments, as_tuple
 from sapwood.scoring.untouched import untouched
+from sapwood.shrinking.tracing.exporting import as_said, quietly, refusal
 from sapwood.training import checkpoint
 
 
@@ -61,8 +62,9 @@ def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, ope
         if opened and _goes(model, as_tuple(example)):
             what = f"{type(model).__name__} cannot be exported for any number of samples, as its code fixes the batch"
             what += f" at {fixed}; batch={fixed} writes it for that"
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{what}: {said}; torch.export.export(model, example, strict=False) says more") from error
+        raise InputError(
+            f"{what}: {refusal(error)}; torch.export.export(model, example, strict=False) says more"
+        ) from error
 
 
 def _goes(model: nn.Module, inputs: tuple[Any, ...]) -> bool:
@@ -79,7 +81,30 @@ def _exported(model: nn.Module, inputs: tuple[Any, ...], opened: bool) -> Export
     for x in pytree.tree_leaves((args, kwargs)):
         if opened and isinstance(x, Tensor):
             sizes[x] = {0: batch}  # by tensor: forward(*inputs) nests them otherwise than they are given
-    with untouched(model), warnings.catch_warnings():
+    with untouched(model), warnings.catch_warnings(), quietly(), as_said():
         warnings.simplefilter("ignore")  # torch's own, of versions to come
         shapes: Any = sizes if opened else None
-        return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
+        return without_zeros(torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False))
+
+
+def without_zeros(program: ExportedProgram) -> ExportedProgram:
+    """The program in which the zeros of branches that were removed (`Skipped`) are not added, in place.
+
+    Compilers cannot tell that they are zeros, and write the stream to memory for each.
+    """
+    graph, add, zeros = program.graph_module.graph, torch.ops.aten.add.Tensor, torch.ops.aten.zeros_like.default
+    for node in graph.find_nodes(op="call_function", target=add):
+        for one, other in (node.args, node.args[::-1]):
+            made = isinstance(other, fx.Node) and other.target is zeros
+            if made and isinstance(one, fx.Node) and not node.kwargs and _alike(one, node):
+                node.replace_all_uses_with(one)
+                break
+    graph.eliminate_dead_code()
+    program.graph_module.recompile()
+    return program
+
+
+def _alike(one: fx.Node, other: fx.Node) -> bool:
+    """Whether two operators give tensors of one shape and type."""
+    a, b = one.meta.get("val"), other.meta.get("val")
+    return isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype == b.dtype

@@ -58,6 +58,7 @@ class Pruned:
     answers: Answers | None  # None: no `evaluate` was given
     difference: float | None  # the largest relative difference seen in the proof; None: lossy, nothing is claimed
     proven: torch.dtype | None
+    branches: tuple[str, ...] = ()  # that went whole, since nothing of what they lead through is left
 
     def __str__(self) -> str:
         rows = [("", "before", "after", "left"), *self._rows()]
@@ -106,6 +107,8 @@ class Pruned:
                 ),
             )
         yield "removed", _removed(self.keep)
+        if self.branches:
+            yield "removed", f"{len(self.branches)} thin branches with them, which count as 0 [{_some(self.branches)}]"
         yield "equal", self._equal()
         yield from (("stays", said) for said in why(self.stays))
         yield from (("next", said) for said in self._next())

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from sapwood.currency import Keep
 from sapwood.errors import InputError
+from sapwood.export.build import built, bytes_and_parameters, emptied
 from sapwood.export.caches import without_caches
 from sapwood.export.offers import offer_of
 from sapwood.export.pruned import Answers, Pruned, Sizes, Times
@@ -23,7 +24,7 @@ from sapwood.measure.norms import recalibrate as recalibrate_
 from sapwood.scoring.evidence import Evidence
 from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.costs.cost import bytes_of, parameters_of
-from sapwood.shrinking.shrunk import Shrunk, shrink
+from sapwood.shrinking.shrunk import Shrunk
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
 Evaluate = Callable[[nn.Module], float]
@@ -59,8 +60,10 @@ def prune(
     `by` is a criterion, its name, or scores by parameter or by site. A criterion that looks at data reads `evidence`,
     which `observe` gathers. The units with the lowest scores of the whole network are removed first, the best quarter
     of every site last; with `uniform` every site loses the same share. Widths that change become multiples of
-    `multiple`; one head or group is removed at a time where it has that many channels. Modules and parameters named in
-    `keep` keep their shapes. `lossy` also offers streams that a layer norm goes over: then no equality is claimed.
+    `multiple`; one head or group is removed at a time where it has that many channels. A residual branch of thin
+    convolutions, fewer than 64 channels between them, keeps 16 or goes whole: processors convolve 16 at a time.
+    Modules and parameters named in `keep` keep their shapes. `lossy` also offers streams that a layer norm goes over:
+    then no equality is claimed.
 
     Give the `optimizer` of `model` to get one for the copy, with its memory cut likewise. On the batches of
     `recalibrate` the statistics of batch norms are found anew. `evaluate(model)` returns a number; it is called before
@@ -87,7 +90,8 @@ def prune(
         anatomy = Anatomy(model, example)
         offer = offer_of(anatomy, keep=keep, multiple=multiple, lossy=lossy)
         scores = worth(model, offer.sites, by, evidence)
-        search = Search(anatomy, offer.only(scores), scores, uniform)
+        offer = offer.only(scores)
+        search = Search(anatomy, offer.without_branches() if uniform else offer, scores, uniform)
         found = _found(search, target, optimizer, threads, timing)
         restored(found.shrunk.model)
     answers = None if evaluate is None else _answers(model, found.shrunk.model, evaluate, recalibrate)
@@ -100,11 +104,12 @@ def prune(
         search.offer.sites,
         search.offer.stays,
         _sizes(search, {}),
-        _sizes(search, found.keep),
+        _sizes_after(search, found),
         found.times,
         answers,
         found.shrunk.difference,
         found.shrunk.proven,
+        tuple(emptied(found.keep, search.offer.narrow).values()),
     )
 
 
@@ -124,20 +129,20 @@ def _found(search: Search, target: Target, optimizer: Optimizer | None, threads:
         seen.append(side_by_side(anatomy.model, small, anatomy.example, threads=threads, seconds=seconds))
         return seen[-1]
 
-    def built(keep: Keep) -> _Found:
-        shrunk = shrink(anatomy, keep, search.offer.sites, optimizer=optimizer)
+    def proven(keep: Keep) -> _Found:
+        shrunk = built(anatomy, keep, search.offer, optimizer=optimizer)
         return _Found(keep, shrunk, timed(shrunk.model, seconds) if seconds else None)
 
     def fits(keep: Keep) -> bool:
-        small = shrink(anatomy, keep, search.offer.sites, check=False).model
+        small = built(anatomy, keep, search.offer, check=False).model
         return _in_time(timed(small, seconds / 3), target)
 
     def made(keep: Keep) -> _Found | None:
-        found = built(keep)
+        found = proven(keep)
         return found if found.times is not None and _in_time(found.times, target) else None
 
     if target.kind != "ms":
-        return built(search.within(target))
+        return proven(search.within(target))
     try:
         return search.in_time(fits, made, target)
     except InputError as error:
@@ -162,6 +167,12 @@ def _sizes(search: Search, keep: Keep) -> Sizes:
     """How large a network is with these units; exact, as all costs are of what is built."""
     parameters, size = (int(cost(search.anatomy, search.offer.sites)(keep)) for cost in (parameters_of, bytes_of))
     return Sizes(parameters, size, None if search.macs is None else int(search.macs(keep)))
+
+
+def _sizes_after(search: Search, found: _Found) -> Sizes:
+    """How large the smaller network is."""
+    size, parameters = bytes_and_parameters(found.shrunk.model)
+    return Sizes(parameters, size, None if search.macs is None else int(search.macs(found.keep)))
 
 
 def _answers(model: nn.Module, small: nn.Module, evaluate: Evaluate, batches: Iterable[Any] | None) -> Answers:

@@ -37,7 +37,8 @@ class Search:
         if least > limit:
             raise InputError(
                 f"{target} cannot be met: {least:,.0f} of {whole:,.0f} {target.kind} ({100 * least / whole:.1f} %) "
-                f"remain when all is removed that may be; allow more, or a smaller multiple=; {self.stays()}"
+                f"remain when all is removed that may be; {_enough(target, least, whole)}, or a smaller multiple=; "
+                f"{self.stays()}"
             )
         return self.chosen(cost, limit)
 
@@ -91,6 +92,14 @@ class Search:
     def stays(self) -> str:
         """The first reasons why units stay."""
         return "; ".join(f"stays: {said}" for said in why(self.offer.stays)[:2])
+
+
+def _enough(target: Target, least: float, whole: float) -> str:
+    """The nearest target that can be met, as a user would type it."""
+    if not target.is_share:
+        return f"{target.kind}={math.ceil(least)} can be met"
+    share = math.ceil(1000 * least / whole) / 1000
+    return f"{target.kind}={share:g} can be met" if share < 1 else "next to nothing may be removed"
 
 
 def _widths(keep: Keep) -> Widths:

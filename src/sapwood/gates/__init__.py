@@ -2,6 +2,7 @@
 
 import warnings
 
+from sapwood.errors import Names
 from sapwood.gates.clamp import Clamp as Clamp
 from sapwood.gates.gated import Gated as Gated
 from sapwood.gates.gated import decided as decided
@@ -13,11 +14,10 @@ from sapwood.gates.variational_dropout import VariationalDropout as VariationalD
 from sapwood.gates.weight_gate import WeightGate as WeightGate
 from sapwood.gates.weight_gate import WeightGated as WeightGated
 
-GATES: dict[str, type[WeightGate]] = {"variational_dropout": VariationalDropout}  # each is made for a layer's weight
-UNIT_GATES: dict[str, type[UnitGate]] = {  # each is made for a number of units
-    "clamp": Clamp,
-    "hard_concrete": HardConcrete,
-}
+# Each is made for a layer's weight.
+GATES: dict[str, type[WeightGate]] = Names("gate", {"variational_dropout": VariationalDropout})
+# Each is made for a number of units.
+UNIT_GATES: dict[str, type[UnitGate]] = Names("gate of units", {"clamp": Clamp, "hard_concrete": HardConcrete})
 
 
 def __getattr__(name: str) -> object:

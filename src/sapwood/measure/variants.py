@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, refuse_unless
+from sapwood.extras import optional
 from sapwood.measure.clock import Ratio, Timing, latency, ratio
 from sapwood.measure.example import Example
 
@@ -91,10 +92,8 @@ def in_onnxruntime(file: str | Path, *, threads: int = 1) -> Callable[..., list[
     """
     if not Path(file).is_file():
         raise InputError(f"there is no ONNX file {str(file)!r}; export the network first")
-    try:
+    with optional("timing an exported network"):
         session = onnxruntime_session(str(file), threads)
-    except ImportError as error:
-        raise InputError("onnxruntime is not installed; install it to time exported networks") from error
     names = [each.name for each in session.get_inputs()]
 
     def run(*inputs: Tensor) -> list[Any]:

@@ -51,6 +51,6 @@ ENTRIES = table(
 )
 
 # Views of the table, by name.
-METHODS: Column[Method] = Column(ENTRIES, "make")
-METHOD_VERSIONS: Column[int] = Column(ENTRIES, "version")
-METHODS_BEFORE: Column[int] = Column(ENTRIES, "before")
+METHODS: Column[Method] = Column(ENTRIES, "make", "method")
+METHOD_VERSIONS: Column[int] = Column(ENTRIES, "version", "method")
+METHODS_BEFORE: Column[int] = Column(ENTRIES, "before", "method")

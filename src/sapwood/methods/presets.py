@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sapwood.errors import unknown
+from sapwood.errors import Names, unknown
 
 Option = bool | int | float | str | tuple[float, ...]
 
@@ -27,7 +27,7 @@ def _preset(method: str, about: str, **options: Option) -> Preset:
 
 
 # fmt: off
-PRESETS: dict[str, Preset] = {
+PRESETS: dict[str, Preset] = Names("preset", {
     "paper-global": _preset(
         "global_activation", "counts every training sample, never resets; geometric shares of all weights (G1-G8)",
         source="stream", reset="never", shares="geometric", base=0.8, base_of="all", first=0.80, target=0.98,
@@ -50,7 +50,7 @@ PRESETS: dict[str, Preset] = {
         "gradual_magnitude", "the trained network, pruned over two epochs as TensorFlow's toolkit does it (M)",
         sparsity=0.8, begin=0.0, end=2.0, every=100, epochs=2, power=3.0, land=False, scope="per_layer",
         dense_epochs=500, target=0.98, stop="spikes"),
-}
+})
 # fmt: on
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sapwood.errors import Names
 from sapwood.scoring.evidence import Sight, Statistic, counted
 
 
@@ -40,9 +41,10 @@ gram = Statistic("gram", lambda s: s.x_NI.double().T @ s.x_NI.double())
 cross = Statistic("cross", lambda s: s.x_NI.double().T @ (s.wanted_NO.double() - _bias(s)), wants=True)
 weight_grad = Statistic("weight_grad", lambda s: s.gw_OI.double(), backward=True, of_weight=True)
 
-STATISTICS = {
-    str(s): s for s in (count, active, inactive, output_sum, output_square, input_square, gram, cross, weight_grad)
-}
+STATISTICS = Names(
+    "statistic",
+    {str(s): s for s in (count, active, inactive, output_sum, output_square, input_square, gram, cross, weight_grad)},
+)
 
 ABOUT = {  # y is the layer's output before the activation function, x its input; sums over samples and positions
     "count": "how many samples and positions",

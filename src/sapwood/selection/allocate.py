@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from sapwood.errors import InputError, picked, unknown
+from sapwood.errors import InputError, Names, picked, unknown
 
 Shapes = Mapping[str, Tensor | tuple[int, ...]]  # tensors, or their shapes: (outputs, inputs, *kernel)
 Allocation = Callable[[Shapes, float], dict[str, float]]  # (shapes, global density) -> {name: density}
@@ -122,7 +122,7 @@ def _refuse_bad_densities(densities: Mapping[str, float], sizes: Mapping[str, in
             raise InputError(f"the density of {name!r} is {density}; give a fraction kept in [0, 1]")
 
 
-ALLOCATIONS: dict[str, Allocation] = {"uniform": uniform, "er": er, "erk": erk}
+ALLOCATIONS: dict[str, Allocation] = Names("allocation", {"uniform": uniform, "er": er, "erk": erk})
 
 
 def named(name: str) -> Allocation:

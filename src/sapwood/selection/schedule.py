@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from sapwood.errors import InputError, picked
+from sapwood.errors import InputError, Names, picked
 
 Schedule = Callable[[int], float | None]  # step -> sparsity from now on; None: nothing to do at this step
 Shares = Callable[[float, int], tuple[float, ...]]  # (total sparsity, cycles) -> what each cycle removes of all
@@ -109,17 +109,23 @@ def _ramp(
     return sparsity
 
 
-SCHEDULES: dict[str, Callable[..., Schedule]] = {  # each takes (begin, end, every, final, *, initial, land)
-    "polynomial": polynomial,
-    "linear": linear,
-    "exponential": exponential,
-}
+SCHEDULES: dict[str, Callable[..., Schedule]] = Names(
+    "schedule",
+    {  # each takes (begin, end, every, final, *, initial, land)
+        "polynomial": polynomial,
+        "linear": linear,
+        "exponential": exponential,
+    },
+)
 
 
-COURSES: dict[str, Callable[[float], float]] = {  # of a learning rate: progress in [0, 1) -> factor on it
-    "cosine": cosine,
-    "straight": straight,
-}
+COURSES: dict[str, Callable[[float], float]] = Names(
+    "course",
+    {  # of a learning rate: progress in [0, 1) -> factor on it
+        "cosine": cosine,
+        "straight": straight,
+    },
+)
 
 
 def named(name: str) -> Callable[..., Schedule]:
@@ -150,7 +156,7 @@ def uniform_shares(total: float, cycles: int) -> tuple[float, ...]:
     return geometric_shares(total, cycles, base=1.0)
 
 
-SHARES: dict[str, Shares] = {"geometric": geometric_shares, "uniform": uniform_shares}
+SHARES: dict[str, Shares] = Names("shares", {"geometric": geometric_shares, "uniform": uniform_shares})
 
 
 def shares_named(name: str) -> Shares:

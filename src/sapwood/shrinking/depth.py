@@ -15,8 +15,8 @@ from torch.utils import _pytree as pytree
 from sapwood.errors import InputError, unknown
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
-from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred
-from sapwood.shrinking.proof.wide import said, types_of, widened_
+from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, stirred
+from sapwood.shrinking.cutting.wide import said, types_of, widened_
 from sapwood.shrinking.skipped import skip_, skipped
 from sapwood.shrinking.summands import Branch as Branch
 from sapwood.shrinking.summands import Flow, Summand, summands

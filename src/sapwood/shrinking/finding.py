@@ -47,7 +47,10 @@ def sites(model: nn.Module | Anatomy, example: Example | None = None, *, lossy: 
 
 
 def couplings(model: nn.Module | Anatomy, example: Example | None = None, *, lossy: bool = False) -> Couplings:
-    """The sites, and what is pinned with its reasons; arguments as for `sites`."""
+    """All sites of a network, `.sites`, and all that must stay, `.pinned`, each with the reason.
+
+    Arguments as for `sites`. What must change together is a site's `slots`.
+    """
     anatomy = anatomy_of(model, example)
     return anatomy.once(("couplings", lossy), lambda: _couplings(anatomy, lossy))
 

@@ -8,7 +8,7 @@ the numbers of units that stay, whatever becomes of them; and `shrink` compares 
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, product
 from typing import Any
@@ -22,10 +22,10 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
+from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, stirred, zero_
 from sapwood.shrinking.cutting.resize import knows
-from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred, zero_
-from sapwood.shrinking.proof.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
-from sapwood.shrinking.proof.wide import types_of
+from sapwood.shrinking.cutting.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
+from sapwood.shrinking.cutting.wide import types_of
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.bare import Copies, Numbers, inputs_for, meeting, ways
 from sapwood.shrinking.tracing.computed import sharing
@@ -39,6 +39,7 @@ from sapwood.shrinking.tracing.training import Trained
 Attributes = dict[str, dict[str, int]]  # {module: {attribute: its new value}}
 Options = dict[str, list[int | None]]  # {attribute: what it may become, None if it stays}
 GUESSES = 24  # about one module
+BEFORE = 2  # modules that have run, where those in whose code a run stopped have no attributes to change
 ENDED = 10**9  # more than any run has modules
 
 
@@ -76,19 +77,31 @@ class _Stage:
 
     def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
-        done: list[None] = []
+        done: list[str] = []
         with self.copies.fresh(self.numbers) as model:
             cut_(model, places)
             set_(model, attributes)
-            own, x = {id(module) for module in model.modules()}, inputs_for(self.example, self.numbers)
-            hook = register_module_forward_hook(lambda module, *_: done.append(None) if id(module) in own else None)
+            own, x = (
+                {id(module): name for name, module in model.named_modules()},
+                inputs_for(self.example, self.numbers),
+            )
+            hook = register_module_forward_hook(
+                lambda module, *_: done.append(own[id(module)]) if id(module) in own else None
+            )
             try:
                 with untouched(model), meeting(self.numbers, self.copies), Sizes() as self.sizes:
                     return shapes_of(call(model, deepcopy(x)))
             except Exception as error:  # the model's own code, on sizes that it may not expect
-                return _failure(model, error, len(done))
+                failure = _failure(model, error, len(done))
+                return replace(failure, inside=self.suspects(failure.inside, done))
             finally:
                 hook.remove()
+
+    def suspects(self, inside: Sequence[str], done: Sequence[str]) -> tuple[str, ...]:
+        """The modules in whose code a run stopped, or the last before them, whose wrong sizes may have run as well."""
+        if any(self.options[name] for name in inside):
+            return tuple(inside)
+        return tuple(islice((name for name in dict.fromkeys(reversed(done)) if self.options[name]), BEFORE))
 
     def failure(self, attributes: Attributes) -> _Failure | None:
         """Where the smaller model stops with these attributes; None if it runs and gives the same shapes."""

@@ -13,8 +13,8 @@ from torch import Tensor, fx, nn
 
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, leaving
-from sapwood.shrinking.proof.equal import inputs
-from sapwood.shrinking.proof.wide import Wide, running_in, widened_
+from sapwood.shrinking.cutting.equal import inputs
+from sapwood.shrinking.cutting.wide import Wide, running_in, widened_
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.computed import copied, owner
 from sapwood.shrinking.tracing.graph import Graph, line, named, named_tensors, op_of

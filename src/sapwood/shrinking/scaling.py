@@ -14,9 +14,9 @@ from torch import Tensor, fx, nn
 from sapwood.errors import InputError
 from sapwood.gates.point import Point, Points, Side, scale_
 from sapwood.measure.example import Example
+from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, stirred, zero_
+from sapwood.shrinking.cutting.wide import types_of
 from sapwood.shrinking.finding import sites as sites_of
-from sapwood.shrinking.proof.equal import Narrow, difference, inputs, most, stirred, zero_
-from sapwood.shrinking.proof.wide import types_of
 from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight, walk
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of

@@ -20,16 +20,16 @@ from sapwood.errors import InputError, refuse_unless
 from sapwood.masking import masks as mask
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
+from sapwood.shrinking.cutting.config import configured_
 from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
+from sapwood.shrinking.cutting.equal import Blind, Narrow, inputs, prove, stir_, told_apart_in, zero_
+from sapwood.shrinking.cutting.wide import narrowest, said, types_of, widened_
 from sapwood.shrinking.finding import given_or_own
 from sapwood.shrinking.finding import sites as sites_of
 from sapwood.shrinking.fit import Attributes, fitted, set_, shapes_of
 from sapwood.shrinking.fold import LAST, Staying, folding, silent, unread
 from sapwood.shrinking.misfits import others as _others
 from sapwood.shrinking.misfits import refuse_misfits, refuse_no_numbers
-from sapwood.shrinking.proof.config import configured_
-from sapwood.shrinking.proof.equal import Blind, Narrow, inputs, prove, stir_, told_apart_in, zero_
-from sapwood.shrinking.proof.wide import narrowest, said, types_of, widened_
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
 from sapwood.shrinking.tracing.bare import Copies
 from sapwood.shrinking.tracing.computed import computed, own_, sharing

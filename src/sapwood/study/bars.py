@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sapwood.study.finals import Number
-from sapwood.study.plots import BLACK, BLUE, NOT_RUN, ORANGE, WIDTH, Draw, canvas, nothing
+from sapwood.study.plots import BLACK, BLUE, NOT_RUN, ORANGE, PALE, WIDTH, Draw, canvas, nothing
 from sapwood.study.seeds import summed_up
 from sapwood.study.table import Summary, Table
 
@@ -64,7 +64,7 @@ def _arm(axes: Axes, place: int, after: Known, before: Known, beside: Known) -> 
     if end is None:
         axes.text(0.98, place, NOT_RUN, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=8)
         return
-    axes.barh([place], [end.mean], color="#a9cbe3", height=0.62, label=words)
+    axes.barh([place], [end.mean], color=PALE, height=0.62, label=words)
     if end.low is not None and end.high is not None:
         axes.plot([end.low, end.high], [place, place], color=BLUE, lw=1.2)
     words, start = before

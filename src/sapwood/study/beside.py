@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sapwood.study.finals import goal_value, less, zeros
 from sapwood.study.plots import BLACK, DOTTED, GREY, WIDTH, Draw, canvas, dots, nothing
-from sapwood.study.seeds import summed_up
+from sapwood.study.seeds import Seeds, summed_up
 from sapwood.study.table import Summary, Table, goals
 from sapwood.training.goal import ACCURACY
 
@@ -120,17 +120,17 @@ def dotted_with_gaps(arms: Sequence[str], reference: str) -> Draw:
         left, right = figure.subplots(1, 2, sharey=True)
         dots(left, arms, found)
         right.axvline(0, color=GREY, lw=0.8)
-        gaps = {arm: gap(rows, arm).values() for arm in arms if arm != reference}
+        gaps: dict[str, Any] = {arm: gap(rows, arm) for arm in arms if arm != reference}
         dots(right, arms, gaps | {reference: [0.0]} if reference in found else {}, missing="")
         left.set_xlabel(_judged_by(rows))
-        right.set_xlabel(f"minus {reference}, same seed (percentage points)")
+        right.set_xlabel(f"minus {reference}, same seed\n(percentage points)")
         return figure
 
     return draw
 
 
-def _by_seed(rows: Table, arms: Iterable[str]) -> dict[str, Iterable[float]]:
-    return {arm: seeds.values() for arm in arms if (seeds := goal_value(rows, arm))}
+def _by_seed(rows: Table, arms: Iterable[str]) -> dict[str, Seeds]:
+    return {arm: seeds for arm in arms if (seeds := goal_value(rows, arm))}
 
 
 def _judged_by(rows: Table) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from sapwood import disk
 from sapwood.criteria import CRITERIA
 from sapwood.errors import InputError, refuse_unless
+from sapwood.extras import optional
 from sapwood.schema import brief, read_number, read_whole
 from sapwood.scoring.criterion import score
 from sapwood.scoring.evidence import Evidence
@@ -199,8 +200,9 @@ def _large(metric: str, weights: int) -> bool:
 
 
 def _slope(points: list[tuple[float, float]]) -> Exponent:
-    from scipy.stats import linregress
-    from scipy.stats import t as student
+    with optional("a slope"):
+        from scipy.stats import linregress
+        from scipy.stats import t as student
 
     line = linregress(*zip(*points, strict=True))
     if len(points) < 3:

@@ -48,7 +48,14 @@ def _panel(axes: Axes, costs: Collection[Cost], metric: str) -> None:
     axes.set_yscale("log")
     axes.grid(color="#e6e6e6")
     axes.legend(
-        title="slope [95 % interval]", loc="upper left", bbox_to_anchor=(-0.15, -0.18), fontsize=8, alignment="left"
+        title="slope [95 % interval]",
+        loc="upper left",
+        bbox_to_anchor=(-0.3, -0.18),
+        fontsize=7,
+        title_fontsize=7,
+        alignment="left",
+        handlelength=1.6,
+        handletextpad=0.5,
     )
 
 

@@ -7,6 +7,7 @@ lists of numbers. `number_of` makes one of a metric; `less`, `ahead`, `of` and `
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from sapwood.study.possible import FROM_0, Measured, between, possible, within
 from sapwood.study.seeds import Seeds, errors, minus, once, summed_up, together
 from sapwood.study.table import Summary, Table, final, while_training
 from sapwood.tasks import goal_of
@@ -44,7 +45,8 @@ def _goals(rows: Table) -> dict[str, Goal]:
 
 def at_end(rows: Table, arm: str, metric: str, split: str = "network", scale: float = 1) -> Seeds:
     """A final metric of one arm, times `scale`; empty when there is none."""
-    return {seed: value * scale for seed, value in _finals(rows).get((arm, split, metric), {}).items()}
+    found = _finals(rows).get((arm, split, metric), {})
+    return Measured({seed: value * scale for seed, value in found.items()}, possible(metric, scale))
 
 
 def course(rows: Table, arm: str, metric: str, split: str = "network") -> Course:
@@ -61,7 +63,8 @@ def goal_value(rows: Table, arm: str, split: str = "test") -> Seeds:
     if split != "train":
         return at_end(rows, arm, goal.metric, split, _scale(goal))
     found = course(rows, arm, goal.metric, "train")
-    return {seed: _scale(goal) * epochs[max(epochs)] for seed, epochs in found.items()}
+    last = {seed: _scale(goal) * epochs[max(epochs)] for seed, epochs in found.items()}
+    return Measured(last, possible(goal.metric, _scale(goal)))
 
 
 def best_value(rows: Table, arm: str) -> Seeds:
@@ -94,7 +97,7 @@ cycles, epochs = number_of("cycles"), number_of("epochs")
 
 def weights_left(rows: Table, arm: str) -> Seeds:
     """How many weights are not 0."""
-    return minus(at_end(rows, arm, "weights"), at_end(rows, arm, "zeros"))
+    return Measured(minus(at_end(rows, arm, "weights"), at_end(rows, arm, "zeros")), FROM_0)
 
 
 def of(name: str, number: Number) -> Number:
@@ -119,7 +122,12 @@ def ahead(number: Number, reference: str) -> Number:
 
 def beyond(number: Number, level: float) -> Number:
     """How far a number lies above a level."""
-    return lambda rows, arm: {seed: value - level for seed, value in number(rows, arm).items()}
+
+    def above(rows: Table, arm: str) -> Seeds:
+        found = number(rows, arm)
+        return Measured({seed: value - level for seed, value in found.items()}, between(within(found), (level, level)))
+
+    return above
 
 
 def mean_of(number: Number, arms: Sequence[str]) -> Callable[[Table], Seeds]:
@@ -130,7 +138,9 @@ def mean_of(number: Number, arms: Sequence[str]) -> Callable[[Table], Seeds]:
 def total(metric: str, layers: Iterable[int], split: str = "network") -> Number:
     """The sum over layers of a final metric, called "METRIC_LAYER"."""
     names = [f"{metric}_{layer}" for layer in layers]
-    return lambda rows, arm: together((at_end(rows, arm, name, split) for name in names), sum)
+    return lambda rows, arm: Measured(
+        together((at_end(rows, arm, name, split) for name in names), sum), possible(metric)
+    )
 
 
 def over(one: Seeds, other: Seeds) -> Seeds:
@@ -140,7 +150,12 @@ def over(one: Seeds, other: Seeds) -> Seeds:
 
 def share(number: Number, whole: Number) -> Number:
     """A number in percent of another one of the same arm, seed by seed; not where that is 0."""
-    return lambda rows, arm: {seed: 100 * part for seed, part in over(number(rows, arm), whole(rows, arm)).items()}
+
+    def percent(rows: Table, arm: str) -> Seeds:
+        parts = over(number(rows, arm), whole(rows, arm)).items()
+        return Measured({seed: 100 * part for seed, part in parts}, FROM_0)
+
+    return percent
 
 
 def distance(rows: Table, one: str, other: str, quantities: Iterable[str], layers: Sequence[int]) -> Seeds:
@@ -152,7 +167,7 @@ def distance(rows: Table, one: str, other: str, quantities: Iterable[str], layer
     for metric in [f"{quantity}_{layer}" for quantity in quantities for layer in layers]:
         for seed, square in _squares(rows, one, other, metric):
             squares.setdefault(seed, []).append(square)
-    return {seed: math.sqrt(sum(each) / len(each)) for seed, each in sorted(squares.items())}
+    return Measured({seed: math.sqrt(sum(each) / len(each)) for seed, each in sorted(squares.items())}, FROM_0)
 
 
 def _squares(rows: Table, one: str, other: str, metric: str) -> Iterator[tuple[int, float]]:

@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapwood.extras import optional
 from sapwood.study.folds import Folds
 from sapwood.study.plots import BLACK, BLUE, DASHED, DOTTED, GREY, ORANGE, WIDTH, Draw, canvas, nothing
+from sapwood.study.possible import within
 from sapwood.study.seeds import errors
 from sapwood.study.table import Table, summary
 
@@ -56,7 +58,7 @@ def _curve(axes: Axes, found: Mapping[int, Mapping[int, float]], color: str, das
     """The mean, and a bar for its 95 % interval."""
     if not found:
         return
-    seen = {fold: summary(seeds.values()) for fold, seeds in found.items()}
+    seen = {fold: summary(seeds.values(), within(seeds)) for fold, seeds in found.items()}
     axes.plot(list(seen), [each.mean for each in seen.values()], color=color, ls=dash, lw=1.3, label=method)
     for fold, each in seen.items():
         if each.low is not None and each.high is not None:
@@ -64,12 +66,13 @@ def _curve(axes: Axes, found: Mapping[int, Mapping[int, float]], color: str, das
 
 
 def _scales(axes: Axes, folds: Sequence[int]) -> None:
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    with optional("a figure"):
+        from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_ylim(1, 100)
-    axes.set_xticks(folds, [str(fold) for fold in folds], fontsize=7)
+    axes.set_xticks(folds, [str(fold) for fold in folds], fontsize=6)
     axes.set_yticks((1, 2, 3, 5, 10, 20, 50, 90))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     for each in (axes.xaxis, axes.yaxis):

@@ -58,7 +58,7 @@ def _panel(axes: Axes, rows: Table, places: Sequence[str], panel: Panel, referen
     axes.set_xticks(range(len(places)), places)
     axes.tick_params(labelbottom=True)
     axes.grid(axis="y", color="#dddddd")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=5, fontsize=8, columnspacing=1, handletextpad=0.2)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=3, fontsize=8, columnspacing=1, handletextpad=0.2)
 
 
 def _kind(axes: Axes, rows: Table, words: str, arms: Mapping[str, str], reference: str, at: int) -> bool:

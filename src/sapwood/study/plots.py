@@ -5,11 +5,13 @@ Lines differ in lightness and dash, not only in colour, so that they can be told
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapwood.extras import optional
 from sapwood.study.maps import Map, maps
+from sapwood.study.possible import within
 from sapwood.study.table import Table, by_epoch, by_seed, goals, labels, summary
 from sapwood.training.goal import ACCURACY
 
@@ -17,18 +19,19 @@ if TYPE_CHECKING:  # drawing takes long to import, and most who read a study dra
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLACK, BLUE, ORANGE, GREY = "#000000", "#0072b2", "#e8a33d", "#8a8a8a"
+BLACK, BLUE, ORANGE, GREY, PALE = "#000000", "#0072b2", "#e8a33d", "#8a8a8a", "#a9cbe3"
 DASHED, DOTTED = (0, (4, 1.5)), (0, (1.2, 1.2))
 LOOKS: Any = ((BLACK, "-"), (ORANGE, "-"), (BLUE, DASHED), (GREY, DOTTED))  # four lines that differ in grey
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
+    "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
     "svg.hashsalt": "sapwood",  # the same drawing gives the same file
 }
-WIDTH = 7.2  # inches; the page scales it
+WIDTH = 5.4  # inches; the page scales it, and a phone has room for little more than half of it
 Draw = Callable[[Table, Path], "Figure"]
 NOT_RUN = "not run at this scale"
 
@@ -55,7 +58,7 @@ def accuracies(rows: Table, folder: Path) -> Figure:
     names, seeds = labels(rows), by_seed(rows, goal.metric, "test")
     figure = canvas(7, 0.9 + 0.36 * len(names))
     axes = figure.subplots()
-    dots(axes, names, {label: found.values() for label, found in seeds.items()}, missing="")
+    dots(axes, names, seeds, missing="")
     unit = "fraction of the test samples" if goal == ACCURACY else goal.unit
     axes.set_xlabel(f"test {goal.metric} ({unit})")
     return figure
@@ -78,19 +81,26 @@ def weight_maps(parameter: str) -> Draw:
 
 def canvas(width: float, height: float) -> Figure:
     """An empty figure of this many inches, whose parts make room for each other."""
-    from matplotlib.figure import Figure
+    with optional("a figure"):
+        from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def dots(axes: Axes, names: Sequence[str], values: Mapping[str, Iterable[float]], missing: str = NOT_RUN) -> None:
+def dots(
+    axes: Axes,
+    names: Sequence[str],
+    values: Mapping[str, Collection[float] | Mapping[int, float]],
+    missing: str = NOT_RUN,
+) -> None:
     """A line for each name: circles for its values, a diamond for their mean, a bar for its 95 % interval.
 
-    Where there are no values it says `missing` instead.
+    Values are numbers, or a number for each seed. Where there are none it says `missing` instead.
     """
     for place, label in enumerate(names):
-        seen = list(values.get(label, ()))
-        mean, low, high, _ = summary(seen)
+        found = values.get(label, ())
+        seen = list(found.values() if isinstance(found, Mapping) else found)
+        mean, low, high, _ = summary(seen, within(found))
         if low is not None and high is not None:
             axes.plot([low, high], [place, place], color=BLACK, lw=1.2, marker="|", ms=7)
         if seen:
@@ -124,12 +134,13 @@ def band(
 
 
 def bitmap(axes: Axes, alive: Map) -> None:
-    """A map: black where it is True, its rows downwards, both axes numbered from 1."""
-    from matplotlib.colors import ListedColormap
+    """A map: marked where it is True, its rows downwards, both axes numbered from 1."""
+    with optional("a figure"):
+        from matplotlib.colors import ListedColormap
 
     axes.imshow(
         alive,
-        cmap=ListedColormap(["white", "black"]),
+        cmap=ListedColormap([(1, 1, 1, 0), (0, 0, 0, 1)]),  # clear, for a page that may be dark
         vmin=0,
         vmax=1,
         aspect="auto",
@@ -158,7 +169,8 @@ def nothing(words: str = NOT_RUN) -> Figure:
 
 def whole_epochs(axes: Axes) -> None:
     """Few ticks, at whole numbers."""
-    from matplotlib.ticker import MaxNLocator
+    with optional("a figure"):
+        from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
 

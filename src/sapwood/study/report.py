@@ -1,23 +1,23 @@
 """Report: a study's results as one HTML file that needs nothing else, and its rows as CSV."""
 
-import html
-import io
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import jinja2
+from typing import Any
 
 from sapwood import disk
 from sapwood.errors import InputError
+from sapwood.extras import optional
+from sapwood.study import codes
+from sapwood.study.attached import rows_file, table_file
 from sapwood.study.claim import verdict
 from sapwood.study.earlier import in_words
 from sapwood.study.grid import MINUS, Grid, number, overview, ranks, sizes
-from sapwood.study.plots import STYLE
+from sapwood.study.pictures import Shown, drawn
+from sapwood.study.pictures import svg as svg
 from sapwood.study.speed import speed
 from sapwood.study.study import SCALES, Study, Tabled
 from sapwood.study.table import Table, in_order, read, write_csv
@@ -26,6 +26,15 @@ from sapwood.trials.execution import over, read_trial, sums
 from sapwood.trials.folder import last_words
 from sapwood.trials.trial import Trial
 
+with optional("a report"):
+    import jinja2
+    from markupsafe import Markup
+
+LINES, SHORT = 5, 170  # of the verdict box: lines, and letters of a finding that may stand there
+LEGEND = "<!--legend-->"
+NO_BRACKETS = (
+    "Without brackets: every seed gave the same in the digits shown, or only one seed has finished (column seeds)."
+)
 ABOUT_SCALE = {
     "smoke": "Scale smoke: this shows that the study runs. Its numbers say nothing about the paper's.",
     "small": "Scale small: less than the claims are about, so a verdict here is an indication only.",
@@ -34,7 +43,8 @@ ABOUT_SCALE = {
 }
 ASSUMED = (  # of every study's numbers
     f"An interval is mean ± t(0.975, n {MINUS} 1) · s / √n over n seeds. A seed changes the initial weights and the "
-    "order of the data; the test images are the same for all, so nothing is said about others. Where arms are "
+    "order of the data; the test images are the same for all, so nothing is said about others. It is cut off where no "
+    "mean can be: an accuracy's below 0 and above 1. Where arms are "
     "compared, the interval is that of the differences, seed by seed.",
     "Nothing is corrected for the number of comparisons, unless it is said: of 20 comparisons of arms that are alike, "
     "one is expected to have an interval that leaves out 0.",
@@ -56,14 +66,6 @@ TABLES = (
 )
 
 
-class Shown(NamedTuple):
-    """A drawing as the page has it."""
-
-    title: str
-    caption: str
-    svg: str
-
-
 def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, command: str = "") -> Path:
     """Write report.html and rows.csv into the study's results folder; the page's path.
 
@@ -78,16 +80,18 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
         raise InputError(f"no trial of study {study.name!r} has any rows in {folder}{failures}; run it first")
     scale = _scale(study, shown)
     measured = [*rows, *study.more(folder)] if study.more else rows
-    page = _template().render(
+    figures = drawn(study, rows, folder)
+    page = _template(study).render(
         study=study,
         scale=scale,
         about_scale="" if scale == "every" else ABOUT_SCALE[scale],
-        summary=study.summary(rows) if study.summary else (),
+        **_said(study, rows),
         speed=speed(rows, folder),
         assumed=[*ASSUMED, *(study.assumes(rows) if study.assumes else ()), *in_words(shown)],
         claims=_claims(study, rows, judged=scale not in ("smoke", "")),
-        figures=_drawn(study, rows, folder),
-        tables=[(t, t.build(measured)) for t in study.tables or TABLES],
+        figures=figures,
+        tables=_tables(study, measured),
+        file=rows_file(study.name, rows),
         failed=_failed(shown, folder),
         unfinished=_unfinished(shown, folder),
         others=_others(ids, folder),
@@ -97,7 +101,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
         command=command or _command(study, scale),
     )
     write_csv(rows, folder / "rows.csv")
-    checkpoint.replace(folder / "report.html", page.encode())
+    checkpoint.replace(folder / "report.html", _finished(page, study, figures).encode())
     return folder / "report.html"
 
 
@@ -116,43 +120,77 @@ def _command(study: Study, scale: str) -> str:
     return (study.command or f"sapwood run {study.name}") + ("" if scale else "  # with --set and --only as it was run")
 
 
-def _template() -> jinja2.Template:
-    text = files("sapwood.study").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)
+def _source() -> str:
+    return files("sapwood.study").joinpath("report.html.j2").read_text(encoding="utf-8")
+
+
+def _template(study: Study) -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["coded"] = lambda cell: Markup(codes.linked(cell, study.codes))
+    return environment.from_string(_source())
+
+
+def _said(study: Study, rows: Table) -> dict[str, Any]:
+    """The lines of the verdict box, the other sentences, and the findings."""
+    every = list(study.summary(rows)) if study.summary else []
+    plain = [each for each in every if isinstance(each, str)]
+    findings = [each for each in every if not isinstance(each, str)]
+    short = [line for each in findings if len(line := f"{each.claim} {each.answer}") <= SHORT]
+    lines = list(study.verdict(rows)) if study.verdict else [*plain, *short][:LINES]
+    if len(lines) > LINES:
+        raise InputError(f"the verdict of study {study.name!r} has {len(lines)} lines; {LINES} may be")
+    return {
+        "verdict": lines,
+        "sentences": [each for each in plain if each not in lines],
+        "findings": findings,
+    }
+
+
+def _tables(study: Study, rows: Table) -> list[dict[str, Any]]:
+    """Each table with its words, a note on missing brackets, and itself as a file."""
+    built = [(each, each.build(rows)) for each in study.tables or TABLES]
+    return [
+        {"about": about, "grid": grid, "note": unbracketed(grid), "file": table_file(study.name, at, grid)}
+        for at, (about, grid) in enumerate(built, start=1)
+    ]
+
+
+def unbracketed(grid: Grid) -> str:
+    """Why some numbers of a table have no interval, where others in the same column have one."""
+    for column in zip(*grid.lines, strict=True):
+        some = [cell for cell in column if cell[:1].isdigit() or cell.startswith(MINUS)]
+        bare = [cell for cell in some if "[" not in cell]
+        if bare and len(bare) < len(some):
+            return NO_BRACKETS
+    return ""
+
+
+def _finished(page: str, study: Study, figures: Sequence[Shown]) -> str:
+    """The page with its codes explained and its drawings in their places."""
+    used = codes.used(page, study.codes)
+    page = codes.explained(page.replace(LEGEND, _legend(used)), used)
+    for at, figure in enumerate(figures, start=1):
+        page = page.replace(f"<!--figure {at}-->", figure.svg, 1)
+    return page
+
+
+def _legend(used: Mapping[str, str]) -> str:
+    lines = (
+        f'<dt id="{codes.anchor(code)}">{escape(code)}</dt><dd>{escape(words)}</dd>' for code, words in used.items()
+    )
+    return f'<dl class="codes">{"".join(lines)}</dl>' if used else "<p>None is used.</p>"
 
 
 def _claims(study: Study, rows: Table, *, judged: bool) -> Grid | None:
     """Verdicts where the rows are what the claims are about; a smoke test has the numbers only."""
-    columns = ("verdict", "claim", "where", "paper", "tolerance", "ours [95 % interval]", "seeds (n)")
+    columns = ("claim", "verdict", "where", "paper", "tolerance", "ours [95 % interval]", "seeds (n)")
     lines = []
     for claim in study.claims:
         ours = claim.found(rows)
         said = verdict(claim, ours) if judged else "not judged"
-        paper = (claim.text, claim.where, f"{claim.value:g}", f"± {claim.tolerance:g}")
-        lines.append((said, *paper, number(ours, 4), str(ours.n if ours else 0)))
+        paper = (claim.where, f"{claim.value:g}", f"± {claim.tolerance:g}")
+        lines.append((claim.text, said, *paper, number(ours, 4), str(ours.n if ours else 0)))
     return Grid(columns, tuple(lines)) if lines else None
-
-
-def _drawn(study: Study, rows: Table, folder: Path) -> list[Shown]:
-    from matplotlib import rc_context
-
-    with rc_context(STYLE):
-        drawings = [(figure, figure.draw(rows, folder)) for figure in study.figures]
-        return [
-            Shown(each.title, each.caption, svg(drawing, f"f{i}-", each.title))
-            for i, (each, drawing) in enumerate(drawings)
-        ]
-
-
-def svg(figure: Any, prefix: str, title: str) -> str:
-    """A matplotlib figure as an element to put into a page: no links to anywhere, and ids that no other figure has."""
-    text = io.StringIO()
-    figure.savefig(text, format="svg", dpi=200, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    whole = text.getvalue()
-    element = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", whole[whole.index("<svg") :])
-    element = re.sub(r'\bid="', f'id="{prefix}', element)
-    element = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", element)
-    return element.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
 
 
 def _failed(trials: Sequence[Trial], folder: Path) -> list[tuple[str, int, str]]:

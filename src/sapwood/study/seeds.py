@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from sapwood.study.possible import ANY, Measured, between, within
 from sapwood.study.table import Summary, Table, final, summary
 from sapwood.tasks import goal_of
 from sapwood.training.goal import ACCURACY
@@ -30,7 +31,9 @@ def _errors(rows: Table) -> dict[str, dict[str, Seeds]]:
         goal = goal_of(row.get("task", ""))
         if row["metric"] == goal.metric and row["value"] is not None:
             lost = 100 * (1 - row["value"]) if goal == ACCURACY else -row["value"] if goal.up else row["value"]
-            found.setdefault(row["split"], {}).setdefault(row["row"], {})[row["seed"]] = lost
+            room = (0.0, 100.0) if goal == ACCURACY else ANY
+            mine = found.setdefault(row["split"], {}).setdefault(row["row"], Measured(within=room))
+            mine[row["seed"]] = lost
     return found
 
 
@@ -43,8 +46,8 @@ def errors(rows: Table, split: str = "test") -> dict[str, Seeds]:
 
 
 def summed_up(values: Mapping[int, float] | None) -> Summary | None:
-    """Mean and 95 % interval over the seeds; None without any."""
-    return summary(values.values()) if values else None
+    """Mean and 95 % interval over the seeds, within what they say is possible; None without any."""
+    return summary(values.values(), within(values)) if values else None
 
 
 def together(parts: Iterable[Seeds], what: Callable[[list[float]], float]) -> Seeds:
@@ -56,7 +59,7 @@ def together(parts: Iterable[Seeds], what: Callable[[list[float]], float]) -> Se
 
 def minus(one: Seeds, other: Seeds) -> Seeds:
     """The difference, seed by seed."""
-    return together((one, other), lambda pair: pair[0] - pair[1])
+    return Measured(together((one, other), lambda pair: pair[0] - pair[1]), between(within(one), within(other)))
 
 
 def excess(rows: Table, row: str, other: str) -> Summary | None:

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from sapwood.extras import optional
 from sapwood.study.grid import NOTHING, Grid
 from sapwood.study.seeds import Seeds
 from sapwood.study.table import Table
@@ -33,7 +34,8 @@ def p_value(differences: Iterable[float]) -> float | None:
     mean, spread = statistics.fmean(seen), statistics.stdev(seen)
     if spread == 0:
         return 1.0 if mean == 0 else 0.0
-    from scipy.special import stdtr
+    with optional("a p value"):
+        from scipy.special import stdtr
 
     return float(2 * stdtr(len(seen) - 1, -abs(mean) * math.sqrt(len(seen)) / spread))
 
@@ -58,8 +60,9 @@ def detectable(differences: Iterable[float], power: float = POWER) -> float | No
     seen = list(differences)
     if len(seen) < 2 or statistics.stdev(seen) == 0:
         return None
-    from scipy.optimize import brentq
-    from scipy.stats import nct, t
+    with optional("the smallest difference that a test finds"):
+        from scipy.optimize import brentq
+        from scipy.stats import nct, t
 
     n = len(seen)
     limit = float(t.ppf(1 - ALPHA / 2, n - 1))

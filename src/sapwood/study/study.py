@@ -3,9 +3,9 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,8 +61,11 @@ class Study:
     claims: Sequence[Claim] = ()
     figures: Sequence[Figure] = ()
     tables: Sequence[Tabled] = ()
-    summary: Callable[[Table], Sequence[str | Finding]] | None = None  # for the top of the report, made of the rows
+    summary: Callable[[Table], Sequence[str | Finding]] | None = None  # what was found, made of the rows
+    verdict: Callable[[Table], Sequence[str]] | None = None  # at most five short lines for the top of the report
+    codes: Mapping[str, str] = field(default_factory=dict)  # short names of arms and the like -> what they mean
     assumes: Callable[[Table], Iterable[str]] | None = None  # what its numbers rest on, beside what all studies' do
+    ends: Callable[[Path], Iterable[str]] | None = None  # lines that `run` prints last; it may write into the folder
     extras: Callable[[Path, str], None] | None = None  # (folder, scale): what is made when all trials are over
     files: Sequence[str] = ()  # what `extras` writes into the folder; kept and restored with the trials
     more: Callable[[Path], Table] | None = None  # rows for the tables that no trial made, from those files
@@ -98,7 +101,8 @@ class Study:
 def find(name_or_file: str) -> Study:
     """The study in studies/NAME.py or studies/NAME/__init__.py, or in the file given.
 
-    Folders called studies are looked for under the current one, then beside the package's source.
+    Folders called studies are looked for under the current one, then where the package brings its own: inside it when
+    it is installed from a wheel, beside its source in a checkout.
     """
     if name_or_file.endswith(".py"):
         path = Path(name_or_file)
@@ -119,7 +123,7 @@ def found() -> dict[str, Study]:
 def _files() -> dict[str, Path]:
     """The study files by name; the current folder's win. Scripts that define no STUDY are none."""
     files: dict[str, Path] = {}
-    for folder in (_checkout() / "studies", Path.cwd() / "studies"):
+    for folder in (_ours(), Path.cwd() / "studies"):
         for path in (*folder.glob("[!_]*.py"), *folder.glob("[!_]*/__init__.py")):
             if path.is_file() and "\nSTUDY" in disk.read(path).decode(errors="replace"):
                 files[_name(path)] = path
@@ -131,9 +135,11 @@ def _name(path: Path) -> str:
     return path.parent.name if path.name == "__init__.py" else path.stem
 
 
-def _checkout() -> Path:
-    """Where the package's source is, when it is installed from a checkout; else a folder that has no studies."""
-    return Path(__file__).resolve().parents[3]
+def _ours(here: str = __file__) -> Path:
+    """The studies that come with the package: a wheel has them inside it, a checkout beside its source."""
+    package = Path(here).resolve().parents[1]
+    inside = package / "studies"
+    return inside if inside.is_dir() else package.parents[1] / "studies"
 
 
 def _load(path: Path) -> Study:

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sapwood.extras import optional
+from sapwood.study.possible import ANY, Measured, Range, between, cut, possible, within
 from sapwood.tasks import goal_of
 from sapwood.training import checkpoint
 from sapwood.training.goal import ACCURACY, Goal
@@ -60,27 +62,32 @@ def while_training(rows: Table) -> Table:
     return [row for row in rows if row["phase"] is not None]
 
 
-def summary(values: Iterable[float]) -> Summary:
-    """Mean and 95 % interval: mean ± t(0.975, n - 1) s / sqrt(n), s the standard deviation with n - 1."""
+def summary(values: Iterable[float], possible: Range = ANY) -> Summary:
+    """Mean and 95 % interval: mean ± t(0.975, n - 1) s / sqrt(n), s the standard deviation with n - 1.
+
+    The interval ends where the range of `possible` values does: what lies beyond cannot be the mean anyway, so that it
+    still has the true mean in 95 of 100 cases.
+    """
     seen = [float(value) for value in values]
     mean = statistics.fmean(seen) if seen else math.nan
     if len(seen) < 2:
         return Summary(mean, None, None, len(seen))
     half = _quantile(len(seen) - 1) * statistics.stdev(seen) / math.sqrt(len(seen))
-    return Summary(mean, mean - half, mean + half, len(seen))
+    return Summary(mean, cut(mean - half, possible, seen), cut(mean + half, possible, seen), len(seen))
 
 
 @cache
 def _quantile(freedom: int) -> float:
     """t(0.975) with so many degrees of freedom, as `scipy.stats` has it, which takes a second to import."""
-    from scipy.special import stdtrit
+    with optional("an interval"):
+        from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.975))
 
 
 def over_seeds(rows: Table, metric: str, split: str, by: str = "row") -> dict[Any, Summary]:
     """A final metric for each value of column `by`, in the order they come; trials that lack it do not count."""
-    return {key: summary(values.values()) for key, values in by_seed(rows, metric, split, by).items()}
+    return {key: summary(values.values(), within(values)) for key, values in by_seed(rows, metric, split, by).items()}
 
 
 def difference(rows: Table, metric: str, split: str, first: Hashable, second: Hashable) -> Summary | None:
@@ -88,7 +95,7 @@ def difference(rows: Table, metric: str, split: str, first: Hashable, second: Ha
     found = by_seed(rows, metric, split)
     one, other = found.get(first, {}), found.get(second, {})
     pairs = [one[seed] - other[seed] for seed in one if seed in other]
-    return summary(pairs) if pairs else None
+    return summary(pairs, between(possible(metric), possible(metric))) if pairs else None
 
 
 def by_epoch(rows: Table, metric: str, split: str, label: str) -> dict[int, list[float]]:
@@ -118,9 +125,9 @@ def in_order(rows: Table, wanted: Sequence[str]) -> Table:
 
 
 def by_seed(rows: Table, metric: str, split: str, by: str = "row") -> dict[Any, dict[int, float]]:
-    """A final metric for each value of column `by`, seed by seed."""
+    """A final metric for each value of column `by`, seed by seed, `Measured` with what is possible."""
     found: dict[Any, dict[int, float]] = {}
     for row in final(rows):
         if (row["metric"], row["split"]) == (metric, split) and row["value"] is not None and by in row:
-            found.setdefault(row[by], {})[row["seed"]] = row["value"]
+            found.setdefault(row[by], Measured(within=possible(metric)))[row["seed"]] = row["value"]
     return found

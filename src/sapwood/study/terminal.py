@@ -1,12 +1,14 @@
 """Terminal: a study's overview as a table to print."""
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table as Printed
-
+from sapwood.extras import optional
 from sapwood.study.earlier import both
 from sapwood.study.grid import short
 from sapwood.study.study import SCALES, Study
 from sapwood.study.table import Table, in_order
+
+with optional("the table of a study"):
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as Printed
 
 
 def terminal_table(study: Study, rows: Table) -> Printed:

@@ -62,13 +62,14 @@ def _which(labels: Sequence[str], decimals: int | None) -> str:
 
 
 def difference(found: Summary | None, decimals: int = 2) -> str:
-    """ "+1.20 [0.30, 2.10], n = 5"."""
+    """ "+1.20 [0.30, 2.10], n = 5"; where no seed differs in the digits shown, it says so."""
     if found is None:
         return MISSING
     mean, seeds = _signed(found.mean, decimals), f"n{NO_BREAK}={NO_BREAK}{found.n}"
     if found.low is None or found.high is None:
         return f"{mean}, {seeds}"
-    return f"{mean} [{_signed(found.low, decimals)},{NO_BREAK}{_signed(found.high, decimals)}], {seeds}"
+    low, high = _signed(found.low, decimals), _signed(found.high, decimals)
+    return f"{mean}, the same in every seed, {seeds}" if low == high else f"{mean} [{low},{NO_BREAK}{high}], {seeds}"
 
 
 def _signed(value: float, decimals: int) -> str:

@@ -45,10 +45,10 @@ ENTRIES = table(
 )
 
 # Views of the table, by name.
-TASKS: Column[Callable[[], Task]] = Column(ENTRIES, "make")
-TASK_VERSIONS: Column[int] = Column(ENTRIES, "version")
-TASK_GOALS: Column[Goal] = Column(ENTRIES, "goal")
-TASK_DATA: Column[str] = Column(ENTRIES, "data")
+TASKS: Column[Callable[[], Task]] = Column(ENTRIES, "make", "task")
+TASK_VERSIONS: Column[int] = Column(ENTRIES, "version", "task")
+TASK_GOALS: Column[Goal] = Column(ENTRIES, "goal", "task")
+TASK_DATA: Column[str] = Column(ENTRIES, "data", "task")
 
 
 def goal_of(task: str) -> Goal:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from sapwood.errors import InputError
+from sapwood.errors import InputError, unknown
 from sapwood.training.goal import Goal
 
 V = TypeVar("V")
@@ -42,13 +42,13 @@ class Column(MutableMapping[str, V]):
     its entry; deleting another value puts back what an entry has by default.
     """
 
-    def __init__(self, entries: dict[str, Entry], field: str) -> None:
-        self._entries, self._field = entries, field
+    def __init__(self, entries: dict[str, Entry], field: str, kind: str = "name") -> None:
+        self._entries, self._field, self._kind = entries, field, kind  # what errors call an entry
 
     def __getitem__(self, name: str) -> V:
-        value: V | None = getattr(self._entries[name], self._field)
+        value: V | None = getattr(self._entries.get(name), self._field, None)
         if value is None:
-            raise KeyError(name)
+            raise unknown(self._kind, name, self)
         return value
 
     def __setitem__(self, name: str, value: V) -> None:

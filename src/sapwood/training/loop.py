@@ -36,7 +36,10 @@ class Moment(NamedTuple):
 
 
 def descend(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
-    """One forward and one backward pass: the outputs, and the run's loss of them, with gradients left in `.grad`."""
+    """One forward and one backward pass, and no step; `train` steps afterwards, with the gradients left in `.grad`.
+
+    Returns the outputs and the run's loss of them. A function like it is what `train(run, update=...)` takes.
+    """
     outputs = run.task.forward(run.forward, batch)
     # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
     loss = run.loss(run.model, batch, outputs) if batch.targets.shape[0] else outputs.sum() * 0

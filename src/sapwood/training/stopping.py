@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from sapwood.errors import InputError, picked
+from sapwood.errors import InputError, Names, picked
 
 M = TypeVar("M")
 State = dict[str, float]  # numbers only, inf among them
@@ -77,12 +77,15 @@ def never(state: State, value: float) -> bool:
     return False
 
 
-RULES: dict[str, Rule] = {
-    "spikes": spiked,
-    "consecutive": consecutive,
-    "patience": partial(stale, patience=5),
-    "none": never,
-}
+RULES: dict[str, Rule] = Names(
+    "stopping rule",
+    {
+        "spikes": spiked,
+        "consecutive": consecutive,
+        "patience": partial(stale, patience=5),
+        "none": never,
+    },
+)
 
 
 def named(name: str) -> Rule:

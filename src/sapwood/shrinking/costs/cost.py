@@ -35,10 +35,11 @@ Values = Mapping[fx.Node, Any]  # the ids of every operator's outputs
 
 
 def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, example: Example | None = None) -> Cost:
-    """Count the multiply-adds of one call on inputs like the example, as a function of what is kept.
+    """A function that counts the multiply-adds of one call on inputs like the example, given what is kept.
 
-    Returns cost(keep), a scalar tensor for {site: bool [units]}; sites that are not named keep all. Shares from 0 to 1
-    in place of bools, as gates give them, cost in proportion and have gradients. All samples of the example count.
+    Returns cost(keep), a scalar tensor for {site: bool [units]}; sites that are not named keep all, so that
+    `float(cost({}))` is the number for the whole network. Shares from 0 to 1 in place of bools, as gates give them,
+    cost in proportion and have gradients. All samples of the example count.
 
     Give a model, its sites and an example, or an `Anatomy`, whose own sites count where none are given.
 
@@ -61,20 +62,26 @@ def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, exa
 
 
 def parameters_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
-    """How many numbers the parameters hold; a shared one counts once. Without `sites` those of an `Anatomy` count."""
+    """A function that counts the numbers in all parameters, given what is kept; a shared parameter counts once.
+
+    Returns cost(keep), as `macs_of` does. Without `sites` those of an `Anatomy` count.
+    """
     model, sites = _both(model, sites)
     return _stored(model, sites, {name: 1 for name, _ in model.named_parameters()})
 
 
 def bytes_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
-    """Bytes of all parameters and buffers as they lie in memory; a shared one counts once. `sites` as above."""
+    """A function that counts the bytes of all parameters and buffers in memory, given what is kept.
+
+    Returns cost(keep), as `macs_of` does; a shared tensor counts once. Without `sites` those of an `Anatomy` count.
+    """
     model, sites = _both(model, sites)
     every = (*model.named_parameters(), *model.named_buffers())
     return _stored(model, sites, {name: tensor.element_size() for name, tensor in every})
 
 
 def fewest(scores: Mapping[str, Tensor], cost: Cost, limit: float, *, multiple: int = 1) -> select.Keep:
-    """Keep of all sites after the fewest removals, lowest scores first, for which cost(keep) <= limit.
+    """What to keep of all sites after the fewest removals, lowest scores first, for which cost(keep) <= limit.
 
     Give scores {site: [units]}, higher is kept; returns {site: bool [units]}. It is `select.within` for units. Widths
     are multiples of `multiple`: a site that loses units is rounded *down*, so that the limit holds with the rounded

@@ -84,9 +84,10 @@ def timetable(
 
 
 def latency_of(table: Timetable) -> Cost:
-    """Seconds of one call: the sum over layers of the table's seconds, linear between measured widths, plus the rest.
+    """A function that estimates the seconds of one call, given what is kept; measure the shrunk network to be sure.
 
-    {site: what is open} -> seconds, as for the other costs; an estimate, which measuring the shrunk network replaces.
+    Returns cost(keep), as `macs_of` does: the sum over layers of the table's seconds, linear between measured widths,
+    plus the rest.
     """
 
     def cost(keep: Mapping[str, Tensor]) -> Tensor:

@@ -33,7 +33,9 @@ from sapwood.shrinking.tracing.calls import call_of as call_of
 from sapwood.shrinking.tracing.calls import named as named
 from sapwood.shrinking.tracing.calls import op_of as op_of
 from sapwood.shrinking.tracing.calls import shapes_of
-from sapwood.shrinking.tracing.lines import culprit, first_line
+from sapwood.shrinking.tracing.exporting import quietly, refusal
+from sapwood.shrinking.tracing.exporting import written_out as written_out
+from sapwood.shrinking.tracing.lines import first_line
 from sapwood.shrinking.tracing.lines import line as line
 from sapwood.shrinking.tracing.lines import of_torch as of_torch
 from sapwood.shrinking.tracing.mode import seeing_the_mode_read
@@ -93,6 +95,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
         with (
             untouched(model, training=training),
             warnings.catch_warnings(),
+            quietly(),
             written_out(),
             _holding_the_same(model),
             padded(),
@@ -102,7 +105,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
             program = torch.export.export(model, args, kwargs, strict=False)
     except Exception as error:  # whatever stops it, the remedy is the same
         raise InputError(
-            f"{type(model).__name__} cannot be exported for this example: {first_line(error)}{culprit(error)}; "
+            f"{type(model).__name__} cannot be exported for this example: {refusal(error)}; "
             "torch.export.export(model, example, strict=False) says more"
         ) from error
     graph = replace(_graph(model, program), by_mode=bool(read))
@@ -136,17 +139,6 @@ def _holding_the_same(model: nn.Module) -> Iterator[None]:
         for value, content in kept:
             value.clear()
             (value.extend if isinstance(value, list) else value.update)(content)
-
-
-@contextmanager
-def written_out() -> Iterator[None]:
-    """Attention as the operators it consists of, not as torch's one operator for whole layers in evaluation."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def _graph(model: nn.Module, program: ExportedProgram) -> Graph:

@@ -13,7 +13,7 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, Positions, leaving
-from sapwood.shrinking.proof.wide import Wide, running_in, said, widened_
+from sapwood.shrinking.cutting.wide import Wide, running_in, said, widened_
 from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight
 from sapwood.shrinking.tracing.anatomy import Anatomy

@@ -15,7 +15,7 @@ from torch import nn
 
 from sapwood.measure.example import Example, as_tuple
 from sapwood.shrinking.cutting.cut import Positions
-from sapwood.shrinking.proof.equal import difference
+from sapwood.shrinking.cutting.equal import difference
 from sapwood.shrinking.tracing.graph import named_tensors
 
 GUESSES = 256  # networks without numbers that are built, about

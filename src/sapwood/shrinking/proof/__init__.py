@@ -1,1 +1,0 @@
-"""Proof: that a smaller network computes the same as the whole one, in evaluation and in training."""
