@@ -49,11 +49,15 @@ def to_program(
     return found
 
 
-def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, opened: bool) -> ExportedProgram:
+def exported(
+    model: nn.Module, example: Example, inputs: tuple[Any, ...] | None = None, *, opened: bool = False
+) -> ExportedProgram:
     """The network's graph in evaluation mode, for the sizes of the inputs or, `opened`, for any number of samples.
 
-    InputError: the code cannot be exported, or works for the example's number of samples only.
+    The inputs are the example's where there are none. InputError: the code cannot be exported, or works for the
+    example's number of samples only.
     """
+    inputs = as_tuple(example) if inputs is None else inputs
     try:
         return _exported(model, inputs, opened)
     except Exception as error:  # whatever stops it
