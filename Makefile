@@ -75,5 +75,10 @@ size:  ## lines, room by room, against the budget
 	  | { grep --line-buffered -E '^(Collecting|Processing|Installing|Successfully)|^ +Downloading .* [MG]B' || true; }
 	@touch $@
 
+# Beside the environment, and without what they need: no other torch comes with them. `tests/zoo.txt` says why.
+.venv/zoo: tests/zoo.txt | .venv/trainers
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --upgrade --target $@ -r $<
+	@touch $@
+
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

@@ -8,12 +8,16 @@ from typing import TypeVar
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from sapwood import cli
 from sapwood.data.files import MissingData
 
 T = TypeVar("T")
 
+# An example may take as long as it takes: how long that is says how busy the machine is.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 torch.set_num_threads(1)  # bits do not depend on how many cores there are, and parallel tests do not fight
 
 gc.disable()  # until all tests are found: what modules and tests consist of is no garbage, and looked through again

@@ -7,7 +7,7 @@ loads.
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,13 +24,14 @@ from sapwood.currency import Keep
 from sapwood.errors import InputError
 from sapwood.export import load, save, to_onnx
 from sapwood.export.samples import samples_of
+from sapwood.measure.example import as_tuple
 from sapwood.processes import digest
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.cutting.equal import inputs
+from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.computed import copied
 from sapwood.shrinking.tracing.graph import named_tensors
-from sapwood.shrinking.tracing.site import Site
 
 Again = Callable[[str, Made, nn.Module], str]  # architecture, the original, the shrunk one -> "yes", or what is lost
 ONNX = all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
@@ -73,10 +74,10 @@ def fingerprint(model: nn.Module, example: tuple[Any, ...]) -> list[str]:
     return [digest(dict(named_tensors(model))).hex(), digest(answers).hex()]
 
 
-def costs(original: Made, small: nn.Module, sites: Sequence[Site], keep: Keep) -> tuple[float, float, str]:
+def costs(original: Anatomy, small: nn.Module, keep: Keep) -> tuple[float, float, str]:
     """Multiply-adds of the whole network and, foretold, of the shrunk one; "yes" if torch counts exactly as many."""
-    model, example = original
-    cost = macs_of(model, sites, example)
+    model, example = original.model, as_tuple(original.example)
+    cost = macs_of(original)
     whole, rest = float(cost({})), float(cost(keep))
     pairs = {"whole": (whole, counted(model, example)), "shrunk": (rest, counted(small, example))}
     other = [f"{what} {ours:,.0f}, but torch counts {its:,.0f}" for what, (ours, its) in pairs.items() if ours != its]

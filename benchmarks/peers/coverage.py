@@ -17,6 +17,7 @@ from architectures import ARCHITECTURES, made
 from sapwood.currency import Keep
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.site import Couplings, Site
 
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
@@ -86,11 +87,12 @@ class Covered:
 def covered(name: str, again: Again) -> Covered:
     """Half of every site's units removed; an InputError where the smaller network would differ."""
     original = model, example = made(name)
-    found = couplings(model, example)
+    anatomy = Anatomy(model, example)
+    found = couplings(anatomy)
     keep = _half(found.sites)
-    small = shrink(model, keep, found.sites, example=example).model
+    small = shrink(anatomy, keep).model
     before, after = (sum(p.numel() for p in m.parameters()) for m in (model, small))
-    whole, rest, counted = costs(original, small, found.sites, keep)
+    whole, rest, counted = costs(anatomy, small, keep)
     loaded, onnx = again(name, original, small), in_onnx(original, small) if ONNX else "not measured"
     return Covered(
         name, before, len(found.sites), 1 - after / before, 1 - rest / whole, counted, loaded, onnx, _reasons(found)

@@ -40,11 +40,12 @@ class Loader:
         self.done = state["done"]
 
 
-class Classifier(lightning.LightningModule):
+class Classifier(export.Reloadable, lightning.LightningModule):
     """Looks at its weights in every step; trains by itself where it has several optimisers."""
 
     def __init__(self, several=False, fails=False):
         super().__init__()
+        self.save_hyperparameters()
         torch.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
         self.several, self.fails, self.automatic_optimization = several, fails, not several
@@ -99,19 +100,26 @@ def zero(module, masks):
     return bool(masks) and all(not module.get_parameter(name)[~keep].any() for name, keep in masks.items())
 
 
-def test_resumed_training_has_the_same_masks_and_the_same_bits(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "some"), [({"sparsity": 0.6}, "*"), ({"macs": 0.4, "multiple": 1, "example": X[:2]}, "*=[13]")]
+)
+def test_resumed_training_has_the_same_masks_and_the_same_bits(given, some, tmp_path):
+    def prune():
+        return Prune(**given, at=[1, 3], by="activity")
+
     options = {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0, "precision": "bf16-mixed"}
     every = lightning.pytorch.callbacks.ModelCheckpoint(
         tmp_path, "{epoch}-{step}", save_top_k=-1, every_n_train_steps=1, save_on_train_epoch_end=False
     )
     ends = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path, "end-{epoch}", save_top_k=-1)
-    first, module = Prune(0.6, at=[1, 3], by="activity"), Classifier()
+    first, module = prune(), Classifier()
     fit(first, module, tmp_path, callbacks=[every, ends], **options)
     assert zero(module, first.masks)
-    paths = sorted(tmp_path.glob("*.ckpt"))
-    assert len(paths) == 12
+    assert len(list(tmp_path.glob("*.ckpt"))) == 12
+    paths = sorted(tmp_path.glob(f"{some}.ckpt"))
+    assert paths
     for path in paths:
-        again, other = Prune(0.6, at=[1, 3], by="activity"), Classifier()
+        again, other = prune(), Classifier()
         fit(again, other, tmp_path, path=path, **options)
         assert all(torch.equal(again.masks[name], keep) for name, keep in first.masks.items()), path
         assert all(torch.equal(p, other.get_parameter(name)) for name, p in module.named_parameters()), path
@@ -159,8 +167,7 @@ def test_the_smaller_model_is_what_the_trainer_saves(tmp_path):
     memory = saved["optimizer_states"][0]["state"].values()
     assert [m["exp_avg"].shape for m in memory] == [p.shape for p in module.parameters()]
     trainer.validate(module, LOADER, verbose=False)
-    export.save(module, tmp_path / "small.safetensors", of=Classifier())
-    again = export.load(tmp_path / "small.safetensors", Classifier)
+    again = Classifier.load_from_checkpoint(tmp_path / "small.ckpt")
     assert torch.equal(again(X), module(X))
 
 

@@ -54,20 +54,16 @@ def trainer(folder, pruning, *callbacks, **options):
     )
 
 
-@pytest.mark.parametrize(
-    ("given", "steps"),
-    [({"sparsity": 0.6}, (1, 2)), ({"macs": 0.6, "multiple": 2}, (3,))],
-)
-def test_resumed_training_has_the_same_masks_and_the_same_bits(given, steps, tmp_path):
+def test_resumed_training_has_the_same_masks_and_the_same_bits(tmp_path):
     def prune():
-        return Prune(**given, at=[1, 2], by="activity", example=EXAMPLE)
+        return Prune(0.6, at=[1, 2], by="activity", example=EXAMPLE)
 
     options = {"save_strategy": "steps", "save_steps": 1, "bf16": True}
     first = prune()
     whole = trainer(tmp_path / "first", first, Eyes(first), **options)
     whole.train()
     assert first.masks
-    for step in steps:
+    for step in (1, 2, 3):  # in the middle of an epoch that is observed, and where one ends
         again = prune()
         other = trainer(tmp_path / "again", again, Eyes(again), save_strategy="no", bf16=True)
         other.train(resume_from_checkpoint=str(tmp_path / "first" / f"checkpoint-{step}"))

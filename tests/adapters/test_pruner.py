@@ -1,13 +1,14 @@
 """What both adapters do, in a plain loop: the laws, amounts by epochs, what is refused, what is said."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from rehearsal import EPOCHS, LARGEST_FIRST, Stage, X, adapter_laws, dense, train
-from torch import nn
 
 from sapwood import CRITERIA, InputError, masks, schedule
 from sapwood.adapters.noted import read
-from sapwood.adapters.outside import found
 from sapwood.adapters.pruner import Pruner
 
 LAWS = adapter_laws()
@@ -158,9 +159,21 @@ def test_notes_are_read_back_and_damaged_ones_are_refused():
 
 
 def test_a_trainer_that_is_not_installed_is_named_with_the_line_that_installs_it():
-    with pytest.raises(ImportError, match=r'^nowhere is not installed; type: pip install "nowhere>=1"$'):
-        found(("nowhere.callbacks",), '"nowhere>=1"')
-    assert found(("nowhere.callbacks", "torch.nn"), "") is nn
+    code = """
+import sys
+for package, adapter in {"lightning": "in_lightning", "transformers": "in_transformers"}.items():
+    sys.modules[package] = sys.modules[f"pytorch_{package}"] = None
+    try:
+        __import__(f"sapwood.adapters.{adapter}")
+    except ImportError as error:
+        print(isinstance(error, ValueError), error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    line = 'run: pip install "sapwood[trainers]"'
+    assert done.stdout.splitlines() == [
+        f"True sapwood.adapters.in_lightning needs lightning; {line}",
+        f"True sapwood.adapters.in_transformers needs transformers; {line}",
+    ]
 
 
 def test_criteria_of_ones_own_are_taken_as_they_are():

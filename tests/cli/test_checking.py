@@ -144,6 +144,7 @@ def test_a_method_that_rebuilds(check):
         (":torch", ("--as", "solver"), "torch in {file} is of type module, not def NAME(w_OI, gram_II, *, sparsity)"),
         ("", ("--as", "selector"), "{file} defines no selector (def NAME(scores, sparsity)); name one thing in it"),
         (":", ("--as", "gate"), "{file} defines no gate (a class under WeightGate)"),
+        (":blind", ("--set", "sparsity=1"), "--set sparsity is for methods, and there is none here; leave it out"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_checked_is_one_clear_error(check, tmp_path, name, words, says):
@@ -156,3 +157,42 @@ def test_what_cannot_be_checked_is_one_clear_error(check, tmp_path, name, words,
 def test_help_names_every_kind(sapwood):
     words = " ".join(sapwood("check", "--help")[1].split())
     assert [kind for kind in KINDS if kind not in words] == []
+
+
+TASKS = """
+from sapwood.checks import tiny_task
+from sapwood.training.task import Task
+from sapwood import InputError
+
+given = tiny_task()
+
+def mine() -> Task:
+    return tiny_task()
+
+def other():
+    return tiny_task()
+
+def forgetful(run, *, epochs=1, rate=0.5):
+    if rate > 1:
+        raise InputError("rate is too high")
+    yield from train(run, epochs=epochs)
+"""
+
+
+def test_tasks_are_told_by_what_they_are_or_say_that_they_return(check):
+    status, found, err = check(TASKS, "", "--as", "task")
+    assert (status, err) == (0, "")
+    assert found == {"task given": [], "task mine": []}
+    assert check(TASKS, ":other", "--as", "task")[:2] == (0, {"task other": []})
+
+
+def test_a_method_is_tried_with_the_options_that_are_set(check):
+    assert check(TASKS, ":forgetful")[:2] == (0, {"method forgetful": []})
+    status, found, _ = check(TASKS, ":forgetful", "--set", "rate=2")
+    assert status == 1
+    assert found["method forgetful"]
+    for word, says in (("rat=2", "unknown option in --set 'rat'; did you mean 'rate'?"),
+                       ("rate=much", "option 'rate' of method 'forgetful' is 'much'; it must be")):  # fmt: skip
+        status, found, err = check(TASKS, ":forgetful", "--set", word)
+        assert (status, found) == (2, {})
+        assert err.startswith(f"error: {says}")

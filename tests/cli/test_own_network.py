@@ -37,6 +37,18 @@ class Words(nn.Module):
 
 def number():
     return 3
+
+def raises():
+    raise OSError(2, "first line\\nsecond line")
+
+def ends():
+    raise SystemExit(4)
+
+def needs(width):
+    return make()
+
+def unfit():
+    return make(), torch.zeros(2, 1, 8, 8)
 '''
 SHAPE = ("--example", "1,3,8,8")
 
@@ -121,6 +133,15 @@ def test_what_can_go_and_what_stays(sapwood, mine):
         (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--to", "small.zip"], "--to small.zip ends in '.zip'"),
         (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--to", "no/small.pt2"], "--to no/small.pt2: there is no"),
         (["look", "mine.py:make", *SHAPE, "--to", "look.txt"], "--to look.txt ends in '.txt'"),
+        (["prune", "mine.py:make", *SHAPE, "--macs", "half"], "--macs is 'half'; give a number, for example 0.5"),
+        (["prune", "mine.py:make", *SHAPE, "--macs", "nan"], "macs is nan; give the share"),
+        (["prune", "mine.py:make", *SHAPE, "--macs", "-2"], "macs is -2.0; give the share"),
+        (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--multiple", "0"], "--multiple is '0'; give a whole"),
+        (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--threads", "99999"], "--threads is '99999'; give"),
+        (["prune", "yours.py", *SHAPE, "--macs", "0.5"], "there is no Python file 'yours.py'; check the path"),
+        (["prune", "w.pt:make", *SHAPE, "--macs", "0.5"], "'w.pt' is not a Python file; give one that ends in .py"),
+        (["prune", ".:make", *SHAPE, "--macs", "0.5"], "'.' is a folder; give a Python file"),
+        (["prune", "mine.py:make", "--weights", ".", *SHAPE, "--macs", "0.5"], "'.' is a folder; give a file of weig"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -137,6 +158,11 @@ def test_what_is_typed_wrongly_is_said_before_the_file_is_imported(sapwood, mine
         (["prune", "mine.py:mke", *SHAPE, "--macs", "0.5"], "unknown function in mine.py: 'mke'; did you mean 'make'?"),
         (["prune", "mine.py:number", *SHAPE, "--macs", "0.5"], "mine.py:number gives a int; it must return a torch.nn"),
         (["prune", "mine.py:make", "--macs", "0.5"], "no example of the input; give --example 1,3,224,224"),
+        (["prune", "mine.py:raises", *SHAPE, "--macs", "0.5"], "mine.py:raises fails: FileNotFoundError: [Errno 2] fi"),
+        (["prune", "mine.py:ends", *SHAPE, "--macs", "0.5"], "mine.py:ends fails: SystemExit: 4; mend it"),
+        (["look", "mine.py:needs", *SHAPE], "mine.py:needs fails: TypeError: needs() missing 1 required"),
+        (["look", "mine.py:unfit"], "Sequential does not take the example that comes with it: RuntimeError: "),
+        (["look", "mine.py:make", "--example", "1,4,8,8"], "Sequential does not take --example 1,4,8,8: RuntimeError"),
         (["look", "mine.py:make"], "no example of the input"),
         (["prune", "mine.py:Words", "--weights", "w.pt", "--example", "1,3:int", "--macs", "0.5"],
          "the weights in w.pt are not this network's: Missing key(s)"),
@@ -168,4 +194,4 @@ def test_the_version_and_python_m(sapwood):
 def test_a_mistyped_verb_gets_a_suggestion(sapwood, typed, meant):
     status, _, err = sapwood(typed)
     assert status == 2
-    assert f"No such command '{typed}'. Did you mean '{meant}'?" in err
+    assert err == f"error: unknown command '{typed}'; did you mean '{meant}'?\n"

@@ -18,7 +18,7 @@ from sapwood.measure.example import as_tuple, call
 
 ZOO = Path(sys.prefix) / "zoo"  # where `make .venv/zoo` puts torchvision and timm: beside the environment, not in it
 WORDS = {"input_ids": torch.arange(24).view(2, 12) % 11, "attention_mask": torch.ones(2, 12, dtype=torch.long)}
-SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+SMALL = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 128}
 
 
 def walk(make, folder):
@@ -65,32 +65,33 @@ def pixels(size, count=2):
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(3))
 
 
-def torchvision_resnet():
-    from torchvision.models import resnet18
+def torchvision_squeezenet():
+    from torchvision.models import squeezenet1_1
 
-    return resnet18(num_classes=10), pixels(32)
+    return squeezenet1_1(num_classes=10), pixels(32)
 
 
-def timm_mobilenet():
+def timm_resnet():
     import timm
 
-    return timm.create_model("mobilenetv3_small_050", num_classes=10), pixels(32)
+    return timm.create_model("test_resnet", num_classes=10), pixels(32)
 
 
 def detector():
     """A one-stage detector without the choosing among overlapping boxes, which has no gradient and no weights."""
-    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+    from torchvision.models.detection.fcos import FCOSHead
 
     class Boxes(nn.Module):
         def __init__(self):
             super().__init__()
-            whole = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
-            self.backbone, self.head = whole.backbone, whole.head
+            self.body = nn.Sequential(Twice(3, 32), nn.MaxPool2d(2), Twice(32, 64), nn.MaxPool2d(2))
+            self.head = FCOSHead(64, num_anchors=1, num_classes=3, num_convs=2)
 
         def forward(self, x):
-            return self.head([*self.backbone(x).values()])
+            fine = self.body(x)
+            return self.head([fine, F.max_pool2d(fine, 2)])
 
-    return Boxes(), pixels(96)
+    return Boxes(), pixels(32)
 
 
 def vision_transformer():
@@ -182,7 +183,7 @@ def lightning_module():
     return Lit(), pixels(16)
 
 
-IN_THE_ZOO = {make.__name__: make for make in (torchvision_resnet, timm_mobilenet, detector)}
+IN_THE_ZOO = {make.__name__: make for make in (torchvision_squeezenet, timm_resnet, detector)}
 INSTALLED = {"vision_transformer": "transformers", "llama": "transformers", "lightning_module": "lightning"}
 HERE = {make.__name__: make for make in (vision_transformer, llama, tagger, unet, lightning_module)}
 

@@ -37,21 +37,24 @@ def answers(model, x):
         return model(x)
 
 
-def test_a_second_process_gives_the_same_bits(case, tmp_path):
-    save(case.small, tmp_path / "small.safetensors", of=case.make())
+def test_a_second_process_gives_the_same_bits(cases, tmp_path):
+    for case in cases:
+        save(case.small, tmp_path / case.name, of=case.make())
     code = (
         "import sys, torch; sys.path.insert(0, sys.argv[1]); torch.set_num_threads(1)\n"
         "import nets; from test_network import answers, bits; from sapwood.export import load\n"
-        "model = load(sys.argv[2], nets.MAKE[sys.argv[3]]).eval()\n"
-        "print(bits(model, answers(model, nets.EXAMPLE[sys.argv[3]])), model)"
+        "for name in sys.argv[3:]:\n"
+        "    model = load(sys.argv[2] + '/' + name, nets.MAKE[name]).eval()\n"
+        "    print(bits(model, answers(model, nets.EXAMPLE[name])), model, end='\\0')"
     )
-    words = [sys.executable, "-W", "error", "-c", code, HERE, tmp_path / "small.safetensors", case.name]
+    words = [sys.executable, "-W", "error", "-c", code, HERE, tmp_path, *(case.name for case in cases)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    digest, _, printed = done.stdout.partition(" ")
-    assert digest == bits(case.small, answers(case.small, case.x))
-    assert printed.strip() == str(case.small)
-    assert bits(case.make()) != bits(case.small)
+    for case, said in zip(cases, done.stdout.removesuffix("\0").split("\0"), strict=True):
+        digest, _, printed = said.partition(" ")
+        assert digest == bits(case.small, answers(case.small, case.x)), case.name
+        assert printed.strip() == str(case.small)
+        assert bits(case.make()) != bits(case.small)
 
 
 def test_heads_that_are_gone_stay_gone(tmp_path):

@@ -22,7 +22,7 @@ def seen_in_the_zoo(folder):
         )
         assert done.returncode == 0, done.stderr[-2000:]
         assert "Traceback" not in done.stderr
-        SEEN.update(json.loads(done.stdout))
+        SEEN.update(json.loads(done.stdout.splitlines()[-1]))
     return SEEN
 
 

@@ -89,7 +89,7 @@ def test_as_few_units_go_as_the_budget_allows():
     ranks = {site.name: torch.rand(site.units, generator=draws) for site in found}
     run.store("best gates").update(open=0.5, reached=0.5, ranks=ranks)
     for macs in (0.9, 0.7, 0.55):
-        keep = scratch.chosen(run, run.model, found, macs)
+        keep = scratch.chosen(run, run.apart.one, found, macs)
         assert cost(keep) <= macs * cost({})
         assert run.notes["macs_left"] == float(cost(keep) / cost({}))
         gone = [(float(ranks[n][u]), n, u) for n, kept in keep.items() for u in (~kept).nonzero().flatten().tolist()]
@@ -103,7 +103,7 @@ def test_equals_at_the_cut_are_counted():
     found = tuple(site for site in sites(run.model, run.task.data.train.inputs[:1]) if site.name in ("a", "c"))
     ranks = {"a": torch.tensor([0.5] * 12), "c": torch.ones(10)}
     run.store("best gates").update(open=0.5, reached=0.5, ranks=ranks)
-    keep = scratch.chosen(run, run.model, found, 0.8)
+    keep = scratch.chosen(run, run.apart.one, found, 0.8)
     assert run.notes["ties"] == int((~keep["a"]).sum()) > 0
     assert bool(keep["c"].all())
 

@@ -1,6 +1,7 @@
 """Bugs planted in what is found out once: who is tied to whom, who sits where, what is kept, what runs bare."""
 
 import itertools
+from traceback import FrameSummary, StackSummary
 from unittest.mock import patch
 
 import torch
@@ -14,7 +15,8 @@ from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.fit import whole_of
 from sapwood.shrinking.rules.union import Union
-from sapwood.shrinking.tracing import anatomy, bare, graph, reused, site, training
+from sapwood.shrinking.tracing import anatomy, bare, graph, lean, reads, reused, site, training
+from sapwood.shrinking.tracing.reads import seeing_reads
 
 SMALLEST = "tied ids are known by the smallest of them, however long the chain"
 PLACES = "units of one site sit in the same places, and no others do"
@@ -23,6 +25,8 @@ FRESH = "a copy that is used again is as it was"
 ASKED = "what is noted of an operator is what it gives for the same question"
 ALIKE = "neighbours that sit in as many places sit in their own"
 INPUTS = "code that looks at its inputs runs without the numbers of parameters"
+LINES = "operators have the lines that torch's own export gives them"
+READS = "numbers that code reads are seen, as what modules hold"
 
 
 class Looks(nn.Module):
@@ -37,6 +41,36 @@ class Looks(nn.Module):
         seen = torch.ones(len(x), dtype=torch.bool, device=self.a.weight.device)
         every = torch.compiler.is_compiling() or bool((seen & (x[:, 0] > -99)).all())
         return self.b(h) if every else h
+
+
+class Headed(nn.Module):
+    """Reads one of its numbers."""
+
+    heads = 7  # a class may have some for all, too
+
+    def __init__(self):
+        super().__init__()
+        self.heads, self.other, self.a = 2, 2, nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.a(x).view(len(x), self.heads, -1)
+
+
+@running()
+def lines():
+    model, x = Headed(), flat(4).float()
+    torchs = [node.meta.get("stack_trace") for node in torch.export.export(model, (x,), strict=False).graph.nodes]
+    found = [node.meta.get("stack_trace") for node in graph.exported(model, x).module.graph.nodes]
+    demand(found == torchs and any(found), f"{found}")
+
+
+@running()
+def seen_reads():
+    model = Headed()
+    with seeing_reads([(Headed, "heads"), (Headed, "other")]) as read:
+        demand(model(flat(4).float()).shape[1] == 2, "a module's own number is not what its code reads")
+    demand(read == {(Headed, "heads")}, f"{read}")
+    demand(Headed.heads == 7, "the class has lost a number")
 
 
 @running()
@@ -116,7 +150,7 @@ def alike():
 
 def laws() -> Laws:
     claims = {SMALLEST: smallest, PLACES: places, ONCE: once, INPUTS: inputs}
-    claims |= {FRESH: fresh, ASKED: asked, ALIKE: alike}
+    claims |= {FRESH: fresh, ASKED: asked, ALIKE: alike, LINES: lines, READS: seen_reads}
     return {f"anatomising: {claim}": law for claim, law in claims.items()}
 
 
@@ -144,7 +178,21 @@ def by_count(places, starts, counts):
 
 
 laid_out = site._laid_out
+
+
+def one_for_all(kind, name, read):
+    return property(lambda module: read.add((kind, name)) or 4)
+
+
+def inside_out(frames, skip):
+    return StackSummary.from_list([FrameSummary(f["filename"], f["line"], f["name"]) for f in frames[skip:]])
+
+
 PLANTED = {
+    LINES: {"no frame is kept": instead(lean, "_few", lambda frames, skip: StackSummary()),
+            "the innermost frame comes first": instead(lean, "_few", inside_out)},
+    READS: {"nothing is seen": instead(reads, "_watched", lambda kind, name, read: property(lambda m: vars(m)[name])),
+            "all of a class have one number": instead(reads, "_watched", one_for_all)},
     SMALLEST: {"one link is followed": instead(Union, "find", one_link)},
     PLACES: {"all places are the first": instead(site, "_laid_out", all_in_one)},
     ONCE: {"nothing is kept": instead(anatomy.Anatomy, "once", lambda _, what, make: make())},

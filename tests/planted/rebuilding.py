@@ -15,6 +15,7 @@ from sapwood.checks.law import demand
 from sapwood.checks.tiny import tiny_conv_task
 from sapwood.methods import METHODS
 from sapwood.tasks import TASKS
+from sapwood.training.apart import Apart
 from sapwood.training.declared import Declared
 from sapwood.training.run import Run, start
 from sapwood.trials.rows import read_rows
@@ -26,7 +27,7 @@ slimming, compressing, rebuild, running, trials, ending, network = (
                  "trials.execution", "trials.final", "export.network")
 )  # fmt: skip
 shrink, fewest, cloned = rebuild.shrink, slimming.fewest, running.cloned
-size_of, cut, loaded = Run.size, Run.shrink, Run._load
+size_of, cut, loaded, become = Run.size, Run.shrink, Run._load, Run.become
 SLIM = {"macs": 0.6, "strength": 1e-2, "epochs": 1, "tune": 1, "task": tiny_conv_task()}
 
 TOLD = "the size that is told is that of the network that was built, also after resuming"
@@ -43,11 +44,11 @@ def slimming_laws():
 @declares("rebuilds")
 def slowed(run, *, macs: float = 0.9):
     """Trains, cuts twice, sets a tenth of the learning rate without remembering anything, trains on."""
-    found = sites(run.model, run.task.examples)
+    found = sites(run.apart.several)
     yield from train(run, steps=2)
     for site in found[:2]:
         run.shrink({site.name: torch.arange(site.units) > 0}, [each for each in found if each.name == site.name])
-        found = sites(run.model, run.task.examples)
+        found = sites(run.apart.several)
     for group in run.optimizer.param_groups:
         group["lr"] *= 0.1
     if run.pruning is not None:
@@ -146,6 +147,12 @@ def other_units(model, keep, sites, **options):
     return shrink(model, {name: kept.flip(0) for name, kept in keep.items()}, sites, **options)
 
 
+def apart_for_good(run, model, optimizer=None):
+    before = run.apart
+    become(run, model, optimizer)
+    run.apart = before
+
+
 def remembered_without_catching_up(run, name, compute):
     kept = run.memory.setdefault("remembered", {})
     if name not in kept:
@@ -186,6 +193,8 @@ MUTANTS = (
         TOLD: {
             "sizes are compared with what the network is now": instead(Run, "reference", property(size_of)),
             "the size told of a cut is that of the network with zeros": instead(Run, "size", lambda run: run.reference),
+            "a network is taken apart once, whatever becomes of it": instead(Run, "become", apart_for_good),
+            "a network that was rebuilt counts as the first": instead(Apart, "first", property(lambda apart: True)),
             "sparsity counts zeros of what is left": instead(running, "weights_in", lambda shapes: 0),
         },
         "a file of the network loads to the same outputs": {

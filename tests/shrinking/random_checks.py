@@ -17,6 +17,7 @@ from test_shrink import half
 from sapwood.errors import InputError
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.shrunk import compact, shrink
+from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.graph import named_tensors
 
 NIGHTLY = int(os.environ.get("SAPWOOD_NETWORKS", "0"))  # so many of each kind, drawn anew each time
@@ -79,20 +80,20 @@ def answers_alike(small, x, wanted):
 
 def loses_units(tally, model, inputs, seed, spelt=None):
     """A random half of all units goes; `spelt` as for the oracle."""
-    example = inputs[0]
     with tally.one():
-        found = couplings(model, example)
+        anatomy = Anatomy(model, inputs[0])
+        found = couplings(anatomy)
         assert all(any(words in pinned.because for words in REASONS) for pinned in found.pinned), found.pinned
         if not found.sites:
             raise InputError("nothing may go: " + "; ".join(pinned.because for pinned in found.pinned))
         keep = half(found.sites, seed)
-        small = shrink(model, keep, found.sites, example=example).model
+        small = shrink(anatomy, keep).model
         for x in inputs:
             answers_alike(small, x, confirmed(model, x, found.sites, keep, spelt))
         if getattr(model, "aux", None) is not None:
             small.train()(inputs[0])
         alone = found.sites[seed % len(found.sites)].name  # what is offered can go by itself too
-        assert not numbers(shrink(model, {alone: keep[alone]}, found.sites, example=example).model) < numbers(small)
+        assert not numbers(shrink(anatomy, {alone: keep[alone]}).model) < numbers(small)
         gone = any(not bool(kept.all()) for kept in keep.values())
         assert numbers(small) < numbers(model) if gone else numbers(small) == numbers(model)
 

@@ -9,6 +9,7 @@ from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.scaling import points
 from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.anatomy import Anatomy
 
 
 class Fixed(UnitGate):
@@ -39,14 +40,14 @@ def between(found, seed):
 
 def gates_are_right(model, inputs, seed):
     """On all sites at once and on one alone, for whatever `sites` offers."""
-    example = inputs[0]
-    found = sites(model, example)
-    places = points(model, found, example)
+    anatomy = Anatomy(model, inputs[0])
+    found = sites(anatomy)
+    places = points(anatomy)
     assert set(places) == {site.name for site in found}
     for some in (found, found[seed % len(found) :][:1]) if found else ():
         keep = half(some, seed)
         gated = gated_by(model, some, keep, places)
-        small = shrink(model, keep, some, example=example, check=False).model
+        small = shrink(anatomy, keep, some, check=False).model
         baked, kept = gated.bake()
         assert all(torch.equal(kept[name], keep[name]) for name in keep)
         for x in inputs:
@@ -56,7 +57,7 @@ def gates_are_right(model, inputs, seed):
                 answers_alike(baked, x, wanted)
     if found:
         _bakes(model, found, between(found, seed), places, inputs)
-        _costs(macs_of(model, found, example), between(found, seed), between(found, seed + 1))
+        _costs(macs_of(anatomy), between(found, seed), between(found, seed + 1))
 
 
 def _bakes(model, found, values, places, inputs):

@@ -67,9 +67,10 @@ STUCK_OWNER = Tokenizer()
 
 
 @pytest.mark.parametrize("make", STUCK.values(), ids=STUCK)
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_models_are_shrunk_whatever_they_hold(make, unchanged):
+def test_models_are_shrunk_whatever_they_hold(make, unchanged, request):
     thing = make()
+    if hasattr(thing, "close"):  # an open file would say so when it is forgotten
+        request.addfinalizer(thing.close)
     model = settled(Holding(thing=thing))
     unchanged(model)
     found = sites(model, flat(5))

@@ -19,6 +19,7 @@ from sapwood.shrinking.costs.contractions import CONTRACTIONS
 from sapwood.shrinking.costs.cost import bytes_of, fewest, macs_of, parameters_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.anatomy import Anatomy
 
 
 def counted(model, example):
@@ -111,12 +112,12 @@ NETWORKS = [pytest.param(make, id=make.__name__) for make in ZOO] + [
 def test_costs_are_those_of_the_shrunk_network(make, unchanged):
     model, example = built(make)
     unchanged(model)
-    found = sites(model, example)
-    macs, numbers, memory = macs_of(model, found, example), parameters_of(model, found), bytes_of(model, found)
+    anatomy = Anatomy(model, example)
+    macs, numbers, memory = macs_of(anatomy), parameters_of(anatomy), bytes_of(anatomy)
     assert macs({}) == counted(model, example) > 0
     for seed in range(4):
-        keep = half(found, seed)
-        small = shrink(model, keep, found, example=example, check=False).model
+        keep = half(sites(anatomy), seed)
+        small = shrink(anatomy, keep, check=False).model
         assert macs(keep) == counted(small, example)
         assert numbers(keep) == sum(p.numel() for p in small.parameters())
         assert memory(keep) == sum(t.numel() * t.element_size() for t in (*small.parameters(), *small.buffers()))
@@ -124,9 +125,9 @@ def test_costs_are_those_of_the_shrunk_network(make, unchanged):
 
 @pytest.mark.parametrize("make", NETWORKS)
 def test_every_unit_has_a_gradient(make):
-    model, example = built(make)
-    found = sites(model, example)
-    for cost in (macs_of(model, found, example), parameters_of(model, found), bytes_of(model, found)):
+    anatomy = Anatomy(*built(make))
+    found = sites(anatomy)
+    for cost in (macs_of(anatomy), parameters_of(anatomy), bytes_of(anatomy)):
         likely = {site.name: torch.full((site.units,), 0.3, requires_grad=True) for site in found}
         value = cost(likely)
         assert value.dtype == torch.float64
@@ -140,12 +141,11 @@ def test_every_unit_has_a_gradient(make):
 @many(10)
 @given(networks, st.integers(0, 9))
 def test_costs_of_random_networks(model, seed):
-    model, example = settled(model), image()
-    found = sites(model, example)
-    keep = half(found, seed)
-    small = shrink(model, keep, found, example=example, check=False).model
-    assert macs_of(model, found, example)(keep) == counted(small, example)
-    assert parameters_of(model, found)(keep) == sum(p.numel() for p in small.parameters())
+    anatomy, example = Anatomy(settled(model), image()), image()
+    keep = half(sites(anatomy), seed)
+    small = shrink(anatomy, keep, check=False).model
+    assert macs_of(anatomy)(keep) == counted(small, example)
+    assert parameters_of(anatomy)(keep) == sum(p.numel() for p in small.parameters())
 
 
 def test_a_hidden_unit_worked_by_hand():

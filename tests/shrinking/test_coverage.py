@@ -15,6 +15,7 @@ from architectures import ARCHITECTURES, made  # noqa: E402
 from coverage import PAGE, covered, page, written  # noqa: E402
 
 from sapwood.shrinking.finding import sites  # noqa: E402
+from sapwood.shrinking.tracing.anatomy import Anatomy  # noqa: E402
 
 OWN = [name for name in ARCHITECTURES if not name.startswith(("torchvision", "transformers"))]
 MISSING = [name for name in ("torchvision", "transformers") if find_spec(name) is None]
@@ -75,10 +76,9 @@ def test_the_second_process_sees_other_outputs_and_says_when_it_failed():
 
 
 def test_other_costs_are_told():
-    original = model, example = made("channel shuffle")
-    [site] = sites(model, example)
-    keep = {site.name: torch.arange(site.units) > 0}
-    whole, rest, said = costs(original, model, [site], keep)
+    anatomy = Anatomy(*made("channel shuffle"))
+    [site] = sites(anatomy)
+    whole, rest, said = costs(anatomy, anatomy.model, {site.name: torch.arange(site.units) > 0})
     assert rest < whole
     assert said == f"shrunk {rest:,.0f}, but torch counts {whole:,.0f}"
 

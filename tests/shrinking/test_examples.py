@@ -84,7 +84,8 @@ def test_everything_that_takes_an_example_takes_it_in_every_form(kind, example, 
     assert flops(model, example) == 108
     assert set(activation_density(model, example)) == {"left", "right", "out"}
     assert compression(model, example).flops_dense_ratio == 1
-    assert to_program(model, example, tmp_path / "net.pt2") == 0
+    fixed = 2 if kind is OfAnything else None
+    assert to_program(model, example, tmp_path / "net.pt2", batch=fixed) == 0
 
 
 def test_the_answer_to_keywords_is_that_of_the_call():
@@ -184,3 +185,9 @@ def test_an_example_that_only_wraps_numbers_is_refused_by_its_class():
     wrapped = torch.nested.nested_tensor([torch.randn(2, 4), torch.randn(3, 4)], layout=torch.jagged)
     with pytest.raises(InputError, match="NestedTensor, a subclass of Tensor"):
         sites(nn.Linear(4, 4), wrapped)
+
+
+def test_where_torch_cannot_open_the_batch_the_error_says_what_can_be_done(tmp_path):
+    with pytest.raises(InputError, match=r"forward takes \*\*names; batch=2 writes it for that"):
+        to_program(settled(OfAnything()), GIVEN, tmp_path / "net.pt2")
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from zoo import ZOO, Written, built, conv, flat, image, settled
 
 from sapwood.shrinking.finding import couplings, sites
 from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.anatomy import Anatomy
 
 from architectures import ARCHITECTURES, made  # isort: skip - test_coverage says where they are
 
@@ -21,12 +22,28 @@ def some(units, number):
 
 def every_offer(model, example):
     """Each alone, all together; how many there were."""
-    found = sites(model, example)
-    keep = {site.name: some(site.units, number) for number, site in enumerate(found)}
-    for name, kept in keep.items():
-        assert shrink(model, {name: kept}, found, example=example).difference < 1e-9, name
-    assert shrink(model, keep, found, example=example).difference < 1e-9
-    return len(found)
+    anatomy = Anatomy(model, example)
+    keep = wanted(anatomy)
+    can_go(anatomy, keep, keep)
+    return len(keep)
+
+
+def wanted(anatomy):
+    return {site.name: some(site.units, number) for number, site in enumerate(sites(anatomy))}
+
+
+def can_go(anatomy, keep, alone):
+    for name in alone:
+        assert shrink(anatomy, {name: keep[name]}).difference < 1e-9, name
+    assert shrink(anatomy, keep).difference < 1e-9
+
+
+def each_kind_of_offer(model, example):
+    """Of one name, numbers aside, a single site alone: the other layers of a kind are alike. All together."""
+    anatomy = Anatomy(model, example)
+    keep = wanted(anatomy)
+    assert keep
+    can_go(anatomy, keep, {"".join(c for c in name if not c.isdigit()): name for name in reversed(keep)}.values())
 
 
 @pytest.mark.parametrize("make", ZOO, ids=lambda make: make.__name__)
@@ -37,7 +54,7 @@ def test_of_every_small_network(make):
 
 @pytest.mark.parametrize("name", OWN)
 def test_of_our_own_architectures(name):
-    assert every_offer(*made(name)) > 0
+    each_kind_of_offer(*made(name))
 
 
 @pytest.mark.slow
@@ -45,14 +62,7 @@ def test_of_our_own_architectures(name):
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; pip install -e '.[peers]'")
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in OWN])
 def test_of_the_coverage_pages_other_architectures(name):
-    """Of one name, numbers aside, a single site: the other layers of a kind are alike."""
-    model, example = made(name)
-    found = sites(model, example)
-    keep = {site.name: some(site.units, number) for number, site in enumerate(found)}
-    first = {"".join(c for c in site.name if not c.isdigit()): site.name for site in reversed(found)}
-    for alone in first.values():
-        assert shrink(model, {alone: keep[alone]}, found, example=example).difference < 1e-9, alone
-    assert shrink(model, keep, found, example=example).difference < 1e-9
+    each_kind_of_offer(*made(name))
 
 
 # ---- sizes that are read for other tensors ----

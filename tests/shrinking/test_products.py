@@ -15,6 +15,7 @@ from zoo import Written, conv, flat, image, settled
 from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.finding import couplings, sites
 from sapwood.shrinking.shrunk import compact, shrink
+from sapwood.shrinking.tracing.anatomy import Anatomy
 
 
 def tokens(width, count=5, seed=7):
@@ -35,8 +36,8 @@ def units(model, example):
 
 
 def halved(model, example, seed=0):
-    found = sites(model, example)
-    return shrink(model, half(found, seed), found, example=example)
+    anatomy = Anatomy(model, example)
+    return shrink(anatomy, half(sites(anatomy), seed))
 
 
 def reasons(model, example):

@@ -12,6 +12,7 @@ from zoo import settled
 from sapwood.errors import InputError
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.anatomy import Anatomy
 
 pytestmark = PATIENT
 REASONED = (*REASONS, "a weight is computed by a sum over it")
@@ -25,12 +26,13 @@ def inputs():
 def loses_masked_units(tally, model, seed):
     """A random half of all units goes; nothing here asks the proof, nor the graph what is read where."""
     with tally.one():
-        found = couplings(model, inputs()[0])
+        anatomy = Anatomy(model, inputs()[0])
+        found = couplings(anatomy)
         assert all(any(words in pinned.because for words in REASONED) for pinned in found.pinned), found.pinned
         if not found.sites:
             raise InputError("nothing may go: " + "; ".join(pinned.because for pinned in found.pinned))
         keep, spelt = half(found.sites, seed), by_hand(model)
-        small = shrink(model, keep, found.sites, example=inputs()[0]).model
+        small = shrink(anatomy, keep).model
         for x in inputs():
             with torch.no_grad(), masked_units(spelt, found.sites, keep):
                 wanted = spelt(x)

@@ -128,7 +128,7 @@ def work(rank, folder):
     """What each process does: all jobs, one file of results each."""
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD, timeout=timedelta(minutes=9)
     )
     for name, job in JOBS.items():
         checkpoint.write(Path(folder) / f"{name} {rank}", job())

@@ -30,38 +30,45 @@ from sapwood.trials.execution import run_trial
 from sapwood.trials.trial import Trial
 torch.set_num_threads(1)
 trial = Trial.make("global_activation", sys.argv[1], 0, "G3", **eval(sys.argv[3]))
-run_trial(trial, Path(sys.argv[2]) / trial.id, save_every=0.02, tell=lambda told: print(told.text, flush=True))
+
+def tell(told):  # and wait for a line in return: with fewer lines than epochs, no machine is too fast to be stopped
+    print(told.text, flush=True)
+    sys.stdin.readline()
+
+run_trial(trial, Path(sys.argv[2]) / trial.id, save_every=0.02, tell=tell)
 """
 
 
 def live(task: str, results: Path) -> subprocess.Popen[str]:
     """A process that starts the trial, or goes on with it."""
     command = [sys.executable, "-c", LIFE, task, str(results), repr(OPTIONS)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def trial_folder(task: str, results: Path) -> Path:
     return results / Trial.make("global_activation", task, 0, "G3", **OPTIONS).id
 
 
-def undisturbed(task: str, results: Path) -> float:
-    """Runs the trial to its end; the seconds from its first word to its last."""
+def undisturbed(task: str, results: Path) -> tuple[float, int]:
+    """Runs the trial to its end; the seconds from its first word to its last, and how many words it said."""
     with live(task, results) as process:
         process.stdout.readline()
         began = time.monotonic()
-        process.communicate()
+        said, _ = process.communicate()  # which closes its input: it waits for nobody
         assert process.returncode == 0
-        return time.monotonic() - began
+        return time.monotonic() - began, len(said.splitlines())
 
 
-def killed(task: str, results: Path, wait: float, *, while_starting: bool) -> None:
-    """One life, ended by SIGKILL `wait` seconds after it began, or after its first word."""
+def killed(task: str, results: Path, wait: float, words: int, *, while_starting: bool) -> None:
+    """One life, ended by SIGKILL `wait` seconds after it began, or after its first word; it may say so many words."""
     with live(task, results) as process:
+        process.stdin.write("\n" * words)
+        process.stdin.flush()
         if not while_starting:
             assert process.stdout.readline().startswith(("starting", "resumed"))
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait()
         assert process.returncode == -signal.SIGKILL, "the trial was over before it could be killed"
 
 
@@ -79,11 +86,11 @@ def assert_nothing_half_written(folder: Path) -> None:
 
 def torn_off_and_compared(task: str, tmp_path: Path, kills: int) -> None:
     luck = random.Random(7)
-    whole = undisturbed(task, tmp_path / "whole")
+    whole, words = undisturbed(task, tmp_path / "whole")
     for kill in range(kills):
         starting = kill % 5 == 4
         wait = luck.uniform(0.2, 2.0) if starting else luck.uniform(0, whole / (kills + 1))
-        killed(task, tmp_path / "torn", wait, while_starting=starting)
+        killed(task, tmp_path / "torn", wait, max(1, words // (kills + 1)), while_starting=starting)
         assert_nothing_half_written(trial_folder(task, tmp_path / "torn"))
     undisturbed(task, tmp_path / "torn")
     one, other = (trial_folder(task, tmp_path / name) for name in ("whole", "torn"))

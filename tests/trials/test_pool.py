@@ -55,16 +55,17 @@ def test_workers_have_one_thread_and_the_parents_environment_is_as_before(monkey
 
 
 def test_ctrl_c_in_the_parent_ends_the_workers_at_once():
-    before, began = children(), time.monotonic()
+    before, stopped = children(), []
 
     def tell(pid):
         assert pid in children()
+        stopped.append(time.monotonic())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         list(processes(2)(sleepy, [1, 2, 3], tell))
     assert children() == before
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - stopped[0] < 300, "they were waited for"  # they sleep for 600
 
 
 def test_closing_the_iterator_ends_the_workers():

@@ -5,7 +5,7 @@ from typing import Any
 from sapwood.adapters.outside import found
 from sapwood.adapters.pruner import Pruner
 
-_callbacks: Any = found(("lightning.pytorch.callbacks", "pytorch_lightning.callbacks"), '"lightning>=2.5"')
+_callbacks: Any = found(__name__, "lightning.pytorch.callbacks", "pytorch_lightning.callbacks")
 NOTED = "pruning"
 
 

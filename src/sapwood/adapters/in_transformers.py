@@ -6,8 +6,8 @@ from sapwood.adapters.outside import found
 from sapwood.adapters.pruner import Pruner
 from sapwood.errors import InputError
 
-_callbacks: Any = found(("transformers.trainer_callback",), '"transformers>=5.0" "accelerate>=1.10"')
-found(("accelerate",), '"accelerate>=1.10"')
+_callbacks: Any = found(__name__, "transformers.trainer_callback")
+found(__name__, "accelerate")  # without which its Trainer does nothing
 
 NEAR = 1e-6  # the trainer counts epochs in parts of one, and rounds
 

@@ -1,17 +1,16 @@
 """Outside: trainers that sapwood does not come with, or the line that installs them."""
 
-from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
+from sapwood.extras import optional
 
-def found(names: Sequence[str], install: str) -> Any:
-    """The first of these modules that is installed; ImportError with the line to type if none is."""
-    for name in names:
-        try:
-            return import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):  # something that it needs is missing
-                raise
-    package = names[0].partition(".")[0]
-    raise ModuleNotFoundError(f"{package} is not installed; type: pip install {install}", name=package)
+
+def found(what: str, *names: str) -> Any:
+    """The first of these modules whose package is installed; MissingExtra with the line to type if none is."""
+    there = [name for name in names if find_spec(name.partition(".")[0]) is not None]
+    name = (there or names)[0]
+    with optional(what):
+        import_module(name.partition(".")[0])  # an error names this, and not what is in it
+        return import_module(name)

@@ -1,32 +1,61 @@
 """The command line. This file starts it, and ends it in one line when something given to it cannot be used."""
 
 import sys
+import traceback
+from typing import Any, NoReturn
 
 from sapwood.errors import InputError
-from sapwood.extras import absent, installs
+from sapwood.extras import absent
+
+SWITCH = "--traceback"
 
 
 def main() -> None:
     """What the command `sapwood` runs.
 
-    Exit status 2: bad input; 1: something failed; 130 and 143: stopped by Ctrl-C and by SIGTERM.
+    Exit status 2: bad input; 1: something failed; 130 and 143: stopped by Ctrl-C and by SIGTERM. With --traceback
+    anywhere among the words, an error says where in the code it arose.
     """
+    words = [word for word in sys.argv[1:] if word != SWITCH]
     try:
-        from sapwood.cli.verbs import app
+        sys.exit(_carried_out(words))
+    except (Exception, KeyboardInterrupt) as error:
+        status, said = _ending(error)
+        if SWITCH in sys.argv[1:]:
+            traceback.print_exc()
+        _give_up(said, status)
 
-        app(prog_name="sapwood")
-    except ModuleNotFoundError as missing:
-        if installs(missing.name or "") is None:
+
+def _carried_out(words: list[str]) -> Any:
+    """The exit status of what was typed, or None."""
+    from sapwood.cli import typed, verbs
+
+    typed.verb(words, [info.name or info.callback.__name__ for info in verbs.app.registered_commands if info.callback])
+    try:
+        return verbs.app(words, prog_name="sapwood", standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own are about usage
             raise
-        _give_up(str(absent(missing, "the command line")))
-    except InputError as error:
-        _give_up(str(error))
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # whatever no reader or writer has put in words
-        _give_up(f"cannot use {error.filename or 'a file'}: {error.strerror or error}; look after it and try again")
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            return 2
+        raise InputError(typed.in_words(error)) from error
 
 
-def _give_up(message: str) -> None:
+def _ending(error: BaseException) -> tuple[int, str]:
+    """The exit status for an error, and the line that says what is wrong."""
+    if isinstance(error, InputError):
+        return 2, str(error)
+    if isinstance(error, ModuleNotFoundError) and isinstance(found := absent(error, "the command line"), InputError):
+        return 2, str(found)
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # what no reader or writer puts in words
+        return 2, f"cannot use {error.filename or 'a file'}: {error.strerror or error}; look after it and try again"
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        return 130, "stopped"
+    said = (str(error).strip().splitlines() or [""])[0]
+    return 1, f"{type(error).__name__}: {said[:300]} (a fault of sapwood's; with {SWITCH} it says where)"
+
+
+def _give_up(message: str, status: int) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)

@@ -3,7 +3,7 @@
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -19,11 +19,13 @@ from sapwood.checks import (
     check_gate,
     check_method,
     check_statistic,
+    check_task,
     check_unit_criterion,
     check_unit_gate,
     selector,
     solver,
 )
+from sapwood.cli.choosing import Pair, pairs
 from sapwood.criteria import CRITERIA, UNIT_CRITERIA
 from sapwood.disk import there
 from sapwood.errors import InputError, picked, unknown
@@ -32,6 +34,8 @@ from sapwood.scoring.criterion import Criterion
 from sapwood.scoring.evidence import Statistic
 from sapwood.scoring.statistics import STATISTICS
 from sapwood.scoring.unit_criterion import UnitCriterion
+from sapwood.training.task import Task
+from sapwood.trials.trial import Value, options_of, parsed
 
 Things = dict[str, Any]  # name in the file -> what it names
 
@@ -42,18 +46,18 @@ class Kind:
 
     looks: str  # in words, for errors
     fits: Callable[[Any], bool]  # by its type, or by the names of a function's parameters
-    check: Callable[[str, Any], list[Result]]
+    check: Callable[..., list[Result]]  # of its name and the thing, and of a method's options
     function: bool = True  # so that any callable can be said to be one
 
 
-def check_file(given: str, kind: str | None = None) -> None:
+def check_file(given: str, kind: str | None = None, changes: Sequence[str] = ()) -> None:
     """Try the laws on what `given`, FILE.py or FILE.py:NAME, defines, one line per law; exit status 1 if one fails.
 
     kind: a name in `KINDS`; nothing else in the file is tried, and NAME is taken for one whatever its parameters are
-    called.
+    called. changes: options of methods, KEY=VALUE each, under which their laws are tried.
     """
     results = []
-    for result in laws(given, kind):
+    for result in laws(given, kind, pairs(changes, "--set")):
         results.append(result)
         print(
             f"{'pass' if result.passed else 'FAIL'}  {result.law}"
@@ -65,15 +69,33 @@ def check_file(given: str, kind: str | None = None) -> None:
         raise typer.Exit(1)
 
 
-def laws(given: str, kind: str | None = None) -> Iterator[Result]:
+def laws(given: str, kind: str | None = None, changes: Sequence[Pair] = ()) -> Iterator[Result]:
     """Laws tried on what a file defines, not on what it only imports; or on one thing in it, wherever that is from."""
     if kind is not None:
         picked("kind in --as", kind, KINDS)
     path, name = _taken_apart(given)
     module = load(path)
     told = _named(module, path, name, kind) if name else _all_in(module, path, kind)
+    options = _options({each: thing for each, (thing, of) in told.items() if of == "method"}, changes)
     for each, (thing, of) in told.items():
-        yield from KINDS[of].check(each, thing)
+        yield from KINDS[of].check(each, thing, **options.get(each, {}))
+
+
+def _options(methods: Mapping[str, Any], changes: Sequence[Pair]) -> dict[str, dict[str, Value]]:
+    """The values in `changes` for each of the methods that has the option."""
+    types = {name: options_of(method) for name, method in methods.items()}
+    known = {key for each in types.values() for key in each}
+    for key, _ in changes:
+        if not methods:
+            raise InputError(f"--set {key} is for methods, and there is none here; leave it out")
+        if key not in known:
+            raise unknown("option in --set", key, known)
+    return {
+        name: {
+            key: parsed(f"method {name!r}", key, text, types[name][key]) for key, text in changes if key in types[name]
+        }
+        for name in types
+    }
 
 
 def load(path: Path) -> ModuleType:
@@ -108,7 +130,8 @@ def _named(module: ModuleType, path: Path, name: str, kind: str | None) -> dict[
         raise unknown(f"name in {path}:", name, (each for each in vars(module) if not each.startswith("_")))
     thing = getattr(module, name)
     if kind is not None:
-        could = callable(thing) and not inspect.isclass(thing) if KINDS[kind].function else KINDS[kind].fits(thing)
+        callable_ = KINDS[kind].function and callable(thing) and not inspect.isclass(thing)
+        could = callable_ or KINDS[kind].fits(thing)
         if not could:
             raise InputError(f"{name} in {path} is {_shown(thing)}, not {KINDS[kind].looks}")
         return {name: (thing, kind)}
@@ -129,7 +152,7 @@ def _all_in(module: ModuleType, path: Path, kind: str | None) -> dict[str, tuple
     }
     told = {name: (thing, found) for name, thing in own.items() if (found := _kind_of(thing)) and kind in (None, found)}
     if not told and kind is None:
-        raise InputError(f"{path} defines no Criterion, no Statistic and no method, no gate, solver or selector; "
+        raise InputError(f"{path} defines no Criterion, no Statistic and no method, no gate, solver, selector or task; "
                          "name one thing in it: FILE.py:NAME, with --as KIND if need be")  # fmt: skip
     if not told:
         raise InputError(f"{path} defines no {kind} ({KINDS[str(kind)].looks}); name one thing in it: FILE.py:NAME")
@@ -137,8 +160,8 @@ def _all_in(module: ModuleType, path: Path, kind: str | None) -> dict[str, tuple
 
 
 def _defined_in(module: ModuleType, thing: Any) -> bool:
-    """A criterion is where its score is; a statistic does not know where it is from."""
-    if isinstance(thing, Statistic):
+    """A criterion is where its score is; a statistic and a task do not know where they are from."""
+    if isinstance(thing, (Statistic, Task)):
         return True
     return (
         getattr(thing.score if isinstance(thing, (Criterion, UnitCriterion)) else thing, "__module__", None)
@@ -198,6 +221,21 @@ def _check_selector(name: str, function: Callable[..., Any]) -> list[Result]:
     return selector.check_selector(name, function, scope=selector.scope_of(function))
 
 
+def _is_task(thing: Any) -> bool:
+    """Whether it is a Task, or a function that says that it makes one."""
+    if isinstance(thing, Task):
+        return True
+    made = inspect.signature(thing).return_annotation if inspect.isfunction(thing) else None
+    return (made is Task or made == "Task") and _begins(thing)
+
+
+def _check_task(name: str, thing: Any) -> list[Result]:
+    task = thing if isinstance(thing, Task) else thing()
+    if not isinstance(task, Task):
+        raise InputError(f"{name} makes a {type(task).__name__}; it must return a Task")
+    return check_task(name, task)
+
+
 KINDS: dict[str, Kind] = {
     "criterion": Kind("a Criterion", lambda thing: isinstance(thing, Criterion), check_criterion, False),
     "unit_criterion": Kind(
@@ -211,4 +249,5 @@ KINDS: dict[str, Kind] = {
     "method": Kind("def NAME(run, *, option=...)", _is_method, check_method),
     "solver": Kind("def NAME(w_OI, gram_II, *, sparsity)", _is_solver, _check_solver),
     "selector": Kind("def NAME(scores, sparsity)", _is_selector, _check_selector),
+    "task": Kind("a Task, or def NAME() -> Task", _is_task, _check_task),
 }

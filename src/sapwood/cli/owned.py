@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sapwood.cli.checking import load
 from sapwood.errors import InputError, unknown
-from sapwood.measure.example import Example
+from sapwood.measure.example import Example, as_tuple, call
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -29,10 +29,13 @@ class Order:
     def __post_init__(self) -> None:
         file, colon, name = self.source.rpartition(":")
         if not colon or not file or not name.isidentifier():
+            _refuse_missing(Path(self.source), "Python file")
             raise InputError(
                 f"{self.source!r} is not FILE.py:NAME; give a file and the function in it that makes the model"
             )
         _refuse_missing(Path(file), "Python file")
+        if not file.endswith(".py"):
+            raise InputError(f"{file!r} is not a Python file; give one that ends in .py, and the function in it")
         if self.weights is not None:
             _refuse_missing(self.weights, "file of weights")
             if self.weights.suffix not in WEIGHTS:
@@ -48,14 +51,16 @@ class Order:
     def made(self) -> "Owned":
         """The network with its weights in evaluation mode, and the example."""
         make = self.make()
-        network, example = _pair(make(), self.source)
+        network, example = _pair(_made(make, self.source), self.source)
         if self.weights is not None:
             _fill_(network, self.weights)
         if not self.examples and example is None:
             raise InputError(
                 f"no example of the input; give --example 1,3,224,224, or let {self.name} return (model, example)"
             )
-        return Owned(network.eval(), _example(self.examples) if self.examples else example, make)
+        given = _example(self.examples) if self.examples else example
+        _refuse_unanswered(network.eval(), given, f"--example {' '.join(self.examples)}" if self.examples else "")
+        return Owned(network, given, make)
 
     def make(self) -> Callable[[], Any]:
         """The function."""
@@ -81,6 +86,30 @@ class Owned:
     def original(self) -> nn.Module:
         """Another network of the same class and options."""
         return _pair(self.make(), "make")[0]
+
+
+def _made(make: Callable[[], Any], source: str) -> object:
+    try:
+        return make()
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{source} fails: {_said(error)}; mend it, or see where with --traceback") from error
+
+
+def _refuse_unanswered(network: nn.Module, example: Any, given: str) -> None:
+    """The network is called once: what it says of a wrong example is shorter than what its export says."""
+    try:
+        with torch.no_grad():
+            call(network, as_tuple(example))
+    except InputError:
+        raise
+    except Exception as error:
+        what = given or "the example that comes with it"
+        raise InputError(f"{type(network).__name__} does not take {what}: {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    """An error in one short line."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}".rstrip(": ")
 
 
 def _pair(made: object, source: str) -> tuple[nn.Module, Example | None]:

@@ -62,6 +62,7 @@ def carry_out(order: Order) -> None:
     """
     began = time.monotonic()
     refuse_unless_reports_can_be_written()
+    _refuse_bad_device(order.device)
     torch.set_num_threads(1)  # here too, so that a trial gives the same bits in this process and in a worker
     study = find(order.study)
     trials = choosing.changed(study.at(order.scale), choosing.pairs(order.changes, "--set"))
@@ -75,7 +76,6 @@ def carry_out(order: Order) -> None:
     )
     _say_what_is_kept([folder / trial.id for trial in chosen if trial not in waiting])
     workers = _workers(order, len(waiting))
-    _refuse_bad_device(order.device)
     _prepare_data({TASK_DATA[trial.task] for trial in waiting}, order.download)
     make_folder(folder)
     try:
@@ -251,7 +251,15 @@ def _refuse_bad_device(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         because = "torch has no such device" if "device type" in reason else reason.partition(". ")[0]
-        raise InputError(f"--device {device!r} cannot be used here: {because}; give cpu, cuda, cuda:1, ...") from error
+        raise InputError(f"--device {device!r} cannot be used here: {because}; {_devices(device)}") from error
+
+
+def _devices(asked: str) -> str:
+    """What can be given instead: the device that was meant, where there is one, and what there is."""
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    meant = "cuda" if asked.lower().startswith(("gpu", "nvidia", "cud")) and gpus else "cpu"
+    there = ["cpu", *(["cuda"] * bool(gpus)), *gpus]
+    return f"did you mean {meant!r}? there is {', '.join(there)}" + (" and no GPU that torch can use" * (not gpus))
 
 
 def _same_command() -> str:

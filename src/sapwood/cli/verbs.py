@@ -3,11 +3,14 @@
 Nothing heavy is imported here, so that `sapwood --help` answers at once; each verb imports what it needs.
 """
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sapwood.cli import typed
 
 
 class Scale(StrEnum):
@@ -66,7 +69,7 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Another value for an option of the methods that have it."),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="By default one per core, at most one per trial.")]
+Workers = Annotated[str | None, typer.Option(metavar="N", help="By default one per core, at most one per trial.")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
 Trained = Annotated[
     Path,
@@ -99,6 +102,9 @@ def sapwood(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
+    trace: Annotated[
+        bool, typer.Option("--traceback", help="Anywhere: an error also says where in the code it arose.")
+    ] = False,
 ) -> None:
     """Prune neural networks with numbers you can trust."""
 
@@ -108,29 +114,34 @@ def prune(
     network: Network,
     weights: Weights = None,
     example: Examples = None,
-    macs: Annotated[float | None, typer.Option(metavar="X", help="May be left: a share below 1, or a number.")] = None,
-    parameters: Annotated[float | None, typer.Option(metavar="X", help="The same of parameters.")] = None,
-    bytes: Annotated[float | None, typer.Option(metavar="X", help="The same of bytes in memory.")] = None,
-    ms: Annotated[float | None, typer.Option(metavar="X", help="The same of milliseconds, measured here.")] = None,
+    macs: Annotated[str | None, typer.Option(metavar="X", help="May be left: a share below 1, or a number.")] = None,
+    parameters: Annotated[str | None, typer.Option(metavar="X", help="The same of parameters.")] = None,
+    bytes: Annotated[str | None, typer.Option(metavar="X", help="The same of bytes in memory.")] = None,
+    ms: Annotated[str | None, typer.Option(metavar="X", help="The same of milliseconds, measured here.")] = None,
     by: Annotated[str, typer.Option(metavar="NAME", help="A criterion that needs no data; see: sapwood list.")] = (
         "magnitude"
     ),
-    multiple: Annotated[int, typer.Option(min=1, help="Widths that change become multiples of it.")] = 8,
+    multiple: Annotated[str, typer.Option(metavar="N", help="Widths that change become multiples of it.")] = "8",
     keep: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A module or parameter that keeps its shape.")
     ] = None,
     uniform: Annotated[bool, typer.Option("--uniform", help="The same share goes everywhere.")] = False,
     lossy: Lossy = False,
-    threads: Annotated[int, typer.Option(min=1, help="For timing.")] = 1,
+    threads: Annotated[str, typer.Option(metavar="N", help="For timing.")] = "1",
     to: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it: .safetensors, .onnx or .pt2.")] = None,
 ) -> None:
     """Make a network of your own smaller, say what that did, and write it."""
     from sapwood.cli.owned import Order
     from sapwood.cli.pruning import Wanted, prune_to
 
-    targets = {"macs": macs, "parameters": parameters, "bytes": bytes, "ms": ms}
-    options = {"by": by, "multiple": multiple, "keep": keep or (), "uniform": uniform, "lossy": lossy,
-               "threads": threads}  # fmt: skip
+    given = {"macs": macs, "parameters": parameters, "bytes": bytes, "ms": ms}
+    targets = {name: typed.number(f"--{name}", text) for name, text in given.items()}
+    cores = os.cpu_count() or 1
+    numbers = {
+        "multiple": typed.whole("--multiple", multiple),
+        "threads": typed.whole("--threads", threads, most=cores, why=f": there are {cores} cores here"),
+    }
+    options = {"by": by, "keep": keep or (), "uniform": uniform, "lossy": lossy, **numbers}
     prune_to(Order(network, weights, example or ()), Wanted(targets, options, to))
 
 
@@ -154,10 +165,13 @@ def look(
 @app.command()
 def run(
     study: StudyName,
-    scale: Annotated[Scale, typer.Option(help="How much of it.")] = Scale.small,
+    scale: Annotated[str, typer.Option(metavar="smoke|small|paper", help="How much of it.")] = "small",
     only: Only = None,
     changes: Changes = None,
-    pool: Annotated[PoolName | None, typer.Option(help="By default processes, when there are several workers.")] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(metavar="serial|processes", help="By default processes, when there are several workers."),
+    ] = None,
     workers: Workers = None,
     device: Device = "cpu",
     download: Annotated[bool, typer.Option("--download", help="Fetch missing data sets first.")] = False,
@@ -170,10 +184,11 @@ def run(
     """
     from sapwood.cli.running import Order, carry_out
 
-    order = Order(
-        study, scale, tuple(only or ()), tuple(changes or ()), pool, workers, device, download, results, source
+    amount, where = typed.choice("--scale", scale, Scale), pool and typed.choice("--pool", pool, PoolName)
+    number = typed.whole("--workers", workers)
+    carry_out(
+        Order(study, amount, tuple(only or ()), tuple(changes or ()), where, number, device, download, results, source)
     )
-    carry_out(order)
 
 
 @app.command()
@@ -223,7 +238,8 @@ def export(
     to: Target,
     masked: Annotated[bool, typer.Option("--masked", help="At full size, with its zeros; not compacted.")] = False,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Samples in every call, for .onnx and .pt2; any number when left out.")
+        str | None,
+        typer.Option(metavar="N", help="Samples in every call, for .onnx and .pt2; any number when left out."),
     ] = None,
 ) -> None:
     """Write a finished trial's network as .safetensors, .onnx or .pt2, compacted, and compare it with what was written.
@@ -233,7 +249,7 @@ def export(
     """
     from sapwood.cli.smaller import export_to
 
-    export_to(source, to, masked=masked, batch=batch)
+    export_to(source, to, masked=masked, batch=typed.whole("--batch", batch))
 
 
 @app.command()
@@ -246,24 +262,28 @@ def check(
         typer.Option(
             "--as",
             metavar="KIND",
-            help="criterion, unit_criterion, statistic, unit_gate, gate, method, solver or selector; told by types and "
-            "names of parameters when left out.",
+            help="criterion, unit_criterion, statistic, unit_gate, gate, method, solver, selector or task; told by "
+            "types and names of parameters when left out.",
         ),
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the methods, when their laws are tried."),
+    ] = None,
 ) -> None:
-    """Hold what a file defines to the laws of its kind: criteria, statistics, gates, methods, solvers, selectors."""
+    """Hold what a file defines to the laws of its kind: criteria, gates, methods, solvers, selectors, tasks, ..."""
     from sapwood.cli.checking import check_file
 
-    check_file(file, kind)
+    check_file(file, kind, changes or ())
 
 
 @app.command()
 def new(
-    kind: Annotated[Family, typer.Argument(help="What it is.")],
+    kind: Annotated[str, typer.Argument(metavar="criterion|gate|method", help="What it is.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in Python: my_criterion.")],
     to: Annotated[Path, typer.Option(metavar="DIR", help="Where its two files go.")] = Path(),
 ) -> None:
     """Begin a criterion, a gate or a method: a small file that works and keeps the laws, and its test."""
     from sapwood.cli.scaffold import begin
 
-    begin(kind.value, name, to)
+    begin(typed.choice("KIND", kind, Family), name, to)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sapwood.data.files import Progress
 from sapwood.data.images import Images
-from sapwood.extras import MissingExtra, installs
+from sapwood.extras import MissingExtra, installs, optional
 
 
 def fetch(progress: Progress | None = None) -> None:
@@ -44,8 +44,8 @@ def _published() -> tuple[Tensor, Tensor]:
     if path.is_file():
         lines = torch.from_numpy(np.loadtxt(path, delimiter=",", dtype="int64"))
         return lines[:, :-1].to(torch.uint8).view(-1, 8, 8), lines[:, -1].contiguous()
-    from sklearn.datasets import load_digits
-
+    with optional("data set 'digits'"):
+        from sklearn.datasets import load_digits
     digits = load_digits()
     return torch.from_numpy(digits.images.astype("uint8")), torch.from_numpy(digits.target.astype("int64"))
 

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -49,26 +50,28 @@ def to_program(
     return found
 
 
-def exported(
-    model: nn.Module, example: Example, inputs: tuple[Any, ...] | None = None, *, opened: bool = False
-) -> ExportedProgram:
+def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, opened: bool) -> ExportedProgram:
     """The network's graph in evaluation mode, for the sizes of the inputs or, `opened`, for any number of samples.
 
-    The inputs are the example's where there are none. InputError: the code cannot be exported, or works for the
-    example's number of samples only.
+    InputError: the code cannot be exported, or works for the example's number of samples only.
     """
-    inputs = as_tuple(example) if inputs is None else inputs
     try:
         return _exported(model, inputs, opened)
     except Exception as error:  # whatever stops it
         fixed = samples_of(example)
         what = f"{type(model).__name__} cannot be exported"
         if opened and _goes(model, as_tuple(example)):
-            what = f"{type(model).__name__} cannot be exported for any number of samples, as its code fixes the batch"
-            what += f" at {fixed}; batch={fixed} writes it for that"
+            names = "torch cannot where forward takes **names"
+            why = names if _takes_names(model) else f"its code fixes the batch at {fixed}"
+            what += f" for any number of samples, as {why}; batch={fixed} writes it for that"
         raise InputError(
             f"{what}: {refusal(error)}; torch.export.export(model, example, strict=False) says more"
         ) from error
+
+
+def _takes_names(model: nn.Module) -> bool:
+    """Whether forward takes any keywords; then torch's check of open sizes fails by itself."""
+    return any(p.kind is p.VAR_KEYWORD for p in signature(model.forward).parameters.values())
 
 
 def _goes(model: nn.Module, inputs: tuple[Any, ...]) -> bool:

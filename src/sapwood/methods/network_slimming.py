@@ -44,7 +44,7 @@ def network_slimming(
                          "[0, 1), and numbers of 0 or more")  # fmt: skip
     for scale in norm_scales(run.model).values() if initial else ():
         scale.detach().fill_(initial)
-    found = sites(run.model, run.task.examples)
+    found = sites(run.apart.several)
     yield from train(run, epochs=epochs, update=partial(drawn, strength=strength))
     run.shrink(lambda: chosen(run, found, macs, channels), found)
     yield from tuned(run, epochs=tune, rate=rate)
@@ -66,7 +66,7 @@ def chosen(run: Run, found: Sequence[Site], macs: float, channels: float) -> sel
         count = min(int(channels * sum(map(len, units.values()))), sum(len(each) - 1 for each in units.values()))
         keep = select.drop(units, count, least=1)
     else:
-        cost = macs_of(run.model, found, run.task.example)
+        cost = macs_of(run.apart.one, found)
         keep = fewest(units, cost, macs * run.reference.macs)
     gone = max(float(each.masked_fill(keep[name], 0).max()) for name, each in units.items())
     spared = sum(int((each[keep[name]] < gone).sum()) for name, each in units.items())

@@ -23,6 +23,7 @@ from sapwood.selection import select
 from sapwood.shrinking.costs.cost import fewest, macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.scaling import points
+from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training.declared import declares
 from sapwood.training.loop import Moment, train
@@ -39,10 +40,10 @@ def pruning_from_scratch(
     if not 0 < macs <= 1 or not 0 <= level <= 1 or not weight >= 0 or not rate > 0 or gate_epochs < 1:
         raise InputError(f"{macs=}, {level=}, {weight=}, {rate=}, {gate_epochs=}: need macs in (0, 1], level in [0, 1],"
                          " a weight of 0 or more, a rate above 0, at least 1 epoch")  # fmt: skip
-    network, example = run.model, run.task.examples
-    found = tuple(site for site in sites(network, example) if len(list(site.at("makes"))) == 1)
+    whole, network = run.apart, run.model
+    found = tuple(site for site in sites(whole.several) if len(list(site.at("makes"))) == 1)
     gates = {site.name: Clamp(site.units) for site in found}
-    gated = Gated(network.requires_grad_(False), gates, points(network, found, example))
+    gated = Gated(network.requires_grad_(False), gates, points(whole.several, found))
 
     def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
         return run.task.loss(model, batch, outputs) + weight * (torch.cat([*gated.open().values()]).mean() - level) ** 2
@@ -57,7 +58,7 @@ def pruning_from_scratch(
         yield now
     run.become(made_anew(run, "fresh weights"))
     run.loss = run.task.loss
-    run.shrink(lambda: chosen(run, network, found, macs), found)
+    run.shrink(lambda: chosen(run, whole.one, found, macs), found)
     drawn_for_its_size(run)
     yield from train(run, epochs=int(epochs / run.notes["macs_left"]) if equal_cost else epochs)
 
@@ -69,9 +70,9 @@ def remember_best(run: Run, gates: Mapping[str, Clamp], reached: float, level: f
         best.update(open=share, reached=reached, ranks={name: gate.rank() for name, gate in gates.items()})
 
 
-def chosen(run: Run, network: nn.Module, found: Sequence[Site], macs: float) -> select.Keep:
+def chosen(run: Run, network: Anatomy, found: Sequence[Site], macs: float) -> select.Keep:
     """The units that stay. Noted: the share of multiply-adds left, of gates open, and equals at the cut that went."""
-    best, cost = run.store("best gates"), macs_of(network, found, run.task.example)
+    best, cost = run.store("best gates"), macs_of(network, found)
     keep = fewest(best["ranks"], cost, macs * float(cost({})))
     cut = min(float(rank[keep[name]].min()) for name, rank in best["ranks"].items())
     ties = sum(int((rank[~keep[name]] == cut).sum()) for name, rank in best["ranks"].items())

@@ -45,10 +45,9 @@ def thinet(
         raise InputError(f"{kept=}, {spared=}, {samples=}, {rate=}: give a share in (0, 1], 0 or more layers, at least "
                          "one sample, and a factor of 0 or more")  # fmt: skip
     yield from train(run, epochs=epochs)
-    example = run.task.example
-    names = [site.name for site in sites(run.model, example) if reading_layer(run.model, site)]
+    names = [site.name for site in sites(run.apart.one) if reading_layer(run.model, site)]
     for name in names[: max(0, len(names) - spared)]:
-        site = next(each for each in sites(run.model, example) if each.name == name)
+        site = next(each for each in sites(run.apart.one) if each.name == name)
         keep = run.remember(f"keep {name}", partial(solve_, run, site, kept, rule, samples))
         run.shrink({name: keep}, [site])
         factor = run.remember(f"rate {name}", lambda: rate)  # a run resumed here has its saved optimiser by now

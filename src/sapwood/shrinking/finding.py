@@ -142,7 +142,10 @@ def _tried(anatomy: Anatomy, wanted: Sequence[Site], all_of_them: bool) -> tuple
 
 
 def _misfits(anatomy: Anatomy, asked: Sequence[Site]) -> dict[str, str]:
-    """{site: error}. Try all sites together; if that fails, one of each kind; if that fails, one by one."""
+    """{site: error}. Try all together; if that fails, one of each kind, and all that are left whenever one has failed.
+
+    If that fails, too, try one by one.
+    """
     if not asked:
         return {}
     try:
@@ -151,13 +154,14 @@ def _misfits(anatomy: Anatomy, asked: Sequence[Site]) -> dict[str, str]:
         return {site.name: str(error) for site in asked}
     if _misfit(anatomy, asked) is None:
         return {}
-    why = dict[str, str]()
+    why, able = dict[str, str](), list(asked)
     for alike in _kinds(asked):
         because = _misfit(anatomy, alike[:1])
-        why |= {} if because is None else {site.name: because for site in alike}
-    able = [site for site in asked if site.name not in why]
-    if _misfit(anatomy, able) is None:
-        return why
+        if because is not None:
+            why |= {site.name: because for site in alike}
+            able = [site for site in asked if site.name not in why]
+            if _misfit(anatomy, able) is None:
+                return why
     together: list[Site] = []
     for site in able:
         because = _misfit(anatomy, [*together, site])

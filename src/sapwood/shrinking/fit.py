@@ -26,12 +26,13 @@ from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, st
 from sapwood.shrinking.cutting.resize import knows
 from sapwood.shrinking.cutting.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
 from sapwood.shrinking.cutting.wide import types_of
+from sapwood.shrinking.failure import Failure, stopped
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.bare import Copies, Numbers, inputs_for, meeting, ways
 from sapwood.shrinking.tracing.computed import sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
-from sapwood.shrinking.tracing.graph import named_tensors, of_torch
-from sapwood.shrinking.tracing.lines import OWN
+from sapwood.shrinking.tracing.graph import named_tensors
+from sapwood.shrinking.tracing.reads import Number, seeing_reads
 from sapwood.shrinking.tracing.site import Site
 from sapwood.shrinking.tracing.steps import Sizes
 from sapwood.shrinking.tracing.training import Trained
@@ -41,15 +42,6 @@ Options = dict[str, list[int | None]]  # {attribute: what it may become, None if
 GUESSES = 24  # about one module
 BEFORE = 2  # modules that have run, where those in whose code a run stopped have no attributes to change
 ENDED = 10**9  # more than any run has modules
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """Where a run stopped: the modules in whose code, the innermost first, and how many had been run by then."""
-
-    text: str
-    inside: tuple[str, ...]
-    done: int
 
 
 @dataclass
@@ -64,6 +56,7 @@ class _Stage:
     shapes: list[torch.Size] = field(default_factory=list)
     sizes: Sizes = field(default_factory=Sizes)  # of the last run
     whole: Sizes = field(default_factory=Sizes)  # of the model as it is
+    read: frozenset[Number] | None = None  # the numbers that the last run looked at; None: any
 
     @property
     def model(self) -> nn.Module:
@@ -75,44 +68,45 @@ class _Stage:
         """What stays of the tensors."""
         return positions(self.sites, self.keep)
 
-    def run(self, attributes: Attributes, places: Positions) -> _Failure | list[torch.Size]:
+    def run(self, attributes: Attributes, places: Positions) -> Failure | list[torch.Size]:
         """The output's shapes, or where it stopped."""
         done: list[str] = []
         with self.copies.fresh(self.numbers) as model:
             cut_(model, places)
             set_(model, attributes)
-            own, x = (
-                {id(module): name for name, module in model.named_modules()},
-                inputs_for(self.example, self.numbers),
-            )
+            own = {id(module): name for name, module in model.named_modules()}
             hook = register_module_forward_hook(
                 lambda module, *_: done.append(own[id(module)]) if id(module) in own else None
             )
-            try:
-                with untouched(model), meeting(self.numbers, self.copies), Sizes() as self.sizes:
-                    return shapes_of(call(model, deepcopy(x)))
-            except Exception as error:  # the model's own code, on sizes that it may not expect
-                failure = _failure(model, error, len(done))
-                return replace(failure, inside=self.suspects(failure.inside, done))
-            finally:
-                hook.remove()
+            with seeing_reads(self.watched) as read:
+                try:
+                    with untouched(model), meeting(self.numbers, self.copies), Sizes() as self.sizes:
+                        return shapes_of(call(model, deepcopy(inputs_for(self.example, self.numbers))))
+                except Exception as error:  # the model's own code, on sizes that it may not expect
+                    failure = stopped(model, error, len(done), frozenset(read) if self.copies.plain else None)
+                    return replace(failure, inside=self.suspects(failure, done))
+                finally:
+                    self.read = frozenset(read) if self.copies.plain else None
+                    hook.remove()
 
-    def suspects(self, inside: Sequence[str], done: Sequence[str]) -> tuple[str, ...]:
+    def suspects(self, failure: Failure, done: Sequence[str]) -> tuple[str, ...]:
         """The modules in whose code a run stopped, or the last before them, whose wrong sizes may have run as well."""
-        if any(self.options[name] for name in inside):
-            return tuple(inside)
-        return tuple(islice((name for name in dict.fromkeys(reversed(done)) if self.options[name]), BEFORE))
+        able = {name for name, options in self.options.items() if options}
+        able = set(_looked_at(self, {name: dict.fromkeys(self.options[name], 0) for name in able}, failure))
+        if able & {*failure.inside}:
+            return failure.inside
+        return tuple(islice((name for name in dict.fromkeys(reversed(done)) if name in able), BEFORE))
 
-    def failure(self, attributes: Attributes) -> _Failure | None:
+    def failure(self, attributes: Attributes) -> Failure | None:
         """Where the smaller model stops with these attributes; None if it runs and gives the same shapes."""
         found = self.run(attributes, self.places)
-        if isinstance(found, _Failure):
+        if isinstance(found, Failure):
             return found
         if found != self.shapes:
-            return _Failure("its outputs would have other shapes", self.inside, ENDED)
+            return Failure("its outputs would have other shapes", self.inside, ENDED, self.read)
         if (wrong := wrong_in(self.sizes, self.wanted, self.whole)) is not None:
-            return _Failure(wrong.text, self.inside, ENDED + 1 + wrong.right)
-        return None if self.alike(attributes) else _Failure("its outputs would be others", self.inside, 2 * ENDED)
+            return Failure(wrong.text, self.inside, ENDED + 1 + wrong.right, self.read)
+        return None if self.alike(attributes) else Failure("its outputs would be others", self.inside, 2 * ENDED)
 
     def alike(self, attributes: Attributes) -> bool:
         """Whether the outputs are the same, where a size worked out wrongly would run as well and is not seen."""
@@ -132,6 +126,11 @@ class _Stage:
             except Exception:  # with numbers the model's own code may go where it did not without
                 return False
         return False
+
+    @cached_property
+    def watched(self) -> list[Number]:
+        """Numbers that may change; none where graphs run that torch compiles, as it would compile the watching, too."""
+        return self.copies.numbers if self.copies.plain and self.keep else []
 
     @cached_property
     def wanted(self) -> Wanted:
@@ -171,7 +170,7 @@ def _whole_of(copies: Copies, example: Example, plain: bool) -> Whole:
     for numbers in (each for each in ways(copies.model) if plain or each != "inputs"):
         stage = _Stage(copies, (), {}, as_tuple(example), numbers)
         found = stage.run({}, {})
-        if not isinstance(found, _Failure):
+        if not isinstance(found, Failure):
             return Whole(found, stage.sizes, numbers)
         said = found.text
     raise InputError(f"{type(copies.model).__name__} does not run on this example: {said}")
@@ -196,7 +195,7 @@ def _search(stage: _Stage) -> Attributes:
     return found
 
 
-def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
+def _written(sites: Sequence[Site], keep: Keep, failure: Failure) -> str:
     """The operator to blame: the one on whose line the run stopped, or the first that sizes may be written into."""
     going = [site for site in sites if site.name in keep and not bool(keep[site.name].all())]
     operators = [operator for site in going for operator in site.asked]
@@ -210,17 +209,30 @@ def _written(sites: Sequence[Site], keep: Keep, failure: _Failure) -> str:
     )
 
 
-def _better(stage: _Stage, found: Attributes, failure: _Failure) -> Iterator[tuple[Attributes, _Failure | None]]:
+def _better(stage: _Stage, found: Attributes, failure: Failure) -> Iterator[tuple[Attributes, Failure | None]]:
     """Attributes with which the model gets further, and to where: the same in all modules of a kind, or in one."""
+    tried = [_looked_at(stage, found, failure)]
     for name in failure.inside:
         options = stage.options[name]
         guesses = (dict(zip(options, values, strict=True)) for values in product(*options.values()))
         for guess in islice(guesses, GUESSES):
-            if _without_none(guess) != found.get(name, {}):
-                for guessed in (_everywhere(stage, found, name, guess), found | {name: _without_none(guess)}):
+            for guessed in (_everywhere(stage, found, name, guess), found | {name: _without_none(guess)}):
+                seen = _looked_at(stage, guessed, failure)
+                if seen not in tried:
+                    tried.append(seen)
                     further = stage.failure(guessed)
                     if further is None or further.done > failure.done:
                         yield guessed, further
+
+
+def _looked_at(stage: _Stage, attributes: Attributes, failure: Failure) -> Attributes:
+    """Those that had been read when a run stopped: others did not stop it."""
+    kinds = {name: type(stage.model.get_submodule(name)) for name in attributes}
+    seen = {
+        name: {a: value for a, value in values.items() if failure.read is None or (kinds[name], a) in failure.read}
+        for name, values in attributes.items()
+    }
+    return {name: values for name, values in seen.items() if values}
 
 
 def _everywhere(stage: _Stage, found: Attributes, name: str, guess: Mapping[str, int | None]) -> Attributes:
@@ -272,17 +284,3 @@ def set_(model: nn.Module, attributes: Attributes) -> None:
 def shapes_of(outputs: Any) -> list[torch.Size]:
     """Of all tensors in what a model gives."""
     return [leaf.shape for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
-
-
-def _failure(model: nn.Module, error: Exception, done: int) -> _Failure:
-    names = {id(module): name for name, module in model.named_modules()}
-    inside, at, trace = list[str](), "", error.__traceback__
-    while trace is not None:
-        frame, trace_line = trace.tb_frame, trace.tb_lineno
-        file = frame.f_code.co_filename
-        inside[:0] = [names[id(value)] for value in frame.f_locals.values() if id(value) in names]
-        if not of_torch(file) and not file.startswith(OWN):
-            at = f" ({file}:{trace_line})"
-        trace = trace.tb_next
-    said = str(error).strip().splitlines() or [type(error).__name__]
-    return _Failure(f"{said[0]}{at}", tuple(dict.fromkeys(inside)), done)

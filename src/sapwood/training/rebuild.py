@@ -6,10 +6,10 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from sapwood.currency import Masks
-from sapwood.measure.example import Example
 from sapwood.shrinking.cutting.cut import Keep, positions, sliced
 from sapwood.shrinking.cutting.units import spread
 from sapwood.shrinking.shrunk import shrink
+from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training.size import Size
 
@@ -37,10 +37,8 @@ class Smaller(NamedTuple):
     removed: Masks  # of the larger network: False where a removed unit sat
 
 
-def cut(model: nn.Module, keep: Keep, sites: Sequence[Site], masks: Mapping[str, Tensor], example: Example) -> Smaller:
-    """`shrink` of a copy of `model`, which is left as it was, and of its masks."""
-    small = shrink(model, keep, sites, example=example).model
-    places = positions(sites, keep)
-    return Smaller(
-        small, {name: sliced(m, places.get(name, {})) for name, m in masks.items()}, spread(model, keep, sites)
-    )
+def cut(anatomy: Anatomy, keep: Keep, sites: Sequence[Site], masks: Mapping[str, Tensor]) -> Smaller:
+    """`shrink` of a copy of the model, which is left as it was, and of its masks."""
+    small, places = shrink(anatomy, keep, sites).model, positions(sites, keep)
+    smaller = {name: sliced(m, places.get(name, {})) for name, m in masks.items()}
+    return Smaller(small, smaller, spread(anatomy.model, keep, sites))

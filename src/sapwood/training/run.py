@@ -26,10 +26,11 @@ from sapwood.masking.holding import Held
 from sapwood.scoring.answers import hidden
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training import checkpoint
+from sapwood.training.apart import Apart
 from sapwood.training.given import Given as Given
 from sapwood.training.memory import cloned, moved, refill
 from sapwood.training.rebuild import Cut, Wanted, cut
-from sapwood.training.size import Size, parameters_in, shapes_of, size, weights_in
+from sapwood.training.size import Size, shapes_of, size, weights_in
 from sapwood.training.state import (
     refuse_other_optimizer,
     refuse_other_run,
@@ -49,6 +50,7 @@ class Run:
 
     def __init__(self, task: Task, seed: int, model: nn.Module, device: torch.device) -> None:
         self.task, self.seed, self.model, self.device = task, seed, model, device
+        self.apart = Apart(model, task, first=True)  # its sites and costs are found once
         self.optimizer: Optimizer = task.optimizer(model.parameters())
         self.loss: Loss = task.loss
         self.forward: nn.Module = processes.wrap(model)  # for computing the loss only
@@ -93,7 +95,7 @@ class Run:
         number = len(self.cuts) + 1
         chosen = self.remember(f"cut {number}", keep if callable(keep) else lambda: dict(keep))
         processes.agree(chosen)
-        found = cut(self.model, chosen, sites, self.masks, self.task.examples)
+        found = cut(self.apart.several, chosen, sites, self.masks)
         if self.pruning is not None:
             self.pruning(self, found.removed)
         self.become(found.model)
@@ -109,15 +111,16 @@ class Run:
     def reference(self) -> Size:
         """The size of the network that the task begins with, whatever has become of it: what sizes are compared with.
 
-        Counted when first asked for, on a network of its own; no random state is advanced.
+        Counted when first asked for, by then on a network of its own if need be; no random state is advanced.
         """
+        if self.apart.first:
+            return size(self.apart.one)
         with torch.random.fork_rng(devices=[]):
-            macs = size(self.task.model().to(self.device), self.task.example).macs
-        return Size(parameters_in(self._began), weights_in(self._began), macs)
+            return size(self.task.model().to(self.device), self.task.example)
 
     def size(self) -> Size:
         """The size of the network as it is now; zeros count, see `sparsity`."""
-        return size(self.model, self.task.example)
+        return size(self.apart.one)
 
     @property
     def rebuilt(self) -> bool:
@@ -160,13 +163,11 @@ class Run:
         mine = {id(p) for p in model.parameters()}
         strangers = [tuple(p.shape) for group in fresh.param_groups for p in group["params"] if id(p) not in mine]
         if strangers:
-            raise InputError(
-                f"the optimiser trains parameters of shape {strangers} that are not the model's; "
-                "register them in the model, so that checkpoints hold them"
-            )
+            raise InputError(f"the optimiser trains parameters of shape {strangers} that are not the model's; "
+                             "register them in the model, so that checkpoints hold them")  # fmt: skip
         self._set_masks({})
         self.model, self.optimizer = model.to(self.device), fresh
-        self.forward = processes.wrap(model)
+        self.apart, self.forward = Apart(model, self.task), processes.wrap(model)
 
     def store(self, name: str) -> dict[str, Any]:
         """A dict of the method's own, empty at first and saved with the run: the same object in all of this life."""
@@ -186,8 +187,7 @@ class Run:
         """compute() the first time, cloned; the same value ever after, also after a restart."""
         if name not in self.memory.get("remembered", {}):
             self._catch_up()  # which fills the memory anew
-            kept = self.store("remembered")
-            kept[name] = cloned(compute())
+            self.store("remembered")[name] = cloned(compute())
         value: T = cloned(self.memory["remembered"][name])
         return value
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from sapwood.measure.example import Example
 from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
 
 Shapes = Mapping[str, tuple[int, ...]]  # {parameter name: shape}; a shared parameter once
 
@@ -20,10 +21,11 @@ class Size(NamedTuple):
     macs: int  # multiply-adds for one sample, see `macs_of`
 
 
-def size(model: nn.Module, example: Example) -> Size:
-    """How large `model` is; `example` is one sample, by which its multiply-adds are counted."""
-    shapes = shapes_of(model)
-    return Size(parameters_in(shapes), weights_in(shapes), int(macs_of(model, (), example)({})))
+def size(model: nn.Module | Anatomy, example: Example | None = None) -> Size:
+    """How large `model` is; `example`, one sample, is what multiply-adds are counted by. Or an `Anatomy` of both."""
+    anatomy = anatomy_of(model, example)
+    shapes = shapes_of(anatomy.model)
+    return Size(parameters_in(shapes), weights_in(shapes), int(macs_of(anatomy, ())({})))
 
 
 def shapes_of(model: nn.Module) -> Shapes:

@@ -13,6 +13,8 @@ import torch
 from sapwood import __version__
 from sapwood.errors import InputError
 
+PATIENCE = 120  # seconds for git, which takes a hundredth of one; a busy machine must not lose the commit
+
 
 def provenance(device: torch.device | str) -> dict[str, Any]:
     """One life of a trial, as plain values."""
@@ -61,7 +63,7 @@ def commit() -> str | None:
 
 def _git(folder: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=PATIENCE)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

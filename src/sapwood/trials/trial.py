@@ -188,14 +188,27 @@ def parse_option(method: str, name: str, text: str) -> Value:
     types = option_types(method)
     if name not in types:
         raise unknown(f"option of method {method!r}:", name, types)
+    return parsed(f"method {method!r}", name, text, types[name])
+
+
+def options_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotation of each option of a method, or the type of its default; the method need not be in the table."""
+    return {
+        name: type(each.default) if each.annotation is each.empty else each.annotation
+        for name, each in _keywords(function).items()
+    }
+
+
+def parsed(whose: str, name: str, text: str, annotation: Any) -> Value:
+    """A value of this annotation from what was typed, as `parse_option` reads it."""
     for kind in (bool, NoneType, int, float, tuple, str):
-        if any(_kind(each) is kind for each in _alternatives(types[name])):
+        if any(_kind(each) is kind for each in _alternatives(annotation)):
             try:
-                return _checked(f"method {method!r}", name, _READ[kind](text), types[name])
+                return _checked(whose, name, _READ[kind](text), annotation)
             except (ValueError, KeyError) as error:
                 if isinstance(error, InputError):
                     raise
-    raise _wrong_type(f"method {method!r}", name, text, types[name])
+    raise _wrong_type(whose, name, text, annotation)
 
 
 _READ: dict[Any, Any] = {

@@ -23,7 +23,7 @@ WHOLE = 1e-9  # 0.1 * 30 units less than 27 is rounding
 
 def removable(run: Run, streams: bool = False) -> tuple[Site, ...]:
     """The sites whose units one layer makes; with `streams` those of residual streams as well. InputError: none."""
-    every = sites(run.model, run.task.examples)
+    every = sites(run.apart.several)
     found = tuple(site for site in every if streams or len(list(site.at("makes"))) == 1)
     if not found:
         raise InputError(f"{type(run.model).__name__} has no units that one layer makes; streams=True takes the others")
@@ -67,7 +67,7 @@ def by_macs(run: Run, scores: Scores, found: Sequence[Site], share: float, *, mu
 
     Noted: the share that is left, `macs_left`.
     """
-    cost, whole = macs_of(run.model, found, run.task.example), run.reference.macs
+    cost, whole = macs_of(run.apart.one, found), run.reference.macs
     keep = fewest(scores, cost, share * whole, multiple=multiple)
     run.note(macs_left=float(cost(keep)) / whole)
     return keep

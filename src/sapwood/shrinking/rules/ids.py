@@ -53,6 +53,11 @@ class Ties:
         self.reasons = [""]
         self.pin(torch.arange(DATA + 1), "it belongs to no unit")
 
+    @property
+    def searching(self) -> bool:
+        """Whether only heads are looked for: another run will follow, so nothing else needs to be noted."""
+        return self.looking and self.unsure
+
     def anew(self) -> "Ties":
         """For the same run from the start."""
         if self._after is not None:
@@ -116,6 +121,8 @@ class Ties:
 
     def pin(self, ids: Tensor, because: str) -> None:
         """These cannot be removed; the first reason counts."""
+        if self.searching:
+            return
         few, reason = thin(ids).reshape(-1), self._marks[Mark.REASON]
         free = few[reason.index_select(0, few) == 0]
         if free.numel():
@@ -141,6 +148,8 @@ class Ties:
 
     def mark(self, *, makes: Tensor, reads: Tensor, inner: bool = False) -> None:
         """A contraction makes the units of some ids and reads those of others; `inner`: one of weights alone."""
+        if self.searching:
+            return
         makes, reads = makes.reshape(-1), reads.reshape(-1)
         over, made = self._marks[Mark.OF_WEIGHTS if inner else Mark.OF_ACTIVATIONS], self._marks[Mark.MADE]
         self._contractions += 1

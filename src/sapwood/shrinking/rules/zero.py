@@ -15,6 +15,8 @@ from sapwood.shrinking.rules.values import BLANK, DATA, Weight, walk
 
 def noted(ties: Ties, call: Call, out: Any) -> Any:
     """The operator's outputs, after a note of each whether it is 0 without its units."""
+    if ties.searching:
+        return out
     schema = getattr(call.run, "_schema", None)
     first = next(iter(call.parts()), None)
     shared = schema is not None and schema.returns and schema.returns[0].alias_info  # with the first argument

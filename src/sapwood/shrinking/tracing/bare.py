@@ -7,6 +7,7 @@ them alone has some, and what meets a parameter has none. Code that looks at num
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sapwood.shrinking.tracing.computed import computed, sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors
+from sapwood.shrinking.tracing.reads import Number
 from sapwood.shrinking.tracing.reused import Reused
 
 Numbers = Literal["none", "inputs", "all"]  # which numbers a run has
@@ -48,6 +50,12 @@ class Copies:
         changed = copy(self)
         changed._change = change
         return changed
+
+    @cached_property
+    def numbers(self) -> list[Number]:
+        """The whole numbers in modules."""
+        every = [(type(module), vars(module)) for module in self.model.modules()]
+        return list(dict.fromkeys((kind, name) for kind, held in every for name, n in held.items() if type(n) is int))
 
     @contextmanager
     def fresh(self, numbers: Numbers) -> Iterator[nn.Module]:

@@ -12,7 +12,7 @@ from sapwood.shrinking.rules.call import Call
 from sapwood.shrinking.rules.values import Weight
 from sapwood.shrinking.tracing.lines import line
 
-KNOWN = "sapwood"  # in what a node's `meta` holds: the operator's name, its line and the shapes that it gives
+KNOWN = "sapwood"  # in what a node's `meta` holds: the operator's name, its line, the shapes it gives, its arguments
 TORCHS = ("", "aten", "torchvision")  # libraries whose operators' names mean what rules take them to mean
 
 
@@ -20,19 +20,25 @@ def call_of(values: Mapping[fx.Node, Any], node: fx.Node) -> Call:
     """The operator at a node, its arguments under the names of its signature."""
     known = node.meta.get(KNOWN)
     if known is None:  # the same in every run
-        known = node.meta[KNOWN] = op_of(node), line(node), shapes_of(node.meta.get("val"))
-    op, where, shapes = known
-    args, kwargs = [_given(values, part) for part in node.args], {k: _given(values, v) for k, v in node.kwargs.items()}
+        known = node.meta[KNOWN] = op_of(node), line(node), shapes_of(node.meta.get("val")), *_arguments(node)
+    op, where, shapes, fixed, computed = known
+    given = {**fixed, **{name: _given(values, part) for name, part in computed.items()}}
     if not isinstance(node.target, torch._ops.OpOverload):
-        parts = pytree.tree_leaves((args, kwargs), is_leaf=lambda part: isinstance(part, Weight))
+        parts = pytree.tree_leaves(given, is_leaf=lambda part: isinstance(part, Weight))
         return Call(f"torch.{op}", where, None, {"arguments": parts}, shapes)
-    return Call(op, where, node.target, named(node, args, kwargs), shapes)
+    return Call(op, where, node.target, given, shapes)
+
+
+def _arguments(node: fx.Node) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All arguments under their names, and those of them that other operators compute."""
+    named_ = isinstance(node.target, torch._ops.OpOverload)
+    given = named(node, node.args, node.kwargs) if named_ else {"args": node.args, "kwargs": node.kwargs}
+    parts = {name: part for name, part in given.items() if isinstance(part, fx.Node | list | tuple | dict | slice)}
+    return given, parts
 
 
 def _given(values: Mapping[fx.Node, Any], part: Any) -> Any:
-    if isinstance(part, fx.Node):
-        return values[part]
-    return fx.node.map_arg(part, lambda node: values[node]) if isinstance(part, list | tuple | dict | slice) else part
+    return values[part] if isinstance(part, fx.Node) else fx.node.map_arg(part, lambda node: values[node])
 
 
 def op_of(node: fx.Node) -> str:

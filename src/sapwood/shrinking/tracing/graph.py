@@ -35,6 +35,7 @@ from sapwood.shrinking.tracing.calls import op_of as op_of
 from sapwood.shrinking.tracing.calls import shapes_of
 from sapwood.shrinking.tracing.exporting import quietly, refusal
 from sapwood.shrinking.tracing.exporting import written_out as written_out
+from sapwood.shrinking.tracing.lean import lean
 from sapwood.shrinking.tracing.lines import first_line
 from sapwood.shrinking.tracing.lines import line as line
 from sapwood.shrinking.tracing.lines import of_torch as of_torch
@@ -99,6 +100,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
             written_out(),
             _holding_the_same(model),
             padded(),
+            lean(),
             seeing_the_mode_read() as read,
         ):
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
