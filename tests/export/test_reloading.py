@@ -27,32 +27,27 @@ for auto, folder in ((AutoModelForSequenceClassification, "bert"), (AutoModelFor
 """
 
 
-def with_config(model, config):
-    """A model that says to be of another config, as a pruned one does."""
-    for module in model.modules():
-        if hasattr(module, "config"):
-            module.config = config
-    return model.eval()
-
-
 def qwen(neurons=24, heads=8):
     """As pruning leaves Qwen2: two queries for each key, heads of 4 numbers, which the config does not say."""
     transformers = pytest.importorskip("transformers")
     sizes = {"num_hidden_layers": 2, "hidden_size": 32, "vocab_size": 40, "max_position_embeddings": 16}
-    given = [
-        transformers.Qwen2Config(**sizes, bos_token_id=0, eos_token_id=1, intermediate_size=n, num_attention_heads=h,
-                                 num_key_value_heads=h // 2, **width)
-        for n, h, width in ((24, 8, {}), (neurons, heads, {"head_dim": 4}))
-    ]  # fmt: skip
-    return with_config(transformers.Qwen2ForCausalLM(given[1]), given[0])
+    config = transformers.Qwen2Config(
+        **sizes, bos_token_id=0, eos_token_id=1, intermediate_size=neurons, num_attention_heads=heads,
+        num_key_value_heads=heads // 2, head_dim=4,
+    )  # fmt: skip
+    model = transformers.Qwen2ForCausalLM(config).eval()
+    del model.config.head_dim
+    model.config.intermediate_size, model.config.num_attention_heads, model.config.num_key_value_heads = 24, 8, 4
+    return model
 
 
 def bert(neurons=24):
     """As pruning leaves BERT without some of its neurons."""
     transformers = pytest.importorskip("transformers")
     sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "vocab_size": 40}
-    given = [transformers.BertConfig(**sizes, intermediate_size=n) for n in (24, neurons)]
-    return with_config(transformers.BertForSequenceClassification(given[1]), given[0])
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(**sizes, intermediate_size=neurons))
+    model.config.intermediate_size = 24
+    return model.eval()
 
 
 WORDS = {"input_ids": torch.arange(8)[None]}

@@ -131,7 +131,10 @@ def config_of(model: nn.Module, config: Any) -> Any:
 
 def _refuse_other_tensors(mine: Sizes, wanted: Sizes) -> None:
     if strange := sorted({name for name, _ in mine.keys() ^ wanted.keys()}):
-        raise InputError(f"the config gives a network with other tensors: {strange[0]!r} is only in one of the two")
+        raise InputError(
+            f"the config gives a network with other tensors: {strange[0]!r} is only in one of the two, as where "
+            "a whole branch was removed; prune with uniform=True, or use export.save and export.load"
+        )
 
 
 def _wrong(sizes: Sizes, wanted: Sizes) -> set[Dim]:
