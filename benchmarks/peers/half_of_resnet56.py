@@ -28,6 +28,7 @@ from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 import torch_pruning as tp
@@ -46,11 +47,11 @@ COLUMNS = ("network", "tool", "options", "seed", "images", "macs", "macs_before"
            "accuracy_before", "accuracy_after_cut", "accuracy_after_recovery", "faster_onnxruntime", "faster_pytorch",
            "torch", "seconds", "commit")  # fmt: skip
 Group = tp.importance.GroupMagnitudeImportance
-PEERS = {  # options -> importance, over all layers, ratio
+PEERS: dict[str, tuple[Callable[[], Any], bool, float]] = {  # options -> importance, over all layers, ratio
     "defaults": (lambda: Group(), False, 0.1328125),
     "lamp": (lambda: Group(normalizer="lamp"), True, 0.42),
 }
-SCANNED = {
+SCANNED: dict[str, Callable[[], Any]] = {
     "mean": lambda: Group(),
     "none": lambda: Group(normalizer=None),
     "gaussian": lambda: Group(normalizer="gaussian"),
@@ -64,7 +65,8 @@ ARMS = (("sapwood", "defaults"), ("Torch-Pruning", "lamp"), ("Torch-Pruning", "d
 def images(count: int = BATCH) -> torch.Tensor:
     """The first test images, which are timed and traced, not looked at."""
     batch: Batch = resnet20_cifar().data.test.take(torch.arange(count))
-    return batch.inputs
+    inputs: torch.Tensor = batch.inputs
+    return inputs
 
 
 def peers(importance: object, everywhere: bool, ratio: float) -> ResNetCifar:
