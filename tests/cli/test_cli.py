@@ -466,7 +466,7 @@ def test_what_only_a_report_needs_is_asked_for_before_the_first_trial(tmp_path):
         f"for missing in {needed}:\n"
         "    if os.fork() == 0:\n"
         "        sys.modules[missing] = None; from sapwood.cli import main; main()\n"
-        "    print(os.waitstatus_to_exitcode(os.wait()[1]))"
+        "    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)"
     )
     words = ("run", "quickstart", "--results", str(tmp_path / "results"))
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
