@@ -34,8 +34,8 @@ def courses(
             if goal == ACCURACY:
                 axes.set_ylim(lowest, 1.0)
             axes.legend(
-                title=legend, loc="upper left", bbox_to_anchor=(-0.15, -0.17), fontsize=7, title_fontsize=7,
-                alignment="left", handlelength=1.4, handletextpad=0.5,
+                title=legend, loc="upper left", bbox_to_anchor=(-0.18, -0.17), fontsize=8, title_fontsize=8,
+                alignment="left", handlelength=1.2, handletextpad=0.4,
             )  # fmt: skip
             axes.set_title(title, loc="left")
             axes.set_xlabel("epoch (number)")

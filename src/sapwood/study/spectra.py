@@ -141,7 +141,7 @@ def _heading(words: str, prune: Prune | None) -> str:
 def _title(axes: Axes, words: str) -> None:
     """Over the whole line of panels: room is kept for its height, none for its length."""
     axes.set_title(" ")
-    axes.text(0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=7.5).set_in_layout(False)
+    axes.text(-0.2, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=8).set_in_layout(False)
 
 
 def _panel(axes: Axes, arms: Arms, layer: int) -> None:
