@@ -471,7 +471,7 @@ def test_what_only_a_report_needs_is_asked_for_before_the_first_trial(tmp_path):
     words = ("run", "quickstart", "--results", str(tmp_path / "results"))
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2"] * len(needed)
-    says = 'error: the command line needs {}; run: pip install "sapwood[study]"\n'
+    says = 'error: a report needs {}; run: pip install "sapwood[study]"\n'
     assert done.stderr == "".join(map(says.format, needed))
     assert not list(tmp_path.iterdir())
 

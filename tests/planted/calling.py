@@ -123,8 +123,8 @@ def _cache():
     demand(model.config.use_cache and small.config.use_cache, "the cache of keys and values is off for good")
 
 
-def halves(kept, steps, step, units):
-    return units if kept == steps else step // 2 * (kept + 1)
+def halves(units, block, step):
+    return [*range(block, units, max(1, step // 2)), units]
 
 
 def one_short(scores, cost, limit, **options):
@@ -156,7 +156,7 @@ def off_for_good(model):
 
 CLAIMS = {
     "at most the target is left": {"a tenth more than the target stays": instead(choices.select, "within", one_short)},
-    "widths that change are multiples": {"a step has half of its units": instead(choices, "_units", halves)},
+    "widths that change are multiples": {"a step has half of its units": instead(choices, "_widths", halves)},
     "what is named keeps its shape": {"names of what stays are forgotten": instead(offers, "_kept", lambda *_: {})},
     "a head is compared channel by channel": {"a head counts all its channels": instead(worth, "_summed", forgetful)},
     "the best quarter of a site goes last": {"no part of a site goes last": instead(search, "guarded", lambda s, o: s)},

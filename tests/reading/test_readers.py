@@ -130,7 +130,7 @@ OTHERWISE = {
     "study.speed": "a sentence, shown as it is",
     "data.files._verify": "takes the digest of the bytes",
     "study.study._files": "looks for studies among Python files",
-    "study.report._template": "the package's own page",
+    "study.report._source": "the package's own page",
     "models.trained_digits": "the package's own weights, whose digest is compared",
     "study.cost": "the system's own file on memory",
     "trials.archive.copied": "copies bytes as they are",

@@ -60,10 +60,10 @@ def test_the_commits_are_there(name):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (lambda line: {"seconds": "3600"}, "24 trials, 24.0 hours of computing"),
-        (lambda line: {"seconds": "30"}, "24 trials, 12.0 minutes of computing"),
-        (lambda line: {"started": f"2026-01-{1 + int(line['seed']):02}T00:00:00+00:00"}, "2026-01-01 to 2026-01-03, "),
-        (lambda line: {"commit": "abc+changes" if line["seed"] == "2" else "abd"}, "at 2 commits, "),
+        (lambda line: {"seconds": "3600"}, "40 trials, 40.0 hours of computing"),
+        (lambda line: {"seconds": "30"}, "40 trials, 20.0 minutes of computing"),
+        (lambda line: {"started": f"2026-01-{1 + int(line['seed']):02}T00:00:00+00:00"}, "2026-01-01 to 2026-01-05, "),
+        (lambda line: {"commit": f"ab{line['seed']}+changes"}, "at 5 commits, "),
         (lambda line: {"threads": "2" if line["seed"] == "2" else "1"}, "1 and cpu (x86_64, AVX512), threads: 2;"),
     ],
 )  # fmt: skip

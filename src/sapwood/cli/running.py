@@ -23,6 +23,7 @@ from sapwood.cli.ranges import refuse_out_of_range
 from sapwood.data import DATASETS, fetch
 from sapwood.disk import there
 from sapwood.errors import InputError
+from sapwood.extras import optional
 from sapwood.study.earlier import as_found
 from sapwood.study.report import report
 from sapwood.study.speed import FILE as SPEED
@@ -98,8 +99,9 @@ def carry_out(order: Order) -> None:
 def refuse_unless_reports_can_be_written() -> None:
     """ModuleNotFoundError if what a report needs is not installed: it is imported when all trials have been run."""
     for name in ("matplotlib", "jinja2", "scipy"):
-        if find_spec(name) is None:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        with optional("a report"):
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def _say_what_is_kept(done: list[Path]) -> None:
