@@ -104,7 +104,8 @@ def trains(model, x):
     try:
         deepcopy(model).train()(x)
     except ValueError as error:
-        assert "Expected more than 1 spatial element" in str(error)
+        if "Expected more than 1 spatial element" not in str(error):
+            raise
         return False
     return True
 
