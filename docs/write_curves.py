@@ -109,7 +109,8 @@ def _half() -> str:
     if not (KEPT / "half_of_resnet56.csv").exists():
         return _resnets()
     found = rows("half_of_resnet56.csv")
-    head = ("ResNet-56 on CIFAR-10, half removed", "MACs left", "times faster", "accuracy", "after")
+    after = f"after {int(found[0]['images']) // 128} steps"
+    head = ("ResNet-56 on CIFAR-10, half removed", "MACs left", "times faster, ONNX Runtime", "accuracy", after)
     arms = dict.fromkeys((row["tool"], row["options"]) for row in found)
     return _markdown(head, [_arm(arm, [row for row in found if (row["tool"], row["options"]) == arm]) for arm in arms])
 

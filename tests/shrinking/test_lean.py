@@ -1,5 +1,6 @@
 """Lean: graphs are what torch makes of them, only sooner. Reads: what code looks at is seen, and only that is tried."""
 
+import gc
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -48,10 +49,20 @@ def test_graphs_made_meanwhile_still_run_and_afterwards_all_is_as_it_was():
     model, example = built(residual)
     found = graph.exported(model, example)
     assert fx.GraphModule.recompile is before
+    assert gc.isenabled()
     with torch.no_grad():
         (given,) = found.module(*found.placeholders(example))
         assert torch.equal(given, model(example))
     assert "relu" in found.module.code or "add" in found.module.code
+
+
+def test_who_collects_no_garbage_goes_on_to_do_so():
+    gc.disable()
+    try:
+        graph.exported(*built(residual))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 class Sized(nn.Module):

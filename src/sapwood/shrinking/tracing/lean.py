@@ -4,6 +4,7 @@ It writes Python code for every graph that it makes on the way, and notes all fr
 Here graphs are read, node by node; and of frames only those count that torch keeps, or that lie in a model's own code.
 """
 
+import gc
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,8 +22,15 @@ Frame = dict[str, Any]
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """While open, graphs get their code when it is first run, and frames of torch's own are left out of stacks."""
+    """While open, graphs get their code when it is first run, and frames of torch's own are left out of stacks.
+
+    Nor does Python look for garbage in between: what an export makes is all still in use.
+    """
+    collects = gc.isenabled()
     with ExitStack() as stack:
+        if collects:
+            gc.disable()
+            stack.callback(gc.enable)
         stack.enter_context(patch.object(fx.GraphModule, "recompile", _later(fx.GraphModule.recompile)))
         if hasattr(_traceback, "_extract_symbolized_tb"):  # torch's own business, so it may go by another name one day
             stack.enter_context(patch.object(_traceback, "_extract_symbolized_tb", _few))
