@@ -1,5 +1,6 @@
 """Failure: where a run of a model stopped, and what it had looked at by then."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from torch import nn
@@ -15,10 +16,10 @@ class Failure:
     text: str
     inside: tuple[str, ...]
     done: int
-    read: frozenset[Number] | None = None  # the numbers that the code had looked at by then; None: any may have been
+    read: Set[Number] | None = None  # the numbers that the code had looked at by then; None: any may have been
 
 
-def stopped(model: nn.Module, error: Exception, done: int, read: frozenset[Number] | None) -> Failure:
+def stopped(model: nn.Module, error: Exception, done: int, read: Set[Number] | None) -> Failure:
     """Where an error stopped a run of the model; what it has `done` and `read` by then is the caller's to say."""
     names = {id(module): name for name, module in model.named_modules()}
     inside, at, trace = list[str](), "", error.__traceback__

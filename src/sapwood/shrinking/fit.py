@@ -6,7 +6,7 @@ has changed are changed too. A wrong guess does not pass: the sizes that views g
 the numbers of units that stay, whatever becomes of them; and `shrink` compares the outputs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -56,7 +56,7 @@ class _Stage:
     shapes: list[torch.Size] = field(default_factory=list)
     sizes: Sizes = field(default_factory=Sizes)  # of the last run
     whole: Sizes = field(default_factory=Sizes)  # of the model as it is
-    read: frozenset[Number] | None = None  # the numbers that the last run looked at; None: any
+    read: Set[Number] | None = None  # the numbers that the last run looked at; None: any
 
     @property
     def model(self) -> nn.Module:
@@ -79,14 +79,14 @@ class _Stage:
                 lambda module, *_: done.append(own[id(module)]) if id(module) in own else None
             )
             with seeing_reads(self.watched) as read:
+                self.read = read if self.copies.plain else None
                 try:
                     with untouched(model), meeting(self.numbers, self.copies), Sizes() as self.sizes:
                         return shapes_of(call(model, deepcopy(inputs_for(self.example, self.numbers))))
                 except Exception as error:  # the model's own code, on sizes that it may not expect
-                    failure = stopped(model, error, len(done), frozenset(read) if self.copies.plain else None)
+                    failure = stopped(model, error, len(done), self.read)
                     return replace(failure, inside=self.suspects(failure, done))
                 finally:
-                    self.read = frozenset(read) if self.copies.plain else None
                     hook.remove()
 
     def suspects(self, failure: Failure, done: Sequence[str]) -> tuple[str, ...]:

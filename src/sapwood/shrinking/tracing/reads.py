@@ -11,7 +11,7 @@ Number = tuple[type[nn.Module], str]  # a class of modules, and the name of an a
 
 @contextmanager
 def seeing_reads(numbers: Iterable[Number]) -> Iterator[set[Number]]:
-    """While open, those of the numbers that something has read, of whichever module of the class."""
+    """Give, while open, which of the numbers something has read, in any module of the class."""
     read, put = set[Number](), list[tuple[Number, Any]]()
     try:
         for kind, name in dict.fromkeys(numbers):
