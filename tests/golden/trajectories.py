@@ -30,6 +30,7 @@ OPTIONS = {
     "gradual_magnitude": {"sparsity": 0.6, "begin": 2, "end": 9, "every": 3, "epochs": 12},
     "iterative_magnitude": {"sparsity": 0.7, "rounds": 3, "first_epochs": 4, "round_epochs": 2, "rate": 0.5},
     "l1_filters": {"macs": 0.6, "epochs": 6, "tune": 4, "rate": 0.5},
+    "lasso_channels": {"pruned": 0.5, "epochs": 6, "tune": 4, "rate": 0.5},
     "local_activation": {"criterion": "activity", "sparsity": 0.4, "first": 0.5, "target": 0.95, "stop": "epochs"}
     | {"epochs": 10},
     "lottery_ticket": {"each": 0.3, "rounds": 2, "rewind": 1.0, "round_epochs": 4},
@@ -114,6 +115,11 @@ GOLDEN = {
         correct=[11, 17, 26, 32, 32, 35, 31, 34, 34, 33],
         pruned=[7],
         masks={"0": "11110101", "2": "11100110"},
+    ),
+    "lasso_channels": Trajectory(
+        correct=[11, 17, 26, 32, 32, 35, 36, 38, 40, 42],
+        pruned=[7],
+        masks={"0": "10010101", "2": "11100001"},
     ),
     "local_activation": Trajectory(
         correct=[11, 17, 26, 30, 30, 31, 36, 42, 42, 42],

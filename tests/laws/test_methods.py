@@ -80,6 +80,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "by hand, by what samples change": {"ratios": "0=0.5 4=0.2", "by": "taylor_unit", "samples": 30, "epochs": 1}
         | {"tune": 1},
     },
+    "lasso_channels": {
+        "half of each": {"epochs": 1, "tune": 1, "rate": 0.5, "samples": 40},
+        "by a scan, to a share of the multiply-adds": {"macs": 0.6, "allocation": "sensitivity", "samples": 500}
+        | {"by": "geometric_median", "epochs": 1, "tune": 1},
+    },
     "local_activation": {
         "neurons": EASY | {"epochs": 4, "sparsity": 0.5, "probe": 30, "reaches": 0.5},
         "neurons and weights, retraining": EASY
@@ -153,6 +158,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
 NO_MASKS = (
     "dense,",
     "l1_filters,",
+    "lasso_channels,",
     "low_rank,",
     "network_slimming,",
     "nuclear,",

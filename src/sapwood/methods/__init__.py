@@ -10,6 +10,7 @@ from sapwood.methods.global_activation import global_activation
 from sapwood.methods.gradual_magnitude import gradual_magnitude
 from sapwood.methods.iterative_magnitude import iterative_magnitude
 from sapwood.methods.l1_filters import l1_filters
+from sapwood.methods.lasso_channels import lasso_channels
 from sapwood.methods.local_activation import local_activation
 from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
@@ -37,6 +38,7 @@ ENTRIES = table(
     Entry(gradual_magnitude, version=2, before=1),
     Entry(iterative_magnitude),
     Entry(l1_filters),
+    Entry(lasso_channels),
     Entry(local_activation, version=2, before=1),
     Entry(lottery_ticket),
     Entry(low_rank),
