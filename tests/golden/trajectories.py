@@ -39,6 +39,7 @@ OPTIONS = {
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
     "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
     "soft_filter": {"pruned": 0.3, "epochs": 8, "tune": 2, "rate": 0.5},
+    "sparse_structure_selection": {"kind": "channels", "strength": 0.05, "epochs": 10, "tune": 3},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
     "thinet": {"kept": 0.5, "epochs": 6, "between": 2, "recover": 2, "rate": 0.5},
     "unstructured_magnitude": {"sparsity": 0.6, "epochs": 6, "tune": 4, "rate": 0.5},
@@ -154,6 +155,11 @@ GOLDEN = {
         correct=[7, 13, 16, 20, 22, 22, 23, 22, 22, 22],
         pruned=[9],
         masks={"0": "01110101", "2": "01110110"},
+    ),
+    "sparse_structure_selection": Trajectory(
+        correct=[11, 21, 28, 28, 28, 29, 29, 29, 31, 31, 32, 32, 32],
+        pruned=[11],
+        masks={"0": "11001010", "2": "01101111"},
     ),
     "sparse_training": Trajectory(
         correct=[12, 17, 21, 22, 24, 24, 25, 28, 30, 31],

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 from outsiders import dynamic_surgery, forgetful, ticket
+from residual import residual_task
 from torch.optim import SGD, Adam, AdamW
 
 from sapwood import checkpoint
@@ -130,6 +131,12 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "by the geometric median, now and then, tuned": {"ratios": "0=0.5 4=0.3", "by": "geometric_median", "every": 2}
         | {"epochs": 3, "tune": 1, "rate": 0.5},
     },
+    "sparse_structure_selection": {
+        "blocks, tuned": {"strength": 0.35, "epochs": 1, "settle": 0.0, "tune": 1, "rate": 0.5}
+        | {"task": residual_task(3, batch_size=24, lr=0.5)},
+        "channels": {"kind": "channels", "strength": 0.45, "epochs": 1, "settle": 0.1}
+        | {"task": residual_task(1, batch_size=24, lr=0.5)},
+    },
     "sparse_training": {
         "by gradient": {"sparsity": 0.7, "every": 2, "epochs": 3, "nested": False, "reaches": 0.7},
         "at random": {"sparsity": 0.6, "grow": "random", "allocation": "uniform", "every": 3, "epochs": 3, "first": 0.5}
@@ -164,6 +171,7 @@ NO_MASKS = (
     "nuclear,",
     "pruning_from_scratch,",
     "soft_filter,",
+    "sparse_structure_selection,",
     "thinet,",
 )  # do other things
 
