@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 from outsiders import drawn_alike, dynamic_surgery, forgetful, rethinking, ticket
+from residual import residual_task
 from torch.optim import SGD, Adam, AdamW
 
 from sapwood import checkpoint
@@ -82,6 +83,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "by hand, by what samples change": {"ratios": "0=0.5 4=0.2", "by": "taylor_unit", "samples": 30, "epochs": 1}
         | {"tune": 1},
     },
+    "lasso_channels": {
+        "half of each": {"epochs": 1, "tune": 1, "rate": 0.5, "samples": 40},
+        "by a scan, to a share of the multiply-adds": {"macs": 0.6, "allocation": "sensitivity", "samples": 500}
+        | {"by": "geometric_median", "epochs": 1, "tune": 1},
+    },
     "local_activation": {
         "neurons": EASY | {"epochs": 4, "sparsity": 0.5, "probe": 30, "reaches": 0.5},
         "neurons and weights, retraining": EASY
@@ -132,6 +138,12 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "by the geometric median, now and then, tuned": {"ratios": "0=0.5 4=0.3", "by": "geometric_median", "every": 2}
         | {"epochs": 3, "tune": 1, "rate": 0.5},
     },
+    "sparse_structure_selection": {
+        "blocks, tuned": {"strength": 0.35, "epochs": 1, "settle": 0.0, "tune": 1, "rate": 0.5}
+        | {"task": residual_task(3, batch_size=24, lr=0.5)},
+        "channels": {"kind": "channels", "strength": 0.45, "epochs": 1, "settle": 0.1}
+        | {"task": residual_task(1, batch_size=24, lr=0.5)},
+    },
     "sparse_training": {
         "by gradient": {"sparsity": 0.7, "every": 2, "epochs": 3, "nested": False, "reaches": 0.7},
         "at random": {"sparsity": 0.6, "grow": "random", "allocation": "uniform", "every": 3, "epochs": 3, "first": 0.5}
@@ -160,12 +172,14 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
 NO_MASKS = (
     "dense,",
     "l1_filters,",
+    "lasso_channels,",
     "low_rank,",
     "network_slimming,",
     "nuclear,",
     "pruning_from_scratch,",
     "rethink,",
     "soft_filter,",
+    "sparse_structure_selection,",
     "thinet,",
 )  # do other things
 
