@@ -17,7 +17,9 @@ from sapwood.methods.low_rank import low_rank
 from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.pruning_from_scratch import pruning_from_scratch
+from sapwood.methods.rethink import rethink
 from sapwood.methods.soft_filter import soft_filter
+from sapwood.methods.sparse_structure_selection import sparse_structure_selection
 from sapwood.methods.sparse_training import sparse_training
 from sapwood.methods.thinet import thinet
 from sapwood.methods.unstructured_magnitude import unstructured_magnitude
@@ -45,7 +47,9 @@ ENTRIES = table(
     Entry(network_slimming),
     Entry(nuclear, version=2, before=1),
     Entry(pruning_from_scratch, version=2, before=1),  # weights drawn for the small network
+    Entry(rethink),
     Entry(soft_filter),
+    Entry(sparse_structure_selection),
     Entry(sparse_training, version=2, before=1),
     Entry(thinet),
     Entry(unstructured_magnitude),
