@@ -55,9 +55,13 @@ def changed(trials: Sequence[Trial], changes: Sequence[Pair]) -> list[Trial]:
 def _with(trial: Trial, changes: Sequence[Pair]) -> Trial:
     mine = [(name, text) for name, text in changes if name in option_types(trial.method)]
     options = dict(trial.options) | {name: parse_option(trial.method, name, text) for name, text in mine}
-    made = Trial.make(trial.method, trial.task, trial.seed, trial.arm, **options).tracing(*trial.traces)
-    made = made.under(**dict(trial.recipe))
-    return made.after(**{name: _with(other, changes) for name, other in trial.uses})
+    try:
+        made = Trial.make(trial.method, trial.task, trial.seed, trial.arm, **options)
+    except InputError as error:
+        raise InputError(f"{' '.join(f'--set {name}={text}' for name, text in mine)}: {error}") from error
+    made = made.tracing(*trial.traces).under(**dict(trial.recipe))
+    uses = {n: _with(other, changes) if isinstance(other, Trial) else other for n, other in trial.uses}
+    return made.after(**uses)
 
 
 def _refuse_no_match(trials: Sequence[Trial], key: str, value: str) -> None:
