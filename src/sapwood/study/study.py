@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sapwood import disk
 from sapwood.errors import InputError, unknown
@@ -19,6 +19,7 @@ from sapwood.trials.execution import over
 from sapwood.trials.trial import Trial
 
 SCALES = ("smoke", "small", "paper")  # from "does it run at all" to what the claims are about
+Standing = Literal["holds", "holds in part", "not supported", "contradicted", "cannot be told"]  # see `study.standing`
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,20 @@ class Tabled:
 
 
 class Finding(NamedTuple):
-    """What a paper claims or leaves open, what the rows say to it in a sentence, and the numbers behind that."""
+    """What a paper claims or leaves open, what the rows say to it in a sentence, the numbers, and how it stands."""
 
     claim: str
     answer: str
     details: str = ""
+    standing: Standing | None = None
 
     def __str__(self) -> str:
-        return " ".join(part for part in self if part)
+        return " ".join(part for part in (self.headline, self.answer, self.details) if part)
+
+    @property
+    def headline(self) -> str:
+        """The claim, with how it stands before it."""
+        return f"{self.standing.capitalize()}: {self.claim}" if self.standing else self.claim
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Study:
     tables: Sequence[Tabled] = ()
     summary: Callable[[Table], Sequence[str | Finding]] | None = None  # what was found, made of the rows
     verdict: Callable[[Table], Sequence[str]] | None = None  # at most five short lines for the top of the report
+    control: str = ""  # the arm that all others are compared with, in a table and, without `verdict`, at the top
     codes: Mapping[str, str] = field(default_factory=dict)  # short names of arms and the like -> what they mean
     assumes: Callable[[Table], Iterable[str]] | None = None  # what its numbers rest on, beside what all studies' do
     ends: Callable[[Path], Iterable[str]] | None = None  # lines that `run` prints last; it may write into the folder
@@ -87,6 +95,8 @@ class Study:
                     f"{trial.seed}; leave one out or give it other options"
                 )
             seen[trial.id] = trial
+        if self.control and self.control not in (arms := {trial.arm for trial in trials}):
+            raise unknown(f"arm as control of study {self.name!r}:", self.control, arms)
         return trials
 
     def latest(self, folder: Path) -> list[Trial]:
