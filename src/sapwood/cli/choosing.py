@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from sapwood.errors import InputError, unknown
+from sapwood.trials.elsewhere import Elsewhere
 from sapwood.trials.trial import Trial, Value, option_types, parse_option
 
 Pair = tuple[str, str]  # key, value as typed
@@ -60,7 +61,8 @@ def _with(trial: Trial, changes: Sequence[Pair]) -> Trial:
     except InputError as error:
         raise InputError(f"{' '.join(f'--set {name}={text}' for name, text in mine)}: {error}") from error
     made = made.tracing(*trial.traces).under(**dict(trial.recipe))
-    uses = {n: _with(other, changes) if isinstance(other, Trial) else other for n, other in trial.uses}
+    uses: dict[str, Trial | Elsewhere] = dict(trial.uses)
+    uses |= {name: _with(other, changes) for name, other in trial.uses if isinstance(other, Trial)}
     return made.after(**uses)
 
 

@@ -37,7 +37,7 @@ from sapwood.trials import digests
 from sapwood.trials.archive import add, copied, restore
 from sapwood.trials.execution import Tell, finished, over, run_into, sums
 from sapwood.trials.folder import make_folder, sealed
-from sapwood.trials.pool import processes, serial
+from sapwood.trials.pool import Pool, processes, serial
 from sapwood.trials.trial import Trial
 from sapwood.trials.turns import NotRun
 
@@ -198,7 +198,9 @@ def _run(trials: list[Trial], folder: Path, workers: int, order: Order) -> list[
     """The trials that failed, and why, after all have ended."""
     lost: dict[str, str] = {}  # trials that will not be finished, by id, and why
     ready = partial(_ready, folder=folder, lost=lost)
-    pool = processes(workers, ready) if workers > 1 else partial(serial, ready=ready)
+    pool: Pool[Trial] = partial(serial, ready=ready)
+    if workers > 1:
+        pool = processes(workers, ready)
     job = partial(run_into, folder, device=order.device)
     failed = []
     with shown(len(trials)) as view:

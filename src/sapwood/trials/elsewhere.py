@@ -58,6 +58,10 @@ class Elsewhere:
         """What stands for it in a trial's identity."""
         return f"file:{self.digest[:24]}"
 
+    def as_of(self, *, before: bool) -> "Elsewhere":
+        """The same file, whatever the versions: see `Trial.as_of`."""
+        return self
+
     def given(self, make: Callable[[], nn.Module], device: str) -> Given:
         """What a trial is given; `make` gives the network whose weights are in the file, or from which it was shrunk.
 

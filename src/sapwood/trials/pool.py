@@ -65,7 +65,10 @@ def processes(workers: int, ready: Ready[Any] = always) -> Pool[Any]:
                 busy = [slot.running for slot in slots if slot.running is not None]
                 if not busy and not turns.left:
                     return
-                wait(busy, timeout=0.1, return_when=FIRST_COMPLETED) if busy else time.sleep(NAP)
+                if busy:
+                    wait(busy, timeout=0.1, return_when=FIRST_COMPLETED)
+                else:  # all that is left is in use
+                    time.sleep(NAP)
                 yield from _ended(slots, turns, tell)
         finally:
             _close(slots)

@@ -95,7 +95,7 @@ class Trial:
 
     def as_of(self, *, before: bool) -> "Trial":
         """The same trial, and those that it uses, as of today's versions or of the versions before."""
-        uses = tuple((n, t.as_of(before=before) if isinstance(t, Trial) else t) for n, t in self.uses)
+        uses = tuple((name, other.as_of(before=before)) for name, other in self.uses)
         return replace(self, before=before, uses=uses)
 
     def needed(self, usable: Callable[["Trial"], bool] = lambda other: False) -> list["Trial"]:
