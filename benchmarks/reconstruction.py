@@ -13,6 +13,7 @@ tuned. Prints the rows and writes them to --csv. Takes a minute on one core, and
 
 import argparse
 import csv
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -56,7 +57,7 @@ WHOLE: dict[str, tuple[str, Mapping[str, Any]]] = {  # (method, options) of the 
 def choices(run: Run, site: Site, w_OI: Tensor, gram_II: Tensor, unit_of_I: Tensor) -> dict[str, Tensor]:
     """Which half of the units stays, {who chooses: bool [units]}."""
     half = partial(select.by_count, counts={"": site.units - round(HALF * site.units)})
-    made = run.model.get_submodule(site.name).weight.detach().double().flatten(1)  # type: ignore[union-attr,operator]
+    made = run.model.get_submodule(site.name).weight.detach().double().flatten(1)  # type: ignore[operator]
     energy = contributions(w_OI, gram_II, unit_of_I=unit_of_I).gram_UU.diagonal()
     solve = partial(thinet, w_OI, gram_II, sparsity=HALF, unit_of_I=unit_of_I)
     return {
@@ -114,8 +115,8 @@ def whole_rows(task: Task) -> Iterator[Row]:
     """The rows of the whole network: half of the channels inside of every block, at once."""
     for label, (method, options) in WHOLE.items():
         run = start(task)
-        about = {"epochs": 0, "tune": 0, "samples": FITTED} | options
-        known = METHODS[method].__kwdefaults__
+        about: dict[str, Any] = {"epochs": 0, "tune": 0, "samples": FITTED, **options}
+        known = inspect.signature(METHODS[method]).parameters
         list(METHODS[method](run, **{name: value for name, value in about.items() if name in known}))
         choice, _, refitted = label.partition(", ")
         yield {"layer": "all", "chosen by": choice, "refitted": refitted, "accuracy": evaluate(run, "test")["accuracy"]}
