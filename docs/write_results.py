@@ -19,7 +19,10 @@ from sapwood.trials import digests
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVES = ROOT / "studies" / "results"
 PAGE = ROOT / "docs" / "results.md"
-COURSES = ("nuclear_", "effective_rank_", "stable_rank_")  # of arms V, at the end of each epoch
+COURSES = (  # of arms V: at the end of each epoch, and at each prune
+    *(",network,nuclear_", ",network,effective_rank_", ",network,stable_rank_"),
+    *(",before prune,sigma_", ",after prune,sigma_"),
+)
 EVERY = "Every arm"
 SHOWN = {  # study -> titles of its tables that stand here; the others are in its report
     "quickstart": (EVERY,),
@@ -66,7 +69,7 @@ def _wanted(line: str, courses: set[str]) -> bool:
     """Looked at before it is taken apart, since there are a million lines."""
     trial, _, rest = line.partition(",")
     at_end, trained = rest.startswith(","), ",train,accuracy," in rest
-    return at_end or trained or (trial in courses and any(f",network,{each}" in rest for each in COURSES))
+    return at_end or trained or (trial in courses and any(each in rest for each in COURSES))
 
 
 def _row(trial: Mapping[str, str], line: Mapping[str, str]) -> dict[str, object]:
@@ -116,7 +119,7 @@ def _section(study: Study, rows: Table) -> str:
 
 def _findings(found: Iterable[str | Finding]) -> Iterator[str]:
     for each in found:
-        yield f"- {each}" if isinstance(each, str) else f"- **{each.claim}** {each.answer}"
+        yield f"- {each}" if isinstance(each, str) else f"- **{each.headline}** {each.answer}"
 
 
 def _files() -> Iterator[str]:

@@ -3,7 +3,7 @@
 import matplotlib.figure
 import pytest
 
-from sapwood.study import beside, courses, spectra
+from sapwood.study import beside, courses, spectra, standing
 from sapwood.study.budgets import Connected, sparsity
 from sapwood.study.columns import by_arm, mean, said, seeds
 from sapwood.study.compared import against
@@ -189,3 +189,63 @@ def test_seeds_beside_each_other_are_drawn_with_their_gap():
     assert left.get_xlabel() == "test accuracy (%)"
     marks = [line for line in right.get_lines() if line.get_marker() == "D"]
     assert [list(line.get_xdata()) for line in marks] == [[pytest.approx(0)], [pytest.approx(25)]]
+
+
+def differing(**values):
+    """Comparisons whose differences have this mean, or None for differences that cannot be told from 0."""
+    sure = {name: {0: value, 1: value + 0.01} for name, value in values.items() if value is not None}
+    return sure | {name: {0: 9.0, 1: -9.0} for name, value in values.items() if value is None}
+
+
+@pytest.mark.parametrize(
+    ("claimed", "values", "said"),
+    [
+        ("higher", (1, 1, None), "holds"),
+        ("higher", (1, 1, None, None), "holds in part"),  # half of them is not most of them
+        ("higher", (1, 1, 1, -1), "not supported"),
+        ("higher", (None, None, -1), "not supported"),
+        ("higher", (-1, -1, None), "contradicted"),
+        ("lower", (-1, -1, None), "holds"),
+        ("lower", (1, 1), "contradicted"),
+        ("no lower", (1, 1), "holds"),
+        ("no lower", (None, None, -1), "cannot be told"),  # no difference found is none that is shown to be small
+        ("no lower", (-1, -1, None), "contradicted"),
+        ("alike", (None, None), "cannot be told"),
+        ("alike", (1, -1, None), "contradicted"),
+        ("higher", (), "cannot be told"),
+    ],
+)
+def test_a_claim_stands_by_its_comparisons(claimed, values, said):
+    pairs = differing(**{f"c{at}": value for at, value in enumerate(values)})
+    assert standing.stands(claimed, [pairs]) == said
+    assert standing.stands(claimed, [{name: each} for name, each in pairs.items()]) == said  # all together
+    assert standing.stands(claimed, [pairs, {"alone": {0: 5.0}}]) == said  # one seed says nothing
+
+
+def test_a_claim_of_several_parts_holds_if_all_do():
+    words = ("holds", "contradicted", "not supported", "cannot be told")
+    assert [standing.as_whole([word]) for word in words] == [*words]
+    assert standing.as_whole(["holds", "holds"]) == "holds"
+    assert {standing.as_whole(["holds", word]) for word in words[1:]} == {"holds in part"}
+    assert standing.as_whole(["cannot be told", "contradicted"]) == "contradicted"
+    assert [standing.as_said(each) for each in ([True], [True, False], [False], [])] == [
+        "holds", "holds in part", "contradicted", "cannot be told",
+    ]  # fmt: skip
+
+
+def test_a_question_says_how_its_claim_stands_and_a_study_counts_them():
+    rows = arms(base=0.5, better=0.75, worse=0.25)
+    gaps = {name: Gaps(goal_value, to("base", [name])) for name in ("better", "worse")}
+    up, down, open_ = (
+        Question(f"About {name}", [counted("", gap, "up", "down", claimed=claimed)])
+        for name, gap, claimed in (("a", gaps["better"], "higher"), ("b", gaps["worse"], "higher"), ("c", gaps["worse"], None))
+    )  # fmt: skip
+    assert [ask(rows).headline for ask in (up, down, open_)] == ["Holds: About a", "Contradicted: About b", "About c"]
+    assert str(down(rows)).startswith("Contradicted: About b 0 of 1 are up, 1 down.")
+    both = Question("Both", [*up.answer, counted("", gaps["worse"], "up", "down", claimed="no lower")])
+    assert both(rows).standing == "holds in part"
+    assert Question("Looked up", [], judge=lambda rows: "holds")(rows).standing == "holds"
+    found = [ask(rows) for ask in (up, up, down, open_)]
+    assert standing.tally(found, "the {} claims") == "Of the 3 claims, 2 hold, 1 is contradicted."
+    assert standing.tally([open_(rows)], "the {} claims") == ""
+    assert {*standing.RULE} == {*standing.VERBS}

@@ -19,6 +19,7 @@ from sapwood.export.samples import samples_of, wanted
 from sapwood.measure.example import Example, arguments, as_tuple
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.tracing.exporting import as_said, quietly, refusal
+from sapwood.shrinking.tracing.graph import refuse_unanswered
 from sapwood.training import checkpoint
 
 
@@ -60,6 +61,7 @@ def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, ope
     try:
         return _exported(model, inputs, opened)
     except Exception as error:  # whatever stops it
+        refuse_unanswered(model, inputs)
         fixed = samples_of(example)
         what = f"{type(model).__name__} cannot be exported"
         if opened and _goes(model, as_tuple(example)):

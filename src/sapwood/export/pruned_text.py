@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
+from sapwood.export.originals import refuse_smaller
 from sapwood.measure.example import Example
 from sapwood.shrinking.tracing.computed import sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
@@ -38,6 +39,7 @@ def to_timm(
     InputError: timm's text does not say enough. It has shapes of plain and depthwise convolutions, batch norms and the
     classifier; models with grouped convolutions, layer norms or attention are not built from it.
     """
+    refuse_smaller(of)
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; give the name of a new folder, or remove it first")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
@@ -15,6 +16,7 @@ from sapwood.errors import InputError
 from sapwood.export.build import built, bytes_and_parameters, emptied
 from sapwood.export.caches import without_caches
 from sapwood.export.offers import offer_of
+from sapwood.export.originals import is_smaller, note_smaller
 from sapwood.export.pruned import Answers, Pruned, Sizes, Times
 from sapwood.export.search import Search
 from sapwood.export.targets import KINDS, Target, target_of
@@ -22,9 +24,11 @@ from sapwood.export.timing import side_by_side
 from sapwood.export.worth import By, worth
 from sapwood.measure.example import Example
 from sapwood.measure.norms import recalibrate as recalibrate_
+from sapwood.scoring.batches import tried
 from sapwood.scoring.evidence import Evidence
 from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.costs.cost import bytes_of, parameters_of
+from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.shrunk import Shrunk
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
@@ -84,6 +88,9 @@ def prune(
     `timing` seconds (0: not at all). For the target `ms`, networks of several sizes are built and timed, and the one
     that comes back was measured to be fast enough.
 
+    `example` is a tensor, a tuple of arguments, or a dict: of keywords, or of what forward's only argument reads.
+    Batches are what `observe` takes; the first is tried before anything is cut.
+
     InputError: a target that is no share or number or cannot be met, a name in `keep` that is not there, a network of
     which nothing can be removed.
 
@@ -99,22 +106,26 @@ def prune(
     if target.kind == "ms" and timing == 0:
         raise InputError("ms is a target that is measured, and timing is 0; give seconds to measure in")
     _refuse_misfits(model, recalibrate, evaluate, threads, timing)
-    with without_caches(model) as restored:
+    batches = None if recalibrate is None else tried(model, recalibrate, "recalibrate()")
+    with without_caches(model):
         anatomy = Anatomy(model, example)
         offer = offer_of(anatomy, keep=keep, multiple=multiple, lossy=lossy)
         scores = worth(model, offer.sites, by, evidence)
         offer = offer.only(scores)
         search = Search(anatomy, offer.without_branches() if uniform else offer, scores, uniform)
+    before = None if evaluate is None else _asked(evaluate, model)
+    with without_caches(model) as restored:
         found = _found(search, target, optimizer, threads, timing)
         restored(found.shrunk.model)
-    answers = None if evaluate is None else _answers(model, found.shrunk.model, evaluate, recalibrate)
-    if evaluate is None and recalibrate is not None:
-        recalibrate_(found.shrunk.model, recalibrate)
+    answers = _answers(before, found.shrunk.model, evaluate, batches)
+    first = not is_smaller(model)
+    note_smaller(found.shrunk.model)
+    sites = couplings(anatomy, lossy=lossy).sites
     return Pruned(
         found.shrunk.model,
         found.shrunk.optimizer,
-        found.keep,
-        search.offer.sites,
+        {s.name: found.keep.get(s.name, torch.ones(s.units, dtype=torch.bool)) for s in sites},
+        sites,
         search.offer.stays,
         _sizes(search, {}),
         _sizes_after(search, found),
@@ -123,6 +134,7 @@ def prune(
         found.shrunk.difference,
         found.shrunk.proven,
         tuple(emptied(found.keep, search.offer.narrow).values()),
+        first,
     )
 
 
@@ -188,12 +200,16 @@ def _sizes_after(search: Search, found: _Found) -> Sizes:
     return Sizes(parameters, size, None if search.macs is None else int(search.macs(found.keep)))
 
 
-def _answers(model: nn.Module, small: nn.Module, evaluate: Evaluate, batches: Iterable[Any] | None) -> Answers:
-    before, after = _asked(evaluate, model), _asked(evaluate, small)
-    if batches is None:
-        return Answers(before, after, None)
-    recalibrate_(small, batches)
-    return Answers(before, after, _asked(evaluate, small))
+def _answers(
+    before: float | None, small: nn.Module, evaluate: Evaluate | None, batches: Iterable[Any] | None
+) -> Answers | None:
+    """What `evaluate` says of the smaller network, which is recalibrated on batches if there are any."""
+    after = None if evaluate is None else _asked(evaluate, small)
+    if batches is not None:
+        recalibrate_(small, batches)
+    if evaluate is None or before is None or after is None:
+        return None
+    return Answers(before, after, None if batches is None else _asked(evaluate, small))
 
 
 def _asked(evaluate: Evaluate, model: nn.Module) -> float:

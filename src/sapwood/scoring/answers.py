@@ -133,10 +133,11 @@ class _Found:
             marks[y.grad_fn] = name
             return y
 
+        with eagerly():
+            given = batches.example(model, batches.moved(example, batches.device(model)))
         hooks = [layer.register_forward_hook(hook, prepend=True) for weight in every for layer in weight.layers]
         try:
             with evaluating(model), eagerly(), thawed(model.parameters()), torch.random.fork_rng(devices=[]):
-                given = batches.example(model, batches.moved(example, batches.device(model)))
                 outputs = list(tensors(_answer(_differentiably(given, model))))
         finally:
             for each in hooks:

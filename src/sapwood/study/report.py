@@ -19,6 +19,7 @@ from sapwood.study.grid import MINUS, Grid, number, overview, ranks, sizes
 from sapwood.study.pictures import Shown, drawn
 from sapwood.study.pictures import svg as svg
 from sapwood.study.speed import speed
+from sapwood.study.standing import RULE
 from sapwood.study.study import SCALES, Study, Tabled
 from sapwood.study.table import Table, in_order, read, write_csv
 from sapwood.training import checkpoint
@@ -135,7 +136,7 @@ def _said(study: Study, rows: Table) -> dict[str, Any]:
     every = list(study.summary(rows)) if study.summary else []
     plain = [each for each in every if isinstance(each, str)]
     findings = [each for each in every if not isinstance(each, str)]
-    short = [line for each in findings if len(line := f"{each.claim} {each.answer}") <= SHORT]
+    short = [line for each in findings if len(line := f"{each.headline} {each.answer}") <= SHORT]
     lines = list(study.verdict(rows)) if study.verdict else [*plain, *short][:LINES]
     if len(lines) > LINES:
         raise InputError(f"the verdict of study {study.name!r} has {len(lines)} lines; {LINES} may be")
@@ -143,6 +144,7 @@ def _said(study: Study, rows: Table) -> dict[str, Any]:
         "verdict": lines,
         "sentences": [each for each in plain if each not in lines],
         "findings": findings,
+        "standings": {word: rule for word, rule in RULE.items() if any(each.standing == word for each in findings)},
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sapwood import disk
 from sapwood.errors import InputError, unknown
@@ -20,6 +20,7 @@ from sapwood.trials.execution import over
 from sapwood.trials.trial import Trial
 
 SCALES = ("smoke", "small", "paper")  # from "does it run at all" to what the claims are about
+Standing = Literal["holds", "holds in part", "not supported", "contradicted", "cannot be told"]  # see `study.standing`
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,20 @@ class Tabled:
 
 
 class Finding(NamedTuple):
-    """What a paper claims or leaves open, what the rows say to it in a sentence, and the numbers behind that."""
+    """What a paper claims or leaves open, what the rows say to it in a sentence, the numbers, and how it stands."""
 
     claim: str
     answer: str
     details: str = ""
+    standing: Standing | None = None
 
     def __str__(self) -> str:
-        return " ".join(part for part in self if part)
+        return " ".join(part for part in (self.headline, self.answer, self.details) if part)
+
+    @property
+    def headline(self) -> str:
+        """The claim, with how it stands before it."""
+        return f"{self.standing.capitalize()}: {self.claim}" if self.standing else self.claim
 
 
 @dataclass(frozen=True)

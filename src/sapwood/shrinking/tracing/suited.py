@@ -41,8 +41,8 @@ def _refuse_no_tensors(model: nn.Module, example: Any) -> None:
         raise InputError(f"the example holds a {kinds[0]} of numpy; give a tensor, torch.from_numpy(x)")
     numbers = isinstance(example, tuple | list) and len(example) > 1 and all(type(x) is int for x in example)
     if numbers and not _takes(model, example):
-        raise InputError(f"the example is {tuple(example)}, which are numbers; if this is a shape, give torch.zeros(...) "
-                         "of it, or better a batch of your data")  # fmt: skip
+        raise InputError(f"the example is {tuple(example)}, which are numbers; if this is a shape, give torch.zeros of "
+                         "it, or better a batch of your data")  # fmt: skip
 
 
 def _takes(model: nn.Module, inputs: Any) -> bool:
