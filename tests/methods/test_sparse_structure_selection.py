@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from sapwood import InputError, shrink, sites, start
+from sapwood import InputError, export, shrink, sites, start
 from sapwood.checks import tiny_task
 from sapwood.checks.tiny import tiny_conv_task, tiny_samples
 from sapwood.methods import METHODS
@@ -21,6 +21,10 @@ from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.skipped import skipped
 from sapwood.shrinking.tracing.anatomy import Anatomy
+from sapwood.tasks import TASK_VERSIONS, TASKS
+from sapwood.trials.execution import run_into
+from sapwood.trials.rows import read_rows
+from sapwood.trials.trial import Trial
 
 selection = import_module("sapwood.methods.sparse_structure_selection")
 method = METHODS["sparse_structure_selection"]
@@ -283,3 +287,19 @@ def test_a_network_without_such_structures_is_refused():
 def test_bad_options(bad):
     with pytest.raises(InputError, match="need numbers of 0 or more"):
         next(method(start(residual_task()), **bad))
+
+
+def test_a_trial_leaves_the_short_network_and_another_one_begins_with_it(tmp_path, monkeypatch):
+    task = residual_task(3, batch_size=24, lr=0.5)
+    monkeypatch.setitem(TASKS, "residual", lambda: task)
+    monkeypatch.setitem(TASK_VERSIONS, "residual", 1)
+    first = Trial.make(method.__name__, "residual", 0, strength=0.35, epochs=1, settle=0.0)
+    then = Trial.make("dense", "residual", 1, epochs=1, stop="epochs").after(start=first)
+    for trial in (first, then):
+        run_into(tmp_path, trial)
+        left = export.load(tmp_path / trial.id / "weights.safetensors", task.model)
+        assert len(skipped(left)) == 8, "two of three blocks, of four modules each, are gone"
+        rows = {
+            row.metric: row.value for row in read_rows(tmp_path / trial.id / "rows.jsonl") if row.split == "network"
+        }
+        assert rows["parameters"] == sum(p.numel() for p in left.parameters())

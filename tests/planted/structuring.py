@@ -111,11 +111,13 @@ class Shortcut(Residual):
 
 def _placed():
     """Twice a factor is twice a summand, here that of the first block, seen by what the first block gives."""
-    anatomy = Anatomy(Shortcut().eval(), tiny_samples(4).inputs)
+    anatomy = Anatomy(Shortcut(), tiny_samples(4).inputs)
+    for parameter in anatomy.model.parameters():
+        nn.init.uniform_(parameter, 0.1, 1)
     found = parts.structures("blocks", anatomy)
     demand(list(found.places) == ["blocks.0.bn2", "b"], f"factors are on {list(found.places)}")
     gates = {name: Factor(units).double() for name, units in found.units.items()}
-    gated, seen = Gated(anatomy.model, gates, found.places).eval(), []
+    gated, seen = Gated(anatomy.model, gates, found.places).train(), []
     summand = gated.model.blocks[0].bn2
     hook = summand.register_forward_hook(lambda module, inputs, y: seen.append(y.detach()))
     for value in (1.0, 2.0):
@@ -126,7 +128,7 @@ def _placed():
 
 
 def _in_groups():
-    layers = nn.Conv2d(1, 6, 1), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, groups=3), nn.Flatten(), nn.Linear(24, 2)
+    layers = nn.Conv2d(1, 6, 1), nn.ReLU(), nn.Conv2d(6, 6, 3, groups=3), nn.ReLU(), nn.Conv2d(6, 2, 1)
     model, images = nn.Sequential(*layers).double().eval(), torch.randn(2, 1, 4, 4, dtype=torch.float64)
     anatomy = Anatomy(model, images)
     [site] = parts.structures("groups", anatomy).sites
@@ -174,8 +176,10 @@ def weights_alone(anatomy):
 
 
 def all_summands(anatomy):
-    with patch.object(parts.Flow, "only_for", lambda self, nodes: set()):
-        yield from blocks(anatomy)
+    flow = parts.Flow(anatomy.graph)
+    for each in parts.summands(anatomy.graph):
+        scaled = parts._last(anatomy, flow, each.node)
+        yield each.branch.name, tuple(Point(name, 0, torch.zeros(size, dtype=torch.int64)) for name, size in scaled)
 
 
 def zeros_anew(run, name, compute):

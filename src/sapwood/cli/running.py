@@ -25,6 +25,7 @@ from sapwood.disk import there
 from sapwood.errors import InputError
 from sapwood.extras import optional
 from sapwood.study.earlier import as_found
+from sapwood.study.reached import elsewhere, in_a_line
 from sapwood.study.report import report
 from sapwood.study.speed import FILE as SPEED
 from sapwood.study.study import Study, find
@@ -143,6 +144,7 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
     _take_over(source, study, folder)
     trials = study.latest(folder)
     _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
+    typer.echo(f"reading {len(trials)} trials, drawing {len(study.figures)} figures ...", err=True)
     print(f"report: {report(study, folder, trials)}")
     if target is not None:
         number = add(folder, target / study.name, trials, _files(study))
@@ -152,6 +154,7 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
 def _take_over(source: Path | None, study: Study, folder: Path) -> None:
     """Restore what was kept of the study's results and is not there."""
     if source is not None:
+        typer.echo(f"restoring what is kept in {source / study.name} ...", err=True)
         number = restore(source / study.name, folder)
         copied([name for name in _files(study) if not there(folder / name)], source / study.name, folder)
         typer.echo(f"{number} trials restored from {source / study.name}", err=True)
@@ -170,7 +173,10 @@ def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) 
     _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
     path = report(study, folder, trials, command=_same_command())
     ids = [trial.id for trial in trials]
-    Console().print(terminal_table(study, in_order(read(folder, ids), ids)))
+    rows = in_order(read(folder, ids), ids)
+    Console().print(terminal_table(study, rows))
+    if said := in_a_line(elsewhere(trials, rows)):
+        print(said)
     print(time_taken)
     print(f"report: {path}")
     if study.ends:

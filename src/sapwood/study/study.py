@@ -71,6 +71,7 @@ class Study:
     tables: Sequence[Tabled] = ()
     summary: Callable[[Table], Sequence[str | Finding]] | None = None  # what was found, made of the rows
     verdict: Callable[[Table], Sequence[str]] | None = None  # at most five short lines for the top of the report
+    control: str = ""  # the arm that all others are compared with, in a table and, without `verdict`, at the top
     codes: Mapping[str, str] = field(default_factory=dict)  # short names of arms and the like -> what they mean
     assumes: Callable[[Table], Iterable[str]] | None = None  # what its numbers rest on, beside what all studies' do
     ends: Callable[[Path], Iterable[str]] | None = None  # lines that `run` prints last; it may write into the folder
@@ -95,6 +96,8 @@ class Study:
                     f"{trial.seed}; leave one out or give it other options"
                 )
             seen[trial.id] = trial
+        if self.control and self.control not in (arms := {trial.arm for trial in trials}):
+            raise unknown(f"arm as control of study {self.name!r}:", self.control, arms)
         return trials
 
     def latest(self, folder: Path) -> list[Trial]:
