@@ -32,6 +32,7 @@ from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.shrunk import Shrunk
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
+KEPT = "keep= names"  # how the reason begins why a site stays that was asked to
 Evaluate = Callable[[nn.Module], float]
 UNITS = "prune removes whole units: give macs= or parameters=, the share that is left; hold removes single weights"
 SAID = {  # what to give, and what instead of arguments that people try
@@ -120,7 +121,8 @@ def prune(
     answers = _answers(before, found.shrunk.model, evaluate, batches)
     first = not is_smaller(model)
     note_smaller(found.shrunk.model)
-    sites = couplings(anatomy, lossy=lossy).sites
+    asked = {pin.name for pin in search.offer.stays if pin.because.startswith(KEPT)}
+    sites = tuple(s for s in couplings(anatomy, lossy=lossy).sites if s.name in found.keep or s.name in asked)
     return Pruned(
         found.shrunk.model,
         found.shrunk.optimizer,
