@@ -143,7 +143,9 @@ def test_one_list(sapwood):
         (["run", "tiny", "--only", "arm=G9"], "unknown value of 'arm' in --only: 'G9'; known: G1, S"),
         (["run", "tiny", "--only", "arms=G1"], "unknown key in --only 'arms'; did you mean 'arm'?"),
         (["run", "tiny", "--set", "sparsty=0.5"], "unknown option in --set 'sparsty'; did you mean 'sparsity'?"),
-        (["run", "tiny", "--set", "epochs=few"], "option 'epochs' of method 'dense' is 'few'; it must be int"),
+        (["run", "tiny", "--set", "epochs=few"], "--set epochs='few': give a whole number, such as 3"),
+        (["run", "gradual_magnitude", "--task", "x"], "'gradual_magnitude' is a method, not a study; see sapwood list"),
+        (["run", "tiny", "--task", "x"], "unknown option of sapwood run: '--task'"),
         (["run", "tiny", "--pool", "serial", "--workers", "2"], "--pool serial runs one trial at a time"),
         (
             ["run", "tiny", "--device", "gpu"],

@@ -85,6 +85,10 @@ def _fits(value: Value, annotation: Any) -> bool:
     return type(value) is (NoneType if annotation is None else annotation)
 
 
-def _wrong_type(whose: str, name: str, value: Value, annotation: Any) -> InputError:
+class WrongType(InputError):
+    """A value that no option of this type can have."""
+
+
+def _wrong_type(whose: str, name: str, value: Value, annotation: Any) -> WrongType:
     wanted = annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")
-    return InputError(f"option {name!r} of {whose} is {value!r}; it must be {wanted}")
+    return WrongType(f"option {name!r} of {whose} is {value!r}; it must be {wanted}")
