@@ -36,11 +36,12 @@ What the methods have been shown to do, study by study. Written by `python docs/
 in [studies/results](../studies/results/README.md), which say what made them. A number in brackets is a 95 % interval of
 the mean over seeds; where arms are compared, it is that of the differences, seed by seed. Nothing is corrected for the
 number of comparisons, unless it is said. That two arms cannot be told apart does not say that they are equally good.
+Sparsity is that of all weights; *hidden* is that of the hidden layers, which most methods prune.
 """
 FILES = {  # file -> what it is, and its columns that stand here
     "activation_pruning_compacted.csv": (
         "Pruned networks of the first study, seed 0, before and after `compact` (`benchmarks/compacted.py`)",
-        ("row", "widths", "parameters_before", "parameters", "accuracy_before", "accuracy", "time_ratio", "time_low",
+        ("arm", "widths", "parameters_before", "parameters", "accuracy_before", "accuracy", "time_ratio", "time_low",
          "time_high"),
     ),
     "smaller_resnets.csv": (
@@ -57,7 +58,7 @@ def kept(name: str) -> Table:
     folder = ARCHIVES / name
     digests.check(folder, ("trials.csv", "rows.csv"))
     with (folder / "trials.csv").open(newline="") as file:
-        trials = {line["trial"]: line for line in csv.DictReader(file)}
+        trials = {line["trial"]: {"row": line.get("arm", "")} | line for line in csv.DictReader(file)}
     courses = {trial for trial, line in trials.items() if line["row"].startswith("V ")}
     with (folder / "rows.csv").open(newline="") as file:
         head, *lines = file.read().splitlines()

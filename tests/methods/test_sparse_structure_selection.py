@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from sapwood import InputError, export, start
+from sapwood import InputError, export, shrink, sites, start
 from sapwood.checks import tiny_task
 from sapwood.checks.tiny import tiny_conv_task, tiny_samples
 from sapwood.methods import METHODS
@@ -247,6 +247,32 @@ def test_a_group_is_what_one_group_reads_and_makes():
     assert units["a.weight", 0] == [0, 0, 1, 1, 2, 2]
     assert units["b.weight", 0] == units["c.weight", 1] == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
     assert ("b.weight", 1) not in units
+
+
+def test_whole_groups_go_and_the_rest_is_equal():
+    anatomy = Anatomy(Grouped().eval().double(), torch.randn(2, 1, 4, 4).double())
+    [site] = structures("groups", anatomy).sites
+    small = shrink(anatomy, {"b": torch.tensor([True, False, True])}, [site]).model
+    assert (small.b.groups, small.b.in_channels, small.b.out_channels) == (2, 4, 8)
+
+
+def test_groups_of_a_module_of_ones_own_are_left_alone():
+    class Own(nn.Module):
+        groups = 2
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(8, 4))
+
+        def forward(self, x):
+            return x @ self.weight.T
+
+    anatomy = Anatomy(
+        nn.Sequential(nn.Linear(4, 4), nn.ReLU(), Own(), nn.Linear(8, 2)).double(), torch.randn(2, 4).double()
+    )
+    small = shrink(anatomy, {site.name: torch.arange(site.units) < 2 for site in sites(anatomy)}).model
+    assert small[2].weight.shape == (2, 2)
+    assert small[2].groups == 2
 
 
 def test_a_network_without_such_structures_is_refused():

@@ -143,7 +143,7 @@ class ReadsBatch(Model):
 
     def forward(self, batch):
         type(self).runs += 1
-        return self.layer(self.norm(batch["image"] + batch["meta"]))
+        return self.layer(self.norm(batch["both"] if "both" in batch else batch["image"] + batch["meta"]))
 
 
 class Reads(ReadsBatch):
@@ -158,6 +158,7 @@ READ = {
     "a dict and a target": (DICT, Y),
     "a list of both": [DICT, Y],
     "a dict alone in a tuple": (DICT,),
+    "a dict of one": ({"both": 2 * X}, Y),
     "a Batch of a dict": Batch(DICT, Y),
     "an encoding and a target": (Encoding(DICT), Y),
 }

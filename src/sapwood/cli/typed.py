@@ -8,7 +8,9 @@ from typing import Any
 
 from sapwood.errors import InputError, unknown
 
-SHAPE = re.compile(r"unexpected extra arguments?.*\((\S+=[\d,]+\S*|\d+(?:,\d+)+\S*)")  # an input left over
+SHAPE = re.compile(
+    r"unexpected extra arguments?.*\((\S+=[\d,]+(?::int)?|\d+(?:,\d+)+(?::int)?)\)?"
+)  # an input left over
 
 
 def choice(option: str, text: str, choices: type[StrEnum]) -> str:

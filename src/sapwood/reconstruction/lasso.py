@@ -69,7 +69,7 @@ def _beta(gram: np.ndarray, wanted: np.ndarray, count: int) -> np.ndarray:
     size = float(gram.diagonal().mean())
     if size <= 0:
         return np.zeros(len(wanted))
-    path = _path(gram / size + RIDGE * np.eye(len(wanted)), wanted / size)
+    path = _path(gram / size, wanted / size)  # its tolerances are absolute; a ridge would share out among units alike
     counts = np.count_nonzero(path, axis=0)
     return np.asarray(path[:, int((counts >= count).argmax() if counts.max() >= count else counts.argmax())])
 

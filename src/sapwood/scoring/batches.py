@@ -1,6 +1,7 @@
 """Batches: how a model is called with what a data loader gives, and on which device."""
 
 import inspect
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -139,7 +140,8 @@ def _running(model: nn.Module, ways: Sequence[Arguments], refused: InputError | 
     said = [] if refused is None else [str(refused)]
     for number, way in enumerate(ways):
         try:
-            with untouched(model):
+            with untouched(model), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a way that is none
                 way.call(model)
             return number
         except InputError as error:

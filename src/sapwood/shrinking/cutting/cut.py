@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 
 from sapwood.errors import InputError
@@ -55,10 +55,11 @@ def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = Non
 
 def regroup_(model: nn.Module, staying: Positions) -> None:
     """Tell convolutions that have lost whole groups how many are left, which their weights do not say."""
-    for name, dims in staying.items():
-        module: Any = model.get_submodule(owner(name))
-        if 0 in dims and name.endswith("weight") and 1 < getattr(module, "groups", 1) < module.in_channels:
-            module.groups = int(dims[0].view(module.groups, -1).any(1).sum())
+    left = {owner(name): dims[0] for name, dims in staying.items() if 0 in dims and not name.endswith(".bias")}
+    for name, rows in left.items():
+        module = model.get_submodule(name)
+        if isinstance(module, _ConvNd) and 1 < module.groups < module.in_channels:
+            module.groups = int(rows.view(module.groups, -1).any(1).sum())
 
 
 def sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
