@@ -52,7 +52,7 @@ def test_batches_are_tried_and_the_network_judged_before_anything_is_cut(monkeyp
     assert done == []
 
 
-def test_every_site_is_in_keep_and_what_keep_names_is_whole(twice):
+def test_what_keep_names_is_in_keep_and_whole(twice):
     net, first, second = twice
     assert list(first.keep) == [site.name for site in sites(net, X)]
     assert first.keep["stem"].all()

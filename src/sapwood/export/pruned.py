@@ -50,7 +50,7 @@ class Pruned:
     model: nn.Module
     optimizer: Optimizer | None  # for the smaller network, with its memory sliced likewise
     keep: Mapping[str, Tensor]  # {site: bool [units]}, False was removed
-    sites: tuple[Site, ...]  # all that were found, those too that stay whole
+    sites: tuple[Site, ...]  # that could lose units, or were named to stay whole
     stays: tuple[Pinned, ...] = field(repr=False)  # what could not be removed, with the reason
     before: Sizes
     after: Sizes
