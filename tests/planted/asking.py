@@ -152,7 +152,7 @@ MUTANTS = bugs(
                 reached, "_furthest", lambda seeds, share: min(abs(value - share) for value in seeds.values())
             ),
             "the last seed decides": instead(reached, "_furthest", lambda seeds, share: abs(seeds[max(seeds)] - share)),
-            "only the sparsity of all weights is looked at": instead(reached, "MEASURES", {"sparsity": "of all weights"}),
+            "hidden layers are not looked at": instead(reached, "MEASURES", {"sparsity": "of all weights"}),
         },
         "nobody is compared with itself": {
             "an arm has a gap of 0 to itself": instead(
