@@ -48,9 +48,9 @@ ABOUT_SCALE = {
 ASSUMED = (  # of every study's numbers
     f"An interval is mean ± t(0.975, n {MINUS} 1) · s / √n over n seeds. A seed changes the initial weights and the "
     "order of the data; the test images are the same for all, so nothing is said about others. It is cut off where no "
-    "mean can be: a fraction's below 0 and above 1, a count's below 0. How much a layer has of what is counted, such as "
-    "neurons, is not known here, so that an interval may reach beyond it. Where arms are compared, the interval is that "
-    "of the differences, seed by seed.",
+    "mean can be: a fraction's below 0 and above 1, a count's below 0. How much a layer has of what is counted, such "
+    "as neurons, is not known here, so that an interval may reach beyond it. Where arms are compared, the interval is "
+    "that of the differences, seed by seed.",
     "Nothing is corrected for the number of comparisons, unless it is said: of 20 comparisons of arms that are alike, "
     "one is expected to have an interval that leaves out 0.",
     "That two arms cannot be told apart does not say that they are equally good: so few seeds see large differences "
