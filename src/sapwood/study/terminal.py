@@ -16,7 +16,14 @@ def terminal_table(study: Study, rows: Table) -> Printed:
     order = [trial for scale in SCALES for trial in both(study.at(scale))]
     found = short(in_order(rows, order))
     note = "mean [95 % interval over n seeds]; sparsity: of all weights, and of hidden layers; zeros alone make nothing faster"
-    printed = Printed(title=study.title, caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
+    printed = Printed(
+        title=study.title,
+        caption=note,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        caption_justify="left",
+    )
     for at, title in enumerate(found.columns):
         printed.add_column(title, justify="left" if at == 0 else "right")
     for line in found.lines:
