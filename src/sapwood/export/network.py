@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from sapwood import disk, schema
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export import beside
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
@@ -48,6 +49,7 @@ WORDS = schema.record({
 Read = tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]  # of tensors, values, masks, words
 
 
+@checked(of="the network as it was before pruning; for one that was not pruned use torch.save")
 def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[str, Tensor] | None = None) -> None:
     """Write a network that was shrunk from `of` to one safetensors file; the old file stays until the new one is whole.
 
@@ -96,6 +98,7 @@ def _described(model: nn.Module, of: nn.Module) -> tuple[dict[str, Tensor], dict
     return {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}, words
 
 
+@checked(make="a function that builds the network as it was before pruning, for example lambda: Net()")
 def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     """The network that `save` wrote: `make()` gives the original, unshrunk one, which is then made the saved one.
 
@@ -110,6 +113,9 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     >>> torch.equal(again(x), small(x))
     True
     """
+    if isinstance(make, nn.Module):
+        kind = type(make).__name__
+        raise InputError(f"make is a network, {kind}; give a function that builds one, for example lambda: {kind}(...)")
     found = _read(Path(path))
     model = _made_smaller(make(), found, str(path), "make")
     if any(each.shape != each.original for each in found[0].values()):

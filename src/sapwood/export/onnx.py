@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.caches import without_caches
@@ -27,6 +28,7 @@ NEEDED = ("onnx", "onnxscript")
 WHAT = "ONNX export"
 
 
+@checked()
 def to_onnx(
     model: nn.Module,
     example: Example,

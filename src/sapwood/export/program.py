@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.utils import _pytree as pytree
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.caches import without_caches
@@ -22,6 +23,7 @@ from sapwood.shrinking.tracing.graph import refuse_unanswered
 from sapwood.training import checkpoint
 
 
+@checked()
 def to_program(
     model: nn.Module,
     example: Example,

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.originals import refuse_smaller
@@ -20,6 +21,7 @@ SHAPES, WEIGHTS = "shapes.txt", "model.safetensors"
 BETWEEN = "***"  # as in timm's own files
 
 
+@checked(of="the network as it was before pruning")
 def to_timm(
     model: nn.Module, example: Example, folder: Path | str, *, of: nn.Module, tolerance: float = TOLERANCE
 ) -> float:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from sapwood.called import checked
 from sapwood.currency import Keep
 from sapwood.errors import InputError
 from sapwood.export.build import built, bytes_and_parameters, emptied
@@ -18,7 +19,7 @@ from sapwood.export.offers import offer_of
 from sapwood.export.originals import is_smaller, note_smaller
 from sapwood.export.pruned import Answers, Pruned, Sizes, Times
 from sapwood.export.search import Search
-from sapwood.export.targets import Target, target_of
+from sapwood.export.targets import KINDS, Target, target_of
 from sapwood.export.timing import side_by_side
 from sapwood.export.worth import By, worth
 from sapwood.measure.example import Example
@@ -33,8 +34,20 @@ from sapwood.shrinking.tracing.anatomy import Anatomy
 
 KEPT = "keep= names"  # how the reason begins why a site stays that was asked to
 Evaluate = Callable[[nn.Module], float]
+UNITS = "prune removes whole units: give macs= or parameters=, the share that is left; hold removes single weights"
+SAID = {  # what to give, and what instead of arguments that people try
+    **dict.fromkeys(KINDS, "the share of it that may be left, above 0 and below 1, or a number above 1"),
+    "by": "a criterion, its name, or scores by parameter or by site",
+    "multiple": "a whole number of 1 or more, of which widths become multiples",
+    "evaluate": "a function of a model that returns a number",
+    "threads": "a whole number of 1 or more",
+    "timing": "seconds, 0 or more",
+    **dict.fromkeys(("sparsity", "amount", "ratio", "pruning_ratio", "density"), UNITS),
+    "flops": "give macs=, the share of multiply-adds that is left",
+}
 
 
+@checked(**SAID)
 def prune(
     model: nn.Module,
     example: Example,
@@ -213,8 +226,6 @@ def _asked(evaluate: Evaluate, model: nn.Module) -> float:
 
 def _refuse_misfits(model: nn.Module, recalibrate: object, evaluate: object, threads: int, timing: float) -> None:
     """What can be seen to be wrong before anything is computed."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model is a {type(model).__name__}; give a torch.nn.Module")
     if evaluate is not None and not callable(evaluate):
         raise InputError(f"evaluate is {evaluate!r}; give a function of a model that returns a number")
     if recalibrate is not None and not any(

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.scoring import batches
 from sapwood.scoring.gradients import tensors, thawed
@@ -27,6 +28,7 @@ BESIDE = ("hidden_state", "hidden_states", "attentions", "past_key_values", "mod
 ELEMENTWISE = (nn.LayerNorm, nn.RMSNorm, nn.PReLU)  # whose weights may be of several dimensions and multiply one by one
 
 
+@checked()
 def hidden(model: nn.Module, example: Any = None) -> list[str]:
     """All prunable layers but those that give the network's answer, in evaluation mode.
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from sapwood import disk
 from sapwood.errors import InputError, unknown
+from sapwood.methods import METHODS
 from sapwood.study.claim import Claim
 from sapwood.study.earlier import as_found, both
 from sapwood.study.grid import Grid
@@ -116,13 +117,25 @@ def find(name_or_file: str) -> Study:
     """
     if name_or_file.endswith(".py"):
         path = Path(name_or_file)
+        if os.path.isdir(path):
+            raise InputError(f"{name_or_file!r} is a folder; give the study's file in it")
         if not os.path.isfile(path):
             raise InputError(f"there is no study file {name_or_file!r}; check the path, or give a study's name")
         return _load(path)
     files = _files()
     if name_or_file not in files:
+        refuse_method(name_or_file)
         raise unknown("study", name_or_file, files)
     return _load(files[name_or_file])
+
+
+def refuse_method(name: str) -> None:
+    """Raise if a method's name was given where a study's is wanted."""
+    if name in METHODS and name not in _files():
+        raise InputError(
+            f"{name!r} is a method, not a study; see sapwood list for the studies that run it, or call "
+            f"METHODS[{name!r}](run, ...) in Python"
+        )
 
 
 def found() -> dict[str, Study]:

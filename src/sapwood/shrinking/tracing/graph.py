@@ -29,6 +29,7 @@ from sapwood.shrinking.rules.call import pinned
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.union import START
 from sapwood.shrinking.rules.values import CONSTANT, DATA, Weight, nobody
+from sapwood.shrinking.tracing.batchless import without_batch
 from sapwood.shrinking.tracing.calls import call_of as call_of
 from sapwood.shrinking.tracing.calls import named as named
 from sapwood.shrinking.tracing.calls import op_of as op_of
@@ -129,7 +130,7 @@ def refuse_unanswered(model: nn.Module, inputs: tuple[Any, ...]) -> None:
         said = f"{first_line(error)}{culprit(error)}".removeprefix(f"{type(error).__name__}: ")
         raise InputError(
             f"{type(model).__name__} cannot be exported for this example, on which it does not run: "
-            f"{type(error).__name__}: {said}{keys}; {takes(model)}"
+            f"{type(error).__name__}: {said}{keys}; {takes(model)}{without_batch(model, inputs)}"
         ) from error
 
 
