@@ -70,6 +70,11 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     >>> export.save(small, folder / "small.safetensors", of=net)
     """
     refuse_smaller(of)
+    put(model, path, of=of, masks=masks)
+
+
+def put(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[str, Tensor] | None = None) -> None:
+    """Write the file of `save`, whatever `of` is: for callers who know what builds it."""
     own, words = _described(model, of)
     if masks:
         beside.put(masks, model, own, words)
