@@ -395,7 +395,7 @@ def test_a_worker_for_each_core_and_none_without_a_trial(sapwood, at_home, monke
         for item in items:
             yield item, chosen.append(item)
 
-    monkeypatch.setattr(running, "serial", lambda *given: (chosen.append("serial"), pool(*given))[1])
+    monkeypatch.setattr(running, "serial", lambda *given, ready: (chosen.append("serial"), pool(*given))[1])
     monkeypatch.setattr(running, "processes", lambda n, ready: (chosen.append(n), pool)[1])
     monkeypatch.setattr(running.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     sapwood("run", "tiny", *words)
@@ -403,7 +403,7 @@ def test_a_worker_for_each_core_and_none_without_a_trial(sapwood, at_home, monke
 
 
 def test_ctrl_c_says_how_to_go_on_and_is_status_130(sapwood, at_home, monkeypatch):
-    def stopped(job, items, tell):
+    def stopped(job, items, tell, ready):
         raise KeyboardInterrupt
         yield
 

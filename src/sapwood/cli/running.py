@@ -145,7 +145,8 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
 def _take_over(source: Path | None, study: Study, folder: Path) -> None:
     """Restore what was kept of the study's results and is not there."""
     if source is not None:
-        typer.echo(f"restoring what is kept in {source / study.name} ...", err=True)
+        if there(source / study.name):  # else what follows is one line that says so
+            typer.echo(f"restoring what is kept in {source / study.name} ...", err=True)
         number = restore(source / study.name, folder)
         copied([name for name in _files(study) if not there(folder / name)], source / study.name, folder)
         typer.echo(f"{number} trials restored from {source / study.name}", err=True)
