@@ -151,7 +151,10 @@ def test_one_list(sapwood):
             ["run", "tiny", "--device", "gpu"],
             "--device 'gpu' cannot be used here: torch has no such device; did you mean '",
         ),
-        (["run", "tiny", "--set", "sparsity=1.5"], "--set sparsity=1.5: total is 1.5; give a sparsity"),
+        (
+            ["run", "tiny", "--set", "sparsity=1.5"],
+            "--set sparsity=1.5: option 'sparsity' of method 'global_activation' is 1.5; give the fraction",
+        ),
         (["run", "tiny", "--set", "plateau=-1"], "--set plateau=-1: "),
         (["report", "tiny"], "no trial of study 'tiny' is finished"),
         (["report", "tiny", "--keep", "kept"], "no trial of study 'tiny' is finished"),

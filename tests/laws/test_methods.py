@@ -85,7 +85,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
     },
     "lasso_channels": {
         "half of each": {"epochs": 1, "tune": 1, "rate": 0.5, "samples": 40},
-        "by a scan, to a share of the multiply-adds": {"macs": 0.6, "allocation": "sensitivity", "samples": 500}
+        "in one ranking, to a share of the multiply-adds": {"macs": 0.6, "allocation": "everywhere", "samples": 500}
         | {"by": "geometric_median", "epochs": 1, "tune": 1},
     },
     "local_activation": {

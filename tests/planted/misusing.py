@@ -53,8 +53,8 @@ def _types():
     }.items():
         said = _said(lambda args=args: cut(*args))
         demand(said.startswith(says) and not ran, f"{args} is answered by {said!r}")
-    cut(nn.ReLU(), torch.tensor(0.5))
-    demand(len(ran) == 1, "a number in a tensor is refused")
+    said = _said(lambda: cut(nn.ReLU(), torch.tensor(0.5)))
+    demand(len(ran) == 1, f"a number in a tensor is answered by {said!r}")
 
 
 def _words():
@@ -68,8 +68,8 @@ def _several():
     cut, ran = _made()
     for more in ({"names": "0"}, {"sites": torch.ones(2)}, {"sites": [1]}):
         demand(_said(lambda more=more: cut(nn.ReLU(), 0.5, **more)) != "", f"{more} is taken")
-    cut(nn.ReLU(), 0.5, names=["0"], sites=[nn.ReLU()])
-    demand(len(ran) == 1, "lists are refused")
+    said = _said(lambda: cut(nn.ReLU(), 0.5, names=["0"], sites=[nn.ReLU()]))
+    demand(len(ran) == 1, f"lists are answered by {said!r}")
 
 
 def _batch():

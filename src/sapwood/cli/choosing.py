@@ -5,7 +5,9 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from sapwood.errors import InputError, unknown
-from sapwood.trials.trial import Trial, Value, WrongType, option_types, parse_option
+from sapwood.trials.elsewhere import Elsewhere
+from sapwood.trials.trial import Trial, Value, option_types, parse_option
+from sapwood.trials.values import WrongType
 
 Pair = tuple[str, str]  # key, value as typed
 NAMES = ("arm", "method", "task", "seed")  # what a trial has besides its options
@@ -65,9 +67,14 @@ def changed(trials: Sequence[Trial], changes: Sequence[Pair]) -> list[Trial]:
 def _with(trial: Trial, changes: Sequence[Pair]) -> Trial:
     mine = [(name, text) for name, text in changes if name in option_types(trial.method)]
     options = dict(trial.options) | {name: _typed(trial.method, name, text) for name, text in mine}
-    made = Trial.make(trial.method, trial.task, trial.seed, trial.arm, **options).tracing(*trial.traces)
-    made = made.under(**dict(trial.recipe))
-    return made.after(**{name: _with(other, changes) for name, other in trial.uses})
+    try:
+        made = Trial.make(trial.method, trial.task, trial.seed, trial.arm, **options)
+    except InputError as error:
+        raise InputError(f"{' '.join(f'--set {name}={text}' for name, text in mine)}: {error}") from error
+    made = made.tracing(*trial.traces).under(**dict(trial.recipe))
+    uses: dict[str, Trial | Elsewhere] = dict(trial.uses)
+    uses |= {name: _with(other, changes) for name, other in trial.uses if isinstance(other, Trial)}
+    return made.after(**uses)
 
 
 def _typed(method: str, name: str, text: str) -> Value:

@@ -37,8 +37,8 @@ ENTRIES = table(
     Entry(dense, version=2),
     Entry(dynamic_surgery, version=3, before=2),
     Entry(global_activation, version=2, before=1),
-    Entry(gradual_magnitude, version=2, before=1),
-    Entry(iterative_magnitude),
+    Entry(gradual_magnitude, version=2, before=1, weights_only=True),
+    Entry(iterative_magnitude, weights_only=True),
     Entry(l1_filters),
     Entry(lasso_channels),
     Entry(local_activation, version=2, before=1),
@@ -60,3 +60,4 @@ ENTRIES = table(
 METHODS: Column[Method] = Column(ENTRIES, "make", "method")
 METHOD_VERSIONS: Column[int] = Column(ENTRIES, "version", "method")
 METHODS_BEFORE: Column[int] = Column(ENTRIES, "before", "method")
+METHODS_BY_WEIGHTS: Column[bool] = Column(ENTRIES, "weights_only", "method")

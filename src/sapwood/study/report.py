@@ -82,7 +82,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
     rows = in_order(read(folder, ids), ids)
     if not rows:
         failures = "".join(f"; arm {arm}, seed {seed} failed: {what}" for arm, seed, what in _failed(shown, folder)[:1])
-        raise InputError(f"no trial of study {study.name!r} has any rows in {folder}{failures}; run it first")
+        raise InputError(f"no trial of study {study.name!r} has any rows in {folder}{failures or '; run it first'}")
     scale = _scale(study, shown)
     measured = [*rows, *study.more(folder)] if study.more else rows
     figures = drawn(study, rows, folder)

@@ -14,7 +14,7 @@ from sapwood.measure import latency, ratio
 from sapwood.shrinking.shrunk import compact
 from sapwood.study.table import by_seed, read
 from sapwood.tasks import TASKS
-from sapwood.trials.folder import WEIGHTS, weights_of
+from sapwood.trials.folder import WEIGHTS, over, weights_of
 from sapwood.trials.provenance import device_name
 from sapwood.trials.trial import Trial
 
@@ -25,11 +25,11 @@ def smaller(folder: Path, pruned: Trial, dense: Trial) -> list[str]:
     """Write the network of a finished trial without what its zeros made useless into `folder`; lines that say so.
 
     They have its parameters, milliseconds and test accuracy beside those of the `dense` trial, and are kept in the
-    folder for the report. Nothing is written, and
-    one line says why, where the trials' weights are not: kept results have none.
+    folder for the report. Nothing is written, and one line says why, where the trials' weights are not: kept results
+    have none.
     """
-    if not all(disk.there(folder / trial.id / WEIGHTS) for trial in (pruned, dense)):
-        return ["no smaller network is written: these results are kept ones, without weights"]
+    if missing := _missing(folder, pruned, dense):
+        return [f"no smaller network is written: {missing}"]
     task = TASKS[pruned.task]()
     inputs = task.data.test.take(slice(0, None)).inputs
     full, cut = (_network(task.model(), folder / trial.id) for trial in (dense, pruned))
@@ -56,6 +56,16 @@ def smaller(folder: Path, pruned: Trial, dense: Trial) -> list[str]:
 def said(folder: Path) -> list[str]:
     """The lines about the smaller network that was written into `folder`; none where none was."""
     return disk.read(folder / SAID).decode().splitlines() if disk.there(folder / SAID) else []
+
+
+def _missing(folder: Path, pruned: Trial, dense: Trial) -> str:
+    """Why there are no weights of both trials; "" if there are."""
+    if all(disk.there(folder / trial.id / WEIGHTS) for trial in (pruned, dense)):
+        return ""
+    open_ = [trial.arm for trial in (pruned, dense) if not over(folder / trial.id)]
+    if not open_:
+        return "these results are kept ones, without weights"
+    return f"it is made of arms {pruned.arm} and {dense.arm}, seed {pruned.seed}; not finished: {', '.join(open_)}"
 
 
 def _network(model: nn.Module, trial: Path) -> nn.Module:

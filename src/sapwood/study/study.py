@@ -117,6 +117,8 @@ def find(name_or_file: str) -> Study:
     """
     if name_or_file.endswith(".py"):
         path = Path(name_or_file)
+        if os.path.isdir(path):
+            raise InputError(f"{name_or_file!r} is a folder; give the study's file in it")
         if not os.path.isfile(path):
             raise InputError(f"there is no study file {name_or_file!r}; check the path, or give a study's name")
         return _load(path)

@@ -1,6 +1,7 @@
 """The tasks, one line each. Calling one reads its data set from local files; importing this reads nothing."""
 
 from collections.abc import Callable
+from functools import cache
 
 from sapwood.tasks.conv_digits import conv_digits
 from sapwood.tasks.conv_fashion import conv_fashion
@@ -56,5 +57,16 @@ TASK_DATA: Column[str] = Column(ENTRIES, "data", "task")
 
 
 def goal_of(task: str) -> Goal:
-    """Return the goal of a task by its name; accuracy where none is known."""
-    return TASK_GOALS.get(task, ACCURACY)
+    """Return the goal of a task by its name; accuracy where none is known.
+
+    Of a task of one's own, whose line says neither goal nor data, the task is made and asked.
+    """
+    entry = ENTRIES.get(task)
+    if entry is None or entry.goal is not None or entry.data is not None or entry.make is None:
+        return TASK_GOALS.get(task, ACCURACY)
+    return _asked(entry.make)
+
+
+@cache
+def _asked(make: Callable[[], Task]) -> Goal:
+    return make().goal
