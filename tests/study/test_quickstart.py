@@ -100,7 +100,7 @@ def test_every_arm_is_explained_and_the_demo_writes_one_of_them():
     arms = {trial.arm for trial in STUDY.at("smoke")}
     assert arms == set(STUDY.codes)
     (line, following) = STUDY.ends(Path("nowhere"))
-    assert "without weights" in line
+    assert "not finished: local Neurons, dense" in line
     assert following.startswith("next, for a network of your own: sapwood prune ")
 
 
