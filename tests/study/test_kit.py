@@ -7,6 +7,7 @@ from sapwood.study import beside, courses, spectra, standing
 from sapwood.study.budgets import Connected, sparsity
 from sapwood.study.columns import by_arm, mean, said, seeds
 from sapwood.study.compared import against
+from sapwood.study.controlled import against_control, of_control
 from sapwood.study.finals import (
     ahead,
     at_end,
@@ -24,10 +25,9 @@ from sapwood.study.finals import (
     weights_left,
     zeros,
 )
-from sapwood.study.controlled import against_control, of_control
 from sapwood.study.grid import MINUS, NOTHING
-from sapwood.study.printed import Measure, Shown, variant
 from sapwood.study.possible import possible
+from sapwood.study.printed import Measure, Shown, variant
 from sapwood.study.questions import Gaps, Question, corrected, counted, each, families, listed, to
 from sapwood.study.questions import against as pairs
 from sapwood.study.reached import elsewhere, in_a_line

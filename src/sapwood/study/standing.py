@@ -39,7 +39,8 @@ def stands(claimed: Claimed, comparisons: Iterable[Pairs]) -> Standing:
         return "cannot be told"
     if claimed == "alike":
         return "contradicted" if 2 * (said["more"] + said["less"]) > said.total() else "cannot be told"
-    speaking = _speaking(*(said[side] for side in SIDES[claimed]), said.total())
+    for_it, against = (said[side] for side in SIDES[claimed])
+    speaking = _speaking(for_it, against, said.total())
     return "cannot be told" if claimed == "no lower" and speaking in ("holds in part", "not supported") else speaking
 
 
