@@ -129,7 +129,8 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 def _are(value: Any, each: type) -> bool:
     """Whether a value may be several of a type; one name is not several letters, and a tensor is no list of sites."""
-    if not hasattr(value, "__iter__") or (each is str and isinstance(value, str)):
+    iterable = hasattr(value, "__iter__") or hasattr(value, "__getitem__")  # a data set may have the second only
+    if not iterable or (each is str and isinstance(value, str)):
         return False
     if isinstance(value, list | tuple):
         return all(isinstance(one, each) for one in value)
