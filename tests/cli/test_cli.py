@@ -421,6 +421,7 @@ def test_a_real_ctrl_c_can_be_gone_on_from(sapwood, at_home):
         [*COMMAND, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=heard
     )
     assert stopped.stderr is not None
+    assert stopped.stderr.readline().startswith("2 trials (2 arms, 1 seed) to run, ")
     assert "starting" in stopped.stderr.readline()
     stopped.send_signal(signal.SIGINT)
     _, err = stopped.communicate()

@@ -11,7 +11,7 @@ from typing import Any
 from sapwood import disk
 from sapwood.errors import InputError
 from sapwood.extras import optional
-from sapwood.study import codes
+from sapwood.study import codes, smaller
 from sapwood.study.attached import rows_file, table_file
 from sapwood.study.claim import verdict
 from sapwood.study.controlled import against_control, of_control
@@ -92,6 +92,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
         about_scale="" if scale == "every" else ABOUT_SCALE[scale],
         **_said(study, rows),
         speed=speed(rows, folder),
+        smaller=smaller.said(folder),
         assumed=[*ASSUMED, *(study.assumes(rows) if study.assumes else ()), *in_words(shown)],
         claims=_claims(study, rows, judged=scale not in ("smoke", "")),
         figures=figures,
