@@ -12,11 +12,11 @@ that are alike may go in place of half, or none. With data, ten batches of 128 t
 gradients of gates, and those by MAC saved, the share of zeros.
 
 The rule, written before the first row. *Without data:* of the candidates that make ResNet-56 at least 1.5 times faster
-in ONNX Runtime (`--faster`: batch 16, one thread), the one with the highest mean on ResNet-20. It replaces `sum`, today's
-default, only if it is above it on ResNet-20 by more than the 95 % interval of the difference within seeds, and if on
-ResNet-56, same recovery, same seeds, it is above it likewise or cannot be told apart. If the winner fails there, the
-next one is asked. *With data:* the highest mean on ResNet-20 is what the documents recommend; they say whether it can be
-told from the default.
+in ONNX Runtime (`--faster`: batch 16, one thread), the one with the highest mean on ResNet-20. It replaces `sum`,
+today's default, only if it is above it on ResNet-20 by more than the 95 % interval of the difference within seeds, and
+if on ResNet-56, same recovery, same seeds, it is above it likewise or cannot be told apart. If the winner fails there,
+the next one is asked. *With data:* the highest mean on ResNet-20 is what the documents recommend; they say whether it
+can be told from the default.
 
 Rows are kept in --csv one by one; run again, it goes on with what is missing. About 25 CPU seconds a row on ResNet-20
 and 80 on ResNet-56. `--summary` prints means and intervals.
@@ -38,8 +38,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sapwood import Scores, export, luck, measure, per_unit
+from sapwood import export, luck, measure, per_unit
 from sapwood.criteria import UNIT_CRITERIA
+from sapwood.currency import Scores
 from sapwood.data.augment import crop_and_flip
 from sapwood.export import choices
 from sapwood.export.build import built
@@ -210,8 +211,10 @@ def row(depth: int, by: str, seed: int) -> dict[str, object]:
     about = (round(macs[0] / macs[1], 4), sum(p.numel() for p in small.parameters()), widths(small), right(small))
     found = right(recovered(small, seed))
     candidate = CANDIDATES[by]
-    return dict(zip(COLUMNS, (f"ResNet-{depth}", by, candidate.data, round(1 - candidate.last, 2), seed, *about, found,
-                              round(time.process_time() - began), torch.__version__, commit()), strict=True))  # fmt: skip
+    branches, seconds = round(1 - candidate.last, 2), round(time.process_time() - began)
+    name = f"ResNet-{depth}"
+    made = (name, by, candidate.data, branches, seed, *about, found, seconds, torch.__version__, commit())
+    return dict(zip(COLUMNS, made, strict=True))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
