@@ -8,8 +8,8 @@ all candidates start from the same network, and none trains on these images agai
 
 Without data: sums, means and L2 norms of the weights that touch a unit, LAMP of weights and of units, norm scales, the
 distance from the geometric median, group L2, chance; and options of the search: at most a third or a quarter of the
-thin branches that are alike may go in place of half, or none. With data, ten batches of 128 training images: Taylor, the squared
-gradients of gates, and those by MAC saved, the share of zeros.
+thin branches that are alike may go in place of half, or none. With data, ten batches of 128 training images: Taylor,
+the squared gradients of gates, and those by MAC saved, the share of zeros.
 
 The rule, written before the first row. *Without data:* of the candidates that make ResNet-56 at least 1.5 times faster
 in ONNX Runtime (`--faster`: batch 16, one thread), the one with the highest mean on ResNet-20. It replaces `sum`,
