@@ -81,7 +81,7 @@ class Case:
         """A criterion of units, with ten batches if it wants to see any."""
         task = resnet20_cifar()
         order = torch.randperm(len(task.data.train), generator=luck(seed, "looked at"))[: LOOKED_AT * BATCH]
-        batches = [task.data.train.take(which) for which in order.split(BATCH)]
+        batches = [task.data.train.take(which) for which in torch.split(order, BATCH)]
         return unit_scores(criterion, self.model, self.offer.sites, task, batches)
 
 
