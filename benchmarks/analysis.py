@@ -2,8 +2,9 @@
 
 The rival is what any analysis of the graph has to pay at least: the same export, without what is found out afterwards.
 Both are run once before they are timed, then in turn; the least of some rounds counts. The analysis is an `Anatomy`
-with all sites and the three costs. Growth: how the time of what comes after the export rises from 12 to 24 layers, as
-an exponent; 1 is as fast as the network. Counted: exports and deep copies of models in a whole flow.
+with all sites and the three costs. Growth: how the time of what comes after the export rises with the layers, and how
+the number of functions that it calls does, as an exponent; 1 is as fast as the network. Counted: exports and deep
+copies of models in a whole flow.
 
 Models of torchvision and transformers where these are installed, with random weights:
 
@@ -17,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
+from cProfile import Profile
 from math import log2
 from typing import Any
 from unittest.mock import patch
@@ -31,6 +33,7 @@ from sapwood.shrinking.tracing.anatomy import Anatomy
 
 Made = tuple[nn.Module, Any]
 ROUNDS = 5
+LAYERS = (12, 24, 48)
 WORDS = torch.arange(16)[None]
 
 
@@ -122,30 +125,50 @@ def counted() -> Iterator[Counter[str]]:
 
 
 def after_export(model: nn.Module, example: Any) -> float:
-    """The least CPU seconds that an analysis takes beside the export that it makes."""
-    original, least = torch.export.export, float("inf")
-    for _ in range(ROUNDS + 1):
-        inside = [0.0]
+    """CPU seconds that an analysis takes beside the export that it makes."""
+    original, inside = torch.export.export, 0.0
 
-        def timed(*given: Any, spent: list[float] = inside, **more: Any) -> Any:
-            began = time.process_time()
-            try:
-                return original(*given, **more)
-            finally:
-                spent[0] += time.process_time() - began
+    def timed(*given: Any, **more: Any) -> Any:
+        nonlocal inside
+        began = time.process_time()
+        try:
+            return original(*given, **more)
+        finally:
+            inside += time.process_time() - began
 
-        gc.collect()
-        with patch.object(torch.export, "export", timed):
-            began = time.process_time()
-            analyse(model, example)
-            least = min(least, time.process_time() - began - inside[0])
-    return least
+    gc.collect()
+    with patch.object(torch.export, "export", timed):
+        began = time.process_time()
+        analyse(model, example)
+        return time.process_time() - began - inside
 
 
-def growth(make: Callable[[int], Made]) -> float:
-    """The exponent of what comes after the export, from 12 to 24 layers."""
-    few, many = (after_export(*make(layers)) for layers in (12, 24))
-    return log2(many / few)
+def calls(model: nn.Module, example: Any) -> int:
+    """Functions that an analysis calls beside its export: a count that no other program disturbs."""
+    original, profile = torch.export.export, Profile()
+
+    def uncounted(*given: Any, **more: Any) -> Any:
+        profile.disable()
+        try:
+            return original(*given, **more)
+        finally:
+            profile.enable()
+
+    with patch.object(torch.export, "export", uncounted):
+        profile.runcall(analyse, model, example)
+    return sum(entry.callcount for entry in profile.getstats())
+
+
+def growth(make: Callable[[int], Made]) -> str:
+    """Exponents of what comes after the export, doubling by doubling: seconds, in turn and the least, and calls."""
+    made = [make(layers) for layers in LAYERS]
+    rounds = [[after_export(*one) for one in made] for _ in range(ROUNDS + 1)][1:]
+    seconds, counts = [min(column) for column in zip(*rounds, strict=True)], [calls(*one) for one in made]
+    doublings = range(len(LAYERS) - 1)
+    return "; ".join(
+        f"{LAYERS[i]} to {LAYERS[i + 1]} layers: exponent {log2(seconds[i + 1] / seconds[i]):.2f} in seconds, "
+        f"{log2(counts[i + 1] / counts[i]):.2f} in calls" for i in doublings
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -153,7 +176,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in sys.argv[1:] or [*MODELS, "growth"]:
         if name == "growth":
-            print(f"Llama, 12 to 24 layers: exponent {growth(llama):.2f}", flush=True)
+            print(f"Llama, {growth(llama)}", flush=True)
             continue
         model, example = MODELS[name]()
         alone, whole = seconds(lambda m=model, x=example: export(m, x), lambda m=model, x=example: analyse(m, x))  # type: ignore[misc]

@@ -19,7 +19,7 @@ from sapwood.trials.trial import Trial
 
 ARMS = ("G1", "G4", "G6", "L1", "L2")
 BATCH, ROUNDS = 256, 300
-COLUMNS = ("row", "seed", "trial", "widths", "parameters", "parameters_before", "difference", "accuracy",
+COLUMNS = ("arm", "seed", "trial", "widths", "parameters", "parameters_before", "difference", "accuracy",
            "accuracy_before", "time_ratio", "time_low", "time_high", "commit")  # fmt: skip
 
 

@@ -19,7 +19,10 @@ from sapwood.trials import digests
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVES = ROOT / "studies" / "results"
 PAGE = ROOT / "docs" / "results.md"
-COURSES = ("nuclear_", "effective_rank_", "stable_rank_")  # of arms V, at the end of each epoch
+COURSES = (  # of arms V: at the end of each epoch, and at each prune
+    *(",network,nuclear_", ",network,effective_rank_", ",network,stable_rank_"),
+    *(",before prune,sigma_", ",after prune,sigma_"),
+)
 EVERY = "Every arm"
 SHOWN = {  # study -> titles of its tables that stand here; the others are in its report
     "quickstart": (EVERY,),
@@ -33,11 +36,12 @@ What the methods have been shown to do, study by study. Written by `python docs/
 in [studies/results](../studies/results/README.md), which say what made them. A number in brackets is a 95 % interval of
 the mean over seeds; where arms are compared, it is that of the differences, seed by seed. Nothing is corrected for the
 number of comparisons, unless it is said. That two arms cannot be told apart does not say that they are equally good.
+Sparsity is that of all weights; *hidden* is that of the hidden layers, which most methods prune.
 """
 FILES = {  # file -> what it is, and its columns that stand here
     "activation_pruning_compacted.csv": (
         "Pruned networks of the first study, seed 0, before and after `compact` (`benchmarks/compacted.py`)",
-        ("row", "widths", "parameters_before", "parameters", "accuracy_before", "accuracy", "time_ratio", "time_low",
+        ("arm", "widths", "parameters_before", "parameters", "accuracy_before", "accuracy", "time_ratio", "time_low",
          "time_high"),
     ),
     "smaller_resnets.csv": (
@@ -54,7 +58,7 @@ def kept(name: str) -> Table:
     folder = ARCHIVES / name
     digests.check(folder, ("trials.csv", "rows.csv"))
     with (folder / "trials.csv").open(newline="") as file:
-        trials = {line["trial"]: line for line in csv.DictReader(file)}
+        trials = {line["trial"]: {"row": line.get("arm", "")} | line for line in csv.DictReader(file)}
     courses = {trial for trial, line in trials.items() if line["row"].startswith("V ")}
     with (folder / "rows.csv").open(newline="") as file:
         head, *lines = file.read().splitlines()
@@ -66,7 +70,7 @@ def _wanted(line: str, courses: set[str]) -> bool:
     """Looked at before it is taken apart, since there are a million lines."""
     trial, _, rest = line.partition(",")
     at_end, trained = rest.startswith(","), ",train,accuracy," in rest
-    return at_end or trained or (trial in courses and any(f",network,{each}" in rest for each in COURSES))
+    return at_end or trained or (trial in courses and any(each in rest for each in COURSES))
 
 
 def _row(trial: Mapping[str, str], line: Mapping[str, str]) -> dict[str, object]:
@@ -116,7 +120,7 @@ def _section(study: Study, rows: Table) -> str:
 
 def _findings(found: Iterable[str | Finding]) -> Iterator[str]:
     for each in found:
-        yield f"- {each}" if isinstance(each, str) else f"- **{each.claim}** {each.answer}"
+        yield f"- {each}" if isinstance(each, str) else f"- **{each.headline}** {each.answer}"
 
 
 def _files() -> Iterator[str]:

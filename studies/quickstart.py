@@ -1,4 +1,4 @@
-"""Quickstart: eight ways to train a small network with a fifth of its hidden weights, on digits, in a minute.
+"""Quickstart: eight ways to train a small network with a fifth of its hidden weights, on digits.
 
 Expected: no number of any paper; digits are too easy for that. It shows what the library does and how it reports.
 Every arm trains for the same 40 epochs and prunes the hidden layers to sparsity 0.8; a cycle that waits for an

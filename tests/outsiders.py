@@ -1,15 +1,31 @@
 """Methods that the package does not have, but must carry: dense weights under masks, tickets, new networks."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from sapwood import select
 from sapwood.criteria import magnitude
+from sapwood.methods import METHODS
 from sapwood.scoring.answers import hidden
 from sapwood.scoring.criterion import score
+from sapwood.training.fresh import reset
+from sapwood.training.given import Given
 from sapwood.training.loop import train
+
+
+def drawn_alike(task):
+    """The task with the rule by which its network is drawn: in float32."""
+    return replace(task, fresh=lambda model: reset(model.float()) or model.double())
+
+
+def rethinking(run, *, widths="units", protocol="scratch_b"):
+    """Rethinks a network that half of the weights are masked of: these masks at other places, new weights."""
+    masks = select.per_layer(score(run.model, magnitude), 0.5)
+    run.given = {"like": Given(run.model.state_dict(), masks, 1.0)}
+    yield from METHODS["rethink"](run, protocol=protocol, widths=widths, epochs=1)
 
 
 def dynamic_surgery(run, *, sparsity=0.6, every=4, epochs=3):

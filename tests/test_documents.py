@@ -10,7 +10,8 @@ import pytest
 import torch
 from archives import writer
 
-from sapwood import methods
+from sapwood import methods, tasks
+from sapwood.criteria import CRITERIA
 
 ROOT = Path(__file__).parents[1]
 PRINTED = writer("write_printed")
@@ -85,7 +86,8 @@ def test_there_is_a_readme_with_an_example():
 @pytest.mark.parametrize("name", EXECUTED)
 def test_the_code_in_a_document_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with patch.dict(methods.ENTRIES):  # a page may put methods of its own there
+    # A page may put things of its own into these.
+    with patch.dict(methods.ENTRIES), patch.dict(tasks.ENTRIES), patch.dict(CRITERIA):
         execute((ROOT / name).read_text("utf-8"), name)
 
 

@@ -39,7 +39,7 @@ def test_kept_reports_open_with_what_the_kept_rows_say(study):
     page, rows = (results.ARCHIVES / study / "report.html").read_text("utf-8"), results.kept(study)
     page = html.unescape(re.sub(r'<span class="gloss">.*?</span>|</?a\b[^>]*>', "", page))  # what codes mean
     if study == "activation_pruning":
-        said = part(study, "in_words").in_short(rows)
+        said = part(study, "verdicts").in_short(rows)
     else:
         said = [part(study, "verdicts").dense(rows), part(study, "verdicts").headline(rows).answer]
     for words in (*said, *part(study, "assumptions").assumptions(rows)):

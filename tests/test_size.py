@@ -10,7 +10,7 @@ FILE, CRITERION, METHOD = 300, 60, 80  # lines in a file
 FUNCTION, MEDIAN = 40, 8  # lines in a function's body; the median of the bodies must be below
 BELOW = {"scoring", "selection", "masking", "criteria", "gates", "reconstruction", "measure", "training",
          "methods.parts"}  # fmt: skip
-BELOW_METHODS = 6_300  # lines of code in these rooms and the ground: what has not heard of an experiment
+BELOW_METHODS = 6_400  # lines of code in these rooms and the ground: what has not heard of an experiment
 SHRINKING = 5_600  # of the rooms of their own that have a rule for each family of operators
 ROOMS = 26  # folders with files, the root among them
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager", "registry"}
@@ -18,7 +18,7 @@ DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core
 STUDIES = Path(__file__).parents[1] / "studies"
 PAPER = 300  # lines of a paper's study; what two papers need is in study/
 FIRST = {
-    "activation_pruning": 1_526,
+    "activation_pruning": 1_555,  # with how each of its claims stands
     "lenet300": 623,
 }  # the first two, which were there before study/ had what they need
 

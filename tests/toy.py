@@ -7,6 +7,7 @@ from functools import wraps
 
 import torch
 
+from sapwood.trials.folder import Busy
 from sapwood.trials.trial import Trial
 
 
@@ -58,7 +59,17 @@ def begun(item, tell):
 def surroundings(item, tell):
     """Says what a worker finds around it."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    tell((torch.get_num_threads(), tuple(os.environ.get(name) for name in names), os.getpid()))
+    deaf = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])  # as nothing but its birth made it
+    tell((torch.get_num_threads(), tuple(os.environ.get(name) for name in names), os.getpid(), deaf))
+
+
+def in_use(left, item, tell):
+    """1 is in use by another process as often as the file has letters."""
+    there = left.read_text() if item == 1 else ""
+    tell((item, there))
+    if there:
+        left.write_text(there[1:])
+        raise Busy("another process is at it")
 
 
 def sleepy(item, tell):

@@ -1,5 +1,6 @@
 """The public names, re-exported one by one; each is imported when first used, so `import sapwood` costs nothing."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from sapwood import codec, export, measure, reconstruction
     from sapwood.criteria import CRITERIA
     from sapwood.errors import InputError
+    from sapwood.export.pruned import Pruned
     from sapwood.export.pruning import prune
     from sapwood.gates import Gated, UnitGate, WeightGate, WeightGated
     from sapwood.masking import masks
@@ -58,6 +60,7 @@ __all__ = [
     "InputError",
     "Moment",
     "ProximalNesterov",
+    "Pruned",
     "Run",
     "Shrunk",
     "Sight",
@@ -125,6 +128,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "METHODS": "sapwood.methods",
     "Moment": "sapwood.training.loop",
     "ProximalNesterov": "sapwood.training.proximal",
+    "Pruned": "sapwood.export.pruned",
     "Run": "sapwood.training.run",
     "STATISTICS": "sapwood.scoring.statistics",
     "Shrunk": "sapwood.shrinking.shrunk",
@@ -190,7 +194,20 @@ def __getattr__(name: str) -> object:
         return value
     if f"sapwood.{name}" in moved.PLACES:
         return moved.as_it_was(f"sapwood.{name}")
-    raise AttributeError(f"module 'sapwood' has no public name {name!r}")
+    raise _NoSuchName(name)
+
+
+class _NoSuchName(AttributeError):
+    """The nearest public name is looked for only when somebody reads the message: `hasattr` must cost nothing."""
+
+    def __str__(self) -> str:
+        name = self.args[0]
+        for room in (each for each, home in _HOME.items() if home.endswith(f".{each}")):
+            if not name.startswith("_") and callable(getattr(import_module(_HOME[room]), name, None)):
+                return f"module 'sapwood' has no public name {name!r}; it is sapwood.{room}.{name}"
+        near = get_close_matches(name, __all__, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"module 'sapwood' has no public name {name!r}{hint}"
 
 
 def __dir__() -> list[str]:

@@ -19,9 +19,8 @@ from .assumptions import assumptions
 from .claims import CLAIMS
 from .extras import FILES, extras, more
 from .figures import FIGURES
-from .in_words import in_short
 from .tables import TABLES
-from .verdicts import summary
+from .verdicts import in_short, summary
 
 STUDY = Study(
     name="activation_pruning",

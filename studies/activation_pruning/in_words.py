@@ -1,20 +1,21 @@
-"""In words: what takes more than counting comparisons: the nearest penalty, zeros explained, orders, all in short."""
+"""In words: what takes more than counting comparisons: the nearest penalty, zeros explained, orders, printed numbers."""
 
 from collections.abc import Mapping
 
-from sapwood.study.finals import less, share
+from sapwood.study.finals import beyond, less, share
 from sapwood.study.grid import number
 from sapwood.study.printed import judged, tallied
-from sapwood.study.questions import Gaps, Question, against, counted, each, listed, to
+from sapwood.study.questions import Question, against, counted, each, listed
 from sapwood.study.seeds import Seeds, minus, summed_up
 from sapwood.study.spectra_tables import distance_from
-from sapwood.study.study import Finding
+from sapwood.study.standing import as_said, stands
+from sapwood.study.study import Finding, Standing
 from sapwood.study.table import Table
 from sapwood.study.words import difference, finding, told
 
 from .arms import GLOBAL, LIKE, LOCAL, PENALTIES, RANDOM, STRENGTHS
 from .claims import CLAIMS
-from .columns import LAYERS, accuracy, average
+from .columns import LAYERS, average
 from .controls import dead, left
 from .printed import AVERAGED, in_print
 
@@ -23,39 +24,27 @@ MORE_CYCLES = against({"G5": "G1", "G6": "G2", "G7": "G3", "G8": "G4"}.items()) 
 UNEXPLAINED = 5.0  # points of zeros: the tolerance of the share of zeros after retraining
 NUCLEAR_CLAIM = "Pruning by activity is equivalent to a (weighted) nuclear-norm penalty (section 5.6)"
 NUCLEAR = {"closer": "By this measure it is like one", "further": "By this measure it is not like one"}
-LUCK = (("neurons", "G1", "C random neuron"), ("channels", "K activity", "K random"))
-
-
-def in_short(rows: Table) -> list[str]:
-    """What was found, in a few short lines."""
-    luck = {words: summed_up(minus(accuracy(rows, one), accuracy(rows, other))) for words, one, other in LUCK}
-    said = "; ".join(f"{words} {difference(found)}" for words, found in luck.items() if found)
-    better = ("more accurate than the standard one", "less accurate")
-    lines = (
-        numbers(rows),
-        counted(" pruned networks", Gaps(accuracy, to("S", NETWORKS)), *better)(rows),
-        f"Counting activations against drawing lots, points of test accuracy: {said}." if said else "",
-    )
-    return [line for line in lines if line]
 
 
 def numbers(rows: Table) -> str:
     """How many printed numbers agree."""
     if not judged(rows):
         return f"Printed numbers: the paper's tables have {len(CLAIMS)}; none is judged at scale smoke."
-    return f"Printed numbers: of {len(CLAIMS)} in the paper's tables, {tallied(CLAIMS, rows)}."
+    within = "Reproduced: within its tolerance, which says nothing about a claim."
+    return f"Printed numbers: of {len(CLAIMS)} in the paper's tables, {tallied(CLAIMS, rows)}. {within}"
 
 
 def nuclear(rows: Table) -> Finding:
     """Whether any penalty's course comes closer to that of pruning by activity than random neurons' does."""
-    away = distance_from(LIKE, LAYERS)
-    penalties = {arm: away(rows, arm) for arm in PENALTIES}
+    distance = distance_from(LIKE, LAYERS)
+    penalties = {arm: distance(rows, arm) for arm in PENALTIES}
     means = {arm: found.mean for arm, values in penalties.items() if (found := summed_up(values))}
-    random = away(rows, RANDOM)
+    random = distance(rows, RANDOM)
     if not means or not random:
-        return finding(NUCLEAR_CLAIM, "")
+        return finding(NUCLEAR_CLAIM, "")._replace(standing="cannot be told")
     nearest = min(means, key=lambda arm: means[arm])
-    gap = summed_up(minus(penalties[nearest], random))
+    away = minus(penalties[nearest], random)
+    gap = summed_up(away)
     yardstick, least = (number(summed_up(each), 3) for each in (random, penalties[nearest]))
     return finding(
         NUCLEAR_CLAIM,
@@ -64,7 +53,7 @@ def nuclear(rows: Table) -> Finding:
         "Distances are between the courses of nuclear norm, effective and stable rank (table Closeness). Pruning "
         f"random neurons shrinks singular values too. Difference {difference(gap, 3)}. The nearest penalty was chosen "
         f"afterwards, which favours the claim. {_at_the_edge(means)}",
-    )
+    )._replace(standing=stands("lower", [{nearest: away}]))
 
 
 def _at_the_edge(means: Mapping[str, float]) -> str:
@@ -106,13 +95,17 @@ def _of_m(rows: Table) -> str:
 
 regrowth = Question(
     "Retrained, pruned networks tend to stay sparse (section 5.3)",
-    [_dead_ones],
+    [
+        counted(" retrained networks", each(beyond(left, UNEXPLAINED), NETWORKS),
+                f"left with more than {UNEXPLAINED:g} % zeros", "left with fewer", claimed="higher"),
+        _dead_ones,
+    ],
     [
         listed("Zeros after retraining minus dead before, points", each(less(left, dead), NETWORKS), "more", "fewer"),
         _explained,
         _of_m,
     ],
-)
+)  # fmt: skip
 
 
 def _orders(rows: Table, table: int, column: str) -> str:
@@ -124,19 +117,27 @@ def _orders(rows: Table, table: int, column: str) -> str:
     return "as printed" if here == printed else f"printed {' > '.join(printed)}, here {' > '.join(here)}"
 
 
-def _every_order(rows: Table) -> str:
+def _every_order(rows: Table) -> dict[str, str]:
     columns = {"zeros": "zeros", "class0_top5 test": "class 0 among the five best"}
-    said = [
-        f"Table {table} by {words}: {order}"
+    return {
+        f"Table {table} by {words}": order
         for table in AVERAGED
         for column, words in columns.items()
         if (order := _orders(rows, table, column))
-    ]
-    return f"{'. '.join(said)}." if said else ""
+    }
+
+
+def _orders_said(rows: Table) -> str:
+    return "".join(f"{which}: {order}. " for which, order in _every_order(rows).items()).strip()
+
+
+def _orders_stand(rows: Table) -> Standing:
+    return as_said([order == "as printed" for order in _every_order(rows).values()])
 
 
 rankings = Question(
     "The order of the averages of Tables 8 and 9",
-    [_every_order],
+    [_orders_said],
     ["Class 0 among the five best (printed as Top 5 %) says nothing about quality, and swings from run to run."],
+    _orders_stand,
 )

@@ -6,16 +6,18 @@ with the last weights. What holds in the rows stands here as well as what does n
 """
 
 from sapwood.study.finals import beyond, epochs, less, mean_of, of, zeros
+from sapwood.study.printed import judged
 from sapwood.study.questions import Gaps, Question, against, corrected, counted, each, listed, to
-from sapwood.study.seeds import minus
+from sapwood.study.seeds import minus, summed_up
 from sapwood.study.spectra_tables import steeper
+from sapwood.study.standing import in_a_sentence, tally
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
-from sapwood.study.words import Pairs
+from sapwood.study.words import Pairs, difference
 
 from . import arms
 from .columns import accuracy, best_test, on, total_rank
-from .in_words import MORE_CYCLES, NETWORKS, in_short, nuclear, rankings, regrowth
+from .in_words import MORE_CYCLES, NETWORKS, nuclear, numbers, rankings, regrowth
 
 SCOPES = {"L1": ("G1", "G5"), "L2": ("G2", "G6"), "L3": ("G3", "G7"), "L4": ("G4", "G8")}  # local: the same, global
 LOCAL_PAIRS = against((local, other) for local, others in SCOPES.items() for other in others)
@@ -27,6 +29,7 @@ AGAINST_CHANNELS = against((FIRST_CHANNELS, other) for other in OTHER_CHANNELS)
 BETTER = ("more accurate than the standard one", "less accurate")
 BY_BEST = "with the weights of the best validation epoch,"
 RETRAINED = of("{} retrained", total_rank)
+LUCK = (("neurons", "G1", "C random neuron"), ("channels", "K activity", "K random"))
 FULL = 650  # the ranks of all hidden layers when nothing is removed
 
 TO_S, BEST_TO_S = Gaps(accuracy, to("S", NETWORKS)), Gaps(best_test, to("S", NETWORKS))
@@ -61,7 +64,10 @@ ONCE_RETRAINED = Gaps(of("{} retrained", accuracy), to("M", NETWORKS))
 QUESTIONS = (
     Question(
         "Nearly all pruned networks are better than the standard one (sections 5.1, 5.2)",
-        [counted(" pruned networks", TO_S, *BETTER), counted(f", {BY_BEST}", BEST_TO_S, *BETTER)],
+        [
+            counted(" pruned networks", TO_S, *BETTER, claimed="higher"),
+            counted(f", {BY_BEST}", BEST_TO_S, *BETTER, claimed="higher"),
+        ],
         [
             listed("Test accuracy minus that of S, last weights", TO_S),
             listed("Best validation epoch", BEST_TO_S),
@@ -87,8 +93,8 @@ QUESTIONS = (
         "Local pruning removes more than global pruning, at accuracies as good (section 5.2)",
         [
             counted(" pairs of equal score and target", Gaps(zeros, LOCAL_PAIRS), "sparser when pruned locally",
-                    "denser"),
-            counted(" pairs", Gaps(accuracy, LOCAL_PAIRS), "more accurate", "less accurate"),
+                    "denser", claimed="higher"),
+            counted(" pairs", Gaps(accuracy, LOCAL_PAIRS), "more accurate", "less accurate", claimed="no lower"),
         ],
         [
             listed("Test accuracy, local minus global", Gaps(accuracy, LOCAL_PAIRS)),
@@ -99,7 +105,7 @@ QUESTIONS = (
         "The score Neurons & Weights is better than Neurons (sections 5.1, 5.4.1)",
         [
             counted(" pairs that differ in nothing else", Gaps(accuracy, PRODUCT),
-                    "more accurate with Neurons & Weights", "less accurate"),
+                    "more accurate with Neurons & Weights", "less accurate", claimed="higher"),
         ],
         [
             listed("Test accuracy, Neurons & Weights minus Neurons", Gaps(accuracy, PRODUCT)),
@@ -109,7 +115,10 @@ QUESTIONS = (
     Question(
         "Pruning makes the hidden layers low-rank, and retraining keeps them so (section 5.3)",
         [
-            counted(" pruned networks", each(beyond(total_rank, FULL), arms.PRUNED), "above full rank", "below it"),
+            counted(" pruned networks", each(beyond(total_rank, FULL), arms.PRUNED), "above full rank", "below it",
+                    claimed="lower"),
+            counted(", retrained without masks,", each(beyond(RETRAINED, FULL), arms.PRUNED), "above it", "below it",
+                    claimed="lower"),
             counted(" other scores under G1's schedule", Gaps(total_rank, SCORES),
                     "of lower rank than G1", "of higher rank"),
         ],
@@ -122,7 +131,7 @@ QUESTIONS = (
     ),
     Question(
         "Pruned networks are better than the standard one reduced to their ranks by PCA (section 5.5)",
-        [counted(f" pruned networks, at {kind},", gaps, "more accurate than PCA", "less accurate")
+        [counted(f" pruned networks, at {kind},", gaps, "more accurate than PCA", "less accurate", claimed="higher")
          for kind, gaps in (TO_PCA | TO_TUNED).items()],
         [
             "Equal ranks are not equal sizes: table PCA on equal terms has the weights to store. What is tuned has had "
@@ -134,7 +143,7 @@ QUESTIONS = (
         "Pruning by activity is as good as by magnitude (section 5.3)",
         [
             counted(" comparisons with magnitude, two of them under the same schedule,", Gaps(accuracy, MAGNITUDE),
-                    "won by activity", "lost"),
+                    "won by activity", "lost", claimed="no lower"),
         ],
         [
             listed("Test accuracy, activity minus magnitude; M prunes after training, C magnitude is the score |w| "
@@ -175,7 +184,7 @@ QUESTIONS = (
         "Later prunes shrink all singular values alike (section 5.6)",
         [
             counted(" scores", each(steeper(-1), arms.PRUNING), "shrinking the smaller half less at the last prune",
-                    "shrinking it more"),
+                    "shrinking it more", claimed="alike"),
         ],
         [
             listed("Change of the smaller half minus that of the largest tenth, points, last prune",
@@ -185,7 +194,8 @@ QUESTIONS = (
     regrowth,
     Question(
         "More cycles remove more",
-        [counted(" pairs of ten cycles against five", Gaps(zeros, MORE_CYCLES), "sparser with ten", "denser")],
+        [counted(" pairs of ten cycles against five", Gaps(zeros, MORE_CYCLES), "sparser with ten", "denser",
+                 claimed="higher")],
         [
             listed("Zeros, ten cycles minus five; G5 and G6: Neurons, G7 and G8: Neurons & Weights",
                    Gaps(zeros, MORE_CYCLES), "more", "fewer"),
@@ -194,17 +204,19 @@ QUESTIONS = (
     ),
     Question(
         "Pruning while training takes longer than training the standard network",
-        [counted(" pruned networks", Gaps(epochs, to("S", NETWORKS)), "longer in training than S", "shorter")],
+        [counted(" pruned networks", Gaps(epochs, to("S", NETWORKS)), "longer in training than S", "shorter",
+                 claimed="higher")],
         [listed("Epochs minus those of S", Gaps(epochs, to("S", NETWORKS)), "more", "fewer", 1)],
     ),
     Question(
         "Local pruning has a higher training accuracy than pruning by magnitude (Table 4)",
-        [counted(" rows of Table 4", WHILE_TRAINING, "higher than M in training accuracy", "lower")],
+        [counted(" rows of Table 4", WHILE_TRAINING, "higher than M in training accuracy", "lower", claimed="higher")],
         [listed("Training accuracy minus that of M", WHILE_TRAINING)],
     ),
     Question(
         "Retrained, activation-based pruning is as good as pruning by magnitude (Table 6)",
-        [counted(" retrained networks", ONCE_RETRAINED, "more accurate than M retrained", "less accurate")],
+        [counted(" retrained networks", ONCE_RETRAINED, "more accurate than M retrained", "less accurate",
+                 claimed="no lower")],
         [
             listed("Test accuracy minus that of M retrained", ONCE_RETRAINED),
             "That they cannot be told apart does not show that they are as good.",
@@ -212,6 +224,26 @@ QUESTIONS = (
     ),
     rankings,
 )  # fmt: skip
+
+
+def in_short(rows: Table) -> list[str]:
+    """How the claims stand, the main one first, in a few short lines."""
+    found = [question(rows) for question in QUESTIONS]
+    luck = {words: summed_up(minus(accuracy(rows, one), accuracy(rows, other))) for words, one, other in LUCK}
+    said = "; ".join(f"{words} {difference(found)}" for words, found in luck.items() if found)
+    lines = (
+        tally(found, "the paper's {} claims in words") if rows and judged(rows) else "",
+        _main(rows),
+        f"Counting activations against drawing lots, points of test accuracy: {said}." if said else "",
+        numbers(rows),
+    )
+    return [line for line in lines if line]
+
+
+def _main(rows: Table) -> str:
+    claim, said = QUESTIONS[0].claim.partition(" (")[0], QUESTIONS[0].answer[0](rows)
+    standing = in_a_sentence(QUESTIONS[0].standing(rows))
+    return f"The main one {standing} ({claim[0].lower()}{claim[1:]}): {said}" if said else ""
 
 
 def summary(rows: Table) -> list[str | Finding]:

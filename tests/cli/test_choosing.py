@@ -83,7 +83,8 @@ def test_trials_that_became_equal_run_once():
     ("text", "says"),
     [
         ("sparsty=0.5", "unknown option in --set 'sparsty'; did you mean 'sparsity'"),
-        ("epochs=2.5", "it must be int"),
+        ("epochs=2.5", "--set epochs='2.5': give a whole number, such as 3"),
+        ("sparsity=lots", "--set sparsity='lots': give a number, such as 0.8"),
         ("row=G1", "unknown option in --set 'row'"),
     ],
 )

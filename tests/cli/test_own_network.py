@@ -35,6 +35,10 @@ class Words(nn.Module):
     def forward(self, ids, scale):
         return self.out(self.hidden(self.table(ids)).relu() * scale)
 
+class Read(Words):
+    def forward(self, batch):
+        return batch["image"].sum() + self.out(batch["meta"])
+
 def number():
     return 3
 
@@ -128,6 +132,10 @@ def test_what_can_go_and_what_stays(sapwood, mine):
         (["prune", "mine.py:make", "--weights", "no.pt", *SHAPE, "--macs", "0.5"], "there is no file of weights"),
         (["prune", "mine.py:make", "--weights", "mine.py", *SHAPE, "--macs", "0.5"], "--weights mine.py ends in '.py'"),
         (["prune", "mine.py:make", "--example", "3xa", "--macs", "0.5"], "--example '3xa' is no shape; write"),
+        (["prune", "mine.py:Read", "--example", "image=1,3,8,8", "meta=1,4", "--macs", "0.5"],
+         "sapwood prune takes meta=1,4 no more; write --example once for each input: --example meta=1,4\n"),
+        (["look", "mine.py:Words", "--example", "1,3:int", "1,3"], "sapwood look takes 1,3 no more; write"),
+        (["look", "mine.py:make", *SHAPE, "again"], "sapwood look: got unexpected extra argument"),
         (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--by", "apoz"], "--by apoz looks at data"),
         (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--by", "magnitud"], "unknown criterion 'magnitud'"),
         (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--to", "small.zip"], "--to small.zip ends in '.zip'"),
@@ -163,6 +171,15 @@ def test_what_is_typed_wrongly_is_said_before_the_file_is_imported(sapwood, mine
         (["look", "mine.py:needs", *SHAPE], "mine.py:needs fails: TypeError: needs() missing 1 required"),
         (["look", "mine.py:unfit"], "Sequential does not take the example that comes with it: RuntimeError: "),
         (["look", "mine.py:make", "--example", "1,4,8,8"], "Sequential does not take --example 1,4,8,8: RuntimeError"),
+        (["look", "mine.py:Read", "--example", "1,3,8,8"],
+         "Read does not take --example 1,3,8,8: IndexError: too many indices for tensor of dimension 4; forward takes "
+         "(batch); for a dict, or arguments by name, write --example NAME=SHAPE once for each\n"),
+        (["look", "mine.py:Read", "--example", "image=1,3,8,8"],
+         "Read does not take --example image=1,3,8,8: KeyError: 'meta'; forward takes (batch); the example has the "
+         "keys 'image'\n"),
+        (["look", "mine.py:make", "--weights", "kept.pt", *SHAPE],
+         "kept.pt holds no state dict but the entries 'm', 'o', of which 'm' looks like one: "
+         "torch.save(torch.load(...)['m'], ...); save model.state_dict()\n"),
         (["look", "mine.py:make"], "no example of the input"),
         (["prune", "mine.py:Words", "--weights", "w.pt", "--example", "1,3:int", "--macs", "0.5"],
          "the weights in w.pt are not this network's: Missing key(s)"),
@@ -176,6 +193,7 @@ def test_what_is_typed_wrongly_is_said_before_the_file_is_imported(sapwood, mine
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
 def test_what_only_the_file_can_say_is_one_line(sapwood, mine, words, says):
+    torch.save({"m": {"0.bias": torch.zeros(2)}, "o": {"state": {}}}, "kept.pt")
     for name in ("bad.safetensors", "bad.pt"):
         Path(name).write_bytes(b"no weights")
     status, _, err = sapwood(*words)

@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim import SGD
 
 from sapwood.methods import METHODS
+from sapwood.training.given import Given
 from sapwood.training.run import start
 from sapwood.training.task import Batch, Data, Task
 
@@ -30,6 +31,7 @@ OPTIONS = {
     "gradual_magnitude": {"sparsity": 0.6, "begin": 2, "end": 9, "every": 3, "epochs": 12},
     "iterative_magnitude": {"sparsity": 0.7, "rounds": 3, "first_epochs": 4, "round_epochs": 2, "rate": 0.5},
     "l1_filters": {"macs": 0.6, "epochs": 6, "tune": 4, "rate": 0.5},
+    "lasso_channels": {"pruned": 0.5, "epochs": 6, "tune": 4, "rate": 0.5},
     "local_activation": {"criterion": "activity", "sparsity": 0.4, "first": 0.5, "target": 0.95, "stop": "epochs"}
     | {"epochs": 10},
     "lottery_ticket": {"each": 0.3, "rounds": 2, "rewind": 1.0, "round_epochs": 4},
@@ -37,7 +39,9 @@ OPTIONS = {
     "network_slimming": {"macs": 0.6, "strength": 0.02, "epochs": 8, "tune": 3, "rate": 0.2},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
     "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
+    "rethink": {"protocol": "fine_tune", "widths": "uniform", "epochs": 10, "tune": 8, "rate": 0.5},
     "soft_filter": {"pruned": 0.3, "epochs": 8, "tune": 2, "rate": 0.5},
+    "sparse_structure_selection": {"kind": "channels", "strength": 0.05, "epochs": 10, "tune": 3},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
     "thinet": {"kept": 0.5, "epochs": 6, "between": 2, "recover": 2, "rate": 0.5},
     "unstructured_magnitude": {"sparsity": 0.6, "epochs": 6, "tune": 4, "rate": 0.5},
@@ -46,6 +50,7 @@ OPTIONS = {
 
 
 NORMED = ("network_slimming",)  # methods that need batch norms: they get a network that has them
+GIVEN = {"rethink": ("like", "start")}  # methods that go on from other trials: what of them is a network with masks
 
 
 class Trajectory(NamedTuple):
@@ -115,6 +120,11 @@ GOLDEN = {
         pruned=[7],
         masks={"0": "11110101", "2": "11100110"},
     ),
+    "lasso_channels": Trajectory(
+        correct=[11, 17, 26, 32, 32, 35, 36, 38, 40, 42],
+        pruned=[7],
+        masks={"0": "10010101", "2": "11100001"},
+    ),
     "local_activation": Trajectory(
         correct=[11, 17, 26, 30, 30, 31, 36, 42, 42, 42],
         pruned=[3, 4],
@@ -144,10 +154,23 @@ GOLDEN = {
         pruned=[5],
         masks={"0": "10111010", "2": "01111110"},
     ),
+    "rethink": Trajectory(
+        correct=[15, 18, 19, 21, 20, 22, 25, 27],
+        pruned=[1],
+        masks={
+            "0.weight": "011000 000011 000010 111000 000001 000001 100100 110111",
+            "2.weight": "01110001 00000011 10001000 00011100 01011010 01010101 00000000 01001100",
+        },
+    ),
     "soft_filter": Trajectory(
         correct=[7, 13, 16, 20, 22, 22, 23, 22, 22, 22],
         pruned=[9],
         masks={"0": "01110101", "2": "01110110"},
+    ),
+    "sparse_structure_selection": Trajectory(
+        correct=[11, 21, 28, 28, 28, 29, 29, 29, 31, 31, 32, 32, 32],
+        pruned=[11],
+        masks={"0": "11001010", "2": "01101111"},
     ),
     "sparse_training": Trajectory(
         correct=[12, 17, 21, 22, 24, 24, 25, 28, 30, 31],
@@ -212,6 +235,9 @@ def life(method: str, moved: float = 0.0) -> Trajectory:
     """One life of a method on the network whose initial weights are `moved`."""
     assert method in OPTIONS, f"add short options of {method!r} to OPTIONS here; then run this file for its trajectory"
     run = start(task(moved, method in NORMED))
+    if method in GIVEN:
+        masks = {f"{at}.weight": _sines(shape, 17 + at) > 0.3 for at, shape in ((0, (8, 6)), (2, (8, 8)))}
+        run.given = dict.fromkeys(GIVEN[method], Given(run.model.state_dict(), masks, 0.0))
     correct, pruned = [], []
     for now in METHODS[method](run, **OPTIONS[method]):
         correct.append(round(48 * now.metrics["train_accuracy"]))

@@ -3,16 +3,19 @@
 from functools import partial
 
 import pytest
-from outsiders import dynamic_surgery, forgetful, ticket
+from outsiders import drawn_alike, dynamic_surgery, forgetful, rethinking, ticket
+from residual import residual_task
 from torch.optim import SGD, Adam, AdamW
 
 from sapwood import checkpoint
 from sapwood.checks import method, tiny_task
 from sapwood.checks.method import _Trial
+from sapwood.checks.tiny import tiny_conv_task
 from sapwood.methods import METHODS
 
 EASY = {"first": 0.01, "target": 0.02, "stop": "epochs"}  # the end of every epoch is above its mark
 STUCK = {"first": 0.99, "target": 1.0, "plateau": 1, "task": tiny_task(SGD, lr=1e-4)}  # no mark is ever reached
+DRAWN = drawn_alike(tiny_conv_task())  # which has a rule for first weights
 HALF_OF_ALL = (27 + 22 + 17) / 112  # 136 weights, 112 of them hidden: what three cycles to 0.5 of all remove
 OPTIONS = {  # method -> label -> options that make every part of it happen within a few steps
     "at_init": {
@@ -80,6 +83,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "by hand, by what samples change": {"ratios": "0=0.5 4=0.2", "by": "taylor_unit", "samples": 30, "epochs": 1}
         | {"tune": 1},
     },
+    "lasso_channels": {
+        "half of each": {"epochs": 1, "tune": 1, "rate": 0.5, "samples": 40},
+        "in one ranking, to a share of the multiply-adds": {"macs": 0.6, "allocation": "everywhere", "samples": 500}
+        | {"by": "geometric_median", "epochs": 1, "tune": 1},
+    },
     "local_activation": {
         "neurons": EASY | {"epochs": 4, "sparsity": 0.5, "probe": 30, "reaches": 0.5},
         "neurons and weights, retraining": EASY
@@ -120,10 +128,21 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}
         | {"epochs": 1, "equal_cost": True},
     },
+    "rethink": {
+        "uniform widths, for the cost of the whole": {"widths": "uniform", "macs": 0.6, "epochs": 1, "task": DRAWN},
+        "random widths, tuned from random weights": {"protocol": "reinitialised", "widths": "random", "macs": 0.5}
+        | {"tune": 1, "rate": 0.5, "task": DRAWN},
+    },
     "soft_filter": {
         "a share of each, after every epoch": {"pruned": 0.5, "epochs": 3},
         "by the geometric median, now and then, tuned": {"ratios": "0=0.5 4=0.3", "by": "geometric_median", "every": 2}
         | {"epochs": 3, "tune": 1, "rate": 0.5},
+    },
+    "sparse_structure_selection": {
+        "blocks, tuned": {"strength": 0.35, "epochs": 1, "settle": 0.0, "tune": 1, "rate": 0.5}
+        | {"task": residual_task(3, batch_size=24, lr=0.5)},
+        "channels": {"kind": "channels", "strength": 0.45, "epochs": 1, "settle": 0.1}
+        | {"task": residual_task(1, batch_size=24, lr=0.5)},
     },
     "sparse_training": {
         "by gradient": {"sparsity": 0.7, "every": 2, "epochs": 3, "nested": False, "reaches": 0.7},
@@ -153,11 +172,14 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
 NO_MASKS = (
     "dense,",
     "l1_filters,",
+    "lasso_channels,",
     "low_rank,",
     "network_slimming,",
     "nuclear,",
     "pruning_from_scratch,",
+    "rethink,",
     "soft_filter,",
+    "sparse_structure_selection,",
     "thinet,",
 )  # do other things
 
@@ -171,6 +193,7 @@ def cases():
         task = tiny_task(optimizer)
         name = getattr(optimizer, "__name__", "AdamW")
         yield f"global_activation under {name}", METHODS["global_activation"], {"task": task, "epochs": 3} | EASY
+    yield "rethink of masks", rethinking, {"task": tiny_task(), "reaches": 0.5}
     yield "dynamic surgery", dynamic_surgery, {"nested": False, "reaches": 0.6}
     yield "ticket", ticket, {"nested": False, "reaches": 0.5}
 

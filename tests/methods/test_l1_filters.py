@@ -13,6 +13,7 @@ from sapwood.errors import InputError
 from sapwood.methods.l1_filters import l1_filters
 from sapwood.methods.parts.ranking import unit_scores
 from sapwood.methods.parts.widths import allocated, by_macs, by_ratios, by_share, ratios_of, removable, sensitivity
+from sapwood.methods.rethink import scratch_epochs
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
 from sapwood.shrinking.costs.cost import macs_of
@@ -265,18 +266,22 @@ VGG_A = " ".join(f"conv{n}=0.5" for n in (1, *range(8, 14)))
 
 
 @pytest.mark.parametrize(
-    ("model", "ratios", "before", "after"),
+    ("model", "ratios", "before", "after", "epochs"),
     [
-        (vgg_cifar, VGG_A, 313.46, 206.28),
-        (RESNET_56, stages(0.1, 0.1, 0.1, skipped=blocks(56, 16, 20, 38, 54)), 125.49, 112.44),
-        (RESNET_56, stages(0.6, 0.3, 0.1, skipped=blocks(56, 16, 18, 20, 34, 38, 54)), 125.49, 90.91),
-        (RESNET_110, stages(0.5, 0, 0, skipped=blocks(110, 36)), 252.89, 212.78),
-        (RESNET_110, stages(0.5, 0.4, 0.3, skipped=blocks(110, 36, 38, 74)), 252.89, 155.12),
+        (vgg_cifar, VGG_A, 313.46, 206.28, 243),
+        (RESNET_56, stages(0.1, 0.1, 0.1, skipped=blocks(56, 16, 20, 38, 54)), 125.49, 112.44, 178),
+        (RESNET_56, stages(0.6, 0.3, 0.1, skipped=blocks(56, 16, 18, 20, 34, 38, 54)), 125.49, 90.91, 220),
+        (RESNET_110, stages(0.5, 0, 0, skipped=blocks(110, 36)), 252.89, 212.78, 190),
+        (RESNET_110, stages(0.5, 0.4, 0.3, skipped=blocks(110, 36, 38, 74)), 252.89, 155.12, 260),
     ],
     ids=["VGG-16-A", "ResNet-56-A", "ResNet-56-B", "ResNet-110-A", "ResNet-110-B"],
 )
-def test_multiply_adds_of_the_papers_networks(model, ratios, before, after):
-    assert macs(model, ratios) == (pytest.approx(before, abs=0.006), pytest.approx(after, abs=0.006))
+def test_multiply_adds_of_the_papers_networks_and_how_long_they_train_for_the_cost_of_the_whole(
+    model, ratios, before, after, epochs
+):
+    whole, left = macs(model, ratios)
+    assert (whole, left) == (pytest.approx(before, abs=0.006), pytest.approx(after, abs=0.006))
+    assert scratch_epochs(160, round(1e6 * whole), round(1e6 * left)) == epochs
 
 
 class Basic(nn.Module):
@@ -316,7 +321,10 @@ class ResNet34(nn.Module):
 ENDS = ["layer1.0", "layer2.0", "layer2.3", "layer3.0", "layer3.5", "layer4"]
 
 
-@pytest.mark.parametrize(("ratios", "after"), [((0.3, 0.3, 0.3), 3100), ((0.5, 0.6, 0.4), 2782)], ids=["A", "B"])
-def test_multiply_adds_of_resnet_34(ratios, after):
+@pytest.mark.parametrize(
+    ("ratios", "after", "epochs"), [((0.3, 0.3, 0.3), 3100, 106), ((0.5, 0.6, 0.4), 2782, 118)], ids=["A", "B"]
+)
+def test_multiply_adds_of_resnet_34(ratios, after, epochs):
     before, left = macs(ResNet34, stages(*ratios, skipped=ENDS), side=224)
     assert (before, left) == (pytest.approx(3664, abs=0.6), pytest.approx(after, abs=0.6))
+    assert scratch_epochs(90, round(1e6 * before), round(1e6 * left), cap=2.0) == epochs

@@ -4,7 +4,7 @@ from planted.mutant import bugs, instead
 
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
-from sapwood.study import columns, finals, questions, tuning, words
+from sapwood.study import columns, finals, questions, standing, tuning, words
 from sapwood.study.grid import NOTHING
 from sapwood.training.goal import ACCURACY
 
@@ -17,6 +17,8 @@ def asking_laws() -> Laws:
         "asked: a gap is the first arm minus the second, seed by seed": _gaps,
         "asked: only accuracy is in percent": _goal,
         "asked: a comparison that cannot be told is not counted for either side": _counted,
+        "asked: a claim holds where most comparisons speak for it, and none against": _standing,
+        "asked: that no difference was found shows no equality": _alike,
         "asked: nobody is compared with itself": _dashes,
         "asked: tuning takes the lowest validation error of all candidates": _tuned,
     }
@@ -48,6 +50,20 @@ def _counted() -> None:
     demand(said.startswith("1 of 3 arms are up, 0 down;"), said)
 
 
+def _standing() -> None:
+    up, down, unsure = {0: 1.0, 1: 1.0625}, {0: -1.0, 1: -1.0625}, {0: 9.0, 1: -1.0}
+    cases = {"holds": (up, up, unsure), "holds in part": (up, unsure), "not supported": (up, up, down),
+             "contradicted": (down, down, unsure)}  # fmt: skip
+    found = {word: standing.stands("higher", [dict(enumerate(each))]) for word, each in cases.items()}
+    demand(all(word == said for word, said in found.items()), f"claims stand as {found}")
+
+
+def _alike() -> None:
+    unsure = {"a": {0: 9.0, 1: -1.0}, "b": {0: 1.0, 1: -9.0}}
+    found = {claimed: standing.stands(claimed, [unsure]) for claimed in ("alike", "no lower")}
+    demand(set(found.values()) == {"cannot be told"}, f"of what cannot be told apart it says {found}")
+
+
 def _dashes() -> None:
     gap = finals.less(finals.goal_value, "one")
     grid = columns.by_arm(("one", "other"), columns.mean("gap", gap, but=["one"]))(
@@ -62,6 +78,9 @@ def _tuned() -> None:
     values = {"tune one, 0.1": (3.0,), "tune one, 0.2": (2.0,), "tune other, 0.1": (1.0,)}
     found = tried.best(_rows(values, "valid"))
     demand(found == {"one": 0.2}, f"best are {found}")
+
+
+SPEAKING = standing._speaking
 
 
 def best_of_those_there(self, rows):
@@ -96,6 +115,22 @@ MUTANTS = bugs(
         "a comparison that cannot be told is not counted for either side": {
             "the sign of the mean decides": instead(
                 words, "told", lambda gap, more="higher", less="lower": more if gap.mean > 0 else less
+            ),
+        },
+        "a claim holds where most comparisons speak for it, and none against": {
+            "one comparison is enough": instead(
+                standing, "_speaking", lambda some, against, every: SPEAKING(some, against, 1)
+            ),
+            "what speaks against it is passed over": instead(
+                standing, "_speaking", lambda some, against, every: SPEAKING(some, against if not some else 0, every)
+            ),
+            "what cannot be told does not count": instead(
+                standing, "_speaking", lambda some, against, every: SPEAKING(some, against, some + against)
+            ),
+        },
+        "that no difference was found shows no equality": {
+            "what cannot be told apart is alike": instead(
+                standing, "stands", lambda claimed, pairs: "holds" if claimed in ("alike", "no lower") else ""
             ),
         },
         "nobody is compared with itself": {

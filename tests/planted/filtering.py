@@ -195,7 +195,7 @@ MUTANTS = (
     }),
     *bugs("filters", filter_laws, {
         "int(filters * (1 - ratio)) of each layer stay": {
-            "the number that stays is rounded to the nearest": instead(l1_filters, "by_ratios", rounded),
+            "the number that stays is rounded to the nearest": instead(widths, "by_ratios", rounded),
         },
         "those with the smallest sums go": {
             "the largest filters go": instead(l1_filters, "unit_scores", the_other_way),

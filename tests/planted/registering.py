@@ -19,6 +19,7 @@ from sapwood.training.draws import luck
 from sapwood.training.entry import NOTHING, Column, Entry, table
 from sapwood.training.run import start
 from sapwood.trials import trial as trials
+from sapwood.trials import values
 from sapwood.trials.trial import Trial
 
 checking, scratch = map(import_module, ("sapwood.cli.checking", "sapwood.methods.pruning_from_scratch"))
@@ -206,7 +207,7 @@ MUTANTS = (
         {
             "however they are given they are one trial": {
                 "whole numbers stay whole in a tuple of floats": instead(
-                    trials, "_nearly", lambda value, of: tuple(value)
+                    values, "_nearly", lambda value, of: tuple(value)
                 )
             },
             "an identity is what its file gives back": {
@@ -214,7 +215,7 @@ MUTANTS = (
             },
             "what is typed is read as the annotation says": {
                 "every typed number is a float": partial(
-                    patch.dict, trials._READ, {tuple: lambda text: tuple(map(float, text.split(",")))}
+                    patch.dict, values._READ, {tuple: lambda text: tuple(map(float, text.split(",")))}
                 )
             },
         },

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sapwood import Batch, InputError, observe
+from sapwood import Batch, InputError, hidden, observe
 from sapwood.measure.norms import recalibrate
-from sapwood.scoring.batches import arguments, moved
+from sapwood.scoring.batches import arguments, moved, tried
 from sapwood.scoring.statistics import count, weight_grad
 
 X = torch.randn(12, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -134,6 +134,92 @@ def test_a_forward_that_takes_a_batch_gets_all_of_it(batch):
     recalibrate(model, [batch])
     torch.testing.assert_close(model.norm.running_mean, X.mean(0))
     assert int(observe(model, [batch], count)["layer"][count]) == 12
+
+
+class ReadsBatch(Model):
+    """One argument, a dict that it reads itself; what it is called says nothing of tuples."""
+
+    runs = 0
+
+    def forward(self, batch):
+        type(self).runs += 1
+        return self.layer(self.norm(batch["both"] if "both" in batch else batch["image"] + batch["meta"]))
+
+
+class Reads(ReadsBatch):
+    def forward(self, inputs):
+        return super().forward(inputs)
+
+
+DICT = {"image": X, "meta": X}
+READ = {
+    "a dict": DICT,
+    "a dict with its target": DICT | {"label": Y},
+    "a dict and a target": (DICT, Y),
+    "a list of both": [DICT, Y],
+    "a dict alone in a tuple": (DICT,),
+    "a dict of one": ({"both": 2 * X}, Y),
+    "a Batch of a dict": Batch(DICT, Y),
+    "an encoding and a target": (Encoding(DICT), Y),
+}
+
+
+@pytest.mark.parametrize("kind", [ReadsBatch, Reads])
+@pytest.mark.parametrize("form", READ)
+def test_a_forward_that_reads_a_dict_gets_it_in_whatever_form_it_comes(kind, form):
+    model = kind()
+    recalibrate(model, [READ[form]] * 2)
+    torch.testing.assert_close(model.norm.running_mean, 2 * X.mean(0))
+    assert int(model.norm.num_batches_tracked) == 2  # one that was tried first is not counted twice
+    seen = observe(kind(), [READ[form]] * 3, weight_grad, count, loss=lambda y, batch: y.square().sum())
+    assert int(seen["layer"][count]) == 36
+    plain = observe(Model(), [2 * X], weight_grad, loss=lambda y, batch: y.square().sum())
+    torch.testing.assert_close(seen["layer"][weight_grad], 3 * plain["layer"][weight_grad])
+
+
+class Deep(Reads):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 4, dtype=torch.float64)
+
+    def forward(self, inputs):
+        return super().forward({"image": self.first(inputs["image"]), "meta": inputs["meta"]})
+
+
+def test_hidden_layers_are_found_with_a_dict_that_forward_reads():
+    assert hidden(Deep(), DICT) == ["first"]
+
+
+def test_one_way_of_several_is_looked_for_once():
+    for batch, more in (((DICT, Y), 2), (DICT, 0)):  # the tuple is tried, then the dict in it
+        ReadsBatch.runs = 0
+        recalibrate(ReadsBatch(), [batch] * 5)
+        assert ReadsBatch.runs == 5 + more
+
+
+def test_what_no_way_of_reading_serves_is_told_with_its_form():
+    says = r"\{'image': a tensor \(12, 4\)\}.*KeyError.*; a batch may be a tensor; a tuple or list, the target last"
+    for model in (ReadsBatch(), Reads()):
+        with pytest.raises(InputError, match=says):
+            recalibrate(model, [({"image": X}, Y)])
+        assert model.norm.running_mean.tolist() == [0] * 4
+    with pytest.raises(InputError, match=r"Model fails when called with \(a tensor \(12, 3\)\): RuntimeError: "):
+        recalibrate(Model(), [(X[:, :3], Y)])
+
+
+def test_the_first_batch_is_tried_and_none_is_lost():
+    taken = []
+    batches = (taken.append(n) or (DICT, Y) for n in range(3))
+    model = ReadsBatch()
+    again = tried(model, batches, "mine()")
+    assert taken == [0]
+    assert model.training
+    assert int(model.norm.num_batches_tracked) == 0
+    assert len(list(again)) == 3
+    with pytest.raises(InputError, match=r"mine\(\) was given no batches"):
+        tried(model, iter(()), "mine()")
+    with pytest.raises(InputError, match=r"mine\(\) was given a Tensor for batches"):
+        tried(model, X, "mine()")
 
 
 def test_wrappers_are_asked_for_what_is_inside():

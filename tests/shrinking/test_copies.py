@@ -228,7 +228,7 @@ def quantised():
         (lambda: nn.Sequential(nn.LazyLinear(6), nn.Linear(6, 3)), image, "'0.weight' has no size yet; run the model"),
         (quantised, image, "module '0' is quantised"),
         (net, lambda: image()[:0], r"the example holds a tensor of shape \(0, 3, 8, 8\); give at least one sample"),
-        (lambda: net().forward, image, "the model is a method; give an nn.Module"),
+        (lambda: net().forward, image, "model is a method; give a torch.nn.Module"),
         (net, lambda: None, "it is None; give one of the model.s inputs"),
         (net, lambda: 3.0, "Sequential cannot be exported for this example"),
         (net, lambda: flat(5), "Sequential cannot be exported for this example"),

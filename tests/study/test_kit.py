@@ -3,10 +3,11 @@
 import matplotlib.figure
 import pytest
 
-from sapwood.study import beside, courses, spectra
+from sapwood.study import beside, courses, spectra, standing
 from sapwood.study.budgets import Connected, sparsity
 from sapwood.study.columns import by_arm, mean, said, seeds
 from sapwood.study.compared import against
+from sapwood.study.controlled import against_control, of_control
 from sapwood.study.finals import (
     ahead,
     at_end,
@@ -25,11 +26,14 @@ from sapwood.study.finals import (
     zeros,
 )
 from sapwood.study.grid import MINUS, NOTHING
+from sapwood.study.possible import possible
 from sapwood.study.printed import Measure, Shown, variant
 from sapwood.study.questions import Gaps, Question, corrected, counted, each, families, listed, to
 from sapwood.study.questions import against as pairs
+from sapwood.study.reached import elsewhere, in_a_line
 from sapwood.study.several import table
 from sapwood.study.tuning import Tuning
+from sapwood.trials.trial import Trial
 
 SEEDS = range(3)
 
@@ -189,3 +193,107 @@ def test_seeds_beside_each_other_are_drawn_with_their_gap():
     assert left.get_xlabel() == "test accuracy (%)"
     marks = [line for line in right.get_lines() if line.get_marker() == "D"]
     assert [list(line.get_xdata()) for line in marks] == [[pytest.approx(0)], [pytest.approx(25)]]
+
+
+def differing(**values):
+    """Comparisons whose differences have this mean, or None for differences that cannot be told from 0."""
+    sure = {name: {0: value, 1: value + 0.01} for name, value in values.items() if value is not None}
+    return sure | {name: {0: 9.0, 1: -9.0} for name, value in values.items() if value is None}
+
+
+@pytest.mark.parametrize(
+    ("claimed", "values", "said"),
+    [
+        ("higher", (1, 1, None), "holds"),
+        ("higher", (1, 1, None, None), "holds in part"),  # half of them is not most of them
+        ("higher", (1, 1, 1, -1), "not supported"),
+        ("higher", (None, None, -1), "not supported"),
+        ("higher", (-1, -1, None), "contradicted"),
+        ("lower", (-1, -1, None), "holds"),
+        ("lower", (1, 1), "contradicted"),
+        ("no lower", (1, 1), "holds"),
+        ("no lower", (None, None, -1), "cannot be told"),  # no difference found is none that is shown to be small
+        ("no lower", (-1, -1, None), "contradicted"),
+        ("alike", (None, None), "cannot be told"),
+        ("alike", (1, -1, None), "contradicted"),
+        ("higher", (), "cannot be told"),
+    ],
+)
+def test_a_claim_stands_by_its_comparisons(claimed, values, said):
+    pairs = differing(**{f"c{at}": value for at, value in enumerate(values)})
+    assert standing.stands(claimed, [pairs]) == said
+    assert standing.stands(claimed, [{name: each} for name, each in pairs.items()]) == said  # all together
+    assert standing.stands(claimed, [pairs, {"alone": {0: 5.0}}]) == said  # one seed says nothing
+
+
+def test_a_claim_of_several_parts_holds_if_all_do():
+    words = ("holds", "contradicted", "not supported", "cannot be told")
+    assert [standing.as_whole([word]) for word in words] == [*words]
+    assert standing.as_whole(["holds", "holds"]) == "holds"
+    assert {standing.as_whole(["holds", word]) for word in words[1:]} == {"holds in part"}
+    assert standing.as_whole(["cannot be told", "contradicted"]) == "contradicted"
+    assert [standing.as_said(each) for each in ([True], [True, False], [False], [])] == [
+        "holds", "holds in part", "contradicted", "cannot be told",
+    ]  # fmt: skip
+
+
+def test_a_question_says_how_its_claim_stands_and_a_study_counts_them():
+    rows = arms(base=0.5, better=0.75, worse=0.25)
+    gaps = {name: Gaps(goal_value, to("base", [name])) for name in ("better", "worse")}
+    up, down, open_ = (
+        Question(f"About {name}", [counted("", gap, "up", "down", claimed=claimed)])
+        for name, gap, claimed in (("a", gaps["better"], "higher"), ("b", gaps["worse"], "higher"), ("c", gaps["worse"], None))
+    )  # fmt: skip
+    assert [ask(rows).headline for ask in (up, down, open_)] == ["Holds: About a", "Contradicted: About b", "About c"]
+    assert str(down(rows)).startswith("Contradicted: About b 0 of 1 are up, 1 down.")
+    both = Question("Both", [*up.answer, counted("", gaps["worse"], "up", "down", claimed="no lower")])
+    assert both(rows).standing == "holds in part"
+    assert Question("Looked up", [], judge=lambda rows: "holds")(rows).standing == "holds"
+    found = [ask(rows) for ask in (up, up, down, open_)]
+    assert standing.tally(found, "the {} claims") == "Of the 3 claims, 2 hold, 1 is contradicted."
+    assert standing.tally([open_(rows)], "the {} claims") == ""
+    assert {*standing.RULE} == {*standing.VERBS}
+
+
+def at(arm, hidden, every, made=3, planned=3):
+    """Two seeds of an arm with these sparsities of hidden layers and of all weights."""
+    numbers = {"sparsity_hidden": hidden, "sparsity": every, "cycles": made}
+    rows = [row(arm, seed, "network", name, value) for seed in (0, 1) for name, value in numbers.items()]
+    return rows + [row(arm, seed, "note", "cycles_planned", planned) for seed in (0, 1)]
+
+
+def test_arms_that_missed_the_sparsity_they_asked_for_are_named():
+    def asking(arm, method="global_activation", **options):
+        return [Trial.make(method, "mlp_digits", seed, arm, **options) for seed in (0, 1)]
+
+    names = {"hidden": (0.8, 0.785), "every": (0.84, 0.8), "short": (0.5904, 0.58), "one seed": (0.8, 0.785)}
+    trials = [each for arm in names for each in asking(arm, sparsity=0.8)]
+    trials += [*asking("asks for none", "variational_dropout"), *asking("by quality", "iterative_magnitude", quality="1")]
+    rows = [each for arm, found in names.items() for each in at(arm, *found, made=2 if arm == "short" else 3)]
+    rows += [*at("asks for none", 0.3, 0.3), *at("by quality", 0.3, 0.3), *at("another", 0.1, 0.1)]
+    assert elsewhere(trials, rows) == [
+        "arm short asked for a sparsity of 0.8 and has 0.590 of the hidden layers (2 of 3 cycles)"
+    ]
+    astray = [each | {"value": 0.7} if (each["row"], each["seed"]) == ("one seed", 1) and each["value"] in (0.8, 0.785)
+              else each for each in rows]  # fmt: skip
+    assert [line[:12] for line in elsewhere(trials, astray)] == ["arm short as", "arm one seed"]
+    assert in_a_line(["a", "b"]) == "Not comparable: a; b."
+    assert in_a_line([]) == ""
+    assert elsewhere(trials, []) == []
+
+
+def test_a_study_s_control_is_what_all_others_are_compared_with():
+    count, gaps = against_control("base", arms(base=0.5, better=0.75, worse=0.25))
+    assert count == "1 of 2 arms are better than base, 1 worse."
+    assert gaps.startswith("Test accuracy minus that of base, points: better in 1 of 2: better (+25.00")
+    count, gaps = against_control("other", LANGUAGE)  # of bits per byte fewer are better
+    assert count == "1 of 1 arms are worse than other, 0 better."
+    assert against_control("", LANGUAGE) == against_control("nobody", LANGUAGE) == []
+    lines = of_control("base").build(arms(base=0.5, better=0.75)).lines
+    assert [line[0] for line in lines] == ["base", "better"]
+    assert lines[1][7:9] == ("25.00", "higher")
+
+
+def test_no_interval_of_a_fraction_or_count_is_wider_than_it_can_be():
+    assert possible("top5") == possible("class0_top5") == (0, 1)
+    assert possible("rank_at_1_percent_2")[0] == possible("live_12")[0] == 0

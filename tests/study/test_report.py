@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -145,6 +146,19 @@ def test_lives_that_did_not_write_down_their_vector_instructions_are_told():
     assert "; cpu (x86_64, AVX2), threads: 1" in _in_words(life | {"device": "cpu (x86_64, AVX2)"})
 
 
+def test_what_is_not_comparable_and_what_goes_on_from_what_is_said(results):
+    short, like = small("G & <b>", 0, epochs=1, sparsity=0.5), small("G & <b>", 1, epochs=1)
+    after = Trial.make("dense", "mlp_digits", 0, "S", epochs=1, stop="epochs").after(start=short, teacher=like)
+    study = replace(STUDY, trials=lambda scale: [short, like, after], figures=(), control="S")
+    page = without_codes(report(study, results, [*study.at("smoke")]).read_text("utf-8"))
+    asked = r"Not comparable:</strong> arm G &amp; &lt;b&gt; asked for a sparsity of [\d.]+ and has "
+    assert re.search(asked, page), page[page.index("<main>") :][:900]
+    said = "begins with the weights of G &amp; &lt;b&gt;; learns from the answers of G &amp; &lt;b&gt;, seed 1"
+    assert f"<li>S: {said}</li>" in page
+    with pytest.raises(InputError, match="unknown arm as control of study 'mine': 's'; known: "):
+        replace(study, control="s").at("smoke")
+
+
 def test_failures_are_shown(tmp_path, monkeypatch):
     run_into(tmp_path, STUDY.at("smoke")[0])
     with monkeypatch.context() as patch:
@@ -191,4 +205,4 @@ def test_the_terminal_table_fits_80_columns(results):
     assert max(map(len, lines)) <= 80
     rows = [line.split() for line in lines if line.strip().startswith(("S ", "G "))]
     assert [row[0] for row in rows] == ["S", "G"]  # the study's order
-    assert rows[0][1:4] == ["2", "0.000", "0"]
+    assert rows[0][1:5] == ["2", "0.000", "0.000", "0"]

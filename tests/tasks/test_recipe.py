@@ -69,11 +69,16 @@ def test_a_straight_course_and_a_methods_own_factor(task):
     assert rates(run, steps=4) == pytest.approx([0.03, 0.0225, 0.015, 0.0075], rel=1e-12)
 
 
+def test_drops_come_at_half_and_at_three_quarters(task):
+    run = start(with_recipe(task, learning_rate=0.5, course="drops"), seed=0)
+    assert rates(run, steps=8) == pytest.approx([0.5] * 4 + [0.05] * 2 + [0.005] * 2, rel=1e-12)
+
+
 @pytest.mark.parametrize("name", COURSES)
-def test_courses_begin_at_1_end_at_0_and_never_rise(name):
+def test_courses_begin_at_1_end_at_0_or_a_hundredth_and_never_rise(name):
     values = [COURSES[name](step / 100) for step in range(101)]
     assert values[0] == 1
-    assert values[-1] == pytest.approx(0, abs=1e-15)
+    assert values[-1] == pytest.approx(0.01 if name == "drops" else 0, abs=1e-15)
     assert values == sorted(values, reverse=True)
 
 

@@ -25,6 +25,7 @@ ALL = [
 
 
 CIFAR = [name for name in TASKS if TASK_DATA[name] == "cifar10"]
+FEW = {"resnet8_cifar_smoke": (32, 2_500, 500, 1_000), "vgg6_cifar_narrow": (64, 10_000, 1_000, 10_000)}
 CIFAR_RANGE = (-0.485 / 0.229, (1 - 0.406) / 0.225)  # of no red, and of all blue
 
 ORDERS = [(0, 0), (0, 1), (1, 0), (1, 1)]  # (seed, epoch)
@@ -269,14 +270,14 @@ def test_the_convolutional_tasks_have_one_network_and_one_recipe(real_data):
 def test_the_cifar_tasks_have_one_way_with_images(real_data, name):
     task = real_data(TASKS[name])
     images, labels = cifar10.load()[:2]
-    smoke = name == "resnet8_cifar_smoke"
+    batch_size, *expected = FEW.get(name, (128, 45_000, 5_000, 10_000))
     sizes = [len(part.targets) for part in (task.data.train, task.data.valid, task.data.test)]
-    assert sizes == ([2_500, 500, 1_000] if smoke else [45_000, 5_000, 10_000])
+    assert sizes == expected
     assert torch.equal(task.data.train.targets[:100], labels[sizes[1] : sizes[1] + 100])
     green = (images[7, 1] / 255 - 0.456) / 0.224
     torch.testing.assert_close(task.data.valid.inputs[7, 1], green, rtol=0, atol=1e-6)  # two float32 roundings
     assert task.augment is crop_and_flip
-    assert task.batch_size == (32 if smoke else 128)
+    assert task.batch_size == batch_size
     options = task.optimizer(task.model().parameters()).defaults
     rate = 0.001 if name.endswith("_trained") else 0.1
     assert [options[key] for key in ("lr", "momentum", "weight_decay", "nesterov")] == [rate, 0.9, 1e-4, False]

@@ -215,7 +215,7 @@ def test_a_kept_trial_is_run_from_scratch_when_its_weights_are_wanted(results, t
 @pytest.mark.parametrize(
     ("file", "old", "new", "says"),
     [
-        ("trials.csv", "trial,row", "id,row", "the columns should be trial,row,"),
+        ("trials.csv", "trial,arm", "id,arm", "the columns should be trial,arm,"),
         ("trials.csv", '""seed"":1', '""seed"":2', ", the digest of its identity"),
         ("trials.csv", "mlp_digits,1,", "mlp_digits,2,", "seed is 2, not 1 as in its identity"),
         ("trials.csv", "before,", "", "it has 19 cells, not 20"),
@@ -306,3 +306,12 @@ def test_results_kept_before_there_were_digests_are_still_read(target, tmp_path)
 def test_nothing_kept(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*trials\.csv: No such file or directory; was anything kept"):
         restore(tmp_path, tmp_path / "new")
+
+
+def test_what_an_earlier_version_kept_is_read_with_its_digests(target, tmp_path):
+    path = target / "trials.csv"
+    path.write_text(path.read_text().replace("trial,arm,", "trial,row,", 1))  # as the column was called
+    digests.write(target, FILES)
+    digests.check(target, FILES)
+    assert [each.about["row"] for each in read_archive(target)] == [trial.arm for trial in ALL]
+    assert restore(target, tmp_path / "new") == len(ALL)

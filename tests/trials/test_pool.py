@@ -2,16 +2,19 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from functools import partial
 
 import pytest
-from toy import begun, sleepy, small, square, surroundings
+from toy import begun, in_use, sleepy, small, square, surroundings
 
 from sapwood.errors import InputError
+from sapwood.trials import turns
 from sapwood.trials.execution import finished, run_into
 from sapwood.trials.pool import KILLED, _fill, processes, serial
 from sapwood.trials.trial import Trial
+from sapwood.trials.turns import NotRun, Turns
 
 NAMES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -44,11 +47,14 @@ def test_two_processes_do_all_items_past_failures_and_a_killed_worker():
 
 
 def test_workers_have_one_thread_and_the_parents_environment_is_as_before(monkeypatch):
+    """And Ctrl-C does not reach them from their first moment on: it is their parent's business."""
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     told = []
     assert list(processes(1)(surroundings, ["a", "b"], told.append)) == [("a", None), ("b", None)]
     assert {each[:2] for each in told} == {(1, ("1", "1", "1"))}
+    assert {each[3] for each in told} == {True}
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     assert {each[2] for each in told}.isdisjoint({os.getpid()})
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
@@ -101,12 +107,38 @@ class Place:
 
 
 def test_a_free_worker_takes_the_first_item_that_is_ready():
-    places, waiting = [Place(1), Place(), Place()], [2, 4, 5, 6]
-    _fill(places, waiting, refuse, lambda item: item > 4)
-    assert ([place.running for place in places], waiting) == ([1, 5, 6], [2, 4])
+    places, queue = [Place(1), Place(), Place()], Turns([2, 4, 5, 6], lambda item: item > 4)
+    assert list(_fill(places, queue, refuse)) == []
+    assert ([place.running for place in places], queue.waiting) == ([1, 5, 6], [2, 4])
     places[1].running = None
-    _fill(places, waiting, refuse, lambda item: item > 4)
-    assert ([place.running for place in places], waiting) == ([1, None, 6], [2, 4])
+    assert list(_fill(places, queue, refuse)) == []
+    assert ([place.running for place in places], queue.waiting) == ([1, None, 6], [2, 4])
+
+
+def why_not(item):
+    return NotRun("1 failed") if item == 2 else item != 3
+
+
+def test_what_can_never_be_ready_is_over_at_once_and_says_why():
+    """2 is told why and no job sees it, the others go on; 3, which is never ready, is tried at the end."""
+    for pool in (partial(serial, ready=why_not), processes(2, why_not)):
+        told = []
+        outcomes = list(pool(square, [2, 3, 1], told.append))
+        assert sorted(outcomes) == [(1, None), (2, "1 failed"), (3, "ValueError: three is not allowed")]
+        assert outcomes[-1][0] == 3
+        assert isinstance(dict(outcomes)[2], NotRun)
+        assert told == [(1, 1)]
+
+
+def test_what_another_process_has_in_use_comes_again_after_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(turns, "PAUSE", 0.0)
+    for pool in (serial, processes(1)):
+        told = []
+        left = tmp_path / "left"
+        left.write_text("xxx")  # so often it is in use
+        outcomes = list(pool(partial(in_use, left), [1, 2, 3], told.append))
+        assert outcomes == [(2, None), (3, None), (1, None)]
+        assert told == [(1, "xxx"), (2, ""), (3, ""), (1, "xx"), (1, "x"), (1, "")]
 
 
 def test_when_nothing_is_ready_and_nothing_at_work_the_next_is_tried_and_says_why():

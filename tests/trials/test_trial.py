@@ -1,9 +1,11 @@
 """Trials: identity, and options checked against the method's signature."""
 
+from functools import partial
 from typing import Literal
 
 import pytest
 
+from sapwood.criteria import CRITERIA
 from sapwood.errors import InputError
 from sapwood.methods import METHOD_VERSIONS, METHODS
 from sapwood.trials.trial import Trial, checked_options, defaults, parse_option
@@ -13,8 +15,8 @@ from sapwood.trials.trial import Trial, checked_options, defaults, parse_option
 def toy(monkeypatch):
     """A method with an option of every type."""
 
-    def method(run, *, rate: float, count: int = 1, on: bool = False, name: str = "a", limit: int | None = None,
-               mode: Literal["x", "y"] = "x"):  # fmt: skip
+    def method(run, *, rate: float, count: int = 1, on: bool = False, name: str = "a", criterion: str = "b",
+               limit: int | None = None, mode: Literal["x", "y"] = "x"):  # fmt: skip
         yield
 
     monkeypatch.setitem(METHODS, "toy", method)
@@ -112,6 +114,22 @@ def test_needed_trials_come_in_the_order_they_can_be_run():
     assert PRUNED.after(start=first).needed(lambda other: other == first) == []  # nor what only `first` needs
 
 
+GRADUAL_WITH = partial(Trial.make, "gradual_magnitude", "mlp_digits", 0)
+
+
+def test_what_a_method_can_use_is_not_refused(toy, monkeypatch):
+    """Criteria of sapwood's methods only, and of those all that they have."""
+    for method, criterion in {
+        "at_init": "grasp",
+        "global_activation": "activity",
+        "iterative_magnitude": "lamp",
+    }.items():
+        assert Trial.make(method, "mlp_digits", 0, criterion=criterion, sparsity=0.0).options != ()
+    assert dict(Trial.make("toy", "mlp_digits", 0, rate=1.0, criterion="its own").options)["criterion"] == "its own"
+    monkeypatch.setitem(CRITERIA, "bright", CRITERIA["magnitude"])
+    assert dict(GRADUAL_WITH(criterion="bright").options) == {"criterion": "bright"}
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -121,6 +139,24 @@ def test_needed_trials_come_in_the_order_they_can_be_run():
         (lambda: Trial.make("dense", "mlp_digits", True), "seed is True"),
         (lambda: Trial.make("dense", "mlp_digits", 0, epoch=3), "'epoch'; did you mean 'epochs'?"),
         (lambda: Trial.make("toy", "mlp_digits", 0), "'toy' needs option 'rate', which has no default"),
+        (
+            lambda: GRADUAL_WITH(sparsity=95),
+            "method 'gradual_magnitude' is 95; give the fraction removed, in [0, 1): 0.95 for",
+        ),
+        (
+            lambda: GRADUAL_WITH(initial=-0.5),
+            "option 'initial' of method 'gradual_magnitude' is -0.5; give the fraction",
+        ),
+        (lambda: GRADUAL_WITH(sparsity=1.0), "is 1; give the fraction removed, in [0, 1)"),
+        (lambda: GRADUAL_WITH(criterion="activty"), "unknown criterion 'activty'; did you mean 'activity'?"),
+        (
+            lambda: GRADUAL_WITH(criterion="activity"),
+            "'gradual_magnitude' scores by weights alone, and criterion 'activity'",
+        ),
+        (
+            lambda: GRADUAL_WITH(criterion="apoz"),
+            "take a method that gathers it: at_init, global_activation, local_activation",
+        ),
         (lambda: DENSE.after(starts=PRUNED), "unknown use of another trial 'starts'; did you mean 'start'?"),
         (lambda: DENSE.after(like="G"), "arm 'S' uses 'G' as 'like'; give a Trial"),
         (lambda: DENSE.tracing("spectre"), "unknown trace 'spectre'; did you mean 'spectra'?"),

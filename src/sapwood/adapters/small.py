@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from sapwood.currency import Keep
 from sapwood.export.caches import without_caches
+from sapwood.export.originals import note_smaller
 from sapwood.measure.example import Example
 from sapwood.scoring import batches
 from sapwood.shrinking.shrunk import Shrunk, compact, shrink
@@ -80,3 +81,4 @@ def shrink_(model: nn.Module, optimizers: Sequence[Any], example: Example, units
         anatomy = Anatomy(model, there(example, model))
         small = shrink(anatomy, units, optimizer=one) if units else compact(anatomy, optimizer=one)
         become_(model, inner, small)
+    note_smaller(model)

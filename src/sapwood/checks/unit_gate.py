@@ -118,14 +118,14 @@ def _values(make: Make) -> None:
             demand(shares.shape[-1:] == (site.units,) and _within(shares), f"open is {shares.tolist()}")
             if not gate.per_sample:
                 value = gate.draw(None)
-                demand(value.shape == (site.units,) and _within(value), f"it draws {value.tolist()}")
+                demand(value.shape == (site.units,) and _within(value, gate.most), f"it draws {value.tolist()}")
                 demand(torch.equal(value != 0, keep), f"it keeps {keep.tolist()}, its values are {value.tolist()}")
         every = torch.cat(list(keeps.values()))
         demand(bool(every.any()) and (not _static(gated) or not bool(every.all())), "all units stay, or all go")
 
 
-def _within(values: Tensor) -> bool:
-    return bool(((values >= 0) & (values <= 1)).all())
+def _within(values: Tensor, most: float = 1.0) -> bool:
+    return bool(((values >= 0) & (values <= most)).all())
 
 
 def _closed(make: Make) -> None:

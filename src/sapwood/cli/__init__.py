@@ -39,6 +39,10 @@ def _carried_out(words: list[str]) -> Any:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message(), file=sys.stderr)
             return 2
+        if words[0] in ("run", "report"):  # an option of a method after its name: the name is what is wrong
+            from sapwood.study.study import refuse_method
+
+            refuse_method(next((word for word in words[1:] if not word.startswith("-")), ""))
         raise InputError(typed.in_words(error)) from error
 
 

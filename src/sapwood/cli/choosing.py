@@ -1,12 +1,24 @@
 """Choosing: which of a study's trials are run (--only), and with which options (--set)."""
 
 from collections.abc import Callable, Iterable, Sequence
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from sapwood.errors import InputError, unknown
+from sapwood.trials.elsewhere import Elsewhere
 from sapwood.trials.trial import Trial, Value, option_types, parse_option
+from sapwood.trials.values import WrongType
 
 Pair = tuple[str, str]  # key, value as typed
 NAMES = ("arm", "method", "task", "seed")  # what a trial has besides its options
+WORDS = {
+    float: "a number, such as 0.8",
+    int: "a whole number, such as 3",
+    bool: "true or false",
+    tuple: "numbers with commas between them, such as 1,2",
+    str: "a word",
+    NoneType: "none",
+}
 BEFORE = {"row": "arm"}  # what a key was called in the last release
 
 
@@ -54,10 +66,32 @@ def changed(trials: Sequence[Trial], changes: Sequence[Pair]) -> list[Trial]:
 
 def _with(trial: Trial, changes: Sequence[Pair]) -> Trial:
     mine = [(name, text) for name, text in changes if name in option_types(trial.method)]
-    options = dict(trial.options) | {name: parse_option(trial.method, name, text) for name, text in mine}
-    made = Trial.make(trial.method, trial.task, trial.seed, trial.arm, **options).tracing(*trial.traces)
-    made = made.under(**dict(trial.recipe))
-    return made.after(**{name: _with(other, changes) for name, other in trial.uses})
+    options = dict(trial.options) | {name: _typed(trial.method, name, text) for name, text in mine}
+    try:
+        made = Trial.make(trial.method, trial.task, trial.seed, trial.arm, **options)
+    except InputError as error:
+        raise InputError(f"{' '.join(f'--set {name}={text}' for name, text in mine)}: {error}") from error
+    made = made.tracing(*trial.traces).under(**dict(trial.recipe))
+    uses: dict[str, Trial | Elsewhere] = dict(trial.uses)
+    uses |= {name: _with(other, changes) for name, other in trial.uses if isinstance(other, Trial)}
+    return made.after(**uses)
+
+
+def _typed(method: str, name: str, text: str) -> Value:
+    """The value that was typed; an error names no method, since --set is for all that have the option."""
+    try:
+        return parse_option(method, name, text)
+    except WrongType as error:
+        annotation = option_types(method)[name]
+        kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+        raise InputError(f"--set {name}={text!r}: give {' or '.join(map(_in_words, kinds))}") from error
+
+
+def _in_words(kind: Any) -> str:
+    """What may be typed for a type."""
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    return WORDS.get(get_origin(kind) or kind, str(kind))
 
 
 def _refuse_no_match(trials: Sequence[Trial], key: str, value: str) -> None:

@@ -1,6 +1,7 @@
 """Owned: a network of the user's own, from FILE.py:make, with weights from a file and an example of its input."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from sapwood.cli.checking import load
 from sapwood.errors import InputError, unknown
-from sapwood.measure.example import Example, as_tuple, call
+from sapwood.measure.example import Example, as_tuple, call, takes
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -50,10 +51,11 @@ class Order:
 
     def made(self) -> "Owned":
         """The network with its weights in evaluation mode, and the example."""
+        tensors = None if self.weights is None else _weights(self.weights)
         make = self.make()
         network, example = _pair(_made(make, self.source), self.source)
-        if self.weights is not None:
-            _fill_(network, self.weights)
+        if tensors is not None:
+            _fill_(network, tensors, self.weights)
         if not self.examples and example is None:
             raise InputError(
                 f"no example of the input; give --example 1,3,224,224, or let {self.name} return (model, example)"
@@ -98,13 +100,23 @@ def _made(make: Callable[[], Any], source: str) -> object:
 def _refuse_unanswered(network: nn.Module, example: Any, given: str) -> None:
     """The network is called once: what it says of a wrong example is shorter than what its export says."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, with lines of its own code; the error says it
             call(network, as_tuple(example))
     except InputError:
         raise
     except Exception as error:
         what = given or "the example that comes with it"
-        raise InputError(f"{type(network).__name__} does not take {what}: {_said(error)}") from error
+        raise InputError(
+            f"{type(network).__name__} does not take {what}: {_said(error)}; {_hint(network, example)}"
+        ) from error
+
+
+def _hint(network: nn.Module, example: Any) -> str:
+    """What to type instead."""
+    if isinstance(example, Mapping):
+        return f"{takes(network)}; the example has the keys {', '.join(map(repr, example))}"
+    return f"{takes(network)}; for a dict, or arguments by name, write --example NAME=SHAPE once for each"
 
 
 def _said(error: BaseException) -> str:
@@ -128,14 +140,29 @@ def _refuse_missing(path: Path, what: str) -> None:
         raise InputError(f"{str(path)!r} is a folder; give a {what}")
 
 
-def _fill_(network: nn.Module, path: Path) -> None:
-    """The weights in a file into the network; a state dict, or one under "state_dict" or "model"."""
+def _weights(path: Path) -> Mapping[str, Tensor]:
+    """The state dict in a file, or the one under "state_dict" or "model" there."""
     tensors = _read(path)
     for inner in ("state_dict", "model"):
         if isinstance(tensors, Mapping) and isinstance(tensors.get(inner), Mapping):
             tensors = tensors[inner]
     if not isinstance(tensors, Mapping) or not all(isinstance(each, Tensor) for each in tensors.values()):
-        raise InputError(f"{path} holds no state dict; save model.state_dict()")
+        raise InputError(f"{path} holds no state dict{_instead(tensors)}; save model.state_dict()")
+    return tensors
+
+
+def _instead(found: object) -> str:
+    """What a file has, and under which key the weights may be."""
+    if not isinstance(found, Mapping):
+        return f" but a {type(found).__name__}"
+    inside = [key for key, each in found.items() if isinstance(each, Mapping) and each
+              and all(isinstance(x, Tensor) for x in each.values())]  # fmt: skip
+    hint = f", of which {inside[0]!r} looks like one: torch.save(torch.load(...)[{inside[0]!r}], ...)" * bool(inside)
+    return f" but the entries {', '.join(map(repr, list(found)[:8]))}{hint}"
+
+
+def _fill_(network: nn.Module, tensors: Mapping[str, Tensor], path: Path | None) -> None:
+    """Weights into the network; errors name their file."""
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

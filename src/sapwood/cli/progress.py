@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from sapwood.trials.execution import Progress as News
 from sapwood.trials.trial import Trial
+from sapwood.trials.turns import NotRun
 
 EVERY = 10.0  # seconds between two plain lines about the same trial
 ENOUGH = 0.05  # of one trial: before that, starting up took most of the time
@@ -125,7 +126,8 @@ class Bars:
 
 
 def _ending(trial: Trial, error: str | None) -> str:
-    return f"{trial.arm} seed {trial.seed} " + ("done" if error is None else f"FAILED: {error}")
+    said = "done" if error is None else f"{'not run' if isinstance(error, NotRun) else 'FAILED'}: {error}"
+    return f"{trial.arm} seed {trial.seed} {said}"
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from sapwood.cli import choosing
+from sapwood.cli.notices import say_what_is_kept, say_what_is_left, why
 from sapwood.cli.progress import shown
 from sapwood.cli.ranges import refuse_out_of_range
 from sapwood.data import DATASETS, fetch
@@ -25,6 +26,7 @@ from sapwood.disk import there
 from sapwood.errors import InputError
 from sapwood.extras import optional
 from sapwood.study.earlier import as_found
+from sapwood.study.reached import elsewhere, in_a_line
 from sapwood.study.report import report
 from sapwood.study.speed import FILE as SPEED
 from sapwood.study.study import Study, find
@@ -33,11 +35,11 @@ from sapwood.study.terminal import terminal_table
 from sapwood.tasks import TASK_DATA
 from sapwood.trials import digests
 from sapwood.trials.archive import add, copied, restore
-from sapwood.trials.execution import Tell, finished, over, read_trial, run_into, sums
+from sapwood.trials.execution import Tell, finished, over, run_into, sums
 from sapwood.trials.folder import make_folder, sealed
-from sapwood.trials.pool import processes, serial
-from sapwood.trials.provenance import commit
+from sapwood.trials.pool import Pool, processes, serial
 from sapwood.trials.trial import Trial
+from sapwood.trials.turns import NotRun
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ def carry_out(order: Order) -> None:
     waiting = choosing.with_needed(
         chosen, lambda trial: over(folder / trial.id), lambda trial: finished(folder / trial.id)
     )
-    _say_what_is_kept([folder / trial.id for trial in chosen if trial not in waiting])
+    say_what_is_kept([trial for trial in chosen if trial not in waiting], folder)
     workers = _workers(order, len(waiting))
-    _prepare_data({TASK_DATA[trial.task] for trial in waiting}, order.download)
+    _prepare_data({TASK_DATA[trial.task] for trial in waiting if trial.task in TASK_DATA}, order.download)
     make_folder(folder)
     try:
         with _terminable():
@@ -86,12 +88,12 @@ def carry_out(order: Order) -> None:
         typer.echo(f"stopped; what is finished or saved is kept. To go on: {_same_command()}", err=True)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from stop
     for trial, error in failed:
-        where = folder / trial.id / "failed"
-        typer.echo(f"{trial.arm} seed {trial.seed} failed: {f'see {where}' if there(where) else error}", err=True)
+        typer.echo(f"{trial.arm} seed {trial.seed} {why(error, folder / trial.id / 'failed')}", err=True)
     if study.extras and all(over(folder / trial.id) for trial in as_found(study.at(order.scale), folder)):
         study.extras(folder, order.scale)
     time_taken = _time_taken([folder / trial.id for trial in chosen], time.monotonic() - began, workers)
     _write_up(study, folder, trials, time_taken)
+    say_what_is_left([trial for trial in trials if trial not in chosen and not over(folder / trial.id)])
     if failed:
         raise typer.Exit(1)
 
@@ -102,16 +104,6 @@ def refuse_unless_reports_can_be_written() -> None:
         with optional("a report"):
             if find_spec(name) is None:
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-def _say_what_is_kept(done: list[Path]) -> None:
-    """Finished trials are not run again; say so, above all when the code is not the one that made them."""
-    if not done:
-        return
-    now = commit() or "+"  # "+": not known, or with changes of which nobody knows when they were made
-    other = [f for f in done if "+" in now or any(life["commit"] != now for life in read_trial(f)["provenance"])]
-    more = f"; {len(other)} of them may be of other code: a new --results folder runs them afresh" if other else ""
-    typer.echo(f"{len(done)} trials were finished before and are not run again{more}", err=True)
 
 
 def _say_what_is_unsealed(done: list[Path]) -> None:
@@ -143,6 +135,7 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
     _take_over(source, study, folder)
     trials = study.latest(folder)
     _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
+    typer.echo(f"reading {len(trials)} trials, drawing {len(study.figures)} figures ...", err=True)
     print(f"report: {report(study, folder, trials)}")
     if target is not None:
         number = add(folder, target / study.name, trials, _files(study))
@@ -152,6 +145,7 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
 def _take_over(source: Path | None, study: Study, folder: Path) -> None:
     """Restore what was kept of the study's results and is not there."""
     if source is not None:
+        typer.echo(f"restoring what is kept in {source / study.name} ...", err=True)
         number = restore(source / study.name, folder)
         copied([name for name in _files(study) if not there(folder / name)], source / study.name, folder)
         typer.echo(f"{number} trials restored from {source / study.name}", err=True)
@@ -170,7 +164,10 @@ def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) 
     _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
     path = report(study, folder, trials, command=_same_command())
     ids = [trial.id for trial in trials]
-    Console().print(terminal_table(study, in_order(read(folder, ids), ids)))
+    rows = in_order(read(folder, ids), ids)
+    Console().print(terminal_table(study, rows))
+    if said := in_a_line(elsewhere(trials, rows)):
+        print(said)
     print(time_taken)
     print(f"report: {path}")
     if study.ends:
@@ -199,7 +196,11 @@ def _terminable() -> Iterator[None]:
 
 def _run(trials: list[Trial], folder: Path, workers: int, order: Order) -> list[tuple[Trial, str]]:
     """The trials that failed, and why, after all have ended."""
-    pool = processes(workers, lambda trial: _ready(trial, folder)) if workers > 1 else serial
+    lost: dict[str, str] = {}  # trials that will not be finished, by id, and why
+    ready = partial(_ready, folder=folder, lost=lost)
+    pool: Pool[Trial] = partial(serial, ready=ready)
+    if workers > 1:
+        pool = processes(workers, ready)
     job = partial(run_into, folder, device=order.device)
     failed = []
     with shown(len(trials)) as view:
@@ -207,7 +208,9 @@ def _run(trials: list[Trial], folder: Path, workers: int, order: Order) -> list[
         with closing(ends):  # type: ignore[type-var]  # a generator: closing it ends the workers
             for trial, error in ends:
                 view.end(trial, error)
-                failed += [(trial, error)] if error is not None else []
+                if error is not None:
+                    failed.append((trial, error))
+                    lost[trial.id] = "was not run" if isinstance(error, NotRun) else "failed"
     return failed
 
 
@@ -220,8 +223,12 @@ def _knowing(study: str, job: Callable[[Trial, Tell], None], trial: Trial, tell:
 _read = cache(find)  # once in each worker
 
 
-def _ready(trial: Trial, folder: Path) -> bool:
-    return all(finished(folder / other.id) for _, other in trial.uses)
+def _ready(trial: Trial, folder: Path, lost: Mapping[str, str]) -> bool | NotRun:
+    """Whether all trials are finished that it uses; why it will never be ready, if one of them is `lost`."""
+    for other in trial.others:
+        if other.id in lost:
+            return NotRun(f"arm {other.arm!r}, seed {other.seed}, {lost[other.id]}")
+    return all(finished(folder / other.id) for other in trial.others)
 
 
 def _workers(order: Order, trials: int) -> int:

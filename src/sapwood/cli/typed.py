@@ -1,11 +1,16 @@
 """Typed: values taken from what was typed, and what no verb takes put in one line that names the nearest thing."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
 from sapwood.errors import InputError, unknown
+
+SHAPE = re.compile(
+    r"unexpected extra arguments?.*\((\S+=[\d,]+(?::int)?|\d+(?:,\d+)+(?::int)?)\)?"
+)  # an input left over
 
 
 def choice(option: str, text: str, choices: type[StrEnum]) -> str:
@@ -61,4 +66,6 @@ def in_words(error: Any) -> str:
     if kind == "BadOptionUsage":
         return f"{error.option_name} needs a value after it; see {path} --help"
     said = error.format_message().splitlines()[0].rstrip(".")
+    if found := SHAPE.search(said):
+        return f"{path} takes {found[1]} no more; write --example once for each input: --example {found[1]}"
     return f"{path}: {said[:1].lower()}{said[1:]}; see {path} --help"

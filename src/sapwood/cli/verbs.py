@@ -89,7 +89,8 @@ Examples = Annotated[
     typer.Option(
         "--example",
         metavar="SHAPE",
-        help="Of each input, in order: 1,3,224,224; 1,128:int for whole numbers; NAME=SHAPE for keywords.",
+        help="Once for each input: --example 1,3,224,224, or 1,128:int for whole numbers. Of a dict, or by name: "
+        "--example image=1,3,32,32 --example meta=1,4.",
     ),
 ]
 Lossy = Annotated[

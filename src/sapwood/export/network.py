@@ -14,12 +14,20 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from sapwood import disk, schema
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export import beside
 from sapwood.export.attributes import CHANGES, SETTINGS, change_, changes, classes, settings
 from sapwood.export.fitting import narrow_, refuse_unfitting
 from sapwood.export.memory import dense, refuse_shared_memory
-from sapwood.export.originals import Held, kind_of, refuse_other_modules, refuse_other_network
+from sapwood.export.originals import (
+    Held,
+    kind_of,
+    note_smaller,
+    refuse_other_modules,
+    refuse_other_network,
+    refuse_smaller,
+)
 from sapwood.export.packed import not_as_said, pack, unpack
 from sapwood.shrinking.cutting.narrow import NarrowAttention
 from sapwood.shrinking.skipped import skip_, skipped
@@ -41,22 +49,26 @@ WORDS = schema.record({
 Read = tuple[dict[str, Held], dict[str, Tensor], dict[str, Tensor], dict[str, Any]]  # of tensors, values, masks, words
 
 
+@checked(of="the network as it was before pruning; for one that was not pruned use torch.save")
 def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[str, Tensor] | None = None) -> None:
     """Write a network that was shrunk from `of` to one safetensors file; the old file stays until the new one is whole.
 
     `of` is the original network, or another of its class and options: only its shapes and plain numbers are looked at.
+    It is the one that your code builds, also where the network was pruned again and again.
     `masks` of the network are kept beside it, for `tensors_of`; they are not applied.
     The file has all parameters and buffers bit by bit, those outside state_dict too; which are one tensor; which are
     trained; and the numbers (None, bool, int, float, tuples and lists of them) by which modules, and the objects on
     them such as a config, differ. It has no training or evaluation mode, and no other tensors.
 
-    InputError: modules were added, removed or replaced, so the original class cannot give them. (torch's multi-head
-    attention that lost heads is sapwood's `NarrowAttention`, modules of removed branches are `Skipped`, and will be.)
+    InputError: `of` was itself made by `prune` or `load`; or modules were added, removed or replaced, so the original
+    class cannot give them. (torch's multi-head attention that lost heads is sapwood's `NarrowAttention`, modules of
+    removed branches are `Skipped`, and will be.)
 
     >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
     >>> small = shrink(net, {"0": torch.arange(6) < 2}, sites(net, x), example=x).model
     >>> export.save(small, folder / "small.safetensors", of=net)
     """
+    refuse_smaller(of)
     own, words = _described(model, of)
     if masks:
         beside.put(masks, model, own, words)
@@ -81,6 +93,7 @@ def _described(model: nn.Module, of: nn.Module) -> tuple[dict[str, Tensor], dict
     return {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}, words
 
 
+@checked(make="a function that builds the network as it was before pruning, for example lambda: Net()")
 def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     """The network that `save` wrote: `make()` gives the original, unshrunk one, which is then made the saved one.
 
@@ -95,7 +108,14 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     >>> torch.equal(again(x), small(x))
     True
     """
-    return _made_smaller(make(), _read(Path(path)), str(path), "make")
+    if isinstance(make, nn.Module):
+        kind = type(make).__name__
+        raise InputError(f"make is a network, {kind}; give a function that builds one, for example lambda: {kind}(...)")
+    found = _read(Path(path))
+    model = _made_smaller(make(), found, str(path), "make")
+    if any(each.shape != each.original for each in found[0].values()):
+        note_smaller(model)
+    return model
 
 
 def content_without(model: nn.Module, of: nn.Module, elsewhere: Collection[str]) -> bytes:

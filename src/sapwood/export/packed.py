@@ -32,6 +32,7 @@ TYPES = {
     )
     if re.fullmatch(r"(complex|bfloat)\w+|float\w+|u?int(8|16|32|64)|bool", name)
 }
+ZIP = b"PK\3\4"  # how files of torch.save begin
 ABOUT = schema.record({"version": schema.whole(1), "digest": schema.text, "words": schema.text})
 
 
@@ -48,6 +49,11 @@ def unpack(content: bytes, origin: str) -> tuple[dict[str, Tensor], dict[str, An
     try:
         flat, header = checkpoint.opened(content), _header(content)
     except ValueError as error:
+        if content[: len(ZIP)] == ZIP:
+            raise InputError(
+                f"{origin} is no whole safetensors file but one of torch.save; torch.load and load_state_dict read it "
+                "into a network of its sizes; here give a file of sapwood.export.save"
+            ) from error
         raise InputError(
             f"{origin} is no whole safetensors file ({error}); it was cut short, damaged or is something else: "
             "copy or save it again"

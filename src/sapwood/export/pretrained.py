@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.caches import without_caches
@@ -19,6 +20,7 @@ from sapwood.shrinking.finding import sites
 from sapwood.shrinking.tracing.site import Site
 
 
+@checked()
 def to_transformers(model: nn.Module, example: Example, folder: Path | str, *, tolerance: float = TOLERANCE) -> float:
     """Write a shrunk Hugging Face model to a folder that `AutoModel...from_pretrained` loads in any process.
 
@@ -46,6 +48,7 @@ def to_transformers(model: nn.Module, example: Example, folder: Path | str, *, t
     return found
 
 
+@checked()
 def not_in_config(model: nn.Module, example: Example) -> list[str]:
     """Names of the sites whose widths no number of a Hugging Face model's config gives, for `keep=` of `prune`.
 

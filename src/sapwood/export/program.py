@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.utils import _pytree as pytree
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.caches import without_caches
@@ -18,9 +19,11 @@ from sapwood.export.samples import samples_of, wanted
 from sapwood.measure.example import Example, arguments, as_tuple
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.tracing.exporting import as_said, quietly, refusal
+from sapwood.shrinking.tracing.graph import refuse_unanswered
 from sapwood.training import checkpoint
 
 
+@checked()
 def to_program(
     model: nn.Module,
     example: Example,
@@ -58,6 +61,7 @@ def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, ope
     try:
         return _exported(model, inputs, opened)
     except Exception as error:  # whatever stops it
+        refuse_unanswered(model, inputs)
         fixed = samples_of(example)
         what = f"{type(model).__name__} cannot be exported"
         if opened and _goes(model, as_tuple(example)):

@@ -50,7 +50,7 @@ class Pruned:
     model: nn.Module
     optimizer: Optimizer | None  # for the smaller network, with its memory sliced likewise
     keep: Mapping[str, Tensor]  # {site: bool [units]}, False was removed
-    sites: tuple[Site, ...]  # that could lose units
+    sites: tuple[Site, ...]  # that could lose units, or were named to stay whole
     stays: tuple[Pinned, ...] = field(repr=False)  # what could not be removed, with the reason
     before: Sizes
     after: Sizes
@@ -59,6 +59,7 @@ class Pruned:
     difference: float | None  # the largest relative difference seen in the proof; None: lossy, nothing is claimed
     proven: torch.dtype | None
     branches: tuple[str, ...] = ()  # that went whole, since nothing of what they lead through is left
+    first: bool = True  # False: the network before was made by `prune` or `load`, too
 
     def __str__(self) -> str:
         rows = [("", "before", "after", "left"), *self._rows()]
@@ -107,6 +108,8 @@ class Pruned:
                 ),
             )
         yield "removed", _removed(self.keep)
+        if hardest := _hardest(self.keep):
+            yield "hardest", hardest
         if self.branches:
             yield "removed", f"{len(self.branches)} thin branches with them, which count as 0 [{_some(self.branches)}]"
         yield "equal", self._equal()
@@ -123,7 +126,10 @@ class Pruned:
 
     def _next(self) -> Iterator[str]:
         yield "train pruned.model on" + (" with pruned.optimizer" if self.optimizer is not None else "")
-        yield 'sapwood.export.save(pruned.model, "small.safetensors", of=model), model being the one before'
+        of = "of=model), model being the one before"
+        if not self.first:
+            of = "of=original), original being the first, which your code builds, not the one before"
+        yield f'sapwood.export.save(pruned.model, "small.safetensors", {of}'
         yield 'sapwood.export.to_onnx(pruned.model, example, "small.onnx")'
 
 
@@ -149,6 +155,14 @@ def _removed(keep: Mapping[str, Tensor]) -> str:
     return f"{sum(gone.values()):,} of {every:,} units, at {sum(n > 0 for n in gone.values())} of {len(keep)} sites"
 
 
+def _hardest(keep: Mapping[str, Tensor]) -> str:
+    """The sites of which the least is left, with their widths; "" where there is one only."""
+    left = sorted((int(kept.sum()) / kept.numel(), at, name) for at, (name, kept) in enumerate(keep.items()))
+    cut = [name for share, _, name in left if share < 1][:MOST]
+    said = ", ".join(f"{name} {keep[name].numel():,} -> {int(keep[name].sum()):,}" for name in cut)
+    return said if len(keep) > 1 else ""
+
+
 def _sizes(what: str, before: int, after: int) -> Line:
     return what, f"{before:,}", f"{after:,}", f"{100 * after / before:.1f} %" if before else ""
 
@@ -157,4 +171,6 @@ def _timed(times: Times) -> Line:
     before, after = (f"{1000 * each.median:.3f}" for each in (times.before, times.after))
     left = times.left
     spread = f"quartiles {100 * left.lower:.0f} to {100 * left.upper:.0f}"
+    if left.lower <= 1 <= left.upper:  # as `clock.verdict` judges
+        return "milliseconds", before, after, f"not told apart ({spread} %); give a larger example or timing=10"
     return "milliseconds", before, after, f"{100 * left.median:.1f} % ({spread})"

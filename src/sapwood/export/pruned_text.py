@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
+from sapwood.export.originals import refuse_smaller
 from sapwood.measure.example import Example
 from sapwood.shrinking.tracing.computed import sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
@@ -19,6 +21,7 @@ SHAPES, WEIGHTS = "shapes.txt", "model.safetensors"
 BETWEEN = "***"  # as in timm's own files
 
 
+@checked(of="the network as it was before pruning")
 def to_timm(
     model: nn.Module, example: Example, folder: Path | str, *, of: nn.Module, tolerance: float = TOLERANCE
 ) -> float:
@@ -36,6 +39,7 @@ def to_timm(
     InputError: timm's text does not say enough. It has shapes of plain and depthwise convolutions, batch norms and the
     classifier; models with grouped convolutions, layer norms or attention are not built from it.
     """
+    refuse_smaller(of)
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; give the name of a new folder, or remove it first")

@@ -5,31 +5,49 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from sapwood.called import checked
 from sapwood.currency import Keep
 from sapwood.errors import InputError
 from sapwood.export.build import built, bytes_and_parameters, emptied
 from sapwood.export.caches import without_caches
 from sapwood.export.offers import offer_of
+from sapwood.export.originals import is_smaller, note_smaller
 from sapwood.export.pruned import Answers, Pruned, Sizes, Times
 from sapwood.export.search import Search
-from sapwood.export.targets import Target, target_of
+from sapwood.export.targets import KINDS, Target, target_of
 from sapwood.export.timing import side_by_side
 from sapwood.export.worth import By, worth
 from sapwood.measure.example import Example
 from sapwood.measure.norms import recalibrate as recalibrate_
+from sapwood.scoring.batches import tried
 from sapwood.scoring.evidence import Evidence
 from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.costs.cost import bytes_of, parameters_of
+from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.shrunk import Shrunk
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
+KEPT = "keep= names"  # how the reason begins why a site stays that was asked to
 Evaluate = Callable[[nn.Module], float]
+UNITS = "prune removes whole units: give macs= or parameters=, the share that is left; hold removes single weights"
+SAID = {  # what to give, and what instead of arguments that people try
+    **dict.fromkeys(KINDS, "the share of it that may be left, above 0 and below 1, or a number above 1"),
+    "by": "a criterion, its name, or scores by parameter or by site",
+    "multiple": "a whole number of 1 or more, of which widths become multiples",
+    "evaluate": "a function of a model that returns a number",
+    "threads": "a whole number of 1 or more",
+    "timing": "seconds, 0 or more",
+    **dict.fromkeys(("sparsity", "amount", "ratio", "pruning_ratio", "density"), UNITS),
+    "flops": "give macs=, the share of multiply-adds that is left",
+}
 
 
+@checked(**SAID)
 def prune(
     model: nn.Module,
     example: Example,
@@ -71,6 +89,9 @@ def prune(
     `timing` seconds (0: not at all). For the target `ms`, networks of several sizes are built and timed, and the one
     that comes back was measured to be fast enough.
 
+    `example` is a tensor, a tuple of arguments, or a dict: of keywords, or of what forward's only argument reads.
+    Batches are what `observe` takes; the first is tried before anything is cut.
+
     InputError: a target that is no share or number or cannot be met, a name in `keep` that is not there, a network of
     which nothing can be removed.
 
@@ -86,22 +107,27 @@ def prune(
     if target.kind == "ms" and timing == 0:
         raise InputError("ms is a target that is measured, and timing is 0; give seconds to measure in")
     _refuse_misfits(model, recalibrate, evaluate, threads, timing)
-    with without_caches(model) as restored:
+    batches = None if recalibrate is None else tried(model, recalibrate, "recalibrate()")
+    with without_caches(model):
         anatomy = Anatomy(model, example)
         offer = offer_of(anatomy, keep=keep, multiple=multiple, lossy=lossy)
         scores = worth(model, offer.sites, by, evidence)
         offer = offer.only(scores)
         search = Search(anatomy, offer.without_branches() if uniform else offer, scores, uniform)
+    before = None if evaluate is None else _asked(evaluate, model)
+    with without_caches(model) as restored:
         found = _found(search, target, optimizer, threads, timing)
         restored(found.shrunk.model)
-    answers = None if evaluate is None else _answers(model, found.shrunk.model, evaluate, recalibrate)
-    if evaluate is None and recalibrate is not None:
-        recalibrate_(found.shrunk.model, recalibrate)
+    answers = _answers(before, found.shrunk.model, evaluate, batches)
+    first = not is_smaller(model)
+    note_smaller(found.shrunk.model)
+    asked = {pin.name for pin in search.offer.stays if pin.because.startswith(KEPT)}
+    sites = tuple(s for s in couplings(anatomy, lossy=lossy).sites if s.name in found.keep or s.name in asked)
     return Pruned(
         found.shrunk.model,
         found.shrunk.optimizer,
-        found.keep,
-        search.offer.sites,
+        {s.name: found.keep.get(s.name, torch.ones(s.units, dtype=torch.bool)) for s in sites},
+        sites,
         search.offer.stays,
         _sizes(search, {}),
         _sizes_after(search, found),
@@ -110,6 +136,7 @@ def prune(
         found.shrunk.difference,
         found.shrunk.proven,
         tuple(emptied(found.keep, search.offer.narrow).values()),
+        first,
     )
 
 
@@ -175,12 +202,16 @@ def _sizes_after(search: Search, found: _Found) -> Sizes:
     return Sizes(parameters, size, None if search.macs is None else int(search.macs(found.keep)))
 
 
-def _answers(model: nn.Module, small: nn.Module, evaluate: Evaluate, batches: Iterable[Any] | None) -> Answers:
-    before, after = _asked(evaluate, model), _asked(evaluate, small)
-    if batches is None:
-        return Answers(before, after, None)
-    recalibrate_(small, batches)
-    return Answers(before, after, _asked(evaluate, small))
+def _answers(
+    before: float | None, small: nn.Module, evaluate: Evaluate | None, batches: Iterable[Any] | None
+) -> Answers | None:
+    """What `evaluate` says of the smaller network, which is recalibrated on batches if there are any."""
+    after = None if evaluate is None else _asked(evaluate, small)
+    if batches is not None:
+        recalibrate_(small, batches)
+    if evaluate is None or before is None or after is None:
+        return None
+    return Answers(before, after, None if batches is None else _asked(evaluate, small))
 
 
 def _asked(evaluate: Evaluate, model: nn.Module) -> float:
@@ -195,8 +226,6 @@ def _asked(evaluate: Evaluate, model: nn.Module) -> float:
 
 def _refuse_misfits(model: nn.Module, recalibrate: object, evaluate: object, threads: int, timing: float) -> None:
     """What can be seen to be wrong before anything is computed."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model is a {type(model).__name__}; give a torch.nn.Module")
     if evaluate is not None and not callable(evaluate):
         raise InputError(f"evaluate is {evaluate!r}; give a function of a model that returns a number")
     if recalibrate is not None and not any(

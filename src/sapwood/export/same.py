@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export.network import tensors_of
 from sapwood.export.pruned import Pruned
@@ -18,6 +19,7 @@ WHAT = (
 )
 
 
+@checked(pruned="what prune returned, its model or a saved file")
 def check_same(model: nn.Module, pruned: Pruned | nn.Module | Path | str, *, weights: bool = True) -> None:
     """Raise InputError unless `model` is the network `pruned`: its names, its shapes and, with `weights`, its numbers.
 
@@ -34,8 +36,6 @@ def check_same(model: nn.Module, pruned: Pruned | nn.Module | Path | str, *, wei
     Traceback (most recent call last):
     sapwood.errors.InputError: the model is not the pruned network: '0.weight' has the shape (64, 4), was (32, 4); ...
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model is a {type(model).__name__}; give a torch.nn.Module")
     mine, wanted = _unwrapped(dict(named_tensors(model))), _unwrapped(_tensors(pruned))
     if apart := [*_strangers(mine, wanted), *_sizes(mine, wanted)]:
         more = f"; so it is at {len(apart) - MOST} more places" if len(apart) > MOST else ""

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from sapwood.errors import InputError
 
 KINDS = ("macs", "parameters", "bytes", "ms")
+COUNTED = {"macs": "multiply-adds", "parameters": "parameters", "bytes": "bytes"}
+PERCENT = 100  # up to which a number may be meant in percent
 
 
 class Target(NamedTuple):
@@ -29,7 +31,10 @@ class Target(NamedTuple):
         return self.value * whole if self.is_share else self.value
 
     def __str__(self) -> str:
-        return f"{self.kind}={self.value:g}"
+        said = f"{self.kind}={self.value:g}"
+        if self.kind in COUNTED and 1 < self.value <= PERCENT:
+            said += f" (a number of {COUNTED[self.kind]}, as it is above 1; half of them is {self.kind}=0.5)"
+        return said
 
 
 def target_of(**given: float | None) -> Target:

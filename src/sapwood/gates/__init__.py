@@ -4,6 +4,7 @@ import warnings
 
 from sapwood.errors import Names
 from sapwood.gates.clamp import Clamp as Clamp
+from sapwood.gates.factor import Factor as Factor
 from sapwood.gates.gated import Gated as Gated
 from sapwood.gates.gated import decided as decided
 from sapwood.gates.hard_concrete import HardConcrete as HardConcrete
@@ -17,7 +18,9 @@ from sapwood.gates.weight_gate import WeightGated as WeightGated
 # Each is made for a layer's weight.
 GATES: dict[str, type[WeightGate]] = Names("gate", {"variational_dropout": VariationalDropout})
 # Each is made for a number of units.
-UNIT_GATES: dict[str, type[UnitGate]] = Names("gate of units", {"clamp": Clamp, "hard_concrete": HardConcrete})
+UNIT_GATES: dict[str, type[UnitGate]] = Names(
+    "gate of units", {"clamp": Clamp, "factor": Factor, "hard_concrete": HardConcrete}
+)
 
 
 def __getattr__(name: str) -> object:

@@ -9,13 +9,14 @@ from sapwood.errors import InputError
 
 
 class UnitGate(nn.Module, ABC):
-    """A learned number from 0 to 1 for each unit of one site, one rank or one branch.
+    """A learned number, of 0 to `most`, for each unit of one site, one rank or one branch.
 
     Its parameters are its own and flat, so that nobody takes them for weights. In training mode `draw` may draw from
     torch's generator; in evaluation mode it draws nothing, and is 0 exactly where `keep` says that the unit goes. What
     is 0 counts as removed: `Gated` multiplies where the units are scaled last.
     """
 
+    most = 1.0  # values are from 0 to this
     per_sample = False  # True: `draw` looks at x and gives one row for each sample
 
     def __init__(self, units: int) -> None:

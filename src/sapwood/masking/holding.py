@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import processes
+from sapwood.called import checked
 from sapwood.currency import Masks
 from sapwood.masking import masks as mask
 from sapwood.masking import named
@@ -72,6 +73,7 @@ class Held:
         self.release()
 
 
+@checked(masks="a dict of masks, {parameter name: bool tensor, True where it is kept}")
 def hold(model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor], *, gradients: bool = True) -> Held:
     """Prune `model` now and keep it pruned until released, in anybody's training loop.
 

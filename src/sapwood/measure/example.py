@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 
+MANY = 6  # names of arguments that an error lists
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]  # one input, several, or several by name
 
 
@@ -55,6 +56,13 @@ def arguments(model: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[tuple
         f"{_named(model)} takes the arguments {takes} and the example gives {', '.join(map(repr, given)) or 'none'} "
         "by keyword; give each argument without a default under its name"
     )
+
+
+def takes(model: Callable[..., Any]) -> str:
+    """What forward takes, for an error about an example: "forward takes (image, meta)"."""
+    found = _signature(model)
+    names = [] if found is None else list(found.parameters)
+    return f"forward takes ({', '.join(names[:MANY])}{', ...' * (len(names) > MANY)})"
 
 
 def _signature(model: Callable[..., Any]) -> inspect.Signature | None:

@@ -10,13 +10,16 @@ from sapwood.methods.global_activation import global_activation
 from sapwood.methods.gradual_magnitude import gradual_magnitude
 from sapwood.methods.iterative_magnitude import iterative_magnitude
 from sapwood.methods.l1_filters import l1_filters
+from sapwood.methods.lasso_channels import lasso_channels
 from sapwood.methods.local_activation import local_activation
 from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
 from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.pruning_from_scratch import pruning_from_scratch
+from sapwood.methods.rethink import rethink
 from sapwood.methods.soft_filter import soft_filter
+from sapwood.methods.sparse_structure_selection import sparse_structure_selection
 from sapwood.methods.sparse_training import sparse_training
 from sapwood.methods.thinet import thinet
 from sapwood.methods.unstructured_magnitude import unstructured_magnitude
@@ -34,16 +37,19 @@ ENTRIES = table(
     Entry(dense, version=2),
     Entry(dynamic_surgery, version=3, before=2),
     Entry(global_activation, version=2, before=1),
-    Entry(gradual_magnitude, version=2, before=1),
-    Entry(iterative_magnitude),
+    Entry(gradual_magnitude, version=2, before=1, weights_only=True),
+    Entry(iterative_magnitude, weights_only=True),
     Entry(l1_filters),
+    Entry(lasso_channels),
     Entry(local_activation, version=2, before=1),
     Entry(lottery_ticket),
     Entry(low_rank),
     Entry(network_slimming),
     Entry(nuclear, version=2, before=1),
     Entry(pruning_from_scratch, version=2, before=1),  # weights drawn for the small network
+    Entry(rethink),
     Entry(soft_filter),
+    Entry(sparse_structure_selection),
     Entry(sparse_training, version=2, before=1),
     Entry(thinet),
     Entry(unstructured_magnitude),
@@ -54,3 +60,4 @@ ENTRIES = table(
 METHODS: Column[Method] = Column(ENTRIES, "make", "method")
 METHOD_VERSIONS: Column[int] = Column(ENTRIES, "version", "method")
 METHODS_BEFORE: Column[int] = Column(ENTRIES, "before", "method")
+METHODS_BY_WEIGHTS: Column[bool] = Column(ENTRIES, "weights_only", "method")

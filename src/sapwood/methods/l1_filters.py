@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 from sapwood.criteria import UNIT_CRITERIA
 from sapwood.currency import Keep
-from sapwood.errors import InputError, picked, refuse_unless
+from sapwood.errors import InputError, picked
 from sapwood.methods.parts.phases import tuned
 from sapwood.methods.parts.ranking import drawn, unit_scores
-from sapwood.methods.parts.widths import ALLOCATIONS, allocated, by_macs, by_ratios, by_share, ratios_of, removable
+from sapwood.methods.parts.widths import Asked, removable
 from sapwood.training.declared import declares
 from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
@@ -36,23 +36,15 @@ def l1_filters(
     what it does not name stays. `by`: a criterion of units, which may look at `samples`. Widths of layers that lose
     filters are multiples of `multiple`; `streams`: the filters of residual streams may go too.
     """
-    if not 0 <= pruned < 1 or not 0 <= macs <= 1 or rate < 0 or multiple < 1 or (ratios and macs):
-        raise InputError(f"{pruned=}, {macs=}, {ratios=}, {multiple=}, {rate=}: need a share in [0, 1), one in [0, 1], "
-                         "ratios or macs, not both, a multiple of 1 or more, and a factor of 0 or more")  # fmt: skip
-    refuse_unless("allocation", allocation, ALLOCATIONS)
+    if rate < 0:
+        raise InputError(f"{rate=}: give a factor of 0 or more")
     picked("unit criterion", by, UNIT_CRITERIA)
     found = removable(run, streams)
-    wanted = ratios_of(ratios or float(pruned), found)
+    asked = Asked(found, pruned, ratios, macs, allocation, multiple)
     yield from train(run, epochs=epochs)
 
     def chosen() -> Keep:
-        scores = unit_scores(by, run.model, found, run.task, drawn(run, samples, "l1_filters"))
-        if ratios or (allocation == "uniform" and not macs):
-            return by_ratios(scores, wanted, multiple=multiple)
-        ranks = allocated(run, scores, found, allocation)
-        if macs:
-            return by_macs(run, ranks, found, macs, multiple=multiple)
-        return by_share(ranks, pruned, multiple=multiple)
+        return asked.keep(run, unit_scores(by, run.model, found, run.task, drawn(run, samples, "l1_filters")))
 
     run.shrink(chosen, found)
     yield from tuned(run, epochs=tune, rate=rate)

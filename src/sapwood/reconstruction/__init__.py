@@ -8,7 +8,7 @@ refitting.py  least squares for what is kept      greedy.py      ThiNet: units, 
 lasso.py      LASSO on units, then least squares  columnwise.py  SparseGPT: weights, column by column
 ranks.py      the nearest outputs of lower rank   factors.py     a weight of lower rank as two factors
 units.py      what each unit adds to the outputs  blocks.py      layer after layer, on what the pruned ones give
-normal.py     least squares from sums over samples
+normal.py     least squares from sums over samples  centring.py    the same about the means, for a bias beside it
 """
 
 from sapwood.reconstruction.blocks import layerwise as layerwise

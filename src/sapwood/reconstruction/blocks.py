@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sapwood.called import checked
 from sapwood.currency import Masks
 from sapwood.errors import InputError, unknown
 from sapwood.scoring import batches as batching
@@ -24,6 +25,7 @@ Solve = Callable[[str, Tensor, MutableMapping[str, Tensor]], tuple[Tensor, Tenso
 Beside = tuple[tuple[Any, ...], Mapping[str, Any]]  # what a block is called with beside what it reads
 
 
+@checked(batches="a list of batches, or a DataLoader")
 @torch.no_grad()
 def layerwise(
     model: nn.Module,

@@ -16,13 +16,21 @@ from sapwood.errors import InputError
 RIDGE = 1e-9  # what is added to the diagonal, as a share of its mean
 
 
-def solved(gram_II: Tensor, right_IO: Tensor, ridge: float) -> Tensor:
-    """(gram + ridge * I)⁻¹ right, [I, O]. The ridge grows tenfold until the factors exist."""
+def solved(gram_II: Tensor, right_IO: Tensor, ridge: float, *, again: int = 0) -> Tensor:
+    """(gram + ridge * I)⁻¹ right, [I, O]. The ridge grows tenfold until the factors exist.
+
+    `again`: how often what gram * found is short of right is solved for too. Where the samples say something, the
+    ridge's share in the answer is gone after one; where they do not, nothing moves all the same.
+    """
     while True:
         factor, failed = torch.linalg.cholesky_ex(ridged(gram_II, ridge))
         if not int(failed):
-            return torch.cholesky_solve(right_IO, factor)
+            break
         ridge *= 10
+    found = torch.cholesky_solve(right_IO, factor)
+    for _ in range(again):
+        found = found + torch.cholesky_solve(right_IO - gram_II @ found, factor)
+    return found
 
 
 def ridged(gram_II: Tensor, ridge: float) -> Tensor:

@@ -18,7 +18,8 @@ def refit(
     Cost: one factorisation for each different row of `keep`.
 
     *Paper:* the last step of He, Zhang, Sun 2017 (arXiv 1707.06168) and of SparseGPT's comparison, for a fixed mask.
-    *Differs:* a ridge of 1e-9 of the mean square of the inputs, towards the weights that are there; no intercept.
+    *Differs:* a ridge of 1e-9 of the mean square of the inputs, towards the weights that are there, whose share is
+    taken out again; no intercept, unless sums about the means are given (`centring.centred`).
     """
     w, gram, cross = doubled(w_OI, gram_II, cross_IO)
     _refuse_bad_keep(w, keep)
@@ -38,7 +39,7 @@ def _moves(found: Tensor, w: Tensor, gram: Tensor, cross: Tensor | None, kept_I:
     moves = torch.zeros_like(found)
     if len(stay):
         missing = gram[stay][:, gone] @ w[:, gone].T if cross is None else cross[stay] - gram[stay] @ found.T
-        moves[:, stay] = solved(gram[stay][:, stay], missing, ridge).T
+        moves[:, stay] = solved(gram[stay][:, stay], missing, ridge, again=1).T
     return moves
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.scoring import batches
 from sapwood.scoring.gradients import tensors, thawed
@@ -27,6 +28,7 @@ BESIDE = ("hidden_state", "hidden_states", "attentions", "past_key_values", "mod
 ELEMENTWISE = (nn.LayerNorm, nn.RMSNorm, nn.PReLU)  # whose weights may be of several dimensions and multiply one by one
 
 
+@checked()
 def hidden(model: nn.Module, example: Any = None) -> list[str]:
     """All prunable layers but those that give the network's answer, in evaluation mode.
 
@@ -131,10 +133,11 @@ class _Found:
             marks[y.grad_fn] = name
             return y
 
+        with eagerly():
+            given = batches.example(model, batches.moved(example, batches.device(model)))
         hooks = [layer.register_forward_hook(hook, prepend=True) for weight in every for layer in weight.layers]
         try:
             with evaluating(model), eagerly(), thawed(model.parameters()), torch.random.fork_rng(devices=[]):
-                given = batches.example(model, batches.moved(example, batches.device(model)))
                 outputs = list(tensors(_answer(_differentiably(given, model))))
         finally:
             for each in hooks:

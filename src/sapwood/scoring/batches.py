@@ -1,18 +1,26 @@
 """Batches: how a model is called with what a data loader gives, and on which device."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError
+from sapwood.scoring.untouched import untouched
 
 TARGETS = ("label", "labels", "target", "targets", "y", "label_ids")  # keys that are no input unless forward takes them
 
 
 WHOLE = ("batch", "sample", "batched_inputs")  # a forward whose first argument is called so takes batches as they are
+FORMS = (
+    "a batch may be a tensor; a tuple or list, the target last; a dict of what forward takes, or of what it reads from "
+    "its only argument; or Batch(inputs, targets)"
+)
+FAILS = (TypeError, LookupError, AttributeError, ValueError, RuntimeError)  # of a model called with what it cannot read
 
 
 class Arguments(NamedTuple):
@@ -22,8 +30,16 @@ class Arguments(NamedTuple):
     keywords: Mapping[str, Any]
 
     def call(self, model: nn.Module) -> Any:
-        """The model's outputs."""
-        return model(*self.positional, **self.keywords)
+        """The model's outputs; InputError, which says what it was called with, where it fails."""
+        try:
+            return model(*self.positional, **self.keywords)
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except FAILS as error:
+            given = ", ".join([*map(_form, self.positional), *(f"{n}={_form(x)}" for n, x in self.keywords.items())])
+            raise InputError(
+                f"{_kind(model)} fails when called with ({given}): {type(error).__name__}: {error}; {FORMS}"
+            ) from error
 
 
 def each(model: nn.Module, batches: Iterable[Any], who: str) -> Iterator[tuple[Any, Arguments]]:
@@ -31,18 +47,38 @@ def each(model: nn.Module, batches: Iterable[Any], who: str) -> Iterator[tuple[A
 
     A batch may be a tensor; something with `.inputs`; a tuple or list, of which the last is the target unless the
     model's forward needs all; or a dict, whose entries are keywords, those left out that forward does not take. A
-    forward whose first argument is called `batch` gets it whole.
+    forward whose first argument is called `batch` gets it whole, one with a single argument a dict of other names.
+    Where a batch can be meant in several ways, the first in which the model runs is taken, and kept for the others.
     """
+    refuse_no_batches(batches, who)
+    kept, none = dict[int, int](), True  # {how many ways there are: which of them runs}
+    for batch in batches:
+        none, given = False, moved(batch, device(model))
+        ways, refused = _ways(model, given)
+        if len(ways) not in kept:
+            kept[len(ways)] = _running(model, ways, refused)
+        yield given, ways[kept[len(ways)]]
+    if none:
+        raise InputError(f"{who} was given no batches; give at least one (an exhausted generator is empty)")
+
+
+def refuse_no_batches(batches: object, who: str) -> None:
+    """InputError unless these may be several batches."""
     if isinstance(batches, Tensor | Mapping | str) or hasattr(batches, "inputs") or not hasattr(batches, "__iter__"):
         raise InputError(
             f"{who} was given a {type(batches).__name__} for batches; give a list of them, or a DataLoader"
         )
-    none = True
-    for batch in batches:
-        none, given = False, moved(batch, device(model))
-        yield given, arguments(model, given)
-    if none:
-        raise InputError(f"{who} was given no batches; give at least one (an exhausted generator is empty)")
+
+
+def tried(model: nn.Module, batches: Iterable[Any], who: str) -> Iterable[Any]:
+    """The same batches, once, after the model has run on the first: what cannot be read is told before long work."""
+    refuse_no_batches(batches, who)
+    with untouched(model):
+        rest = iter(batches)
+        first = list(islice(rest, 1))
+        for _, given in each(model, first, who):
+            given.call(model)
+    return chain(first, rest)
 
 
 def forward(model: nn.Module, batch: Any) -> Tensor:
@@ -62,23 +98,67 @@ def forward(model: nn.Module, batch: Any) -> Tensor:
 
 
 def arguments(model: nn.Module, batch: Any) -> Arguments:
-    """What the model is called with for a batch."""
+    """What the model is called with for a batch, in the likeliest way."""
+    return _ways(model, batch)[0][0]
+
+
+def _ways(model: nn.Module, batch: Any) -> tuple[list[Arguments], InputError | None]:
+    """What a batch may mean, the likeliest first; and why its entries are not forward's, if they are not."""
+    ways, refused = list[Arguments](), None
+    whole = next(iter(inspect.signature(inner(model).forward).parameters), "") in WHOLE
+    if whole and not isinstance(batch, Tensor) and not hasattr(batch, "inputs"):
+        ways.append(Arguments((batch,), {}))
+        if isinstance(batch, Mapping):
+            return ways, None
+    inputs = _inputs_in(model, batch)
+    try:
+        ways.append(_usual(model, inputs))
+    except InputError as error:
+        refused = error
+    one = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
+    if isinstance(one, Mapping) and not _takes_some(model, one) and _places(model)[0] == 1:
+        ways.append(Arguments((one,), {}))
+    if refused is not None and not ways:
+        raise refused
+    return ways, refused
+
+
+def _inputs_in(model: nn.Module, batch: Any) -> Any:
+    """A batch without its target."""
     if hasattr(batch, "inputs"):  # before tuples: a Batch is one, of inputs and targets
-        return example(model, batch.inputs)
-    if next(iter(inspect.signature(inner(model).forward).parameters), "") in WHOLE and not isinstance(batch, Tensor):
-        return Arguments((batch,), {})
-    if isinstance(batch, Mapping):
-        return Arguments((), _keywords(model, batch))
+        return batch.inputs
     if isinstance(batch, tuple | list) and batch:
-        if len(batch) == 1:
-            return example(model, batch[0])
-        inputs = batch if len(batch) == _places(model)[0] else batch[:-1]
-        return example(model, inputs[0] if len(inputs) == 1 else tuple(inputs))
-    return example(model, batch)
+        inputs = batch if len(batch) in (1, _places(model)[0]) else batch[:-1]
+        return inputs[0] if len(inputs) == 1 else tuple(inputs)
+    return batch
+
+
+def _running(model: nn.Module, ways: Sequence[Arguments], refused: InputError | None = None) -> int:
+    """The first way in which the model runs. One alone is not tried, unless there was something against it."""
+    if len(ways) == 1 and refused is None:
+        return 0
+    said = [] if refused is None else [str(refused)]
+    for number, way in enumerate(ways):
+        try:
+            with untouched(model), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a way that is none
+                way.call(model)
+            return number
+        except InputError as error:
+            said.append(str(error).removesuffix(f"; {FORMS}"))
+    raise InputError("; ".join([*said, FORMS]))
 
 
 def example(model: nn.Module, inputs: Any) -> Arguments:
-    """What the model is called with for mere inputs: a tensor, a tuple of arguments or a dict of keywords."""
+    """What the model is called with for mere inputs: a tensor, a tuple of arguments, a dict of them or of its own."""
+    if not isinstance(inputs, Mapping):
+        return _usual(model, inputs)
+    ways, refused = _ways(model, inputs)
+    return ways[_running(model, ways, refused)]
+
+
+def _usual(model: nn.Module, inputs: Any) -> Arguments:
+    """Inputs that are arguments one by one, or by name."""
     if isinstance(inputs, Mapping):
         return Arguments((), _keywords(model, inputs))
     needed, most = _places(model)
@@ -93,6 +173,12 @@ def example(model: nn.Module, inputs: Any) -> Arguments:
     if not needed <= len(parts) <= most:
         raise InputError(f"a batch has {len(parts)} inputs, but forward of {_kind(model)} needs {needed}")
     return Arguments(parts, {})
+
+
+def _takes_some(model: nn.Module, batch: Mapping[str, Any]) -> bool:
+    """Whether forward has arguments of some of these names, or takes any."""
+    takes = inspect.signature(inner(model).forward).parameters
+    return any(name in takes for name in batch) or any(each.kind is each.VAR_KEYWORD for each in takes.values())
 
 
 def _keywords(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,6 +222,17 @@ def inner(model: nn.Module) -> nn.Module:
 
 def _kind(model: nn.Module) -> str:
     return type(inner(model)).__name__
+
+
+def _form(value: Any) -> str:
+    """What something in a batch looks like: shapes and keys."""
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_form(each)}' for key, each in value.items())}}}"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_form, value[:9]))}{', ...' * (len(value) > 9)})"
+    return f"a {type(value).__name__}"
 
 
 def device(model: nn.Module) -> torch.device | None:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sapwood.called import checked
 from sapwood.currency import Scores
 from sapwood.errors import InputError, refuse_unless
 from sapwood.scoring.evidence import Evidence, Statistic
@@ -37,6 +38,7 @@ class Criterion:
             raise InputError(f"needs is {self.needs!r}; give a tuple of statistics, as in needs=(active, count)")
 
 
+@checked()
 @torch.no_grad()
 def score(
     model: nn.Module,
@@ -60,8 +62,6 @@ def score(
     >>> score(net, CRITERIA["magnitude"])
     {'0.weight': tensor([[3.0000, 0.5000]])}
     """
-    if not isinstance(criterion, Criterion):
-        raise InputError(f"the criterion is {criterion!r}; give a Criterion, such as CRITERIA['magnitude']")
     seen = evidence or {}
     return {each.parameter: _spread(each, criterion, seen, per_neuron) for each in weights(model, only)}
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from sapwood.called import checked
 from sapwood.errors import InputError, unknown
 from sapwood.scoring.layout import Layer, is_layer, is_turned
 from sapwood.scoring.modes import evaluating
@@ -33,6 +34,7 @@ class Weight:
         return self.layers[0] if self.layers else None
 
 
+@checked()
 def prunable(model: nn.Module) -> dict[str, Layer]:
     """The layers with a weight to prune, by name in order of definition: linear and convolutional, transposed or not.
 

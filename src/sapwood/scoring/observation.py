@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.scoring import batches as batching
 from sapwood.scoring.evidence import Evidence, Sight, Statistic, Sums, settled
@@ -23,6 +24,7 @@ _pass = torch._C._current_graph_task_id  # -1 unless we are inside of a backward
 _wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
+@checked()
 @contextmanager
 def observing(
     model: nn.Module,
@@ -62,6 +64,7 @@ def observing(
         evidence.update(settled(evidence))
 
 
+@checked(batches="a list of batches, or a DataLoader")
 def observe(
     model: nn.Module,
     batches: Iterable[Any],

@@ -86,6 +86,11 @@ def straight(progress: float) -> float:
     return 1 - progress
 
 
+def drops(progress: float) -> float:
+    """1, from p = 1 / 2 on 0.1, from p = 3 / 4 on 0.01. *Paper:* Liu et al. 2019, arXiv 1810.05270, CIFAR-10."""
+    return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
+
+
 def _ramp(
     begin: int, end: int, every: int, initial: float, final: float, land: bool, curve: Callable[[float], float]
 ) -> Schedule:
@@ -124,6 +129,7 @@ COURSES: dict[str, Callable[[float], float]] = Names(
     {  # of a learning rate: progress in [0, 1) -> factor on it
         "cosine": cosine,
         "straight": straight,
+        "drops": drops,
     },
 )
 

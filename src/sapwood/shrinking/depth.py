@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from sapwood.called import checked
 from sapwood.errors import InputError, unknown
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
@@ -37,6 +38,7 @@ class Shorter:
     proven: torch.dtype | None = None  # in which type
 
 
+@checked()
 def branches(model: nn.Module | Anatomy, example: Example | None = None) -> tuple[Branch, ...]:
     """The branches of a network, in the order in which they are added; the model is left as it was.
 
@@ -46,6 +48,7 @@ def branches(model: nn.Module | Anatomy, example: Example | None = None) -> tupl
     return tuple(each.branch for each in _known(anatomy_of(model, example)).values())
 
 
+@checked()
 def remove_branches(
     model: nn.Module | Anatomy, gone: Iterable[str], *, example: Example | None = None, check: bool = True
 ) -> Shorter:

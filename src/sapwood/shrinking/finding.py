@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.shrinking.cutting.cut import Positions, cut_, positions
@@ -25,6 +26,7 @@ WRITTEN = {
 }  # fmt: skip
 
 
+@checked()
 def sites(model: nn.Module | Anatomy, example: Example | None = None, *, lossy: bool = False) -> tuple[Site, ...]:
     """The sites of a network, in the order in which their units are made.
 
@@ -46,6 +48,7 @@ def sites(model: nn.Module | Anatomy, example: Example | None = None, *, lossy: 
     return couplings(model, example, lossy=lossy).sites
 
 
+@checked()
 def couplings(model: nn.Module | Anatomy, example: Example | None = None, *, lossy: bool = False) -> Couplings:
     """All sites of a network, `.sites`, and all that must stay, `.pinned`, each with the reason.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.gates.point import Point, Points, Side, scale_
 from sapwood.measure.example import Example
@@ -41,6 +42,7 @@ AXES: dict[
 SIZES = ("out_features", "out_channels", "num_features", "num_channels", "embedding_dim")
 
 
+@checked()
 def points(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, example: Example | None = None) -> Points:
     """Where the units of each site are scaled last, {site: points}; what `Gated` needs.
 

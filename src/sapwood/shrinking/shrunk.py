@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.optim import Optimizer
 
+from sapwood.called import checked
 from sapwood.errors import InputError, refuse_unless
 from sapwood.masking import masks as mask
 from sapwood.measure.example import Example, as_tuple, call
@@ -53,6 +54,7 @@ class Shrunk:
     proven: torch.dtype | None = None  # in which type: float64, unless the network's own code cannot run in it
 
 
+@checked(keep="a dict, {site: bool tensor, True where a unit is kept}")
 def shrink(
     model: nn.Module | Anatomy,
     keep: Keep,
@@ -214,6 +216,7 @@ def _refuse_unless_it_runs(like: Reused | None, small: Reused, example: Example)
         raise InputError("the smaller network's outputs would have other shapes; keep all units of its lossy sites")
 
 
+@checked(masks="a dict of masks, {parameter name: bool tensor, True where it is kept}")
 def compact(
     model: nn.Module | Anatomy,
     masks: Mapping[str, Tensor] | None = None,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sapwood.study.grid import Grid
 from sapwood.study.table import Table, final
 
-COLUMNS = ("trial", "row", "method", "task", "seed", "step", "epoch", "split", "metric", "value")
+COLUMNS = ("trial", "arm", "method", "task", "seed", "step", "epoch", "split", "metric", "value")
 LARGE = 500_000  # bytes of CSV; what is larger is packed
 
 
@@ -24,7 +24,8 @@ class File(NamedTuple):
 def rows_file(study: str, rows: Table) -> File:
     """The numbers measured when each trial was over, from which nearly all tables are made."""
     ended = final(rows)
-    text = _csv([COLUMNS, *([row.get(name, "") for name in COLUMNS] for row in ended)])
+    named = ({"arm": row["row"]} | row for row in ended)
+    text = _csv([COLUMNS, *([row.get(name, "") for name in COLUMNS] for row in named)])
     words = f"{len(ended):,} numbers, measured when a trial was over, as CSV"
     if len(text) <= LARGE:
         return File(f"{study}.csv", words, _address("text/csv;charset=utf-8", text))

@@ -65,8 +65,9 @@ def overview(rows: Table) -> Grid:
 def short(rows: Table) -> Grid:
     """The overview as it fits a terminal of 80 columns."""
     judged = [Column(f"test {goal.metric}", goal.metric, "test", 3) for goal in goals(rows)]
-    plain = grid(rows, Column("sparsity", "sparsity", decimals=3), *judged, Column("epochs", "epochs", decimals=1))
-    return _with_column(plain._replace(columns=("arm", "n", *plain.columns[2:])), 3, "cycles", _cycles(rows))
+    shares = (Column("sparsity", "sparsity", decimals=3), Column("hidden", "sparsity_hidden", decimals=3))
+    plain = grid(rows, *shares, *judged, Column("epochs", "epochs", decimals=1))
+    return _with_column(plain._replace(columns=("arm", "n", *plain.columns[2:])), 4, "cycles", _cycles(rows))
 
 
 def ranks(rows: Table) -> Grid:

@@ -10,7 +10,7 @@ FRACTION: Range = (0.0, 1.0)
 FRACTIONS = ("accuracy", "top5", "class0_top1", "class0_top5", "dead")
 COUNTS = (  # and other numbers that are never negative; with _1, _2, ... of a layer
     "loss", "epoch", "epochs", "steps", "round", "cycles", "cycles_planned", "zeros", "weights", "flops", "flops_dense",
-    "macs", "parameters", "units", "rank", "effective_rank", "stable_rank", "nuclear", "live", "seconds", "bytes",
+    "macs", "parameters", "units", "rank", "rank_at_1_percent", "rank_kept", "effective_rank", "stable_rank", "nuclear", "live", "seconds", "bytes",
 )  # fmt: skip
 
 
@@ -24,7 +24,7 @@ class Measured(dict[int, float]):
 
 def possible(metric: str, scale: float = 1) -> Range:
     """The range of a metric times `scale`: 0 to 1 for a fraction, from 0 on for a count, else any number."""
-    name = metric.rstrip("0123456789").removesuffix("_")
+    name = metric if metric in FRACTIONS else metric.rstrip("0123456789").removesuffix("_")  # top5 is no layer's
     if name in FRACTIONS or name.endswith("sparsity") or name == "sparsity_hidden":
         return 0.0, scale
     return FROM_0 if name in COUNTS or name.endswith(("_ratio", "_fold")) else ANY

@@ -11,7 +11,8 @@ from sapwood.study import words
 from sapwood.study.finals import Number
 from sapwood.study.seeds import minus
 from sapwood.study.several import Family
-from sapwood.study.study import Finding
+from sapwood.study.standing import Claimed, as_whole, stands
+from sapwood.study.study import Finding, Standing
 from sapwood.study.table import Table
 from sapwood.study.words import Pairs, finding, there
 
@@ -50,9 +51,24 @@ def against(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     return {f"{one} against {other}": (one, other) for one, other in pairs}
 
 
-def counted(of: str, pairs: Comparisons, more: str, less: str) -> Said:
-    """How many comparisons are `more`, how many `less`: see `words.count`."""
-    return lambda rows: words.count(of, pairs(rows), more, less)
+@dataclass(frozen=True)
+class Counted:
+    """How many comparisons are `more`, how many `less`, and what the claim says of them, if it is the paper's."""
+
+    of: str
+    pairs: Comparisons
+    more: str
+    less: str
+    claimed: Claimed | None = None
+
+    def __call__(self, rows: Table) -> str:
+        """The sentence: see `words.count`."""
+        return words.count(self.of, self.pairs(rows), self.more, self.less)
+
+
+def counted(of: str, pairs: Comparisons, more: str, less: str, *, claimed: Claimed | None = None) -> Counted:
+    """How many comparisons are `more`, how many `less`: see `words.count`. `claimed`: the claim stands or falls by it."""
+    return Counted(of, pairs, more, less, claimed)
 
 
 def listed(start: str, pairs: Comparisons, more: str = "higher", less: str = "lower", decimals: int | None = 2) -> Said:
@@ -67,16 +83,32 @@ def corrected(start: str, pairs: Comparisons) -> Said:
 
 @dataclass(frozen=True)
 class Question:
-    """A claim, what is counted for its answer, and sentences behind that; a string is said whatever the rows say."""
+    """A claim, what is counted for its answer, and sentences behind that; a string is said whatever the rows say.
+
+    How the claim stands is read off the counts that say what is `claimed`, those that claim the same together, unless
+    `judge` says it.
+    """
 
     claim: str
     answer: Sequence[Said]
     details: Sequence[Said | str] = ()
+    judge: Callable[[Table], Standing] | None = None
 
     def __call__(self, rows: Table) -> Finding:
         """The finding; without rows there is no answer."""
         answers = " ".join(each for said in self.answer if (each := said(rows)))
-        return finding(self.claim, answers, *(said if isinstance(said, str) else said(rows) for said in self.details))
+        behind = (said if isinstance(said, str) else said(rows) for said in self.details)
+        return finding(self.claim, answers, *behind)._replace(standing=self.standing(rows))
+
+    def standing(self, rows: Table) -> Standing | None:
+        """How the claim stands; None where the paper claims nothing."""
+        if self.judge is not None:
+            return self.judge(rows)
+        claims: dict[Claimed, list[Pairs]] = {}
+        for said in self.answer:
+            if isinstance(said, Counted) and said.claimed:
+                claims.setdefault(said.claimed, []).append(said.pairs(rows))
+        return as_whole([stands(*each) for each in claims.items()]) if claims else None
 
 
 def families(asked: Mapping[str, Comparisons]) -> Callable[[Table], list[Family]]:

@@ -14,11 +14,15 @@ from sapwood.extras import optional
 from sapwood.study import codes
 from sapwood.study.attached import rows_file, table_file
 from sapwood.study.claim import verdict
+from sapwood.study.controlled import against_control, of_control
 from sapwood.study.earlier import in_words
 from sapwood.study.grid import MINUS, Grid, number, overview, ranks, sizes
+from sapwood.study.lineage import lineage
 from sapwood.study.pictures import Shown, drawn
 from sapwood.study.pictures import svg as svg
+from sapwood.study.reached import elsewhere
 from sapwood.study.speed import speed
+from sapwood.study.standing import RULE
 from sapwood.study.study import SCALES, Study, Tabled
 from sapwood.study.table import Table, in_order, read, write_csv
 from sapwood.training import checkpoint
@@ -44,8 +48,9 @@ ABOUT_SCALE = {
 ASSUMED = (  # of every study's numbers
     f"An interval is mean ± t(0.975, n {MINUS} 1) · s / √n over n seeds. A seed changes the initial weights and the "
     "order of the data; the test images are the same for all, so nothing is said about others. It is cut off where no "
-    "mean can be: an accuracy's below 0 and above 1. Where arms are "
-    "compared, the interval is that of the differences, seed by seed.",
+    "mean can be: a fraction's below 0 and above 1, a count's below 0. How much a layer has of what is counted, such as "
+    "neurons, is not known here, so that an interval may reach beyond it. Where arms are compared, the interval is that "
+    "of the differences, seed by seed.",
     "Nothing is corrected for the number of comparisons, unless it is said: of 20 comparisons of arms that are alike, "
     "one is expected to have an interval that leaves out 0.",
     "That two arms cannot be told apart does not say that they are equally good: so few seeds see large differences "
@@ -77,7 +82,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
     rows = in_order(read(folder, ids), ids)
     if not rows:
         failures = "".join(f"; arm {arm}, seed {seed} failed: {what}" for arm, seed, what in _failed(shown, folder)[:1])
-        raise InputError(f"no trial of study {study.name!r} has any rows in {folder}{failures}; run it first")
+        raise InputError(f"no trial of study {study.name!r} has any rows in {folder}{failures or '; run it first'}")
     scale = _scale(study, shown)
     measured = [*rows, *study.more(folder)] if study.more else rows
     figures = drawn(study, rows, folder)
@@ -93,6 +98,8 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
         tables=_tables(study, measured),
         file=rows_file(study.name, rows),
         failed=_failed(shown, folder),
+        elsewhere=elsewhere(shown, rows),
+        lineage=lineage(shown),
         unfinished=_unfinished(shown, folder),
         others=_others(ids, folder),
         made=_made(ids, folder),
@@ -135,20 +142,23 @@ def _said(study: Study, rows: Table) -> dict[str, Any]:
     every = list(study.summary(rows)) if study.summary else []
     plain = [each for each in every if isinstance(each, str)]
     findings = [each for each in every if not isinstance(each, str)]
-    short = [line for each in findings if len(line := f"{each.claim} {each.answer}") <= SHORT]
-    lines = list(study.verdict(rows)) if study.verdict else [*plain, *short][:LINES]
+    short = [line for each in findings if len(line := f"{each.headline} {each.answer}") <= SHORT]
+    usual = [*plain, *short, *against_control(study.control, rows)]
+    lines = list(study.verdict(rows)) if study.verdict else usual[:LINES]
     if len(lines) > LINES:
         raise InputError(f"the verdict of study {study.name!r} has {len(lines)} lines; {LINES} may be")
     return {
         "verdict": lines,
         "sentences": [each for each in plain if each not in lines],
         "findings": findings,
+        "standings": {word: rule for word, rule in RULE.items() if any(each.standing == word for each in findings)},
     }
 
 
 def _tables(study: Study, rows: Table) -> list[dict[str, Any]]:
     """Each table with its words, a note on missing brackets, and itself as a file."""
-    built = [(each, each.build(rows)) for each in study.tables or TABLES]
+    compared = [of_control(study.control)] if study.control else []
+    built = [(each, each.build(rows)) for each in (*(study.tables or TABLES), *compared)]
     return [
         {"about": about, "grid": grid, "note": unbracketed(grid), "file": table_file(study.name, at, grid)}
         for at, (about, grid) in enumerate(built, start=1)

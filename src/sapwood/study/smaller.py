@@ -14,7 +14,7 @@ from sapwood.measure import latency, ratio
 from sapwood.shrinking.shrunk import compact
 from sapwood.study.table import by_seed, read
 from sapwood.tasks import TASKS
-from sapwood.trials.folder import WEIGHTS, weights_of
+from sapwood.trials.folder import WEIGHTS, over, weights_of
 from sapwood.trials.provenance import device_name
 from sapwood.trials.trial import Trial
 
@@ -27,8 +27,8 @@ def smaller(folder: Path, pruned: Trial, dense: Trial) -> list[str]:
     They have its parameters, milliseconds and test accuracy beside those of the `dense` trial. Nothing is written, and
     one line says why, where the trials' weights are not: kept results have none.
     """
-    if not all(disk.there(folder / trial.id / WEIGHTS) for trial in (pruned, dense)):
-        return ["no smaller network is written: these results are kept ones, without weights"]
+    if missing := _missing(folder, pruned, dense):
+        return [f"no smaller network is written: {missing}"]
     task = TASKS[pruned.task]()
     inputs = task.data.test.take(slice(0, None)).inputs
     full, cut = (_network(task.model(), folder / trial.id) for trial in (dense, pruned))
@@ -48,6 +48,16 @@ def smaller(folder: Path, pruned: Trial, dense: Trial) -> list[str]:
         _line("test accuracy", [f"{value:.3f}" for value in right], f"of {gain.batch} images, one seed"),
         f"written: {folder / FILE}",
     ]  # fmt: skip
+
+
+def _missing(folder: Path, pruned: Trial, dense: Trial) -> str:
+    """Why there are no weights of both trials; "" if there are."""
+    if all(disk.there(folder / trial.id / WEIGHTS) for trial in (pruned, dense)):
+        return ""
+    open_ = [trial.arm for trial in (pruned, dense) if not over(folder / trial.id)]
+    if not open_:
+        return "these results are kept ones, without weights"
+    return f"it is made of arms {pruned.arm} and {dense.arm}, seed {pruned.seed}; not finished: {', '.join(open_)}"
 
 
 def _network(model: nn.Module, trial: Path) -> nn.Module:

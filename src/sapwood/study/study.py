@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sapwood import disk
 from sapwood.errors import InputError, unknown
+from sapwood.methods import METHODS
 from sapwood.study.claim import Claim
 from sapwood.study.earlier import as_found, both
 from sapwood.study.grid import Grid
@@ -19,6 +20,7 @@ from sapwood.trials.execution import over
 from sapwood.trials.trial import Trial
 
 SCALES = ("smoke", "small", "paper")  # from "does it run at all" to what the claims are about
+Standing = Literal["holds", "holds in part", "not supported", "contradicted", "cannot be told"]  # see `study.standing`
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,20 @@ class Tabled:
 
 
 class Finding(NamedTuple):
-    """What a paper claims or leaves open, what the rows say to it in a sentence, and the numbers behind that."""
+    """What a paper claims or leaves open, what the rows say to it in a sentence, the numbers, and how it stands."""
 
     claim: str
     answer: str
     details: str = ""
+    standing: Standing | None = None
 
     def __str__(self) -> str:
-        return " ".join(part for part in self if part)
+        return " ".join(part for part in (self.headline, self.answer, self.details) if part)
+
+    @property
+    def headline(self) -> str:
+        """The claim, with how it stands before it."""
+        return f"{self.standing.capitalize()}: {self.claim}" if self.standing else self.claim
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class Study:
     tables: Sequence[Tabled] = ()
     summary: Callable[[Table], Sequence[str | Finding]] | None = None  # what was found, made of the rows
     verdict: Callable[[Table], Sequence[str]] | None = None  # at most five short lines for the top of the report
+    control: str = ""  # the arm that all others are compared with, in a table and, without `verdict`, at the top
     codes: Mapping[str, str] = field(default_factory=dict)  # short names of arms and the like -> what they mean
     assumes: Callable[[Table], Iterable[str]] | None = None  # what its numbers rest on, beside what all studies' do
     ends: Callable[[Path], Iterable[str]] | None = None  # lines that `run` prints last; it may write into the folder
@@ -87,6 +96,8 @@ class Study:
                     f"{trial.seed}; leave one out or give it other options"
                 )
             seen[trial.id] = trial
+        if self.control and self.control not in (arms := {trial.arm for trial in trials}):
+            raise unknown(f"arm as control of study {self.name!r}:", self.control, arms)
         return trials
 
     def latest(self, folder: Path) -> list[Trial]:
@@ -106,13 +117,25 @@ def find(name_or_file: str) -> Study:
     """
     if name_or_file.endswith(".py"):
         path = Path(name_or_file)
+        if os.path.isdir(path):
+            raise InputError(f"{name_or_file!r} is a folder; give the study's file in it")
         if not os.path.isfile(path):
             raise InputError(f"there is no study file {name_or_file!r}; check the path, or give a study's name")
         return _load(path)
     files = _files()
     if name_or_file not in files:
+        refuse_method(name_or_file)
         raise unknown("study", name_or_file, files)
     return _load(files[name_or_file])
+
+
+def refuse_method(name: str) -> None:
+    """Raise if a method's name was given where a study's is wanted."""
+    if name in METHODS and name not in _files():
+        raise InputError(
+            f"{name!r} is a method, not a study; see sapwood list for the studies that run it, or call "
+            f"METHODS[{name!r}](run, ...) in Python"
+        )
 
 
 def found() -> dict[str, Study]:

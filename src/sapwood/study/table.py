@@ -17,7 +17,11 @@ from sapwood.training.goal import ACCURACY, Goal
 from sapwood.trials.folder import read_trial, rows_of
 from sapwood.trials.rows import Row
 
-Table = list[dict[str, Any]]  # columns: trial, row, method, task, seed, those of Row, and every option
+Table = list[dict[str, Any]]  # columns: trial, arm, method, task, seed, those of Row, and every option; row: the arm's
+# name in the last release
+
+
+ARM = {"row": "arm"}  # what a column is called in files, by its name in the last release
 
 
 class Summary(NamedTuple):
@@ -35,7 +39,8 @@ def read(folder: Path, trials: Collection[str] | None = None) -> Table:
     for file in sorted(folder.glob("*/trial.json")):
         if trials is None or file.parent.name in trials:
             about = read_trial(file.parent)
-            mine = {"trial": about["id"], **{name: about[name] for name in ("row", "method", "task", "seed")}}
+            mine = {"trial": about["id"], "arm": about["row"]}
+            mine |= {name: about[name] for name in ("row", "method", "task", "seed")}
             # Options last, and only under names that are free: an option may be called like a column.
             more = {name: value for name, value in about["options"].items() if name not in {*mine, *Row._fields}}
             table += [mine | row._asdict() | more for row in rows_of(file.parent)]
@@ -44,11 +49,11 @@ def read(folder: Path, trials: Collection[str] | None = None) -> Table:
 
 def write_csv(rows: Table, path: Path) -> None:
     """The table as CSV, in one step; options that a method does not have are empty."""
-    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["trial", "row", *Row._fields]
+    columns = [*dict.fromkeys(ARM.get(name, name) for row in rows for name in row)] or ["trial", "arm", *Row._fields]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({ARM.get(name, name): value for name, value in row.items()} for row in rows)
     checkpoint.replace(path, text.getvalue().encode())
 
 

@@ -9,6 +9,8 @@ from hashlib import blake2b, shake_128
 import numpy as np
 import torch
 
+from sapwood.called import checked
+
 WORDS = 624  # of the Mersenne twister; in torch's state each takes 8 bytes, after 24 bytes that say where it stands
 BEGIN = 3
 
@@ -22,6 +24,7 @@ FIRST: dict[str, tuple[int, int, int]] = {
 }
 
 
+@checked()
 def luck(seed: int, what: str, step: int = 0) -> torch.Generator:
     """A generator on the CPU for one purpose at one step: the same for the same arguments, another for any others.
 

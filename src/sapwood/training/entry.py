@@ -18,6 +18,7 @@ class Entry:
     version: int = 1  # raised when a default, a recipe or a meaning changes, so that old results are not taken for new
     before: int | None = None  # a version whose results stay in use, marked as such: see `study.earlier`
     data: str | None = None  # the entry of `data.DATASETS` that a task reads: what to fetch before its trials start
+    weights_only: bool | None = None  # True: its option `criterion` takes none that looks at samples
     goal: Goal | None = None  # what a task is judged by, where that is not accuracy
 
 

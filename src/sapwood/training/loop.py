@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import processes
+from sapwood.called import checked
 from sapwood.errors import InputError, refuse_unless
 from sapwood.masking.holding import seen_through
 from sapwood.scoring.modes import evaluating
@@ -55,6 +56,7 @@ def backward(run: Run, loss: Tensor, into: Iterable[Tensor]) -> None:
     torch.autograd.backward(loss * run.weight, inputs=list(into), retain_graph=True)
 
 
+@checked()
 def train(
     run: Run, *, epochs: int | None = None, steps: int | None = None, update: Update = descend
 ) -> Iterator[Moment]:
@@ -92,6 +94,7 @@ def train(
         run.leave()
 
 
+@checked()
 def evaluate(run: Run, split: str = "valid") -> dict[str, float]:
     """Mean loss and metrics over one split, in evaluation mode; mode, gradients and random state stay untouched.
 

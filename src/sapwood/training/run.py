@@ -11,13 +11,14 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import processes
+from sapwood.called import checked
 from sapwood.currency import Masks
 from sapwood.errors import InputError
 from sapwood.gates import decided
@@ -171,8 +172,7 @@ class Run:
 
     def store(self, name: str) -> dict[str, Any]:
         """A dict of the method's own, empty at first and saved with the run: the same object in all of this life."""
-        kept: dict[str, Any] = self.memory.setdefault(name, {})
-        return kept
+        return cast(dict[str, Any], self.memory.setdefault(name, {}))
 
     def note(self, **values: float) -> None:
         """Numbers that a trial writes down at its end, under these names; the last value of each counts."""
@@ -188,8 +188,7 @@ class Run:
         if name not in self.memory.get("remembered", {}):
             self._catch_up()  # which fills the memory anew
             self.store("remembered")[name] = cloned(compute())
-        value: T = cloned(self.memory["remembered"][name])
-        return value
+        return cast(T, cloned(self.memory["remembered"][name]))
 
     def save(self, path: Path) -> None:
         """Write the run's state to `path`, in one step."""
@@ -265,6 +264,7 @@ class Run:
         self.masks = {name: keep.to(self.device) for name, keep in masks.items()}
 
 
+@checked(seed="a whole number of 0 or more")
 def start(
     task: Task,
     seed: int = 0,

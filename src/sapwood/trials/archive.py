@@ -32,7 +32,8 @@ Line = Mapping[str, str]
 
 LIFE = ("sapwood", "commit", "python", "torch", "numpy", "device", "threads", "started")  # of several lives: a | b
 SUMS: dict[str, Callable[[str], float]] = {"seconds": float, "steps": int, "epochs": int}
-TRIALS = ("trial", "row", "method", "task", "seed", *SUMS, "numbers", *LIFE, "data", "identity", "options")
+TRIALS = ("trial", "arm", "method", "task", "seed", *SUMS, "numbers", *LIFE, "data", "identity", "options")
+ARM = {"row": "arm"}  # the name of a column in the last release
 FILES = ("trials.csv", "rows.csv")
 ROWS = ("trial", *("phase", "step", "epoch", "split", "metric", "value"))
 AND = " | "
@@ -182,7 +183,7 @@ def _trial_line(kept: Archived) -> dict[str, Any]:
     for life in about["provenance"]:  # those that differ in more than their start
         lives.setdefault(tuple(life[name] for name in LIFE[:-1]), life)
     made = {name: AND.join(_word(life[name]) for life in lives.values()) for name in LIFE}
-    plain = {name: about[name] for name in ("row", "method", "task", "seed", "data")}
+    plain = {"arm": about["row"], **{name: about[name] for name in ("method", "task", "seed", "data")}}
     packed = {name: json.dumps(about[name], separators=(",", ":")) for name in ("identity", "options")}
     return {
         "trial": about["id"],
@@ -221,7 +222,7 @@ def _lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Line]]:
     """The lines of a kept file below its first, each with its number in the file."""
     reader = csv.reader(io.StringIO(_text_of(path), newline=""), strict=True)
     try:
-        if tuple(next(reader)) != tuple(columns):
+        if tuple(ARM.get(name, name) for name in next(reader)) != tuple(columns):
             raise _damaged(path, 1, f"the columns should be {','.join(columns)}")
         for cells in reader:
             if len(cells) != len(columns):
@@ -255,7 +256,7 @@ def _damaged(path: Path, number: int, why: str) -> InputError:
 
 def _trial(line: Line) -> Archived:
     about = {
-        "id": line["trial"], "row": line["row"], "method": line["method"], "task": line["task"],
+        "id": line["trial"], "row": line["arm"], "method": line["method"], "task": line["task"],
         "seed": schema.read_whole(line["seed"]), "options": schema.parse(line["options"]),
         "identity": schema.parse(line["identity"]), "data": line["data"], "provenance": _lives(line),
     }  # fmt: skip

@@ -26,6 +26,7 @@ from sapwood.training.loop import Moment
 from sapwood.training.run import Given, Run, fingerprint, start
 from sapwood.training.state import refuse_other_words
 from sapwood.training.task import Task
+from sapwood.trials.elsewhere import Elsewhere
 from sapwood.trials.final import final_measures
 from sapwood.trials.folder import OVER, ending, forget, in_json, tells_its_network, weights_of
 from sapwood.trials.folder import Busy as Busy
@@ -36,6 +37,7 @@ from sapwood.trials.folder import over as over
 from sapwood.trials.folder import read_trial as read_trial
 from sapwood.trials.folder import sums as sums
 from sapwood.trials.left import built, leave
+from sapwood.trials.own_code import own_code
 from sapwood.trials.provenance import provenance, usable
 from sapwood.trials.record import Final, Record, Save
 from sapwood.trials.rows import RowFile, cut
@@ -66,6 +68,9 @@ def run_into(results: Path, trial: Trial, tell: Tell = ignore, *, device: str = 
     """`run_trial` in the folder named after the trial's id: the job that pools are given, with `results` filled in."""
     try:
         run_trial(trial, results / trial.id, device=device, tell=tell)
+    except Busy as busy:
+        tell(_progress(trial, f"{str(busy).partition(';')[0]}; it comes again after the others"))
+        raise
     finally:
         # Runs, records and hooks refer to each other, and Python's collector, which counts objects and not bytes, would
         # let data sets and networks of many trials gather.
@@ -93,6 +98,8 @@ def run_trial(
         tell(_progress(trial, "done before", done=1.0, finished=True))
         return
     with alone(folder), _failures_kept(folder):
+        if finished(folder):  # by another process, since it was asked
+            return
         _live(trial, folder, device, tell, save_every, final)
 
 
@@ -102,7 +109,7 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     state = checkpoint.read(state_file) if disk.there(state_file) else None
     if state is not None:
         refuse_other_words(state, str(state_file))
-    given = {name: _left(trial, other, folder.parent / other.id, device) for name, other in trial.uses}
+    given = {name: _given(trial, name, other, folder.parent, device) for name, other in trial.uses}
     task = _task(trial, given)
     run = start(task, trial.seed, device=device, saved=state)
     run.given, run.origin = given, str(state_file)
@@ -145,6 +152,13 @@ def _begin(run: Run, given: Given) -> None:
         run.become(given.network())
     else:
         run.rewind(given.weights)
+
+
+def _given(trial: Trial, name: str, other: Trial | Elsewhere, results: Path, device: str) -> Given:
+    """What it is given as `name`, which a trial in `results` or a file holds."""
+    if isinstance(other, Trial):
+        return _left(trial, other, results / other.id, device)
+    return other.given(_network_of(trial) if name == "start" else TASKS[trial.task]().model, device)
 
 
 def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
@@ -204,7 +218,8 @@ def _introduce(trial: Trial, folder: Path, device: str, task: Task, *, resumed: 
     earlier = read_trial(folder)["provenance"] if resumed else []
     about = {"id": trial.id, "row": trial.arm, "method": trial.method, "task": trial.task, "seed": trial.seed}
     more = {"options": trial.all_options() | dict(trial.recipe), "identity": trial.identity, "data": fingerprint(task)}
-    _write_json(folder / "trial.json", about | more | {"provenance": [*earlier, provenance(device)]})
+    own = {"own": code} if (code := own_code(trial)) else {}
+    _write_json(folder / "trial.json", about | more | {"provenance": [*earlier, provenance(device) | own]})
 
 
 def _write_json(path: Path, value: Any) -> None:

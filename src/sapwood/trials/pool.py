@@ -2,14 +2,15 @@
 
 A pool is a function (job, items, tell) -> iterator of (item, error), in the order they finish; error is None when all
 went well. One item's failure is its own: the others go on. `tell` is called in the parent, with whatever a job says.
-Items that others need come before them; with several workers an item is taken up once `ready` says so, which is asked
-in the parent. Should nothing be ready and nothing at work, the next item is taken up all the same, and can say why not.
+Items that others need come before them; an item is taken up once `ready` says so, which is asked in the parent (see
+`trials.turns`). An item whose job finds its folder in use by another process comes again after the others.
 A worker whose parent is gone, however it went, ends at once, idle or busy: nobody waits for what it does.
 """
 
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +24,8 @@ import torch
 
 from sapwood import disk
 from sapwood.errors import InputError
+from sapwood.trials.folder import Busy
+from sapwood.trials.turns import NAP, InUse, Ready, Turns, always
 
 T = TypeVar("T")
 Job = Callable[[T, Callable[[Any], None]], None]  # (item, tell)
@@ -33,42 +36,65 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 KILLED = "its worker process was killed (out of memory?); run the same command again to go on where it was last saved"
 
 
-def serial(job: Job[T], items: Iterable[T], tell: Callable[[Any], None]) -> Iterator[Outcome[T]]:
+def serial(
+    job: Job[T], items: Iterable[T], tell: Callable[[Any], None], ready: Ready[T] = always
+) -> Iterator[Outcome[T]]:
     """One item after another, in this process."""
-    for item in items:
-        yield item, _attempt(job, item, tell)
+    turns = Turns(items, ready)
+    while turns.left:
+        item, refused = turns.next()
+        error = refused or _attempt(job, item, tell)
+        if isinstance(error, InUse):
+            turns.again(item)
+        else:
+            yield item, error
 
 
-def processes(workers: int, ready: Callable[[Any], bool] = lambda item: True) -> Pool[Any]:
+def processes(workers: int, ready: Ready[Any] = always) -> Pool[Any]:
     """A pool of so many processes, each with one thread: for small networks, whose operations are not worth sharing."""
     if workers < 1:
         raise InputError(f"workers is {workers}; give at least 1")
 
     def pool(job: Job[T], items: Iterable[T], tell: Callable[[Any], None]) -> Iterator[Outcome[T]]:
-        waiting = list(items)
+        turns = Turns(items, ready)
         slots: list[_Slot] = []
         try:
-            slots.extend(_Slot() for _ in range(min(workers, len(waiting))))
-            _fill(slots, waiting, job, ready)
-            while busy := [slot for slot in slots if slot.running is not None]:
-                wait([slot.running for slot in busy if slot.running], timeout=0.1, return_when=FIRST_COMPLETED)
-                ended = [finished for slot in busy if (finished := slot.outcome(tell)) is not None]
-                _fill(slots, waiting, job, ready)
-                yield from ended
+            slots.extend(_Slot() for _ in range(min(workers, turns.left)))
+            while True:
+                yield from _fill(slots, turns, job)
+                busy = [slot.running for slot in slots if slot.running is not None]
+                if not busy and not turns.left:
+                    return
+                if busy:
+                    wait(busy, timeout=0.1, return_when=FIRST_COMPLETED)
+                else:  # all that is left is in use
+                    time.sleep(NAP)
+                yield from _ended(slots, turns, tell)
         finally:
             _close(slots)
 
     return pool
 
 
-def _fill(slots: Sequence["_Slot"], waiting: list[Any], job: Job[Any], ready: Callable[[Any], bool]) -> None:
-    """Give every free worker the first item that is ready."""
+def _fill(slots: Sequence["_Slot"], turns: Turns[Any], job: Job[Any]) -> Iterator[Outcome[Any]]:
+    """Give every free worker the next item; those that are refused are over at once."""
     for slot in slots:
-        if slot.running is None and waiting:
-            idle = all(each.running is None for each in slots)
-            at = next((i for i, item in enumerate(waiting) if ready(item)), 0 if idle else None)
-            if at is not None:
-                slot.take(job, waiting.pop(at))
+        while slot.running is None and (found := turns.take(idle=all(each.running is None for each in slots))):
+            item, refused = found
+            if refused is None:
+                slot.take(job, item)
+            else:
+                yield item, refused
+
+
+def _ended(slots: Sequence["_Slot"], turns: Turns[Any], tell: Callable[[Any], None]) -> Iterator[Outcome[Any]]:
+    """What is over; of folders that others use, the items come again."""
+    for slot in slots:
+        found = slot.outcome(tell) if slot.running is not None else None
+        if found is not None and isinstance(found[1], InUse):
+            turns.again(found[0])
+        elif found is not None:
+            yield found
 
 
 class _Slot:
@@ -89,13 +115,13 @@ class _Slot:
     def take(self, job: Job[Any], item: Any) -> None:
         """Begin with an item; a worker that is gone is replaced."""
         self.item, before = item, set(multiprocessing.active_children())
-        with _starting(), _one_thread_in_environment():  # a new process reads it before torch does
+        with _starting(), _one_thread_in_environment(), _deaf():  # a new process reads it before torch does
             try:
                 self.running = self.executor.submit(_work, job, item)
             except BrokenProcessPool:
                 self._open()
                 self.running = self.executor.submit(_work, job, item)
-        self.workers |= set(multiprocessing.active_children()) - before
+            self.workers |= set(multiprocessing.active_children()) - before
 
     def outcome(self, tell: Callable[[Any], None]) -> Outcome[Any] | None:
         """Passes on what the worker has told; (item, error) once it is finished."""
@@ -146,6 +172,8 @@ def _work(job: Job[Any], item: Any) -> str | None:
 def _attempt(job: Job[T], item: T, tell: Callable[[Any], None]) -> str | None:
     try:
         job(item, tell)
+    except Busy as error:
+        return InUse(error)
     except Exception as error:
         return _said(error)
     return None
@@ -162,6 +190,22 @@ def _starting() -> Iterator[None]:
         yield
     except OSError as error:
         raise disk.unwritten("start a worker process (fewer --workers need less)", error) from error
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ctrl-C waits while a process is started, which inherits that: it would break off the worker's own start.
+
+    What comes meanwhile is heard by the parent right after.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

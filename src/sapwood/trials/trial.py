@@ -5,21 +5,23 @@ A method's signature is its list of options: their names, types and defaults are
 
 import inspect
 import json
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from pathlib import Path
+from typing import Any
 
 from sapwood.errors import InputError, unknown
 from sapwood.methods import METHOD_VERSIONS, METHODS, METHODS_BEFORE
 from sapwood.tasks import TASK_VERSIONS, TASKS
 from sapwood.tasks.recipe import taught, with_recipe
+from sapwood.trials.elsewhere import Elsewhere
+from sapwood.trials.sense import refuse_senseless
 from sapwood.trials.trace import TRACES
-
-Value = bool | int | float | str | tuple[float, ...] | None  # in files and identities a tuple is a list
+from sapwood.trials.values import Value as Value
+from sapwood.trials.values import checked
+from sapwood.trials.values import parsed as parsed
 
 USES = {
     "start": "begin with its final weights, without its masks",
@@ -41,7 +43,7 @@ class Trial:
     seed: int
     options: tuple[tuple[str, Value], ...] = ()  # those that differ from the method's defaults, by name
     arm: str = field(default="", compare=False)  # its label in a study ("row" on disk); not part of what it is
-    uses: tuple[tuple[str, "Trial"], ...] = ()  # finished trials that it needs, under the names in `USES`
+    uses: tuple[tuple[str, "Trial | Elsewhere"], ...] = ()  # what it needs, under the names in `USES`
     traces: tuple[str, ...] = ()  # what else is written down while it runs, from `trials.trace.TRACES`
     recipe: tuple[tuple[str, Value], ...] = ()  # what it changes of its task: `recipe_options`
     before: bool = False  # as of the versions before: see `study.earlier`
@@ -56,21 +58,26 @@ class Trial:
         if "row" in options and "row" not in option_types(method):
             _say_arm()
             arm = str(options.pop("row"))
-        checked = checked_options(method, options)
+        given = checked_options(method, options)
         usual = defaults(method)
-        if missing := [name for name in option_types(method) if name not in usual and name not in checked]:
+        refuse_senseless(method, given)
+        if missing := [name for name in option_types(method) if name not in usual and name not in given]:
             raise InputError(f"method {method!r} needs option {missing[0]!r}, which has no default; give it a value")
-        different = {name: value for name, value in checked.items() if name not in usual or usual[name] != value}
+        different = {name: value for name, value in given.items() if name not in usual or usual[name] != value}
         return cls(method, task, seed, tuple(sorted(different.items())), arm or method)
 
-    def after(self, **uses: "Trial") -> "Trial":
-        """The same trial, using others that must be finished first: `start`, `like`, `teacher`; see `USES`."""
+    def after(self, **uses: "Trial | Elsewhere | Path | str") -> "Trial":
+        """The same trial, using others that must be finished first: `start`, `like`, `teacher`; see `USES`.
+
+        `start` and `teacher` may be a file of weights instead, from training elsewhere. Its digest is part of what the
+        trial is, its path is not. Of a start, the network is the trial's; of a teacher, its task's.
+        """
+        found = dict(self.uses)
         for name, other in uses.items():
             if name not in USES:
                 raise unknown("use of another trial", name, USES)
-            if not isinstance(other, Trial):
-                raise InputError(f"arm {self.arm!r} uses {other!r} as {name!r}; give a Trial")
-        return replace(self, uses=tuple(sorted((dict(self.uses) | uses).items())))
+            found[name] = other if isinstance(other, Trial) else Elsewhere.used(other, name, self.arm)
+        return replace(self, uses=tuple(sorted(found.items(), key=lambda use: use[0])))
 
     def under(self, **recipe: Value) -> "Trial":
         """The same trial with another recipe: options of `tasks.recipe.with_recipe`, and of `taught` for a teacher."""
@@ -93,8 +100,13 @@ class Trial:
 
     def needed(self, usable: Callable[["Trial"], bool] = lambda other: False) -> list["Trial"]:
         """All prerequisites in dependency order, leaving out the `usable` ones and what only they need."""
-        missing = [other for _, other in self.uses if not usable(other)]
+        missing = [other for other in self.others if not usable(other)]
         return list(dict.fromkeys(each for other in missing for each in (*other.needed(usable), other)))
+
+    @property
+    def others(self) -> list["Trial"]:
+        """The trials among what it uses."""
+        return [other for _, other in self.uses if isinstance(other, Trial)]
 
     @property
     def row(self) -> str:
@@ -158,7 +170,7 @@ def checked_options(method: str, options: Mapping[str, Value]) -> dict[str, Valu
     for name in options:
         if name not in types:
             raise unknown(f"option of method {method!r}:", name, types)
-    return {name: _checked(f"method {method!r}", name, value, types[name]) for name, value in options.items()}
+    return {name: checked(f"method {method!r}", name, value, types[name]) for name, value in options.items()}
 
 
 def recipe_options() -> dict[str, inspect.Parameter]:
@@ -168,16 +180,16 @@ def recipe_options() -> dict[str, inspect.Parameter]:
 
 def split_recipe(recipe: Mapping[str, Value]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What of it is for `with_recipe`, and what for `taught`; checked, since it may be from a file."""
-    checked = {name: _recipe_value(name, value) for name, value in recipe.items()}
-    teaching = {name: value for name, value in checked.items() if name in _keywords(taught)}
-    return {name: value for name, value in checked.items() if name not in teaching}, teaching
+    every = {name: _recipe_value(name, value) for name, value in recipe.items()}
+    teaching = {name: value for name, value in every.items() if name in _keywords(taught)}
+    return {name: value for name, value in every.items() if name not in teaching}, teaching
 
 
 def _recipe_value(name: str, value: Value) -> Value:
     known = recipe_options()
     if name not in known:
         raise unknown("option of a task's recipe:", name, known)
-    return _checked("the recipe", name, value, known[name].annotation)
+    return checked("the recipe", name, value, known[name].annotation)
 
 
 def parse_option(method: str, name: str, text: str) -> Value:
@@ -199,35 +211,6 @@ def options_of(function: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-def parsed(whose: str, name: str, text: str, annotation: Any) -> Value:
-    """A value of this annotation from what was typed, as `parse_option` reads it."""
-    for kind in (bool, NoneType, int, float, tuple, str):
-        if any(_kind(each) is kind for each in _alternatives(annotation)):
-            try:
-                return _checked(whose, name, _READ[kind](text), annotation)
-            except (ValueError, KeyError) as error:
-                if isinstance(error, InputError):
-                    raise
-    raise _wrong_type(whose, name, text, annotation)
-
-
-_READ: dict[Any, Any] = {
-    bool: lambda text: {"true": True, "false": False}[text.strip().lower()],
-    NoneType: lambda text: {"none": None}[text.strip().lower()],
-    int: int,
-    float: float,
-    tuple: lambda text: tuple(map(_number, text.replace(",", " ").split())),
-    str: str,
-}
-
-
-def _number(word: str) -> int | float:
-    try:
-        return int(word)
-    except ValueError:
-        return float(word)
-
-
 def _parameters(method: str) -> dict[str, inspect.Parameter]:
     if method not in METHODS:
         raise InputError(f"{unknown('method', method, METHODS)} A method of your own goes into sapwood.METHODS first")
@@ -237,54 +220,3 @@ def _parameters(method: str) -> dict[str, inspect.Parameter]:
 def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     every = inspect.signature(function, eval_str=True).parameters
     return {name: p for name, p in every.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
-
-
-def _checked(whose: str, name: str, value: Value, annotation: Any) -> Value:
-    numbers = value if isinstance(value, (tuple, list)) else (value,)
-    if any(isinstance(each, float) and not math.isfinite(each) for each in numbers):
-        raise InputError(f"option {name!r} of {whose} is {value}; give {_FINITE[numbers is value]}")
-    for alternative in _alternatives(annotation):
-        if _fits(value, alternative):
-            return value
-    for alternative in _alternatives(annotation):
-        if (near := _nearly(value, alternative)) is not None:
-            return near
-    raise _wrong_type(whose, name, value, annotation)
-
-
-_FINITE = ("a finite number", "finite numbers")
-
-
-def _nearly(value: Any, annotation: Any) -> Value:
-    """The value where it is of another type by its spelling only: a whole number for a float, a list for a tuple."""
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if _kind(annotation) is tuple and isinstance(value, (tuple, list)):
-        of = get_args(annotation)[0]
-        near: tuple[Any, ...] = tuple(each if _fits(each, of) else _nearly(each, of) for each in value)
-        return None if None in near else near
-    return None
-
-
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union; a literal's allowed values count as a member together."""
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-
-
-def _kind(annotation: Any) -> Any:
-    if get_origin(annotation) is Literal:
-        return type(get_args(annotation)[0])
-    return tuple if get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,) else annotation
-
-
-def _fits(value: Value, annotation: Any) -> bool:
-    if get_origin(annotation) is Literal:
-        return value in get_args(annotation)
-    if _kind(annotation) is tuple:
-        return type(value) is tuple and all(_fits(each, get_args(annotation)[0]) for each in value)
-    return type(value) is (NoneType if annotation is None else annotation)
-
-
-def _wrong_type(whose: str, name: str, value: Value, annotation: Any) -> InputError:
-    wanted = annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")
-    return InputError(f"option {name!r} of {whose} is {value!r}; it must be {wanted}")

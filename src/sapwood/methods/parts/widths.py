@@ -1,6 +1,7 @@
 """Widths: how many units of each site stay, from ratios set by hand, one ranking, or what each layer's loss costs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +20,39 @@ from sapwood.training.run import Run
 ALLOCATIONS = ("uniform", "everywhere", "sensitivity")
 SHARES = tuple(n / 10 for n in range(1, 10))  # of a layer's units, at which a scan looks
 WHOLE = 1e-9  # 0.1 * 30 units less than 27 is rounding
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many units of the sites `found` are to stay, as the options of methods that remove units say it.
+
+    `ratios`, words for `ratios_of`, count where there are any; else `macs`, where it is not 0; else the share `pruned`.
+    `allocation` divides the last two among sites. Widths are multiples of `multiple` where some go.
+    """
+
+    found: Sequence[Site]
+    pruned: float
+    ratios: str
+    macs: float
+    allocation: str
+    multiple: int
+
+    def __post_init__(self) -> None:
+        pruned, macs, ratios, multiple = self.pruned, self.macs, self.ratios, self.multiple
+        if not 0 <= pruned < 1 or not 0 <= macs <= 1 or multiple < 1 or (ratios and macs):
+            raise InputError(f"{pruned=}, {macs=}, {ratios=}, {multiple=}: need a share in [0, 1), one in [0, 1], "
+                             "ratios or macs, not both, and a multiple of 1 or more")  # fmt: skip
+        refuse_unless("allocation", self.allocation, ALLOCATIONS)
+        ratios_of(ratios or float(pruned), self.found)
+
+    def keep(self, run: Run, scores: Scores) -> Keep:
+        """Which units stay by these scores."""
+        if self.ratios or (self.allocation == "uniform" and not self.macs):
+            return by_ratios(scores, ratios_of(self.ratios or float(self.pruned), self.found), multiple=self.multiple)
+        ranks = allocated(run, scores, self.found, self.allocation)
+        if self.macs:
+            return by_macs(run, ranks, self.found, self.macs, multiple=self.multiple)
+        return by_share(ranks, self.pruned, multiple=self.multiple)
 
 
 def removable(run: Run, streams: bool = False) -> tuple[Site, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.selection import select
@@ -34,6 +35,7 @@ Cost = Callable[[Mapping[str, Tensor]], Tensor]  # {site: what is open, [..., un
 Values = Mapping[fx.Node, Any]  # the ids of every operator's outputs
 
 
+@checked()
 def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, example: Example | None = None) -> Cost:
     """A function that counts the multiply-adds of one call on inputs like the example, given what is kept.
 
@@ -61,6 +63,7 @@ def macs_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None, exa
     return _sum(numbering, [term for node in nodes for term in _terms(found.values, seats, numbering, node, known)])
 
 
+@checked()
 def parameters_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
     """A function that counts the numbers in all parameters, given what is kept; a shared parameter counts once.
 
@@ -70,6 +73,7 @@ def parameters_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = Non
     return _stored(model, sites, {name: 1 for name, _ in model.named_parameters()})
 
 
+@checked()
 def bytes_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) -> Cost:
     """A function that counts the bytes of all parameters and buffers in memory, given what is kept.
 
@@ -80,6 +84,7 @@ def bytes_of(model: nn.Module | Anatomy, sites: Sequence[Site] | None = None) ->
     return _stored(model, sites, {name: tensor.element_size() for name, tensor in every})
 
 
+@checked(cost="a cost, which macs_of(model, example=example) gives")
 def fewest(scores: Mapping[str, Tensor], cost: Cost, limit: float, *, multiple: int = 1) -> select.Keep:
     """What to keep of all sites after the fewest removals, lowest scores first, for which cost(keep) <= limit.
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Size, Tensor, nn
 
+from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.measure.clock import latency
 from sapwood.measure.example import Example, as_tuple, call
@@ -43,6 +44,7 @@ class Timetable:
     rest: float
 
 
+@checked()
 def timetable(
     model: nn.Module,
     sites: Sequence[Site],
@@ -83,6 +85,7 @@ def timetable(
     return Timetable(numbering, tuple(calls), max(0.0, whole - sum(float(c.seconds[-1, -1]) for c in calls)))
 
 
+@checked(table="what timetable(...) gives")
 def latency_of(table: Timetable) -> Cost:
     """A function that estimates the seconds of one call, given what is kept; measure the shrunk network to be sure.
 

@@ -5,12 +5,13 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 
 from sapwood.errors import InputError
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.resize import resize_
-from sapwood.shrinking.tracing.computed import norms_of, rescale_
+from sapwood.shrinking.tracing.computed import norms_of, owner, rescale_
 from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.site import Site, Slot, Use
 
@@ -45,10 +46,20 @@ def cut_(model: nn.Module, staying: Positions, optimizer: Optimizer | None = Non
             _cut_memory_(optimizer, name, tensor, dims)
         tensor.data = sliced(tensor.data, dims)
     rescale_(model, norms, staying)
+    regroup_(model, staying)
     aliases = {id(tensors[name]) for name in staying}
     training = any(module.training for module in model.modules())
     with untouched(model) if training else nullcontext():  # there a spectral norm changes whenever its weight is read
         resize_(model, [name for name, tensor in tensors.items() if id(tensor) in aliases])
+
+
+def regroup_(model: nn.Module, staying: Positions) -> None:
+    """Tell convolutions that have lost whole groups how many are left, which their weights do not say."""
+    left = {owner(name): dims[0] for name, dims in staying.items() if 0 in dims and not name.endswith(".bias")}
+    for name, rows in left.items():
+        module = model.get_submodule(name)
+        if isinstance(module, _ConvNd) and 1 < module.groups < module.in_channels:
+            module.groups = int(rows.view(module.groups, -1).any(1).sum())
 
 
 def sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:

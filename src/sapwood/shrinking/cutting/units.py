@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sapwood.called import checked
 from sapwood.currency import Masks, Scores
 from sapwood.errors import InputError, refuse_unless, unknown
 from sapwood.scoring.layout import is_layer, matrix
@@ -15,6 +16,7 @@ from sapwood.shrinking.tracing.site import Role, Site, Slot
 Touching = Literal["makes", "reads", "holds", "both"]
 
 
+@checked()
 def per_unit(
     scores: Mapping[str, Tensor],
     sites: Sequence[Site],
@@ -50,6 +52,7 @@ def per_unit(
     return found
 
 
+@checked(keep="a dict, {site: bool tensor, True where a unit is kept}")
 def spread(
     model: nn.Module,
     keep: Mapping[str, Tensor],

@@ -44,7 +44,7 @@ def _told(mask: Tensor | None, is_causal: bool | None = None, size: int | None =
 def quietly() -> Iterator[None]:
     """Torch notes what it skips, and prints pages of a graph that fails; what matters is in the error."""
     printed, disabled = io.StringIO(), logging.root.manager.disable
-    logging.disable(max(disabled, logging.WARNING))
+    logging.disable(max(disabled, logging.ERROR))
     try:
         with redirect_stderr(printed):
             yield

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError
 from sapwood.measure.example import Example as Example
-from sapwood.measure.example import arguments
+from sapwood.measure.example import arguments, takes
 from sapwood.measure.example import as_tuple as as_tuple
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.rules import rule_for
@@ -29,6 +29,7 @@ from sapwood.shrinking.rules.call import pinned
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.union import START
 from sapwood.shrinking.rules.values import CONSTANT, DATA, Weight, nobody
+from sapwood.shrinking.tracing.batchless import without_batch
 from sapwood.shrinking.tracing.calls import call_of as call_of
 from sapwood.shrinking.tracing.calls import named as named
 from sapwood.shrinking.tracing.calls import op_of as op_of
@@ -36,7 +37,7 @@ from sapwood.shrinking.tracing.calls import shapes_of
 from sapwood.shrinking.tracing.exporting import quietly, refusal
 from sapwood.shrinking.tracing.exporting import written_out as written_out
 from sapwood.shrinking.tracing.lean import lean
-from sapwood.shrinking.tracing.lines import first_line
+from sapwood.shrinking.tracing.lines import culprit, first_line
 from sapwood.shrinking.tracing.lines import line as line
 from sapwood.shrinking.tracing.lines import of_torch as of_torch
 from sapwood.shrinking.tracing.mode import seeing_the_mode_read
@@ -106,6 +107,7 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
             program = torch.export.export(model, args, kwargs, strict=False)
     except Exception as error:  # whatever stops it, the remedy is the same
+        refuse_unanswered(model, as_tuple(example))
         raise InputError(
             f"{type(model).__name__} cannot be exported for this example: {refusal(error)}; "
             "torch.export.export(model, example, strict=False) says more"
@@ -113,6 +115,23 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
     graph = replace(_graph(model, program), by_mode=bool(read))
     with_sizes(graph.module, lambda interpreter: _run(interpreter, graph, model, example))
     return graph
+
+
+def refuse_unanswered(model: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """InputError if the model itself does not run, graph or no graph; for a better word on what cannot be exported."""
+    args, kwargs = pytree.tree_map(_own, arguments(model, inputs))
+    try:
+        with untouched(model), warnings.catch_warnings(), quietly():
+            warnings.simplefilter("ignore")
+            model(*args, **kwargs)
+    except Exception as error:
+        named = [each for each in (*inputs, kwargs) if isinstance(each, Mapping) and each]
+        keys = f"; the example has the keys {', '.join(map(repr, named[0]))}" if named else ""
+        said = f"{first_line(error)}{culprit(error)}".removeprefix(f"{type(error).__name__}: ")
+        raise InputError(
+            f"{type(model).__name__} cannot be exported for this example, on which it does not run: "
+            f"{type(error).__name__}: {said}{keys}; {takes(model)}{without_batch(model, inputs)}"
+        ) from error
 
 
 def _run(interpreter: fx.Interpreter, graph: Graph, model: nn.Module, example: Example) -> None:

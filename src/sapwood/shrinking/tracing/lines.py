@@ -46,7 +46,8 @@ def of_torch(file: str) -> bool:
 
 def first_line(error: BaseException) -> str:
     """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"KeyError: {said}" if isinstance(error, KeyError) else said  # which says no more than the key
 
 
 def culprit(error: BaseException) -> str:

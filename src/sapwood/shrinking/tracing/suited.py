@@ -1,5 +1,6 @@
 """Suited: models and examples of kinds that cannot be analysed, each refused in words of its own."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -25,6 +26,29 @@ def refuse_unsuited(model: nn.Module, example: Any) -> None:
     lazy = [name for name, p in (*model.named_parameters(), *model.named_buffers()) if is_lazy(p)]
     if lazy:
         raise InputError(f"{lazy[0]!r} has no size yet; run the model once, so that its lazy layers get theirs")
+    _refuse_no_tensors(model, example)
     empty = [tuple(x.shape) for x in pytree.tree_leaves(example) if isinstance(x, Tensor) and x.numel() == 0]
     if empty:
         raise InputError(f"the example holds a tensor of shape {empty[0]}; give at least one sample")
+
+
+def _refuse_no_tensors(model: nn.Module, example: Any) -> None:
+    """Raise for what people give in place of a tensor: nothing, an array of numpy's, a shape."""
+    if example is None:
+        raise InputError("the example is None; give a batch as forward takes it, for example images[:1]")
+    leaves = pytree.tree_leaves(example)
+    if kinds := [type(x).__name__ for x in leaves if type(x).__module__ == "numpy" and hasattr(x, "dtype")]:
+        raise InputError(f"the example holds a {kinds[0]} of numpy; give a tensor, torch.from_numpy(x)")
+    numbers = isinstance(example, tuple | list) and len(example) > 1 and all(type(x) is int for x in example)
+    if numbers and not _takes(model, example):
+        raise InputError(f"the example is {tuple(example)}, which are numbers; if this is a shape, give torch.zeros of "
+                         "it, or better a batch of your data")  # fmt: skip
+
+
+def _takes(model: nn.Module, inputs: Any) -> bool:
+    """Whether forward takes so many arguments."""
+    try:
+        inspect.signature(model.forward).bind(*inputs)
+    except (TypeError, ValueError):
+        return False
+    return True
