@@ -60,6 +60,7 @@ SCANNED: dict[str, Callable[[], Any]] = {
     "norm scale": lambda: tp.importance.BNScaleImportance(),
 }
 ARMS = (("sapwood", "defaults"), ("Torch-Pruning", "lamp"), ("Torch-Pruning", "defaults"))
+NAMES = {"sapwood": ARMS[0], "lamp": ARMS[1], "defaults": ARMS[2]}
 
 
 def images(count: int = BATCH) -> torch.Tensor:
@@ -162,12 +163,12 @@ def row(tool: str, options: str, seed: int, count: int) -> dict[str, object]:
                 strict=True))  # fmt: skip
 
 
-def missing(path: Path, seeds: list[int], count: int) -> Iterator[tuple[str, str, int]]:
-    """The rows that are not there yet."""
+def missing(path: Path, names: list[str], seeds: list[int], count: int) -> Iterator[tuple[str, str, int]]:
+    """The rows that are not there yet, of what is asked for."""
     there = list(csv.DictReader(path.open(encoding="utf-8"))) if path.is_file() else []
     known = {(each["tool"], each["options"], each["seed"], each["images"]) for each in there}
     for seed in seeds:
-        for tool, options in ARMS:
+        for tool, options in (NAMES[name] for name in names):
             if (tool, options, str(seed), str(count)) not in known:
                 yield tool, options, seed
 
@@ -176,13 +177,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scan", action="store_true")
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", default=list(NAMES), choices=list(NAMES), help="rows; all are timed")
     parser.add_argument("--images", type=int, default=45_000)
     parser.add_argument("--csv", type=Path, default=Path("studies/results/half_of_resnet56.csv"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.scan:
         scan()
-    for tool, options, seed in list(missing(chosen.csv, chosen.seed, chosen.images)):
+    for tool, options, seed in list(missing(chosen.csv, chosen.only, chosen.seed, chosen.images)):
         found = row(tool, options, seed, chosen.images)
         new = not chosen.csv.is_file()
         with chosen.csv.open("a", newline="", encoding="utf-8") as file:
