@@ -152,6 +152,18 @@ def test_widths_are_multiples_and_heads_and_groups_go_one_by_one():
     assert sorted(int(kept.sum()) for kept in heads.keep.values()) in ([3, 4], [2, 4], [3, 3])
 
 
+def test_scores_of_what_keep_names_are_left_unread():
+    model, x = (
+        nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2)),
+        torch.rand(1, 4),
+    )
+    by = {site.name: torch.rand(site.units) for site in sites(model, x)}
+    pruned = prune(model, x, macs=0.7, by=by, keep=["0"], timing=0)
+    assert (pruned.model[0].out_features, pruned.model[2].out_features) == (16, 8)
+    with pytest.raises(InputError, match="nothing of Sequential can be removed|no score"):
+        prune(model, x, macs=0.7, by={"0": by["0"]}, keep=["0"], timing=0)
+
+
 @pytest.mark.parametrize("name", ["1.a", "1.a.weight", "1"])
 def test_what_is_named_keeps_its_shape(name):
     model, example = kinds.made("residual")

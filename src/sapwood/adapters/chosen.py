@@ -80,7 +80,7 @@ class Wish:
         with as_it_was_given(model):
             anatomy = Anatomy(model, there(self.example, model))
             offer = offer_of(anatomy, keep=self.keep, multiple=self.multiple)
-            found = worth(model, offer.sites, self.by, seen)
+            found = worth(model, offer.sites, self.by, seen, whole=offer.whole)
             scores = {site: _below(s, before.get(site)) for site, s in found.items()}
             search = Search(anatomy, offer.only(scores), scores, self.uniform)
             keep = mask.intersect(before, search.within(target_of(**{kind: amount})))

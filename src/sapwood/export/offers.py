@@ -45,6 +45,11 @@ class Offer:
         return replace(self, narrow={})
 
     @property
+    def whole(self) -> set[str]:
+        """The names of what may not be removed."""
+        return {pin.name for pin in self.stays} - {site.name for site in self.sites}
+
+    @property
     def least(self) -> dict[str, int]:
         """How many units of each site stay whatever they score: one step, none where a branch may go."""
         return {name: 0 if name in self.narrow else step for name, step in self.steps.items()}

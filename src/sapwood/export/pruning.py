@@ -111,7 +111,7 @@ def prune(
     with without_caches(model):
         anatomy = Anatomy(model, example)
         offer = offer_of(anatomy, keep=keep, multiple=multiple, lossy=lossy)
-        scores = worth(model, offer.sites, by, evidence)
+        scores = worth(model, offer.sites, by, evidence, whole=offer.whole)
         offer = offer.only(scores)
         search = Search(anatomy, offer.without_branches() if uniform else offer, scores, uniform)
     before = None if evaluate is None else _asked(evaluate, model)

@@ -1,6 +1,6 @@
 """Worth: scores of units by any criterion, comparable between units of all kinds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +18,20 @@ By = str | Criterion | Mapping[str, Tensor]
 TOUCHING: dict[str, Touching] = {"output": "makes", "input": "reads"}
 
 
-def worth(model: nn.Module, sites: Sequence[Site], by: By, evidence: Evidence | None = None) -> Scores:
+def worth(
+    model: nn.Module, sites: Sequence[Site], by: By, evidence: Evidence | None = None, *, whole: Collection[str] = ()
+) -> Scores:
     """What the units of `sites` are worth, {site: float64 [units]}, higher stays; sites without scores are left out.
 
     `by` is a criterion, the name of one, or scores that were worked out elsewhere: of weights by parameter name, or of
     units by site name, which are taken as they are. A unit is worth the sum over all weights that make it, hold a
     number for it or read it, divided by the channels that it has: a head with 64 is compared with a neuron channel by
     channel. By a criterion of outputs it is worth the mean over what makes it, by one of inputs over what reads it.
-    A criterion that needs statistics finds them in `evidence`, which `observe` gathers.
+    A criterion that needs statistics finds them in `evidence`, which `observe` gathers. Scores of the sites named in
+    `whole`, of which nothing may go, are not asked about.
     """
     if isinstance(by, Mapping):
-        return _given(model, sites, by)
+        return _given(model, sites, by, whole)
     criterion = named(by) if isinstance(by, str) else by
     if not isinstance(criterion, Criterion):
         raise InputError(f"by is {by!r}; give a criterion, its name, or scores by parameter or by site")
@@ -49,11 +52,12 @@ def _summed(sites: Sequence[Site], scores: Mapping[str, Tensor]) -> Scores:
     return {site.name: found[site.name] / channels(site) for site in sites if site.name in found}
 
 
-def _given(model: nn.Module, sites: Sequence[Site], scores: Mapping[str, Tensor]) -> Scores:
+def _given(model: nn.Module, sites: Sequence[Site], scores: Mapping[str, Tensor], whole: Collection[str]) -> Scores:
     """Scores of weights summed by unit, or scores of units as they are."""
     parameters, units = dict(model.named_parameters()), {site.name: site.units for site in sites}
     if scores and all(name in parameters and s.shape == parameters[name].shape for name, s in scores.items()):
         return _summed(sites, scores)
+    scores = {name: each for name, each in scores.items() if name in units or name not in whole}
     for name, each in scores.items():
         if name not in units:
             raise unknown("parameter or site in by", name, {*parameters, *units})
