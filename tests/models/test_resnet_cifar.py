@@ -1,5 +1,6 @@
 """resnet_cifar: the networks' names, counts and arithmetic; the trained ones; what can be removed of them, exactly."""
 
+import os
 from itertools import islice
 
 import numpy as np
@@ -22,6 +23,7 @@ COUNTS = {20: 269_722, 32: 464_154, 56: 853_018, 110: 1_727_962}
 MACS = {56: 125.49e6, 110: 252.89e6}  # as counted by Liu et al. 2019 (arXiv 1810.05270)
 RIGHT_OF_1000 = {20: 915, 56: 926}  # of the first test images
 RIGHT = {20: 9_173, 56: 9_339}  # of all 10,000, as their author states
+BY_NIGHT = pytest.mark.skipif("SAPWOOD_NETWORKS" not in os.environ, reason="takes long; the first thousand are asked")
 
 
 @pytest.mark.parametrize("depth", COUNTS)
@@ -183,7 +185,7 @@ def test_a_trained_network_knows_the_first_thousand_test_images(real_data, train
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.parametrize("depth", RIGHT)
+@pytest.mark.parametrize("depth", [20, pytest.param(56, marks=BY_NIGHT)])
 def test_a_trained_network_has_its_stated_test_accuracy(real_data, trained, depth):
     real_data(cifar10.load)
     assert abs(right(trained(depth), 10_000) - RIGHT[depth]) <= 1  # 0.01 %
