@@ -13,6 +13,11 @@ from types import ModuleType
 from typing import Any
 
 import sapwood
+from sapwood.cli.describing import called, said
+from sapwood.methods import METHODS
+from sapwood.study import grid, study, table, words
+from sapwood.trials.rows import Row
+from sapwood.trials.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "api.md"
@@ -22,6 +27,16 @@ Every public name, from its docstring; written by `python docs/write_api.py`. Sh
 weight of O outputs and I inputs, `y_NO` are N samples' outputs. Examples run in a test. What the words mean is in the
 [glossary](glossary.md); how the parts go together on [one page](all-of-sapwood.md).
 """
+STUDIES = {  # what a study's file is written with: where it is imported from, and what
+    "sapwood.study.study": (study.Study, study.Figure, study.Tabled, study.Finding),
+    "sapwood.trials.trial": (Trial,),
+    "sapwood.trials.rows": (Row,),
+    "sapwood.study.table": (
+        table.Summary, table.over_seeds, table.difference, table.by_seed, table.by_epoch, table.final, table.labels,
+    ),
+    "sapwood.study.words": (words.difference, words.told, words.count, words.sentence),
+    "sapwood.study.grid": (grid.Grid, grid.number),
+}  # fmt: skip
 
 
 def page() -> str:
@@ -39,10 +54,28 @@ def page() -> str:
         *tables,
         *(name for name, each in public.items() if any(is_one(each) for is_one in kinds.values())),
     ]
+    parts += ["", *_methods(), *_studies()]
     parts += ["", "## Aliases\n", *(f"- `{name}`: `{public[name]}`" for name in public if name not in shown), ""]
     for name, module in modules.items():
         parts += [f"## {name}\n", f"{_first(module)}\n", *(_entry(f"{name}.{n}", f) for n, f in in_module(module))]
     return "\n".join(parts)
+
+
+def _methods() -> Iterator[str]:
+    """Every method: its options, what they mean, and what its file says."""
+    yield "## Methods\n"
+    yield "Call one as `METHODS[NAME](run, ...)`; `sapwood list methods NAME` prints the same.\n"
+    for name, method in METHODS.items():
+        yield f"### method {name}\n\n```python\n{called(name, method)}\n```\n"
+        yield "\n\n".join(said(method)) + "\n"
+
+
+def _studies() -> Iterator[str]:
+    """What studies are written with; [Write a study] shows how."""
+    yield "## Studies\n"
+    yield "What a study's file is made of; [Write a study](write-a-study.md) shows one.\n"
+    for place, things in STUDIES.items():
+        yield from (_entry(f"{place}.{thing.__name__}", thing) for thing in things)
 
 
 def in_module(module: ModuleType) -> Iterator[tuple[str, Any]]:

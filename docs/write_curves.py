@@ -143,7 +143,13 @@ def _resnets() -> str:
          f"{_hundred(row['accuracy_before'])} %", f"{_hundred(row['accuracy_recovered'])} %")
         for row in rows("smaller_resnets.csv")
     ]  # fmt: skip
-    head = ("CIFAR-10, half removed", "MACs", "times faster in PyTorch (quartiles)", "accuracy before", "after 8 epochs")
+    head = (
+        "CIFAR-10, half removed",
+        "MACs",
+        "times faster in PyTorch (quartiles)",
+        "accuracy before",
+        "after 8 epochs",
+    )
     return _markdown(head, cells)
 
 

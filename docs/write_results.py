@@ -110,12 +110,19 @@ def _section(study: Study, rows: Table) -> str:
     tables = [t for t in (Tabled(EVERY, "", short), *study.tables) if t.title in SHOWN.get(study.name, (EVERY,))]
     return "\n".join([
         f"## {study.name}\n",
-        f"{study.title}. *Paper:* {study.paper}.{link}\n",
+        f"{study.title}. *Paper:* {study.paper.rstrip('.')}.{link}\n",
         f"{last_run(ARCHIVES / study.name)}\n",
+        *_legend(study),
         *_findings(study.summary(rows) if study.summary else ()),
         "",
         *(f"### {study.name}: {table.title}\n\n{_markdown(table.build(rows))}\n" for table in tables),
     ])  # fmt: skip
+
+
+def _legend(study: Study) -> Iterator[str]:
+    """What the short names of arms and scores mean, before they are used."""
+    if study.codes:
+        yield f"Short names: {'; '.join(f'*{code}* {words}' for code, words in study.codes.items())}.\n"
 
 
 def _findings(found: Iterable[str | Finding]) -> Iterator[str]:

@@ -42,7 +42,7 @@ ARMS: dict[str, tuple[str, Options]] = {
 SCOPES = {"global": "hidden layers ranked together", "local": "each hidden layer ranked by itself"}
 SCORES = {
     "Neurons": "by how often a neuron is active",
-    "Neurons & Weights": "by that times the weight's magnitude",
+    "Neurons & Weights": "by how often a neuron is active times the weight's magnitude",
     "random neurons": "neurons drawn by lot",
 }
 CODES = {
@@ -50,6 +50,7 @@ CODES = {
     **{f"{scope} {score}": f"{where}, {by}" for scope, where in SCOPES.items() for score, by in SCORES.items()},
     "magnitude": "the smallest weights of the hidden layers, a few more every two epochs",
 }
+AGAINST = "better than random neurons among the same layers (all together, or each alone)"
 SMALLER = "local Neurons"  # the arm whose network the demo writes: every layer loses whole neurons
 NEXT = "sapwood prune FILE.py:make --example 1,3,224,224 --macs 0.5 --to small.safetensors"
 CONTROL = {label: f"{label.split()[0]} random neurons" for label in ARMS if "Neurons" in label}
@@ -81,7 +82,7 @@ def verdict(rows: Table) -> list[str]:
         return [*summary(rows)]
     best, worst, dense = *_ends(accuracy), accuracy.get("dense")
     reference = f"dense {number(dense)}; " if dense else ""
-    random = words.count(" arms by activity", _pairs(rows), "better than random neurons in their scope", "worse")
+    random = words.count(" arms by activity", _pairs(rows), AGAINST, "worse")
     lines = (
         f"Test accuracy over {_seeds(accuracy.values())}: {reference}best pruned {best} {number(accuracy[best])}; "
         f"worst {worst} {number(accuracy[worst])}.",
@@ -158,7 +159,10 @@ def _collapsed(rows: Table) -> Iterator[str]:
         if value < CHANCE
     ]
     if said:
-        yield f"Collapsed, with less than half of the test images right: {', '.join(said)}; rounding decides which do."
+        yield (
+            f"Collapsed, with less than half of the test images right: {', '.join(said)}; on another processor another "
+            "seed may collapse."
+        )
 
 
 def _sort(gap: Summary) -> str:

@@ -143,6 +143,16 @@ def test_what_looks_like_the_type_will_do():
         takes(1, None, 1, "x")
 
 
+def test_what_wraps_an_optimiser_is_left_to_who_looks_inside():
+    class Wrapper:
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+    net = nn.Linear(4, 8)
+    with hold(net, Wrapper(torch.optim.SGD(net.parameters(), lr=0.1)), {"weight": KEEP["0.weight"]}):
+        assert net.weight.shape == (8, 4)
+
+
 def test_an_error_inside_is_left_as_it_is():
     @checked()
     def fails(value: int) -> None:

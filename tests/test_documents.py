@@ -123,6 +123,9 @@ def test_what_a_page_shows_is_compared():
     assert not PRINTED.alike("a 1\n...\nmilliseconds 9.1\n", said)
     assert not PRINTED.alike("b 2\n...\na 1\n...\n", said)
     assert not PRINTED.alike("a 1\nb 2\n", said)
+    busy = "milliseconds not told apart (quartiles 90 to 110 %); give a larger example or timing=10\n"
+    assert PRINTED.alike("milliseconds 3.5 1.2 50.0 % (quartiles 48 to 62)\n", busy)
+    assert not PRINTED.alike("MACs 3.5\n", busy)
 
 
 def test_the_list_of_what_to_add_names_files_that_exist():

@@ -56,6 +56,15 @@ def test_readme_is_short_and_names_every_method_once():
     assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(METHODS)
 
 
+def test_readme_says_how_the_first_paper_s_main_claim_stands_and_leads_to_what_says_so():
+    results = (DOCS / "results.md").read_text("utf-8")
+    said = re.search(r"^## activation_pruning\n(.*?)^## ", results, re.S | re.M)[1]
+    assert "- The main one is not supported (" in said
+    assert ": 0 of 12 pruned networks are more accurate than the standard one" in said
+    assert "[main claim](docs/results.md#activation_pruning) was not found: no pruned network beats the dense" in README
+    assert README.index("was not found") < README.index("```console")
+
+
 def test_the_page_of_methods_names_every_method_once():
     page = (DOCS / "methods.md").read_text("utf-8")
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.M)) == sorted(METHODS)

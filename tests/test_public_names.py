@@ -50,5 +50,22 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = sapwood.prune_everything
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("prun", "did you mean 'prune'?"), ("save", "it is sapwood.export.save or sapwood.c"),
+     ("distil", "it is sapwood.losses.distil"), ("zzz", "has no public name 'zzz'")],
+)  # fmt: skip
+def test_an_unknown_name_gets_a_suggestion(name, hint):
+    with pytest.raises(AttributeError) as raised:
+        getattr(sapwood, name)
+    assert hint in str(raised.value)
+
+
+def test_asking_whether_a_name_is_there_imports_nothing():
+    assert (
+        in_fresh_python("import sys, sapwood; print(hasattr(sapwood, 'prun'), 'torch' in sys.modules)") == "False False"
+    )
+
+
 def test_the_version_is_the_projects():
     assert sapwood.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]

@@ -202,9 +202,11 @@ class _NoSuchName(AttributeError):
 
     def __str__(self) -> str:
         name = self.args[0]
-        for room in (each for each, home in _HOME.items() if home.endswith(f".{each}")):
-            if not name.startswith("_") and callable(getattr(import_module(_HOME[room]), name, None)):
-                return f"module 'sapwood' has no public name {name!r}; it is sapwood.{room}.{name}"
+        rooms = sorted((n for n, home in _HOME.items() if home.endswith(f".{n}")), key=lambda n: (n != "export", n))
+        own = [room for room in rooms if callable(getattr(import_module(_HOME[room]), name, None))]
+        if own and not name.startswith("_"):
+            places = " or ".join(f"sapwood.{room}.{name}" for room in own)
+            return f"module 'sapwood' has no public name {name!r}; it is {places}"
         near = get_close_matches(name, __all__, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"module 'sapwood' has no public name {name!r}{hint}"

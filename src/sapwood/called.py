@@ -35,6 +35,21 @@ GIVE = {  # what an error asks for, by the name of a type; of others the name is
 }
 
 
+def _number(value: Any) -> bool:
+    """A tensor or an array of one number is one, too; that 2.5 is no whole number is said in other words."""
+    return isinstance(value, Number) or hasattr(value, "__float__") or hasattr(value, "__index__")
+
+
+LIKE: dict[str, Callable[[Any], bool]] = {  # what will do for a type, by the type's name
+    **dict.fromkeys(("int", "float"), _number),
+    **dict.fromkeys(("Mapping", "MutableMapping", "dict"), lambda value: isinstance(value, Mapping)),
+    "Callable": callable,
+    "Optimizer": lambda value: hasattr(value, "param_groups") or bool(getattr(value, "__dict__", None)),  # or wraps one
+    "device": lambda value: hasattr(value, "type") or isinstance(value, int),
+    "Path": lambda value: hasattr(value, "__fspath__"),
+}
+
+
 class WrongCall(InputError, TypeError):
     """An argument that is missing, unknown or of another type. It is a TypeError, too, as of any Python function."""
 
@@ -105,13 +120,8 @@ def _fits(value: Any, wanted: Any) -> bool:
         return any(_fits(value, each) for each in inner)
     if not isinstance(kind, type) or kind in (Any, object, bool):
         return True
-    if kind in (int, float):  # a tensor or an array of one number, too; 2.5 for a whole number is refused in words
-        return isinstance(value, Number) or hasattr(value, "__float__") or hasattr(value, "__index__")
-    if kind.__name__ in ("Callable", "Mapping", "MutableMapping", "dict"):
-        return callable(value) if kind.__name__ == "Callable" else isinstance(value, Mapping)
-    if kind.__name__ in ("Optimizer", "device", "Path"):  # wrapped ones, numbers of devices, what stands for a path
-        stands = {"Optimizer": "param_groups", "Path": "__fspath__"}.get(kind.__name__, "type")
-        return hasattr(value, stands) or (kind.__name__ == "device" and isinstance(value, int))
+    if kind.__name__ in LIKE:
+        return LIKE[kind.__name__](value)
     if inner and kind.__module__ in ("collections.abc", "builtins"):
         return _are(value, inner[0] if isinstance(inner[0], type) and inner[0] is not Any else object)
     return isinstance(value, kind)
@@ -119,7 +129,8 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 def _are(value: Any, each: type) -> bool:
     """Whether a value may be several of a type; one name is not several letters, and a tensor is no list of sites."""
-    if not hasattr(value, "__iter__") or (each is str and isinstance(value, str)):
+    iterable = hasattr(value, "__iter__") or hasattr(value, "__getitem__")  # a data set may have the second only
+    if not iterable or (each is str and isinstance(value, str)):
         return False
     if isinstance(value, list | tuple):
         return all(isinstance(one, each) for one in value)

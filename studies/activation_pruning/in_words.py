@@ -1,4 +1,4 @@
-"""In words: what takes more than counting comparisons: the nearest penalty, zeros explained, orders, printed numbers."""
+"""In words: what takes more than counting comparisons: the nearest penalty, zeros, orders, printed numbers."""
 
 from collections.abc import Mapping
 

@@ -47,7 +47,7 @@ class Net(NamedTuple):
 def _widths(kept: float, macs: float) -> Plans:
     """`kept` of each layer's filters, where a method takes no other wish, else `macs` of the multiply-adds."""
     return {
-        "L1 filters": ("l1_filters", {"macs": macs}),
+        "L1 filters": ("l1_filters", {"macs": macs, "allocation": "sensitivity"}),
         "ThiNet": ("thinet", {"kept": kept, "between": 0, "recover": 0}),
         "soft filter": ("soft_filter", {"pruned": 1 - kept}),
         "network slimming": ("network_slimming", {"macs": macs}),
@@ -74,7 +74,8 @@ SCALES: dict[str, tuple[Net, ...]] = {
     "small": (
         Net("LeNet-5", "lenet5_mnist", _some(_widths(0.55, THIRD), "network slimming"), 3, 1, ("L1 filters",), 5,
             DROPS, 0.1),
-        Net("VGG", "vgg6_cifar_narrow", _some(_widths(0.55, THIRD), "soft filter"), 6, 2, ("L1 filters",), 5, DROPS),
+        Net("VGG", "vgg6_cifar_narrow", _some(_widths(0.55, THIRD), "soft filter"),
+            6, 2, ("L1 filters", "network slimming"), 5, DROPS),
     ),
     "paper": (
         Net("VGG-16-A", "vgg16_cifar", _by_hand(VGG_A), 160, 40, ("L1 filters",), 5, PAPER),

@@ -14,7 +14,8 @@ from typing import get_args, get_type_hints
 import pytest
 from typer.main import get_command
 
-from sapwood.cli import running, verbs
+from sapwood.cli import describing, running, verbs
+from sapwood.cli.listing import KINDS
 from sapwood.criteria import CRITERIA, UNIT_CRITERIA
 from sapwood.data import DATASETS
 from sapwood.methods import METHODS
@@ -23,6 +24,7 @@ from sapwood.selection.allocate import ALLOCATIONS
 from sapwood.selection.schedule import SCHEDULES, SHARES
 from sapwood.tasks import TASKS
 from sapwood.training.stopping import RULES
+from sapwood.trials.trial import option_types
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden" / "cli.txt"
@@ -133,10 +135,36 @@ def test_one_list(sapwood):
     assert "the absolute value of the weight" in out
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_one_method_says_its_options_equation_paper_and_differences(name):
+    said = describing.method(name)
+    assert said.startswith(f"{name}(\n    run,\n    *,\n")
+    assert all(f"\n    {option}: " in said for option in option_types(name))
+    assert "Paper" in said or "arXiv" in said
+    assert "iffers" in said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_every_list_one_thing_can_be_asked_about(kind, at_home, capsys):
+    for name in KINDS[kind]():
+        describing.print_one(kind, name)
+        assert len(capsys.readouterr().out.split()) > 3
+
+
+def test_what_is_listed_by_name_is_all_there_is_about_it(sapwood):
+    status, out, err = sapwood("list", "methods", "gradual_magnitude")
+    assert (status, err) == (0, "")
+    assert "    power: float = 3.0,\n" in out
+    assert "(1 - (t - begin) / (end - begin))^power" in out
+    assert "arXiv:1710.01878" in out
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["list", "criterea"], "unknown list 'criterea'; did you mean 'criteria'?"),
+        (["list", "method", "dense"], "unknown list 'method'; did you mean 'methods'?"),
+        (["list", "methods", "dens"], "unknown name in list methods: 'dens'; did you mean 'dense'?"),
         (["run", "tinny"], "unknown study 'tinny'; did you mean 'tiny'?"),
         (["report", "tinny"], "unknown study 'tinny'; did you mean 'tiny'?"),
         (["run", "nowhere.py"], "there is no study file 'nowhere.py'"),
@@ -367,7 +395,7 @@ def test_a_worker_for_each_core_and_none_without_a_trial(sapwood, at_home, monke
         for item in items:
             yield item, chosen.append(item)
 
-    monkeypatch.setattr(running, "serial", lambda *given: (chosen.append("serial"), pool(*given))[1])
+    monkeypatch.setattr(running, "serial", lambda *given, ready: (chosen.append("serial"), pool(*given))[1])
     monkeypatch.setattr(running, "processes", lambda n, ready: (chosen.append(n), pool)[1])
     monkeypatch.setattr(running.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     sapwood("run", "tiny", *words)
@@ -375,7 +403,7 @@ def test_a_worker_for_each_core_and_none_without_a_trial(sapwood, at_home, monke
 
 
 def test_ctrl_c_says_how_to_go_on_and_is_status_130(sapwood, at_home, monkeypatch):
-    def stopped(job, items, tell):
+    def stopped(job, items, tell, ready):
         raise KeyboardInterrupt
         yield
 
@@ -393,6 +421,7 @@ def test_a_real_ctrl_c_can_be_gone_on_from(sapwood, at_home):
         [*COMMAND, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=heard
     )
     assert stopped.stderr is not None
+    assert stopped.stderr.readline().startswith("2 trials (2 arms, 1 seed) to run, ")
     assert "starting" in stopped.stderr.readline()
     stopped.send_signal(signal.SIGINT)
     _, err = stopped.communicate()

@@ -85,6 +85,17 @@ def test_a_network_is_made_smaller_and_written(sapwood, mine, weights):
     assert torch.equal(again(x), pruned.model(x))
 
 
+def test_a_function_may_give_a_network_that_was_made_smaller_before(sapwood, mine):
+    small = ["prune", "mine.py:Words", "--example", "ids=2,5:int", "--example", "scale=1"]
+    assert sapwood(*small, "--macs", "0.8", "--to", "first.safetensors")[0] == 0
+    lines = ["from mine import Words", "from sapwood import export", "def make():"]
+    Path("next.py").write_text("\n".join([*lines, "    return export.load('first.safetensors', Words)\n"]))
+    small[1] = "next.py:make"
+    assert sapwood(*small, "--macs", "0.6", "--to", "second.safetensors")[0] == 0
+    make = runpy.run_path("next.py")["make"]
+    assert export.load("second.safetensors", make).hidden.out_features < make().hidden.out_features < 64
+
+
 def test_a_program_for_any_batch(sapwood, mine):
     words = ("--parameters", "0.6", "--multiple", "1", "--keep", "0", "--uniform", "--to", "small.pt2")
     status, out, err = sapwood("prune", "mine.py:with_example", "--weights", "w.pt", *words)

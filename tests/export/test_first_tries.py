@@ -9,7 +9,7 @@ from torch import nn
 from sapwood import Batch, InputError, export, prune, sites
 from sapwood.export import pruning
 from sapwood.export.originals import is_smaller
-from sapwood.export.pruned import Times, _timed
+from sapwood.export.pruned import Times, _hardest, _timed
 from sapwood.export.targets import target_of
 from sapwood.measure.clock import Ratio, Timing
 
@@ -117,6 +117,16 @@ def test_times_that_cannot_be_told_apart_are_no_result(lower, upper, apart):
     said = _timed(Times(one, one, Ratio((lower + upper) / 2, lower, upper, 4, 1), "cpu"))[-1]
     assert ("not told apart" not in said) is apart
     assert f"quartiles {100 * lower:.0f} to {100 * upper:.0f}" in said
+
+
+def test_the_hardest_cut_sites_are_named():
+    def keep(**left):
+        return {name: torch.arange(8) < some for name, some in left.items()}
+
+    assert _hardest(keep(a=4, b=8, c=2)) == "c 8 -> 2, a 8 -> 4"
+    assert _hardest(keep(a=2)) == _hardest(keep(a=8, b=8)) == ""
+    assert _hardest(keep(**dict.fromkeys("abcdefgh", 2), i=4)).endswith("f 8 -> 2 and 2 more as hard")
+    assert "more" not in _hardest(keep(**dict.fromkeys("abcdef", 2), i=4))
 
 
 def test_onnx_names_are_the_keys(tmp_path):

@@ -18,6 +18,7 @@ from sapwood.methods.rethink import PROTOCOLS, rethink, scratch_epochs
 from sapwood.methods.unstructured_magnitude import unstructured_magnitude
 from sapwood.shrinking.costs.cost import macs_of
 from sapwood.shrinking.finding import sites
+from sapwood.training import checkpoint
 from sapwood.training.fresh import reset
 from sapwood.training.given import Given
 from sapwood.training.run import start
@@ -181,6 +182,23 @@ def test_the_course_of_the_learning_rate_is_stretched_and_tuning_has_none():
     for lr in (short, long):
         assert lr == pytest.approx([0.05 * (1 - step / len(lr) / 2) for step in range(len(lr))])
     assert tuned == [0.05 * 0.01] * 4
+
+
+@pytest.mark.parametrize("make", [smaller, masked], ids=["smaller", "masked"])
+@pytest.mark.parametrize("protocol", ["fine_tune", "scratch_b"])
+def test_interrupted_after_any_step_it_ends_with_the_same_bits(make, protocol):
+    saves = []
+    run = start(TASK)
+    run.given, run.between = {"like": make()}, lambda run: saves.append(checkpoint.encode(run.state()))
+    list(rethink(run, protocol=protocol, epochs=1, tune=2))
+    assert len(saves) >= 2
+    for saved in saves:
+        again = start(TASK, saved=checkpoint.decode(saved))
+        again.given = {"like": make()}
+        list(rethink(again, protocol=protocol, epochs=1, tune=2))
+        assert again.step == run.step
+        assert same(again.model.state_dict(), run.model.state_dict())
+        assert again.notes == run.notes
 
 
 # Controls

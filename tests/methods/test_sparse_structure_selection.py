@@ -219,7 +219,7 @@ def test_blocks_of_two_convolutions_have_factors_too():
     """In the authors' released network only those of three had: the others' were ignored."""
     images = torch.randn(2, 3, 8, 8)
     found = structures("blocks", Anatomy(resnet_cifar(14, width=4), images))
-    assert list(found.places) == ["layer1.0.bn2", "layer1.1.bn2", "layer2.1.bn2", "layer3.1.bn2"]
+    assert list(found.places) == [f"layer{stage}.{block}.bn2" for stage in (1, 2, 3) for block in (0, 1)]
     assert set(found.units.values()) == {1}
 
 

@@ -4,9 +4,10 @@ from planted.mutant import bugs, instead
 
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
-from sapwood.study import columns, finals, questions, standing, tuning, words
+from sapwood.study import columns, finals, questions, reached, standing, tuning, words
 from sapwood.study.grid import NOTHING
 from sapwood.training.goal import ACCURACY
+from sapwood.trials.trial import Trial
 
 minus = finals.minus
 
@@ -19,6 +20,7 @@ def asking_laws() -> Laws:
         "asked: a comparison that cannot be told is not counted for either side": _counted,
         "asked: a claim holds where most comparisons speak for it, and none against": _standing,
         "asked: that no difference was found shows no equality": _alike,
+        "asked: an arm that missed its sparsity in any seed is named, no other": _missed,
         "asked: nobody is compared with itself": _dashes,
         "asked: tuning takes the lowest validation error of all candidates": _tuned,
     }
@@ -62,6 +64,18 @@ def _alike() -> None:
     unsure = {"a": {0: 9.0, 1: -1.0}, "b": {0: 1.0, 1: -9.0}}
     found = {claimed: standing.stands(claimed, [unsure]) for claimed in ("alike", "no lower")}
     demand(set(found.values()) == {"cannot be told"}, f"of what cannot be told apart it says {found}")
+
+
+def _missed() -> None:
+    hidden = {"met": (0.8, 0.8), "late": (0.8, 0.7), "early": (0.7, 0.8)}
+    trials = [
+        Trial.make("gradual_magnitude", "mlp_digits", seed, arm, sparsity=0.8) for arm in hidden for seed in (0, 1)
+    ]
+    rows = _rows(hidden, "network", "sparsity_hidden") + _rows(
+        dict.fromkeys(hidden, (0.78, 0.78)), "network", "sparsity"
+    )
+    found = [line.split()[1] for line in reached.elsewhere(trials, rows)]
+    demand(found == ["late", "early"], f"said to have missed it are {found}")
 
 
 def _dashes() -> None:
@@ -132,6 +146,13 @@ MUTANTS = bugs(
             "what cannot be told apart is alike": instead(
                 standing, "stands", lambda claimed, pairs: "holds" if claimed in ("alike", "no lower") else ""
             ),
+        },
+        "an arm that missed its sparsity in any seed is named, no other": {
+            "the nearest seed decides": instead(
+                reached, "_furthest", lambda seeds, share: min(abs(value - share) for value in seeds.values())
+            ),
+            "the last seed decides": instead(reached, "_furthest", lambda seeds, share: abs(seeds[max(seeds)] - share)),
+            "hidden layers are not looked at": instead(reached, "MEASURES", {"sparsity": "of all weights"}),
         },
         "nobody is compared with itself": {
             "an arm has a gap of 0 to itself": instead(

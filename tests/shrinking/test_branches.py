@@ -173,6 +173,27 @@ def test_bottlenecks_in_place_and_shortcuts_with_weights(bottlenecks):
             remove_branches(model, ["1.norm", name], example=x)
 
 
+@pytest.mark.parametrize(
+    ("fixture", "gone"), [("resnet", ["layer2.0.bn2", "layer3.0.bn2"]), ("bottlenecks", ["2.norm"])]
+)
+def test_of_a_block_that_changes_the_shape_the_shortcut_is_left(fixture, gone, request, tmp_path):
+    model, x = request.getfixturevalue(fixture)
+    found = remove_branches(model, gone, example=x, reshaping=True)
+    assert found.proven is D
+    assert found.difference < 1e-12
+    export.save(found.model, tmp_path / "small", of=model)
+    again = export.load(tmp_path / "small", lambda: deepcopy(model))
+    assert skipped(again) == skipped(found.model)
+    assert skipped(again)[gone[0]] == (True, 0, -1, 8, -2, -2)
+    odd = torch.randn(3, 3, 9, 13, dtype=D) if fixture == "resnet" else x  # another size than the example's
+    with torch.no_grad():
+        assert torch.allclose(again(odd), with_zeros(model, gone)(odd), rtol=1e-12, atol=1e-12)
+    found.model.train()(x).sum().backward()
+    small, units = found.model.eval(), sites(found.model.eval(), x)
+    for site in units:
+        shrink(small, {site.name: torch.arange(site.units) > 0}, units, example=x)
+
+
 def test_branches_of_a_transformer(transformer):
     model, x = transformer
     found = {b.name: b.modules for b in branches(model, x)}

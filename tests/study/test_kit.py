@@ -242,7 +242,9 @@ def test_a_question_says_how_its_claim_stands_and_a_study_counts_them():
     gaps = {name: Gaps(goal_value, to("base", [name])) for name in ("better", "worse")}
     up, down, open_ = (
         Question(f"About {name}", [counted("", gap, "up", "down", claimed=claimed)])
-        for name, gap, claimed in (("a", gaps["better"], "higher"), ("b", gaps["worse"], "higher"), ("c", gaps["worse"], None))
+        for name, gap, claimed in (
+            ("a", gaps["better"], "higher"), ("b", gaps["worse"], "higher"), ("c", gaps["worse"], None),
+        )
     )  # fmt: skip
     assert [ask(rows).headline for ask in (up, down, open_)] == ["Holds: About a", "Contradicted: About b", "About c"]
     assert str(down(rows)).startswith("Contradicted: About b 0 of 1 are up, 1 down.")
@@ -268,7 +270,10 @@ def test_arms_that_missed_the_sparsity_they_asked_for_are_named():
 
     names = {"hidden": (0.8, 0.785), "every": (0.84, 0.8), "short": (0.5904, 0.58), "one seed": (0.8, 0.785)}
     trials = [each for arm in names for each in asking(arm, sparsity=0.8)]
-    trials += [*asking("asks for none", "variational_dropout"), *asking("by quality", "iterative_magnitude", quality="1")]
+    trials += [
+        *asking("asks for none", "variational_dropout"),
+        *asking("by quality", "iterative_magnitude", quality="1"),
+    ]
     rows = [each for arm, found in names.items() for each in at(arm, *found, made=2 if arm == "short" else 3)]
     rows += [*at("asks for none", 0.3, 0.3), *at("by quality", 0.3, 0.3), *at("another", 0.1, 0.1)]
     assert elsewhere(trials, rows) == [
@@ -277,6 +282,9 @@ def test_arms_that_missed_the_sparsity_they_asked_for_are_named():
     astray = [each | {"value": 0.7} if (each["row"], each["seed"]) == ("one seed", 1) and each["value"] in (0.8, 0.785)
               else each for each in rows]  # fmt: skip
     assert [line[:12] for line in elsewhere(trials, astray)] == ["arm short as", "arm one seed"]
+    few = [Trial.make("global_activation", "mlp_digits", seed, "few", sparsity=0.995) for seed in (0, 1)]
+    assert elsewhere(few, at("few", 0.9949, 0.98)) == []
+    assert len(elsewhere(few, at("few", 0.992, 0.98))) == 1  # nearly twice as many weights are left
     assert in_a_line(["a", "b"]) == "Not comparable: a; b."
     assert in_a_line([]) == ""
     assert elsewhere(trials, []) == []

@@ -8,6 +8,7 @@ import torch
 
 from sapwood.export import load
 from sapwood.masking.masks import apply_
+from sapwood.study import smaller
 from sapwood.study.report import report
 from sapwood.study.study import SCALES, find
 from sapwood.study.table import over_seeds, read
@@ -89,7 +90,7 @@ def test_the_verdict_says_the_same_in_short():
     assert lines[0].startswith("Test accuracy over 3 seeds: dense 0.970 [")
     assert "best pruned local Neurons 0.960 [" in lines[0]
     assert "worst global random neurons 0.550 [" in lines[0]
-    assert lines[2].startswith("1 of 2 arms by activity are better than random neurons in their scope, 0 worse")
+    assert lines[2].startswith("1 of 2 arms by activity are better than random neurons among the same layers ")
     assert STUDY.verdict(rows_with({"dense": 0.9})) == ["Too few arms have finished to compare any."]
     collapsed = STUDY.verdict(rows_with(ROWS | {"local random neurons": 0.11}))
     assert collapsed[-1].startswith("Collapsed")
@@ -99,7 +100,7 @@ def test_every_arm_is_explained_and_the_demo_writes_one_of_them():
     arms = {trial.arm for trial in STUDY.at("smoke")}
     assert arms == set(STUDY.codes)
     (line, following) = STUDY.ends(Path("nowhere"))
-    assert "without weights" in line
+    assert "not finished: local Neurons, dense" in line
     assert following.startswith("next, for a network of your own: sapwood prune ")
 
 
@@ -121,7 +122,10 @@ def test_the_real_thing_reaches_its_sparsity_in_every_row(tmp_path):
     chosen = {label: each.mean for label, each in accuracy.items() if "random" not in label}  # luck may leave nothing
     assert min(chosen.values()) > 0.85, chosen
     assert report(STUDY, tmp_path).stat().st_size < 2_000_000
-    _smaller_network(tmp_path, "\n".join(STUDY.ends(tmp_path)))
+    lines = [*STUDY.ends(tmp_path)]
+    _smaller_network(tmp_path, "\n".join(lines))
+    assert smaller.said(tmp_path) == lines[:-1], "the report shows them, without the line that says what is next"
+    assert smaller.said(tmp_path / "nowhere") == []
 
 
 def _smaller_network(folder, said):

@@ -48,6 +48,9 @@ def test_every_protocol_looks_at_the_pruned_network_of_its_own_seed(scale):
             assert trial.arm == named(pruned.arm, options["protocol"], options["widths"])
             assert pruned.all_options().get("tune", 0) == 0
             assert trial.recipe == pruned.recipe
+        if trial.all_options().get("widths") == "uniform":  # the widths that it is compared with are not uniform
+            assert dict(uses["like"].options).get("allocation", "") != "uniform"
+            assert uses["like"].method == "network_slimming" or {"allocation", "ratios"} & {*dict(uses["like"].options)}
     lengths = {(t.task, t.all_options()["epochs"], t.all_options()["tune"]) for t in trials if t.method == "rethink"}
     assert len(lengths) == len({task for task, *_ in lengths})  # one budget for all methods
 
@@ -89,7 +92,7 @@ def test_the_smallest_scale_runs_and_its_report_answers(tmp_path):
     assert last["digits, L1 filters, uniform widths, Scratch-B", "macs"] <= left["FT"]
     assert last["digits, L1 filters, random widths, Scratch-B", "macs"] <= left["FT"]
     assert last["digits, L1 filters, Scratch-B", "epochs"] == 3 * last["digits, L1 filters, Scratch-E", "epochs"]
-    assert 0.98 < last["digits, L1 filters, Scratch-B", "cost"] <= 1
+    assert 0.9 < last["digits, L1 filters, Scratch-B", "cost"] <= 1
     assert last["digits, unstructured, Scratch-B", "sparsity"] == last["digits, unstructured", "sparsity"]
     assert verdicts.MISSING not in STUDY.verdict(rows)
     page = report(STUDY, tmp_path).read_text()

@@ -10,7 +10,8 @@ from sapwood.cli.owned import Order, Owned
 from sapwood.cli.smaller import NOT_COMPARED, hush, refuse_bad_file
 from sapwood.criteria import named
 from sapwood.errors import InputError
-from sapwood.export import save, to_onnx, to_program
+from sapwood.export import to_onnx, to_program
+from sapwood.export.network import put
 from sapwood.export.pruning import prune
 from sapwood.export.samples import samples_of
 from sapwood.export.targets import target_of
@@ -51,7 +52,7 @@ def prune_to(order: Order, wanted: Wanted) -> None:
 def _written(small: torch.nn.Module, file: Path, found: Owned, order: Order) -> str:
     """Write the network in the format that the file's ending names, and say what was compared and how it is read."""
     if file.suffix == ".safetensors":
-        save(small, file, of=found.model)
+        put(small, file, of=found.model)  # which the function that was typed builds, at whatever size
         return f"written: {file}, for sapwood.export.load({str(file)!r}, {order.name})"
     hush()
     write = to_onnx if file.suffix == ".onnx" else to_program

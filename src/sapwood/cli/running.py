@@ -79,6 +79,7 @@ def carry_out(order: Order) -> None:
     )
     say_what_is_kept([trial for trial in chosen if trial not in waiting], folder)
     workers = _workers(order, len(waiting))
+    _say_what_is_to_come(waiting, workers)
     _prepare_data({TASK_DATA[trial.task] for trial in waiting if trial.task in TASK_DATA}, order.download)
     make_folder(folder)
     try:
@@ -106,6 +107,19 @@ def refuse_unless_reports_can_be_written() -> None:
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
+def _say_what_is_to_come(waiting: list[Trial], workers: int) -> None:
+    """How much will be run, and that it may be stopped; how long it takes is said once something is done."""
+    if len(waiting) > 1:
+        arms, seeds = len({trial.arm for trial in waiting}), len({trial.seed for trial in waiting})
+        counts = f"{arms} arm{'s' * (arms > 1)}, {seeds} seed{'s' * (seeds > 1)}"
+        at_once = f"{workers} at a time" if workers > 1 else "one after another"
+        typer.echo(
+            f"{len(waiting)} trials ({counts}) to run, {at_once}; the time left is told after the first; Ctrl-C stops, "
+            "and the same command goes on",
+            err=True,
+        )
+
+
 def _say_what_is_unsealed(done: list[Path]) -> None:
     """Rows of earlier versions are read without a digest, but not without a word."""
     if number := sum(not sealed(folder) for folder in done):
@@ -119,12 +133,16 @@ def _time_taken(folders: list[Path], here: float, workers: int) -> str:
     """What the trials that are over have taken, however often they were resumed, and what this command has."""
     seconds = [sums(folder)["seconds"] for folder in folders if over(folder)]
     command = f"this command took {_duration(here)} with {workers} {'worker' if workers == 1 else 'workers'}"
-    return f"{len(seconds)} trials, {_duration(sum(seconds))} of computing; {command}"
+    took = f"{_duration(sum(seconds))} of computing"
+    summed = ", summed over trials that ran side by side or waited" if workers > 1 else ""
+    return f"{len(seconds)} trials, {took}{summed}; {command}"
 
 
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes // 60} h {minutes % 60} min"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def write_report(name: str, results: Path, source: Path | None, target: Path | None) -> None:
@@ -145,7 +163,8 @@ def write_report(name: str, results: Path, source: Path | None, target: Path | N
 def _take_over(source: Path | None, study: Study, folder: Path) -> None:
     """Restore what was kept of the study's results and is not there."""
     if source is not None:
-        typer.echo(f"restoring what is kept in {source / study.name} ...", err=True)
+        if there(source / study.name):  # else what follows is one line that says so
+            typer.echo(f"restoring what is kept in {source / study.name} ...", err=True)
         number = restore(source / study.name, folder)
         copied([name for name in _files(study) if not there(folder / name)], source / study.name, folder)
         typer.echo(f"{number} trials restored from {source / study.name}", err=True)
@@ -162,6 +181,7 @@ def _files(study: Study) -> tuple[str, ...]:
 def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) -> None:
     """The report, and a table of the same trials on standard output."""
     _say_what_is_unsealed([folder / trial.id for trial in trials if over(folder / trial.id)])
+    ends = [*study.ends(folder)] if study.ends else []  # what the report shows of them is in the folder by then
     path = report(study, folder, trials, command=_same_command())
     ids = [trial.id for trial in trials]
     rows = in_order(read(folder, ids), ids)
@@ -170,8 +190,8 @@ def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) 
         print(said)
     print(time_taken)
     print(f"report: {path}")
-    if study.ends:
-        print("\n".join(study.ends(folder)))
+    if ends:
+        print("\n".join(ends))
 
 
 class Terminated(KeyboardInterrupt):

@@ -218,11 +218,19 @@ def list_(
             "all when left out.",
         ),
     ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One of them: its options, equation, paper, differences.")
+    ] = None,
 ) -> None:
-    """Name what there is, with one line each."""
-    from sapwood.cli.listing import print_lists
+    """Name what there is, with one line each; with a NAME, say all about that one."""
+    if kind is not None and name is not None:
+        from sapwood.cli.describing import print_one
 
-    print_lists(kind)
+        print_one(kind, name)
+    else:
+        from sapwood.cli.listing import print_lists
+
+        print_lists(kind)
 
 
 @app.command()

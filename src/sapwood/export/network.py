@@ -41,7 +41,8 @@ HELD = schema.record({
     "kind": schema.one_of("parameter", "buffer"), "original": SIZES, "shape": SIZES, "stride": schema.optional(SIZES),
     "requires_grad": schema.flag, "same_as": schema.optional(schema.text),
 })  # fmt: skip
-SKIPPED = schema.mapping(schema.record({"zero": schema.flag, "parts": schema.whole(0, 16)}))
+STAND_IN = {"zero": schema.flag, "parts": schema.whole(0, 16)}
+SKIPPED = schema.mapping(schema.record(STAND_IN, {"sizes": schema.items(schema.whole(-(2**31), 2**31))}))
 WORDS = schema.record({
     "narrow": schema.items(schema.text), "classes": schema.mapping(schema.text), "settings": SETTINGS,
     "changes": CHANGES, "tensors": schema.mapping(HELD),
@@ -69,6 +70,11 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     >>> export.save(small, folder / "small.safetensors", of=net)
     """
     refuse_smaller(of)
+    put(model, path, of=of, masks=masks)
+
+
+def put(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[str, Tensor] | None = None) -> None:
+    """Write the file of `save`, whatever `of` is: for callers who know what builds it."""
     own, words = _described(model, of)
     if masks:
         beside.put(masks, model, own, words)
@@ -89,7 +95,10 @@ def _described(model: nn.Module, of: nn.Module) -> tuple[dict[str, Tensor], dict
         "tensors": {name: asdict(each) for name, each in held.items()},
     }
     if gone:
-        words["skipped"] = {name: {"zero": zero, "parts": parts} for name, (zero, parts) in gone.items()}
+        words["skipped"] = {
+            name: {"zero": zero, "parts": parts} | ({"sizes": sizes} if sizes else {})
+            for name, (zero, parts, *sizes) in gone.items()
+        }
     return {name: tensor for name, tensor in named_tensors(model) if held[name].same_as is None}, words
 
 
@@ -140,7 +149,8 @@ def fit_(model: nn.Module, content: bytes, elsewhere: Mapping[str, Tensor], orig
 def _made_smaller(model: nn.Module, found: Read, origin: str, maker: str) -> nn.Module:
     held, values, _, words = found
     try:
-        skip_(model, {name: (each["zero"], each["parts"]) for name, each in words.get("skipped", {}).items()})
+        gone = words.get("skipped", {})
+        skip_(model, {name: (each["zero"], each["parts"], *each.get("sizes", ())) for name, each in gone.items()})
         refuse_other_network(model, held, words["classes"], words["settings"])
         change_(model, words["changes"])
         for name in words["narrow"]:

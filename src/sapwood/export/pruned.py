@@ -15,6 +15,7 @@ from sapwood.measure.clock import Ratio, Timing
 from sapwood.shrinking.tracing.site import Pinned, Site
 
 MOST = 4  # reasons that are shown
+HARDEST = 6  # sites that are shown
 Line = tuple[str, str, str, str]  # what, before, after, what is left
 
 
@@ -158,9 +159,10 @@ def _removed(keep: Mapping[str, Tensor]) -> str:
 def _hardest(keep: Mapping[str, Tensor]) -> str:
     """The sites of which the least is left, with their widths; "" where there is one only."""
     left = sorted((int(kept.sum()) / kept.numel(), at, name) for at, (name, kept) in enumerate(keep.items()))
-    cut = [name for share, _, name in left if share < 1][:MOST]
-    said = ", ".join(f"{name} {keep[name].numel():,} -> {int(keep[name].sum()):,}" for name in cut)
-    return said if len(keep) > 1 else ""
+    cut = [(share, name) for share, _, name in left if share < 1]
+    said = ", ".join(f"{name} {keep[name].numel():,} -> {int(keep[name].sum()):,}" for _, name in cut[:HARDEST])
+    more = sum(share == cut[HARDEST - 1][0] for share, _ in cut[HARDEST:])
+    return said + f" and {more} more as hard" * bool(more) if len(keep) > 1 else ""
 
 
 def _sizes(what: str, before: int, after: int) -> Line:

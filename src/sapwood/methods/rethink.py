@@ -29,14 +29,14 @@ def rethink(
     run: Run, *, protocol: str = "scratch_b", widths: str = "pruned", macs: float = 0.0,
     epochs: int = 160, cap: float = 0.0, tune: int = 40, rate: float = 0.01,
 ) -> Iterator[Moment]:  # fmt: skip
-    """Trains the network of the trial that is named as `like`, a smaller one or one with masks, which stay in force.
+    """Trains the smaller or masked network of the trial named as `like`. Its masks stay in force.
 
-    `protocol`: "fine_tune", its weights for `tune` epochs at `rate` times the learning rate, which stays; the same from
-    random weights, "reinitialised"; "scratch_e", random weights for `epochs`; "scratch_b", for as many as cost what
-    `epochs` of the unpruned network cost, at most `cap` times `epochs` unless that is 0. `widths` other than "pruned"
-    are controls of as many multiply-adds, drawn by luck: other "units" of the same widths, "uniform" widths, "random"
-    ones; fine-tuning them begins with the trial named as `start`. Without `like`, `macs` is the share that they have.
-    Noted: the share of multiply-adds left, `macs_left`, and what all training cost, of that of the unpruned network.
+    `protocol`: "fine_tune" trains its weights for `tune` epochs at a constant `rate` times the learning rate.
+    "reinitialised" does the same to random weights. "scratch_e" trains random weights for `epochs`, "scratch_b" for the
+    cost of `epochs` of the unpruned network, at most `cap` times `epochs` (0: no cap). `widths` other than "pruned" are
+    controls of equal multiply-adds, drawn by luck: other "units" of the same widths, "uniform" widths, "random" widths.
+    To fine-tune a control, name a trained network as `start`. Without `like`, `macs` is the share of multiply-adds that
+    a control has. Noted: that share, `macs_left`, and the `cost` of training, 1 for `epochs` of the unpruned network.
     """
     refuse_unless("protocol", protocol, PROTOCOLS)
     refuse_unless("widths", widths, WIDTHS)

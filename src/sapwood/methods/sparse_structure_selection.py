@@ -7,8 +7,8 @@ Paper: Huang & Wang, "Data-driven sparse structure selection", ECCV 2018, arXiv:
 1 at first and without weight decay as in the authors' code for ResNets; their lists of learning rates for CIFAR-10 end
 at epoch 240. What is not a factor trains as the task says.
 Differs: factors rest for the last `settle` of the training, after the last fall of the learning rate in their code,
-since momentum can lift one from 0 at any moment; with 0 they do not. A block that changes the shape of what passes it
-by has no factor and stays. One channel or group of each layer stays. Channels that several layers make have no factor.
+since momentum can lift one from 0 at any moment; with 0 they do not. One channel or group of each layer stays. Channels
+that several layers make have no factor.
 """
 
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def without(run: Run, whole: Anatomy, gated: Gated, found: Structures) -> None:
     gated.model.load_state_dict(baked.state_dict())
     gone = [] if found.sites else [name for name, kept in keep.items() if not kept]
     staying = spared(keep) if found.sites else {}
-    run.become(remove_branches(whole, gone).model)
+    run.become(remove_branches(whole, gone, reshaping=True).model)
     built = run.shrink(staying, found.sites)
     zeros = sum(int((~kept).sum()) for kept in keep.values())
     run.note(zeros=zeros, spared=zeros - len(gone) - built.units, macs_left=built.size.macs / run.reference.macs)

@@ -3,7 +3,7 @@
 y = x + f(x):  f is a branch. Without it y = x, and all that only f needed is gone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +18,13 @@ from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, stirred
 from sapwood.shrinking.cutting.wide import said, types_of, widened_
-from sapwood.shrinking.skipped import skip_, skipped
+from sapwood.shrinking.skipped import Skips, skip_, skipped
 from sapwood.shrinking.summands import Branch as Branch
 from sapwood.shrinking.summands import Flow, Summand, summands
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
 from sapwood.shrinking.tracing.computed import copied, own_, sharing
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import Graph, named_tensors, written_out
-
-Skips = Mapping[str, tuple[bool, int]]  # as `skip_` takes them
 
 
 @dataclass(frozen=True)
@@ -50,15 +48,17 @@ def branches(model: nn.Module | Anatomy, example: Example | None = None) -> tupl
 
 @checked()
 def remove_branches(
-    model: nn.Module | Anatomy, gone: Iterable[str], *, example: Example | None = None, check: bool = True
-) -> Shorter:
+    model: nn.Module | Anatomy, gone: Iterable[str], *, example: Example | None = None, check: bool = True,
+    reshaping: bool = False,
+) -> Shorter:  # fmt: skip
     """A copy of the model without the branches named in `gone`: each counts as 0 where it was added.
 
     The modules that only these need are replaced by `Skipped`, which has no numbers, so that their parameters are gone.
     Equality in evaluation mode is proven before anything is returned: with the network in which 0 is added instead, on
     the example and on random inputs, with its weights and with noise on them, in float64 if its code lets it.
     InputError: a branch is unknown, or cannot be removed: it gives another shape than it reads, or the model's own code
-    does not run without it.
+    does not run without it. `reshaping`: where something else of that shape is added to it, as what a shortcut with a
+    stride gives, it can be; then zeros are added that follow the sizes of what it reads, but for new numbers of them.
     """
     anatomy = anatomy_of(model, example)
     model, example, graph = anatomy.model, anatomy.example, anatomy.graph
@@ -66,9 +66,11 @@ def remove_branches(
     for name in names:
         if name not in known:
             raise unknown("branch", name, known)
-        _refuse_other_shape(known[name])
+        if not reshaping:
+            _refuse_other_shape(known[name])
     going = [known[name] for name in names]
     modules = _skips(model, example, Flow(graph).modules([each.node for each in going]), names)
+    modules |= {name: (*modules[name], *sizes) for name, sizes in ((s.branch.name, _sizes(s)) for s in going) if sizes}
     proven = _proven(model, graph, going, modules, example) if check and names else (None, None)
     small = skip_(duplicate(model, sharing(model)), modules)
     own_(small, model)
@@ -92,6 +94,15 @@ def _refuse_other_shape(summand: Summand) -> None:
         )
 
 
+def _sizes(summand: Summand) -> tuple[int, ...]:
+    """Of zeros in its place, as `Skipped` takes them; none where what it reads has its shape."""
+    given, fed = _shape(summand.node), [_shape(each) for each in summand.fed]
+    if given in fed or len(fed) > 1 or len(fed[0]) != len(given):
+        return ()
+    steps = [-(-read // n) for n, read in zip(given, fed[0], strict=True)]
+    return tuple(-s if -(-read // s) == n else n for s, n, read in zip(steps, given, fed[0], strict=True))
+
+
 def _shape(node: fx.Node) -> tuple[int, ...]:
     return tuple(getattr(node.meta.get("val"), "shape", ()))
 
@@ -110,7 +121,7 @@ def _not_without(names: Sequence[str], error: Exception) -> InputError:
     return InputError(f"{every} cannot be removed: the network does not run without: {said(error)}")
 
 
-def _skips(model: nn.Module, example: Example, modules: Sequence[str], zero: Sequence[str]) -> Skips:
+def _skips(model: nn.Module, example: Example, modules: Sequence[str], zero: Sequence[str]) -> dict[str, Any]:
     """For `skip_`: which modules give zeros, and which give tuples, as one pass shows."""
     parts = dict.fromkeys(modules, 0)
 

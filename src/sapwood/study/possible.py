@@ -10,7 +10,8 @@ FRACTION: Range = (0.0, 1.0)
 FRACTIONS = ("accuracy", "top5", "class0_top1", "class0_top5", "dead")
 COUNTS = (  # and other numbers that are never negative; with _1, _2, ... of a layer
     "loss", "epoch", "epochs", "steps", "round", "cycles", "cycles_planned", "zeros", "weights", "flops", "flops_dense",
-    "macs", "parameters", "units", "rank", "rank_at_1_percent", "rank_kept", "effective_rank", "stable_rank", "nuclear", "live", "seconds", "bytes",
+    "macs", "parameters", "units", "rank", "rank_at_1_percent", "rank_kept",
+    "effective_rank", "stable_rank", "nuclear", "live", "seconds", "bytes",
 )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ class Counted:
 
 
 def counted(of: str, pairs: Comparisons, more: str, less: str, *, claimed: Claimed | None = None) -> Counted:
-    """How many comparisons are `more`, how many `less`: see `words.count`. `claimed`: the claim stands or falls by it."""
+    """How many comparisons are `more`, how many `less`: see `words.count`. By what is `claimed`, the claim stands."""
     return Counted(of, pairs, more, less, claimed)
 
 

@@ -8,7 +8,7 @@ from sapwood.study.seeds import Seeds, summed_up
 from sapwood.study.table import Table
 from sapwood.trials.trial import Trial
 
-CLOSE = 0.005
+CLOSE, SHARE = 0.005, 0.025  # of all; and of what should be left, so that 0.992 is not taken for 0.995
 MEASURES = {"sparsity_hidden": "of the hidden layers", "sparsity": "of all weights"}
 
 
@@ -34,7 +34,7 @@ def _line(rows: Table, arm: str, share: float) -> str:
     if not known:
         return ""
     nearest = min(known, key=lambda words: _furthest(known[words], share))
-    if _furthest(known[nearest], share) <= CLOSE:
+    if _furthest(known[nearest], share) <= min(CLOSE, SHARE * (1 - share)):
         return ""
     reached = number(summed_up(known[nearest]))
     return f"arm {arm} asked for a sparsity of {share:g} and has {reached} {nearest}{_cycles(rows, arm)}"

@@ -11,7 +11,7 @@ from typing import Any
 from sapwood import disk
 from sapwood.errors import InputError
 from sapwood.extras import optional
-from sapwood.study import codes
+from sapwood.study import codes, smaller
 from sapwood.study.attached import rows_file, table_file
 from sapwood.study.claim import verdict
 from sapwood.study.controlled import against_control, of_control
@@ -48,9 +48,9 @@ ABOUT_SCALE = {
 ASSUMED = (  # of every study's numbers
     f"An interval is mean ± t(0.975, n {MINUS} 1) · s / √n over n seeds. A seed changes the initial weights and the "
     "order of the data; the test images are the same for all, so nothing is said about others. It is cut off where no "
-    "mean can be: a fraction's below 0 and above 1, a count's below 0. How much a layer has of what is counted, such as "
-    "neurons, is not known here, so that an interval may reach beyond it. Where arms are compared, the interval is that "
-    "of the differences, seed by seed.",
+    "mean can be: a fraction's below 0 and above 1, a count's below 0. How much a layer has of what is counted, such "
+    "as neurons, is not known here, so that an interval may reach beyond it. Where arms are compared, the interval is "
+    "that of the differences, seed by seed.",
     "Nothing is corrected for the number of comparisons, unless it is said: of 20 comparisons of arms that are alike, "
     "one is expected to have an interval that leaves out 0.",
     "That two arms cannot be told apart does not say that they are equally good: so few seeds see large differences "
@@ -92,6 +92,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
         about_scale="" if scale == "every" else ABOUT_SCALE[scale],
         **_said(study, rows),
         speed=speed(rows, folder),
+        smaller=smaller.said(folder),
         assumed=[*ASSUMED, *(study.assumes(rows) if study.assumes else ()), *in_words(shown)],
         claims=_claims(study, rows, judged=scale not in ("smoke", "")),
         figures=figures,

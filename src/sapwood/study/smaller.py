@@ -18,14 +18,15 @@ from sapwood.trials.folder import WEIGHTS, over, weights_of
 from sapwood.trials.provenance import device_name
 from sapwood.trials.trial import Trial
 
-FILE = "smaller.safetensors"
+FILE, SAID = "smaller.safetensors", "smaller.txt"
 
 
 def smaller(folder: Path, pruned: Trial, dense: Trial) -> list[str]:
     """Write the network of a finished trial without what its zeros made useless into `folder`; lines that say so.
 
-    They have its parameters, milliseconds and test accuracy beside those of the `dense` trial. Nothing is written, and
-    one line says why, where the trials' weights are not: kept results have none.
+    They have its parameters, milliseconds and test accuracy beside those of the `dense` trial, and are kept in the
+    folder for the report. Nothing is written, and one line says why, where the trials' weights are not: kept results
+    have none.
     """
     if missing := _missing(folder, pruned, dense):
         return [f"no smaller network is written: {missing}"]
@@ -39,7 +40,7 @@ def smaller(folder: Path, pruned: Trial, dense: Trial) -> list[str]:
     sizes = [sum(p.numel() for p in model.parameters()) for model in (full, small)]
     seen = by_seed(read(folder, {pruned.id, dense.id}), "accuracy", "test", by="trial")
     right = [seen[trial.id][trial.seed] for trial in (dense, pruned)]
-    return [
+    lines = [
         f"the network of arm {pruned.arm}, seed {pruned.seed}, without its removed neurons, beside the dense one:",
         _line("parameters", [f"{size:,}" for size in sizes], f"{sizes[0] / sizes[1]:.1f} times fewer"),
         _line("milliseconds", [f"{1e3 * times[name].median:.3f}" for name in ("dense", "smaller")],
@@ -48,6 +49,13 @@ def smaller(folder: Path, pruned: Trial, dense: Trial) -> list[str]:
         _line("test accuracy", [f"{value:.3f}" for value in right], f"of {gain.batch} images, one seed"),
         f"written: {folder / FILE}",
     ]  # fmt: skip
+    disk.replace(folder / SAID, "\n".join(lines).encode())
+    return lines
+
+
+def said(folder: Path) -> list[str]:
+    """The lines about the smaller network that was written into `folder`; none where none was."""
+    return disk.read(folder / SAID).decode().splitlines() if disk.there(folder / SAID) else []
 
 
 def _missing(folder: Path, pruned: Trial, dense: Trial) -> str:

@@ -18,8 +18,8 @@ RULE: dict[Standing, str] = {
     "holds in part": "some speak for it and none against it, or a part of it holds",
     "not supported": "neither it nor the opposite is shown",
     "contradicted": "more than half speak against it, and none for it",
-    "cannot be told": "it says that two things are as good or alike, which so few seeds cannot show, or the arms for it "
-    "have not been run",
+    "cannot be told": "it says that two things are as good or alike, which so few seeds cannot show, or the arms for "
+    "it have not been run",
 }
 SIDES = {"higher": ("more", "less"), "lower": ("less", "more"), "no lower": ("more", "less")}
 VERBS: dict[Standing, tuple[str, str]] = {

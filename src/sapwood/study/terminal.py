@@ -15,8 +15,18 @@ def terminal_table(study: Study, rows: Table) -> Printed:
     """Each arm's seeds, sparsity, cycles, test accuracy and epochs, in the study's order."""
     order = [trial for scale in SCALES for trial in both(study.at(scale))]
     found = short(in_order(rows, order))
-    note = "mean [95 % interval over n seeds]; sparsity: of all weights, and of hidden layers; zeros alone make nothing faster"
-    printed = Printed(title=study.title, caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
+    note = (
+        "mean [95 % interval over n seeds]; sparsity: of all weights, and of hidden layers; "
+        "zeros alone make nothing faster"
+    )
+    printed = Printed(
+        title=study.title,
+        caption=note,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        caption_justify="left",
+    )
     for at, title in enumerate(found.columns):
         printed.add_column(title, justify="left" if at == 0 else "right")
     for line in found.lines:

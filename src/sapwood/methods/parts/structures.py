@@ -14,10 +14,10 @@ from torch import Tensor, fx, nn
 from sapwood.errors import InputError, refuse_unless
 from sapwood.gates.point import Point, Points
 from sapwood.selection.select import Keep
-from sapwood.shrinking.depth import branches
+from sapwood.shrinking.depth import branches, remove_branches
 from sapwood.shrinking.finding import sites as sites_of
 from sapwood.shrinking.scaling import NORMS, points
-from sapwood.shrinking.summands import KEPT_ZERO, Flow, summands
+from sapwood.shrinking.summands import KEPT_ZERO, Flow, Summand, summands
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.graph import op_of
 from sapwood.shrinking.tracing.site import Site, Slot
@@ -38,8 +38,8 @@ class Structures(NamedTuple):
 def structures(kind: str, anatomy: Anatomy) -> Structures:
     """The blocks, groups or channels of a network that can have factors; InputError if it has none.
 
-    Blocks are the branches that keep the shape of what passes them by. Channels that several layers make, as those of
-    a residual stream, have none.
+    Blocks are branches beside a shortcut, which may take a new shape. Channels that several layers make, as those of a
+    residual stream, have none.
     """
     refuse_unless("kind", kind, KINDS)
     if kind == "blocks":
@@ -67,7 +67,7 @@ def _blocks(anatomy: Anatomy) -> Iterator[tuple[str, tuple[Point, ...]]]:
     for each in summands(graph):
         name, parameters = each.branch.name, _last(anatomy, flow, each.node)
         smaller = any(sums[name] == sums[other] and size[name] < size[other] for other in size)
-        if name in known and parameters and not smaller and _size(each.node) in map(_size, each.fed):
+        if name in known and parameters and not smaller and (_steady(each) or _can_go(anatomy, name)):
             yield name, tuple(Point(tensor, 0, torch.zeros(length, dtype=torch.int64)) for tensor, length in parameters)
 
 
@@ -86,8 +86,18 @@ def _last(anatomy: Anatomy, flow: Flow, node: fx.Node) -> list[tuple[str, int]]:
         (node,) = flow.reads[node]
 
 
-def _size(node: fx.Node) -> tuple[int, ...]:
-    return tuple(getattr(node.meta.get("val"), "shape", ()))
+def _steady(summand: Summand) -> bool:
+    """Whether a branch keeps the shape of what it reads."""
+    return summand.node.meta["val"].shape in [node.meta["val"].shape for node in summand.fed]
+
+
+def _can_go(anatomy: Anatomy, name: str) -> bool:
+    """Whether the network computes something without it, as where a shortcut takes the new shape, too."""
+    try:
+        remove_branches(anatomy, [name], reshaping=True)
+    except InputError:
+        return False
+    return True
 
 
 def _groups(model: nn.Module, sites: Sequence[Site]) -> Iterator[Site]:
