@@ -237,7 +237,7 @@ def missing(path: Path, depth: int, names: list[str], seeds: list[int]) -> Itera
 
 
 def summary(path: Path, seeds: list[int]) -> Iterator[str]:
-    """Of some seeds: means, differences from the default, their 95 % intervals (Student's t, pairs of the same seed)."""
+    """Of some seeds: means, differences from the default, 95 % intervals (Student's t, pairs of the same seed)."""
     found = dict[tuple[str, str], dict[str, float]]()
     for each in (row for row in rows(path) if int(row["seed"]) in seeds):
         found.setdefault((each["network"], each["by"]), {})[each["seed"]] = float(each["accuracy"])
