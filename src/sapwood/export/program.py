@@ -61,7 +61,7 @@ def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, ope
     try:
         return _exported(model, inputs, opened)
     except Exception as error:  # whatever stops it
-        refuse_unanswered(model, inputs)
+        refuse_unanswered(model, as_tuple(example))
         fixed = samples_of(example)
         what = f"{type(model).__name__} cannot be exported"
         if opened and _goes(model, as_tuple(example)):
