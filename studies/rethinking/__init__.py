@@ -6,7 +6,7 @@ and widths drawn by luck. The last epoch counts, and no choice looks at test ima
 fine-tuning for structured methods, not for unstructured ones.
 
 Smoke: digits, two methods, one seed, under a minute. Small: LeNet-5 on MNIST and a narrow VGG on a fifth of CIFAR-10,
-four methods each, five seeds; about six hours of computing, estimated. Paper: VGG-16 and ResNet-56 on CIFAR-10, 160
+five methods each, five seeds; about seven hours of computing, estimated. Paper: VGG-16 and ResNet-56 on CIFAR-10, 160
 epochs, for a GPU: sapwood run rethinking --scale paper --device cuda; a trial that is stopped goes on where it was.
 Run: sapwood run rethinking --scale small
 Last run: never at small or paper.

@@ -48,6 +48,7 @@ def _widths(kept: float, macs: float) -> Plans:
     """`kept` of each layer's filters, where a method takes no other wish, else `macs` of the multiply-adds."""
     return {
         "L1 filters": ("l1_filters", {"macs": macs, "allocation": "sensitivity"}),
+        "LASSO": ("lasso_channels", {"macs": macs}),
         "ThiNet": ("thinet", {"kept": kept, "between": 0, "recover": 0}),
         "soft filter": ("soft_filter", {"pruned": 1 - kept}),
         "network slimming": ("network_slimming", {"macs": macs}),
@@ -68,14 +69,13 @@ PAPER: Options = {"course": "drops", "batch_size": 64, "learning_rate": 0.1}
 VGG_A = " ".join(f"conv{n}=0.5" for n in (1, *range(8, 14)))
 RESNET_A = "layer1=0.1 layer2=0.1 layer3=0.1 layer1.7=0 layer2.0=0 layer3.0=0 layer3.8=0"
 RESNET_B = "layer1=0.6 layer2=0.3 layer3=0.1 layer1.7=0 layer1.8=0 layer2.0=0 layer2.7=0 layer3.0=0 layer3.8=0"
-DIGITS = _some(_widths(0.55, THIRD), "ThiNet", "soft filter", "network slimming")
+MOST = _widths(0.55, THIRD)
+DIGITS = _some(MOST, "ThiNet", "LASSO", "soft filter", "network slimming")
 SCALES: dict[str, tuple[Net, ...]] = {
     "smoke": (Net("digits", "conv_digits", DIGITS, 2, 1, ("L1 filters",), 1, DROPS, 0.1),),
     "small": (
-        Net("LeNet-5", "lenet5_mnist", _some(_widths(0.55, THIRD), "network slimming"), 3, 1, ("L1 filters",), 5,
-            DROPS, 0.1),
-        Net("VGG", "vgg6_cifar_narrow", _some(_widths(0.55, THIRD), "soft filter"),
-            6, 2, ("L1 filters", "network slimming"), 5, DROPS),
+        Net("LeNet-5", "lenet5_mnist", _some(MOST, "network slimming"), 3, 1, ("L1 filters",), 5, DROPS, 0.1),
+        Net("VGG", "vgg6_cifar_narrow", _some(MOST, "soft filter"), 6, 2, ("L1 filters", "network slimming"), 5, DROPS),
     ),
     "paper": (
         Net("VGG-16-A", "vgg16_cifar", _by_hand(VGG_A), 160, 40, ("L1 filters",), 5, PAPER),
