@@ -46,16 +46,27 @@ def test_the_changelog_lists_every_old_name():
     assert not [old for old in moved.PLACES if f"`{old.removeprefix('sapwood.')}`" not in said]
 
 
+EACH_ALONE = """
+import os, sys, torch
+for code in {!r}:
+    child = os.fork()  # sapwood is imported anew in each; torch, which takes long, once
+    if not child:
+        exec(code, {{}})
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, code
+    assert "sapwood" not in sys.modules
+"""
+
+
 def test_a_function_called_like_its_old_module_is_the_function_in_any_order():
+    codes = ["from sapwood.measure.flops import macs\nfrom sapwood import measure\nassert callable(measure.flops)"]
     for name in ("hold", "observe", "train"):
         assert f"sapwood.{name}" in moved.FUNCTIONS
         for first in (f"import sapwood.{name}", f"from sapwood.{name} import {name}", f"from sapwood import {name}"):
-            in_fresh_python(
-                f"{first}\nimport sapwood\nfrom sapwood.{name} import {name} as f\nassert f is sapwood.{name}"
-            )
-    in_fresh_python(
-        "from sapwood.measure.flops import macs\nfrom sapwood import measure\nassert callable(measure.flops)"
-    )
+            codes.append(f"{first}\nimport sapwood\nfrom sapwood.{name} import {name} as f\nassert f is sapwood.{name}")
+    in_fresh_python(EACH_ALONE.format(codes))
+    with pytest.raises(AssertionError, match="Error"):
+        in_fresh_python(EACH_ALONE.format([*codes[:1], "assert False"]))
 
 
 def test_the_warning_names_the_line_that_imports():
