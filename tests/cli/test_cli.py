@@ -307,12 +307,14 @@ def test_results_are_kept_and_gone_on_from_when_asked(sapwood, at_home):
     assert status == 2, "nothing is restored unless it is asked for"
     status, out, err = sapwood("report", "tiny", "--results", "new", "--from", kept)
     assert (status, out) == (0, f"report: {Path('new/tiny/report.html')}\n")
-    assert err == f"4 trials restored from {kept / 'tiny'}\n"
+    assert err.splitlines() == [f"restoring what is kept in {kept / 'tiny'} ...",
+                                f"4 trials restored from {kept / 'tiny'}", "reading 4 trials, drawing 0 figures ..."]  # fmt: skip
     assert _speed(at_home / "new") == _speed(at_home / "out"), "it was measured where the networks are, and kept"
     status, out, err = sapwood(*run, "--results", "newer", "--from", kept)
     assert status == 0
     assert err.startswith(
-        f"4 trials restored from {kept / 'tiny'}\n4 trials were finished before and are not run again"
+        f"restoring what is kept in {kept / 'tiny'} ...\n4 trials restored from {kept / 'tiny'}\n"
+        "4 trials were finished before and are not run again"
     )
     assert over_by(at_home / "newer" / "tiny") == {"S": "kept", "G1": "kept"}
 
@@ -330,7 +332,7 @@ def test_kept_rows_that_were_edited_are_refused_and_those_of_earlier_versions_to
     rows.write_text(re.sub(r"(,test,accuracy,0\.\d*)(\d)\n", r"\g<1>\g<2>1\n", rows.read_text(), count=1))
     status, _, err = sapwood("report", "tiny", "--results", "new", "--from", "kept")
     assert status == 2
-    assert err.startswith(f"error: {Path('kept/tiny/rows.csv')} is not what was kept: digests.txt")
+    assert f"\nerror: {Path('kept/tiny/rows.csv')} is not what was kept: digests.txt" in err
     assert not (at_home / "new").exists()
     (at_home / "kept" / "tiny" / "digests.txt").unlink()
     status, _, err = sapwood("report", "tiny", "--results", "new", "--from", "kept")
@@ -344,7 +346,7 @@ def test_a_kept_trial_is_run_again_for_one_that_goes_on_from_it(sapwood, at_home
     words = ("run", "pair", "--pool", "serial", "--results", "new", "--from", "kept")
     status, _, err = sapwood(*words)
     assert status == 0, err
-    assert err.startswith(f"2 trials restored from {Path('kept/pair')}\n1 trials were finished before")
+    assert f"\n2 trials restored from {Path('kept/pair')}\n1 trials were finished before" in err
     assert over_by(at_home / "new" / "pair") == {"first": "done", "second": "done", "other": "kept"}
 
 

@@ -168,7 +168,7 @@ def test_a_model_built_again_from_its_configuration_is_told_apart(tmp_path):
     with pytest.raises(InputError, match=r"'5.weight' is missing; '5.bias' is missing"):
         export.check_same(pruned.model[:5], pruned, weights=False)
     for bad in ((lambda x: x, pruned), (pruned.model, 3)):
-        with pytest.raises(InputError, match=r"is a (function|int); give"):
+        with pytest.raises(InputError, match=r"is (a function|3); give"):
             export.check_same(*bad)
 
 

@@ -128,6 +128,7 @@ OTHERWISE = {
     "checks.checkpoint": "files that it has just written",
     "trials.digests": "digests, of which one that is not there is one that is wrong",
     "study.speed": "a sentence, shown as it is",
+    "study.smaller": "sentences, shown as they are",
     "data.files._verify": "takes the digest of the bytes",
     "study.study._files": "looks for studies among Python files",
     "study.report._source": "the package's own page",

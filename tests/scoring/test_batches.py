@@ -261,7 +261,7 @@ REFUSED = {
     "observe is given one tensor": (Model, X, r"was given a Tensor for batches; give a list"),
     "one Batch": (Model, Batch(X, Y), r"was given a Batch for batches"),
     "one dict": (Model, {"pixels": X}, r"was given a dict for batches"),
-    "a number": (Model, 3, r"was given a int for batches"),
+    "a number": (Model, 3, r"(batches is 3|a int for batches); give a list of"),
     "nothing": (Model, [], r"was given no batches; give at least one \(an exhausted generator is empty\)"),
     "an exhausted generator": (Model, iter(()), r"was given no batches"),
     "text": (Model, ["abc"], r"a batch is a str; give a tensor, a tuple, a dict, or something with .inputs"),

@@ -180,7 +180,7 @@ def test_frozen_layers_are_scored_and_stay_frozen():
 
 def test_an_error_leaves_frozen_layers_frozen_and_no_hooks():
     model = network(lambda m, x: m.c(m.a(x)), a=linear(4, 5), c=linear(5, 3)).requires_grad_(False)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match="RuntimeError: mat1 and mat2"):
         observe(model, [batch(7, 99)], weight_grad, count, loss=summed)
     assert not any(p.requires_grad for p in model.parameters())
     assert not any(m._forward_hooks for m in model.modules())

@@ -79,9 +79,9 @@ def carry_out(order: Order) -> None:
     )
     say_what_is_kept([trial for trial in chosen if trial not in waiting], folder)
     workers = _workers(order, len(waiting))
-    _say_what_is_to_come(waiting, workers)
     _prepare_data({TASK_DATA[trial.task] for trial in waiting if trial.task in TASK_DATA}, order.download)
     make_folder(folder)
+    _say_what_is_to_come(waiting, workers)
     try:
         with _terminable():
             failed = _run(waiting, folder, workers, order)
