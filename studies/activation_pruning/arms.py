@@ -95,7 +95,7 @@ class Length(NamedTuple):
 
 LENGTHS = {
     "smoke": Length(1, 1, "mlp_fashion_smoke", "mlp_fashion_smoke_narrow", "conv_fashion_smoke",
-                    {"target": 0.90, "epochs": 6}, {"first": 0.60}, 1, 4, 2, ("G1", "G4")),
+                    {"target": 0.90, "epochs": 3}, {"first": 0.60}, 1, 2, 2, ("G1", "G4")),
     "small": Length(2, 1, "mlp_fashion", "mlp_fashion_narrow", "conv_fashion", {"epochs": 15}, {}, 5, 15, 3,
                     ("G1", "G4")),
     "paper": Length(5, 3, "mlp_fashion", "mlp_fashion_narrow", "conv_fashion", {}, {}, 500, 40, 12, tuple(GLOBAL)),

@@ -307,8 +307,11 @@ def test_results_are_kept_and_gone_on_from_when_asked(sapwood, at_home):
     assert status == 2, "nothing is restored unless it is asked for"
     status, out, err = sapwood("report", "tiny", "--results", "new", "--from", kept)
     assert (status, out) == (0, f"report: {Path('new/tiny/report.html')}\n")
-    assert err.splitlines() == [f"restoring what is kept in {kept / 'tiny'} ...",
-                                f"4 trials restored from {kept / 'tiny'}", "reading 4 trials, drawing 0 figures ..."]  # fmt: skip
+    assert err.splitlines() == [
+        f"restoring what is kept in {kept / 'tiny'} ...",
+        f"4 trials restored from {kept / 'tiny'}",
+        "reading 4 trials, drawing 0 figures ...",
+    ]
     assert _speed(at_home / "new") == _speed(at_home / "out"), "it was measured where the networks are, and kept"
     status, out, err = sapwood(*run, "--results", "newer", "--from", kept)
     assert status == 0
