@@ -64,108 +64,78 @@ ONCE_RETRAINED = Gaps(of("{} retrained", accuracy), to("M", NETWORKS))
 QUESTIONS = (
     Question(
         "Nearly all pruned networks are better than the standard one (sections 5.1, 5.2)",
-        [
-            counted(" pruned networks", TO_S, *BETTER, claimed="higher"),
-            counted(f", {BY_BEST}", BEST_TO_S, *BETTER, claimed="higher"),
-        ],
-        [
-            listed("Test accuracy minus that of S, last weights", TO_S),
-            listed("Best validation epoch", BEST_TO_S),
-            corrected("Last weights", TO_S),
-            corrected("Best validation epoch", BEST_TO_S),
-            listed("A dense network trained as long as G1", Gaps(accuracy, to("S", [arms.AS_LONG]))),
-        ],
+        [counted(" pruned networks", TO_S, *BETTER, claimed="higher"),
+         counted(f", {BY_BEST}", BEST_TO_S, *BETTER, claimed="higher")],
+        [listed("Test accuracy minus that of S, last weights", TO_S),
+         listed("Best validation epoch", BEST_TO_S),
+         corrected("Last weights", TO_S),
+         corrected("Best validation epoch", BEST_TO_S),
+         listed("A dense network trained as long as G1", Gaps(accuracy, to("S", [arms.AS_LONG])))],
     ),
     Question(
         "Taken together, are the pruned networks as good as dense ones and as M? (not asked in the paper)",
-        [
-            counted(" means of the pruned networks", means, "above S", "below it"),
-            counted(" dense networks, as small as G1 or trained as long,", DENSE, "better than G1", "worse"),
-            counted(" pruned networks", M_AGAINST, "beaten by M", "better than it"),
-        ],
-        [
-            listed(f"Mean test accuracy of the {len(NETWORKS)} minus that of S", means),
-            listed("Dense network minus G1", DENSE),
-            listed("M minus the other", M_AGAINST),
-        ],
+        [counted(" means of the pruned networks", means, "above S", "below it"),
+         counted(" dense networks, as small as G1 or trained as long,", DENSE, "better than G1", "worse"),
+         counted(" pruned networks", M_AGAINST, "beaten by M", "better than it")],
+        [listed(f"Mean test accuracy of the {len(NETWORKS)} minus that of S", means),
+         listed("Dense network minus G1", DENSE),
+         listed("M minus the other", M_AGAINST)],
     ),
     Question(
         "Local pruning removes more than global pruning, at accuracies as good (section 5.2)",
-        [
-            counted(" pairs of equal score and target", Gaps(zeros, LOCAL_PAIRS), "sparser when pruned locally",
-                    "denser", claimed="higher"),
-            counted(" pairs", Gaps(accuracy, LOCAL_PAIRS), "more accurate", "less accurate", claimed="no lower"),
-        ],
-        [
-            listed("Test accuracy, local minus global", Gaps(accuracy, LOCAL_PAIRS)),
-            listed("Zeros", Gaps(zeros, LOCAL_PAIRS), "more", "fewer"),
-        ],
+        [counted(" pairs of equal score and target", Gaps(zeros, LOCAL_PAIRS), "sparser when pruned locally",
+                 "denser", claimed="higher"),
+         counted(" pairs", Gaps(accuracy, LOCAL_PAIRS), "more accurate", "less accurate", claimed="no lower")],
+        [listed("Test accuracy, local minus global", Gaps(accuracy, LOCAL_PAIRS)),
+         listed("Zeros", Gaps(zeros, LOCAL_PAIRS), "more", "fewer")],
     ),
     Question(
         "The score Neurons & Weights is better than Neurons (sections 5.1, 5.4.1)",
-        [
-            counted(" pairs that differ in nothing else", Gaps(accuracy, PRODUCT),
-                    "more accurate with Neurons & Weights", "less accurate", claimed="higher"),
-        ],
-        [
-            listed("Test accuracy, Neurons & Weights minus Neurons", Gaps(accuracy, PRODUCT)),
-            listed("Zeros", Gaps(zeros, PRODUCT), "more", "fewer"),
-        ],
+        [counted(" pairs that differ in nothing else", Gaps(accuracy, PRODUCT),
+                 "more accurate with Neurons & Weights", "less accurate", claimed="higher")],
+        [listed("Test accuracy, Neurons & Weights minus Neurons", Gaps(accuracy, PRODUCT)),
+         listed("Zeros", Gaps(zeros, PRODUCT), "more", "fewer")],
     ),
     Question(
         "Pruning makes the hidden layers low-rank, and retraining keeps them so (section 5.3)",
-        [
-            counted(" pruned networks", each(beyond(total_rank, FULL), arms.PRUNED), "above full rank", "below it",
-                    claimed="lower"),
-            counted(", retrained without masks,", each(beyond(RETRAINED, FULL), arms.PRUNED), "above it", "below it",
-                    claimed="lower"),
-            counted(" other scores under G1's schedule", Gaps(total_rank, SCORES),
-                    "of lower rank than G1", "of higher rank"),
-        ],
-        [
-            listed(f"Ranks, summed over layers, minus {FULL}", each(beyond(total_rank, FULL), arms.PRUNED), decimals=1),
-            listed("G1 minus the same schedule with another score", Gaps(total_rank, SCORES), decimals=1),
-            listed("Retrained without masks, minus before", each(less(RETRAINED, total_rank), arms.PRUNED), decimals=1),
-            listed(f"Retrained, minus {FULL}", each(beyond(RETRAINED, FULL), arms.PRUNED), decimals=1),
-        ],
+        [counted(" pruned networks", each(beyond(total_rank, FULL), arms.PRUNED), "above full rank", "below it",
+                 claimed="lower"),
+         counted(", retrained without masks,", each(beyond(RETRAINED, FULL), arms.PRUNED), "above it", "below it",
+                 claimed="lower"),
+         counted(" other scores under G1's schedule", Gaps(total_rank, SCORES),
+                 "of lower rank than G1", "of higher rank")],
+        [listed(f"Ranks, summed over layers, minus {FULL}", each(beyond(total_rank, FULL), arms.PRUNED), decimals=1),
+         listed("G1 minus the same schedule with another score", Gaps(total_rank, SCORES), decimals=1),
+         listed("Retrained without masks, minus before", each(less(RETRAINED, total_rank), arms.PRUNED), decimals=1),
+         listed(f"Retrained, minus {FULL}", each(beyond(RETRAINED, FULL), arms.PRUNED), decimals=1)],
     ),
     Question(
         "Pruned networks are better than the standard one reduced to their ranks by PCA (section 5.5)",
         [counted(f" pruned networks, at {kind},", gaps, "more accurate than PCA", "less accurate", claimed="higher")
          for kind, gaps in (TO_PCA | TO_TUNED).items()],
-        [
-            "Equal ranks are not equal sizes: table PCA on equal terms has the weights to store. What is tuned has had "
-            "five more epochs, at a lower rate.",
-            *(listed(f"Test accuracy minus PCA's, {kind}", gaps) for kind, gaps in (TO_PCA | TO_TUNED).items()),
-        ],
+        ["Equal ranks are not equal sizes: table PCA on equal terms has the weights to store. What is tuned has had "
+         "five more epochs, at a lower rate.",
+         *(listed(f"Test accuracy minus PCA's, {kind}", gaps) for kind, gaps in (TO_PCA | TO_TUNED).items())],
     ),
     Question(
         "Pruning by activity is as good as by magnitude (section 5.3)",
-        [
-            counted(" comparisons with magnitude, two of them under the same schedule,", Gaps(accuracy, MAGNITUDE),
-                    "won by activity", "lost", claimed="no lower"),
-        ],
-        [
-            listed("Test accuracy, activity minus magnitude; M prunes after training, C magnitude is the score |w| "
-                   "under G1's schedule", Gaps(accuracy, MAGNITUDE)),
-            listed("Zeros", Gaps(zeros, MAGNITUDE), "more", "fewer"),
-        ],
+        [counted(" comparisons with magnitude, two of them under the same schedule,", Gaps(accuracy, MAGNITUDE),
+                 "won by activity", "lost", claimed="no lower")],
+        [listed("Test accuracy, activity minus magnitude; M prunes after training, C magnitude is the score |w| "
+                "under G1's schedule", Gaps(accuracy, MAGNITUDE)),
+         listed("Zeros", Gaps(zeros, MAGNITUDE), "more", "fewer")],
     ),
     Question(
         "Does counting activations matter for neurons? (not asked in the paper)",
-        [
-            counted(" other scores under G1's schedule", FAMILIES["other scores against G1, last weights"],
-                    "more accurate than counting activations", "less accurate"),
-            counted(f" other scores, {BY_BEST}", FAMILIES["other scores against G1, best validation epoch"],
-                    "more accurate than counting activations", "less accurate"),
-        ],
-        [
-            listed("Test accuracy, G1 minus the other", BY_SCORE),
-            listed("Best validation epoch", BEST_BY_SCORE),
-            corrected("Last weights", BY_SCORE),
-            corrected("Best validation epoch", BEST_BY_SCORE),
-            listed("Zeros", Gaps(zeros, SCORES), "more", "fewer"),
-        ],
+        [counted(" other scores under G1's schedule", FAMILIES["other scores against G1, last weights"],
+                 "more accurate than counting activations", "less accurate"),
+         counted(f" other scores, {BY_BEST}", FAMILIES["other scores against G1, best validation epoch"],
+                 "more accurate than counting activations", "less accurate")],
+        [listed("Test accuracy, G1 minus the other", BY_SCORE),
+         listed("Best validation epoch", BEST_BY_SCORE),
+         corrected("Last weights", BY_SCORE),
+         corrected("Best validation epoch", BEST_BY_SCORE),
+         listed("Zeros", Gaps(zeros, SCORES), "more", "fewer")],
     ),
     Question(
         "Does counting matter for the channels of a convolutional network? (not asked in the paper)",
