@@ -183,9 +183,10 @@ def test_a_trained_network_knows_the_first_thousand_test_images(real_data, train
     assert abs(right(trained(depth), 1_000) - RIGHT_OF_1000[depth]) <= 1
 
 
+@BY_NIGHT
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.parametrize("depth", [20, pytest.param(56, marks=BY_NIGHT)])
+@pytest.mark.parametrize("depth", RIGHT)
 def test_a_trained_network_has_its_stated_test_accuracy(real_data, trained, depth):
     real_data(cifar10.load)
     assert abs(right(trained(depth), 10_000) - RIGHT[depth]) <= 1  # 0.01 %

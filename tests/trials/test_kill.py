@@ -20,7 +20,8 @@ from sapwood.trials.rows import read_rows
 from sapwood.trials.trial import Trial
 
 KILLS = int(os.environ.get("SAPWOOD_KILLS", "4"))
-OPTIONS = {"criterion": "active_magnitude", "first": 0.7, "target": 0.9, "stop": "epochs", "epochs": 24, "plateau": 4}
+OPTIONS = {"criterion": "active_magnitude", "first": 0.7, "target": 0.9, "stop": "epochs", "plateau": 4}
+EPOCHS = {"mlp_digits": 24, "mlp_fashion_smoke": 12}  # some tens of seconds
 
 LIFE = """
 import sys
@@ -36,12 +37,12 @@ run_trial(trial, Path(sys.argv[2]) / trial.id, save_every=0.02, tell=lambda told
 
 def live(task: str, results: Path) -> subprocess.Popen[str]:
     """A process that starts the trial, or goes on with it."""
-    command = [sys.executable, "-c", LIFE, task, str(results), repr(OPTIONS)]
+    command = [sys.executable, "-c", LIFE, task, str(results), repr(OPTIONS | {"epochs": EPOCHS[task]})]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def trial_folder(task: str, results: Path) -> Path:
-    return results / Trial.make("global_activation", task, 0, "G3", **OPTIONS).id
+    return results / Trial.make("global_activation", task, 0, "G3", epochs=EPOCHS[task], **OPTIONS).id
 
 
 def undisturbed(task: str, results: Path) -> float:
