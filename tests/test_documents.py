@@ -88,7 +88,7 @@ def test_the_code_in_a_document_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # A page may put things of its own into these.
     with patch.dict(methods.ENTRIES), patch.dict(tasks.ENTRIES), patch.dict(CRITERIA):
-        execute((ROOT / name).read_text("utf-8"), name).clear()  # what functions of the page would keep alive: held models
+        execute((ROOT / name).read_text("utf-8"), name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
