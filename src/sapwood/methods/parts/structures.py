@@ -62,9 +62,10 @@ def spared(keep: Mapping[str, Tensor]) -> Keep:
 def _blocks(anatomy: Anatomy) -> Iterator[tuple[str, tuple[Point, ...]]]:
     """Of two branches that are added up the one of more operators is the block, the other one its shortcut."""
     graph, flow, known = anatomy.graph, Flow(anatomy.graph), {each.name for each in branches(anatomy)}
-    size = {each.branch.name: len(flow.only_for([each.node])) for each in summands(graph)}
-    sums = {each.branch.name: flow.users[each.node] for each in summands(graph)}
-    for each in summands(graph):
+    added = list(summands(graph))
+    size = {each.branch.name: len(flow.only_for([each.node])) for each in added}
+    sums = {each.branch.name: flow.users[each.node] for each in added}
+    for each in added:
         name, parameters = each.branch.name, _last(anatomy, flow, each.node)
         smaller = any(sums[name] == sums[other] and size[name] < size[other] for other in size)
         if name in known and parameters and not smaller and (_steady(each) or _can_go(anatomy, name)):
