@@ -197,7 +197,7 @@ def test_a_head_is_compared_channel_by_channel():
     assert not all(kept.all() for kept in keep.values())
 
 
-@pytest.mark.parametrize(("macs", "left"), [(0.8, 8), (0.2, 4)])
+@pytest.mark.parametrize(("macs", "left"), [(0.6, 8), (0.5, 8), (0.2, 4)])
 def test_the_best_half_of_a_site_that_all_has_to_pass_goes_last_then_half_of_it(macs, left):
     model, example = kinds.made("unet")
     with torch.no_grad():
@@ -205,7 +205,7 @@ def test_the_best_half_of_a_site_that_all_has_to_pass_goes_last_then_half_of_it(
         model.out.weight.mul_(1e-3)
     least = prune(model, example, macs=macs, multiple=1, timing=0).keep
     assert int(least["join"].sum()) == left
-    assert macs > 0.5 or all(len(kept) > int(kept.sum()) for kept in least.values())
+    assert macs > 0.2 or all(len(kept) > int(kept.sum()) for kept in least.values())
 
 
 def test_the_best_quarter_of_a_site_that_is_passed_by_goes_last():
@@ -224,12 +224,9 @@ def test_the_best_quarter_of_a_site_that_is_passed_by_goes_last():
     with torch.no_grad():
         model.inside.weight.mul_(1e-3)
         model.out.weight.mul_(1e-3)
-    for macs, inside, stream in ((0.7, 8, 32), (0.3, 8, 16)):
-        left = {
-            name: int(kept.sum()) for name, kept in prune(model, (torch.ones(2, 8),), macs=macs, timing=0).keep.items()
-        }
-        assert left["inside"] == inside
-        assert left["first"] >= stream
+    keep = prune(model, (torch.ones(2, 8),), macs=0.5, timing=0).keep
+    assert int(keep["inside"].sum()) == 8
+    assert keep["first"].all()
 
 
 def test_any_criterion_scores():
