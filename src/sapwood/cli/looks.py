@@ -25,7 +25,11 @@ tbody th, tr > th[scope=row] { font-weight: 500; white-space: nowrap; }
 td.n { text-align: right; }
 .row { display: grid; grid-template-columns: minmax(0, 19rem) minmax(0, 28rem); gap: 0 1rem; align-items: center; }
 .row span { font-size: .8rem; overflow-wrap: anywhere; } .row svg { display: block; width: 100%; height: 14px; }
-@media (max-width: 40rem) { .row { grid-template-columns: minmax(0, 1fr); margin-bottom: .5rem; } }
+@media (max-width: 40rem) {
+  .row { grid-template-columns: minmax(0, 1fr); margin-bottom: .5rem; }
+  tbody th, tr > th[scope=row], td { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; }
+  td.n { min-width: 2.5rem; }
+}
 .dot { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; }
 """
 
