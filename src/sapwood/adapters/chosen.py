@@ -13,7 +13,7 @@ from sapwood.errors import InputError, refuse_unless
 from sapwood.export.offers import belongs, names_in, offer_of
 from sapwood.export.search import Search
 from sapwood.export.targets import target_of
-from sapwood.export.worth import worth
+from sapwood.export.worth import NORM, By, worth
 from sapwood.masking import masks as mask
 from sapwood.measure.example import Example
 from sapwood.scoring.answers import hidden
@@ -30,6 +30,7 @@ class Wish:
     """By what is chosen, and among what."""
 
     by: Criterion
+    of_units: By
     scope: str
     only: Collection[str] | None
     keep: Collection[str]
@@ -75,7 +76,7 @@ class Wish:
         with as_it_was_given(model):
             anatomy = Anatomy(model, there(self.example, model))
             offer = offer_of(anatomy, keep=self.keep, multiple=self.multiple)
-            found = worth(model, offer.sites, self.by, seen, whole=offer.whole)
+            found = worth(model, offer.sites, self.of_units, seen, whole=offer.whole, passed_by=offer.passed_by)
             scores = {site: _below(s, before.get(site)) for site, s in found.items()}
             search = Search(anatomy, offer.only(scores), scores, self.uniform)
             keep = mask.intersect(before, search.within(target_of(**{kind: amount})))
@@ -85,7 +86,7 @@ class Wish:
         """Raise before the training what would be raised after hours of it."""
         amounts = due.amounts(0, epochs)
         if amounts:
-            plain = replace(self, by=named("magnitude"), only=None)
+            plain = replace(self, of_units=NORM, only=None)
             plain.units(model, due.kind, min(amounts.values()), {}, {})
 
 
