@@ -9,8 +9,8 @@ from sapwood.adapters.due import Due
 from sapwood.adapters.small import as_it_was_given, there
 from sapwood.criteria import named
 from sapwood.currency import Keep, Masks
-from sapwood.errors import InputError, refuse_unless, unknown
-from sapwood.export.offers import offer_of
+from sapwood.errors import InputError, refuse_unless
+from sapwood.export.offers import belongs, names_in, offer_of
 from sapwood.export.search import Search
 from sapwood.export.targets import target_of
 from sapwood.export.worth import NORM, By, worth
@@ -40,15 +40,10 @@ class Wish:
 
     def layers(self, model: nn.Module) -> list[str]:
         """The names of the layers whose weights may go: all but the output unless told, and none that `keep` names."""
-        if isinstance(self.keep, str):
-            raise InputError(f"keep is {self.keep!r}; give a list of names, as in keep=[{self.keep!r}]")
-        known = {name for name, _ in (*model.named_modules(), *model.named_parameters())}
-        for name in self.keep:
-            if name not in known:
-                raise unknown("name in keep", name, known)
+        kept = names_in(model, self.keep)
         with as_it_was_given(model):
             found = weights(model, self._hidden(model) if self.only is None else self.only)
-        free = [each.name for each in found if not any(f"{each.parameter}.".startswith(f"{n}.") for n in self.keep)]
+        free = [each.name for each in found if not any(belongs(each.parameter, name) for name in kept)]
         if not free:
             raise InputError(f"keep names every layer of {type(model).__name__} that could be pruned; name fewer")
         return free

@@ -10,13 +10,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from sapwood.ancestry import is_smaller
 from sapwood.called import checked
 from sapwood.currency import Keep
 from sapwood.errors import InputError
 from sapwood.export.build import built, bytes_and_parameters, emptied
 from sapwood.export.caches import without_caches
 from sapwood.export.offers import offer_of
-from sapwood.export.originals import is_smaller, note_smaller
 from sapwood.export.pruned import Answers, Pruned, Sizes, Times
 from sapwood.export.search import Search
 from sapwood.export.targets import KINDS, Target, target_of
@@ -121,8 +121,6 @@ def prune(
         found = _found(search, target, optimizer, threads, timing)
         restored(found.shrunk.model)
     answers = _answers(before, found.shrunk.model, evaluate, batches)
-    first = not is_smaller(model)
-    note_smaller(found.shrunk.model)
     asked = {pin.name for pin in search.offer.stays if pin.because.startswith(KEPT)}
     sites = tuple(s for s in couplings(anatomy, lossy=lossy).sites if s.name in found.keep or s.name in asked)
     return Pruned(
@@ -138,7 +136,7 @@ def prune(
         found.shrunk.difference,
         found.shrunk.proven,
         tuple(emptied(found.keep, search.offer.narrow).values()),
-        first,
+        first=not is_smaller(model),
     )
 
 
