@@ -1,0 +1,83 @@
+"""Torch-Pruning's networks for the study `fewer_macs`, as files that its arms begin with.
+
+The trained networks are cut by its `MagnitudePruner` in one step, the classifier an ignored layer, to the largest ratio
+with which no more multiply-adds are left than the study's budget asks for:
+
+- *L1*: `MagnitudeImportance(p=1)`, the same ratio for all layers;
+- *group norm*: `GroupMagnitudeImportance()`, its default, the same ratio for all layers;
+- *LAMP*: the same two with `normalizer="lamp"`, ranked over all layers. Of its normalisers this one and norm scales
+  alone leave the first residual stream whole at half of the work (`half_of_resnet56.py --scan`).
+
+Widths are multiples of 8 (`round_to=8`) as ours are, but for *any*, where they are as they fall. Needs torch-pruning
+beside sapwood; the study itself does not. Files that are there are left alone.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import nn
+
+from sapwood import export
+from sapwood.models.resnet_cifar import load_trained
+from sapwood.study.study import find
+from sapwood.training.size import size
+
+find("fewer_macs")
+arms: Any = sys.modules["sapwood_study_fewer_macs.arms"]
+STEPS = 512  # of the ratio
+Group = tp.importance.GroupMagnitudeImportance
+HOW: dict[str, tuple[Callable[[], Any], bool, int | None]] = {  # arm's way -> importance, over all layers, widths
+    "L1": (lambda: Group(p=1), False, 8),
+    "L1, LAMP": (lambda: Group(p=1, normalizer="lamp"), True, 8),
+    "group norm": (lambda: Group(), False, 8),
+    "group norm, LAMP": (lambda: Group(normalizer="lamp"), True, 8),
+    "group norm, LAMP, any": (lambda: Group(normalizer="lamp"), True, None),
+}
+
+
+def cut(depth: int, way: str, ratio: float, example: torch.Tensor) -> nn.Module:
+    """What it makes of the trained network."""
+    importance, everywhere, widths = HOW[way]
+    model = load_trained(depth).eval()
+    pruner = tp.pruner.MagnitudePruner(model, example, importance=importance(), global_pruning=everywhere,
+                                       pruning_ratio=ratio, round_to=widths, ignored_layers=[model.linear])  # fmt: skip
+    pruner.step()
+    return model
+
+
+def within(depth: int, way: str, share: float, example: torch.Tensor) -> tuple[nn.Module, float]:
+    """The network of the smallest ratio whose multiply-adds are at most `share`, and what share they are."""
+    whole, low, high = size(load_trained(depth).eval(), example).macs, 0, STEPS - 1
+    while low < high:
+        middle = (low + high) // 2
+        fits = size(cut(depth, way, middle / STEPS, example), example).macs <= share * whole
+        low, high = (low, middle) if fits else (middle + 1, high)
+    model = cut(depth, way, low / STEPS, example)
+    return model, size(model, example).macs / whole
+
+
+def write(net: Any, depth: int, folder: Path) -> None:
+    """The files of one network that are not there yet."""
+    example = torch.zeros(1, 3, 32, 32)
+    for budget, (share, ways) in net.budgets.items():
+        for way in (each for each in arms.PEERS if each in (ways or arms.PEERS)):
+            path = folder / arms.file_name(f"{net.name}, {way}, {budget}")
+            if not path.is_file():
+                model, found = within(depth, way.removeprefix(f"{arms.PEER}, "), share, example)
+                export.save(model, path, of=load_trained(depth))
+                print(f"{path}: {100 * found:.2f} % of the multiply-adds", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=arms.FILES)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    for net, depth in ((arms.SMALL, 20), (arms.LARGE, 56)):
+        write(net, depth, chosen.folder)
