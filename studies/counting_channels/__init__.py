@@ -93,14 +93,18 @@ def answer(rows: Table, other: str, place: str) -> str:
 def summary(rows: Table) -> list[str | Finding]:
     """One finding for each criterion."""
     return [
-        Finding(f"Counting against {other}.", " ".join(answer(rows, other, place) for place in PLACES).strip() or MISSING)
+        Finding(
+            f"Counting against {other}.", " ".join(answer(rows, other, place) for place in PLACES).strip() or MISSING
+        )
         for other in OTHERS
     ]
 
 
 def verdict(rows: Table) -> list[str]:
     """The same, a line for each."""
-    said = [f"{each.claim} {each.answer}" for each in summary(rows) if isinstance(each, Finding) and each.answer != MISSING]
+    said = [
+        f"{each.claim} {each.answer}" for each in summary(rows) if isinstance(each, Finding) and each.answer != MISSING
+    ]
     return said or [MISSING]
 
 
@@ -113,13 +117,16 @@ def compared(rows: Table) -> Grid:
                 mine = arm(net, place, share, COUNTS)
                 if not goal_value(rows, mine):
                     continue
-                gaps = (summed_up(minus(goal_value(rows, mine), goal_value(rows, arm(net, place, share, o)))) for o in OTHERS)
+                gaps = (
+                    summed_up(minus(goal_value(rows, mine), goal_value(rows, arm(net, place, share, o))))
+                    for o in OTHERS
+                )
                 cells = (difference(gap) if gap else NOTHING for gap in gaps)
                 luck = summed_up(minus(at_once(rows, mine), at_once(rows, arm(net, place, share, LUCK))))
                 lines.append((f"{net.name}, {place}, {share}", show(goal_value(rows, mine)), *cells, difference(luck)))
-    heads = (f"minus {other} (points)" for other in OTHERS)
-    return Grid(("network, same share of, multiply-adds", "counts (%)", *heads, "minus luck, not tuned, validation (points)"),
-                tuple(lines))  # fmt: skip
+    heads = ("network, same share of, multiply-adds", "counts (%)", *(f"minus {other} (points)" for other in OTHERS),
+             "minus luck, not tuned, validation (points)")  # fmt: skip
+    return Grid(heads, tuple(lines))
 
 
 STUDY = Study(
@@ -128,7 +135,9 @@ STUDY = Study(
     paper="Ganguli & Chong, Activation-based pruning of neural networks, Algorithms 17(1):48, 2024, carried over to "
     "channels; Molchanov et al., ICLR 2017; Hu et al., arXiv:1607.03250; Li et al., ICLR 2017",
     trials=trials,
-    tables=(Tabled("Test accuracy, and the difference seed by seed", "One epoch of training on after the cut.", compared),),
+    tables=(
+        Tabled("Test accuracy, and the difference seed by seed", "One epoch of training on after the cut.", compared),
+    ),
     summary=summary,
     verdict=verdict,
 )

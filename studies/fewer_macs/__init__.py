@@ -13,8 +13,8 @@ Last run: never at small or paper.
 from sapwood.study.milliseconds import FILE, as_rows, measured
 from sapwood.study.study import Study, Tabled
 
-from .arms import LARGE, SMALL, timed, trials
-from .verdicts import IN_PRINT, reached, summary_of, verdict
+from .arms import timed, trials
+from .verdicts import IN_PRINT, NETS, reached, summary_of, verdict
 
 STUDY = Study(
     name="fewer_macs",
@@ -22,8 +22,7 @@ STUDY = Study(
     paper="Torch-Pruning 1.6.1: Fang, Ma, Song, Mi, Wang, DepGraph, CVPR 2023; the ways cite their own papers",
     trials=trials,
     tables=(
-        Tabled("ResNet-20", "One thread; times in turn in one process, of seed 0.", reached(SMALL)),
-        Tabled("ResNet-56", "One thread; times in turn in one process, of seed 0.", reached(LARGE)),
+        *(Tabled(net.name, "0 seeds: not run. Times of seed 0, in turn in one process.", reached(net)) for net in NETS),
         Tabled(
             "In print", "Other dense networks, other recoveries: to see where ours stands, not a contest.", IN_PRINT
         ),

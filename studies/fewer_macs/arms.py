@@ -5,8 +5,7 @@
     NETWORK, WAY, BUDGET, distilled       the same, and it learns from the dense network as well
     NETWORK, WAY, BUDGET, cut             what takes longer to cut than to recover is cut once for all seeds
 
-Torch-Pruning's networks are files that benchmarks/peers/fewer_macs.py writes; their arms are there when these are. A
-seed's arms are neighbours, so that a study cut short has fewer seeds, not fewer ways.
+Torch-Pruning's networks are files that benchmarks/peers/fewer_macs.py writes; their arms are there when these are.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,8 +20,7 @@ from sapwood.trials.trial import Trial, Value
 Options = Mapping[str, Value]
 FILES = Path("results/peers")  # where Torch-Pruning's networks are looked for
 DIGESTS: dict[str, str] = {}  # of files whose results are kept, so that these can be read without the files
-DENSE, ON, CUT, DISTILLED = "dense", "trained on", "cut", "distilled"
-PRUNE = "prune"
+DENSE, ON, CUT, DISTILLED, PRUNE = "dense", "trained on", "cut", "distilled", "prune"
 OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     PRUNE: ("one_call", {}),
     "prune, LAMP": ("one_call", {"by": "lamp"}),
@@ -44,12 +42,11 @@ ALSO_BEFORE = ("soft filter", "network slimming")  # they need a training of the
 ONCE = ("L1 filters, scanned",)
 PEER = "Torch-Pruning"
 PEERS = tuple(f"{PEER}, {how}" for how in ("L1", "L1, LAMP", "group norm", "group norm, LAMP", "group norm, LAMP, any"))
-BEST: tuple[str, ...] = ()  # ways for ResNet-56: the best three of OURS and two of PEER, by `verdicts.best_ways`
-FEW = (PRUNE, "prune, LAMP", "LASSO")
+BEST: tuple[str, ...] = ()  # ways for ResNet-56, as the report of ResNet-20 names them: three of OURS, two of PEERS
 
 
 class Net(NamedTuple):
-    """A trained network, and what becomes of it."""
+    """A trained network."""
 
     name: str
     task: str
@@ -61,11 +58,10 @@ class Net(NamedTuple):
 
 
 EVERY = (*OURS, *PEERS)
-TAUGHT = (PRUNE, "LASSO", f"{PEER}, group norm, LAMP")
+FEW, TAUGHT = (PRUNE, "prune, LAMP", "LASSO"), (PRUNE, "LASSO", f"{PEER}, group norm, LAMP")
 THIRDS = {"75 %": 0.75, "50 %": 0.5, "35 %": 0.35}
 LESS = {**THIRDS, "1/2.11": 1 / 2.11, "1/2.55": 1 / 2.55}
-SMOKE = (PRUNE, "prune, Taylor", "L1 filters, scanned", "LASSO", f"{PEER}, L1")
-DIGITS = Net("digits", "conv_digits", {"50 %": (0.5, SMOKE)}, (PRUNE,), 1, 1, 2)
+DIGITS = Net("digits", "conv_digits", {"50 %": (0.5, (PRUNE, *ONCE, PEERS[0]))}, (PRUNE,), 1, 1, 1)
 SMALL = Net("ResNet-20", "resnet20_cifar_trained",
             {**{name: (share, EVERY) for name, share in THIRDS.items()}, "73 %": (0.73, FEW)}, TAUGHT, 2)  # fmt: skip
 LARGE = Net("ResNet-56", "resnet56_cifar_trained", {name: (share, BEST) for name, share in LESS.items()}, (), 1)
@@ -101,21 +97,21 @@ def _arms(net: Net, seed: int) -> Iterator[Trial]:
 def _cut(net: Net, way: str, budget: str, share: float, seed: int, dense: Trial) -> Iterator[Trial]:
     """One way to one budget: cut and recovered in one trial, or recovered from what was cut before or elsewhere."""
     arm = f"{net.name}, {way}, {budget}"
-    if way.startswith(PEER):
-        if (file := file_of(arm)) is not None:
-            yield _recovered(net, arm, seed, file)
-        return
+    if way in OURS and way not in ONCE:
+        yield _made(net, way, share, seed, arm, net.recover).after(start=dense)
+    elif way in OURS:
+        cut = _made(net, way, share, 0, f"{arm}, {CUT}", 0).after(start=dense)
+        yield from (cut, _recovered(net, arm, seed, cut)) if seed == 0 else (_recovered(net, arm, seed, cut),)
+    elif (file := Elsewhere.there(FILES / file_name(arm), arm, DIGESTS.get(file_name(arm)))) is not None:
+        yield _recovered(net, arm, seed, file)
+
+
+def _made(net: Net, way: str, share: float, seed: int, arm: str, tune: int) -> Trial:
     method, options = OURS[way]
-    sized: Options = {"kept": share} if method == "thinet" else {"macs": share}
-    sized = {"pruned": 1 - share} if method == "soft_filter" else sized
-    begin, length = "epochs", "recover" if method == "thinet" else "tune"
-    own: Options = {begin: int(way in ALSO_BEFORE), length: 0 if way in ONCE else net.recover, "rate": 1.0}
-    name, first = (f"{arm}, {CUT}", 0) if way in ONCE else (arm, seed)
-    made = Trial.make(method, net.task, first, name, **options, **sized, **own).under(**RECIPE).after(start=dense)
-    if way not in ONCE or seed == 0:
-        yield made
-    if way in ONCE:
-        yield _recovered(net, arm, seed, made)
+    size: Options = {"kept": share, "recover": tune} if method == "thinet" else {"macs": share, "tune": tune}
+    size = {"pruned": 1 - share, "tune": tune} if method == "soft_filter" else size
+    more: Options = {"epochs": int(way in ALSO_BEFORE), "rate": 1.0}
+    return Trial.make(method, net.task, seed, arm, **options, **size, **more).under(**RECIPE)
 
 
 def _recovered(net: Net, arm: str, seed: int, start: Trial | Elsewhere) -> Trial:
@@ -127,11 +123,3 @@ def _recovered(net: Net, arm: str, seed: int, start: Trial | Elsewhere) -> Trial
 def file_name(arm: str) -> str:
     """What the file of an arm's network is called."""
     return f"{sub('[^A-Za-z0-9.]+', '_', arm).strip('_')}.safetensors"
-
-
-def file_of(arm: str) -> Elsewhere | None:
-    """The network that Torch-Pruning made for an arm; None where there is no such file and no result of it is kept."""
-    path = FILES / file_name(arm)
-    if path.is_file():
-        return Elsewhere.used(path, "start", arm)
-    return Elsewhere(DIGESTS[path.name], path) if path.name in DIGESTS else None

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from statistics import fmean
 
 from sapwood.study.columns import Column, by_arm, mean, seeds, show
-from sapwood.study.duels import Duel, best, duel, judged, tallied
+from sapwood.study.duels import Duel, behind, best, duel, judged, ranked, tallied
 from sapwood.study.finals import epochs, goal_value, number_of, share
 from sapwood.study.grid import NOTHING, Grid
-from sapwood.study.milliseconds import BATCHES, ENGINES
+from sapwood.study.milliseconds import columns
 from sapwood.study.others import in_print
 from sapwood.study.questions import Gaps
-from sapwood.study.seeds import Seeds, minus, summed_up, together
+from sapwood.study.seeds import minus, summed_up, together
 from sapwood.study.study import Finding
 from sapwood.study.table import Table
 from sapwood.study.words import difference, told
@@ -25,9 +25,12 @@ from .arms import DENSE, DISTILLED, EVERY, LARGE, ON, OURS, PEERS, PRUNE, SMALL,
 from .printed import LOSS, PRINTED
 
 POINTS = 0.3
+VALID = number_of("accuracy", "valid", 100)
+LOST = behind(f"{{}}, {DENSE}")
 MISSING = "Not run at this scale."
 NETS = (SMALL, LARGE)
 AT = {f"{net.name}, {budget}": (net.name, budget) for net in NETS for budget in net.budgets}
+MACS = share(number_of("macs"), number_of("reference_macs"))
 
 
 def arms_at(net: str, budget: str, ways: Iterable[str]) -> list[str]:
@@ -43,21 +46,20 @@ def duels(rows: Table, ways: tuple[str, ...] = tuple(OURS)) -> dict[str, Duel]:
 
 def best_ways(rows: Table) -> str:
     """The best three of ours and two of the peer's on ResNet-20, by the mean over the thirds, for `arms.BEST`."""
+    every = ranked(rows, {way: [f"{SMALL.name}, {way}, {at}" for at in THIRDS] for way in EVERY})
+    chosen = [way for side, count in ((OURS, 3), (PEERS, 2)) for way in [w for w in every if w in side][:count]]
+    return f"The best ways on {SMALL.name} by validation images, which ResNet-56 gets: {'; '.join(chosen) or MISSING}"
 
-    def worth(way: str) -> float:
-        found = [summed_up(goal_value(rows, arm, "valid")) for at in THIRDS for arm in arms_at(SMALL.name, at, [way])]
-        return fmean(each.mean for each in found if each) if all(found) else 0.0
 
-    chosen = [way for ways, count in ((OURS, 3), (PEERS, 2)) for way in sorted(ways, key=worth, reverse=True)[:count]]
-    if not worth(chosen[0]):
-        return MISSING
-    return f"The best ways on {SMALL.name} by validation images, which ResNet-56 gets: {'; '.join(chosen)}."
+def ours_at(rows: Table, net: str, budget: str) -> str | None:
+    """Our best arm there."""
+    return best(rows, arms_at(net, budget, tuple(OURS)))
 
 
 def fastnas(rows: Table) -> str:
     """What ResNet-20 loses at 73 % of the multiply-adds."""
-    arm = best(rows, arms_at(SMALL.name, "73 %", tuple(OURS)))
-    found = lost(rows, arm) if arm else {}
+    arm = ours_at(rows, SMALL.name, "73 %")
+    found = LOST(rows, arm) if arm else {}
     said = "less" if found and fmean(found.values()) < LOSS else "not less"
     return f"{arm} loses {show(found)} points, {said} than the {LOSS} printed." if found else MISSING
 
@@ -77,9 +79,7 @@ def summary_of(rows: Table) -> list[str | Finding]:
                      for at, d in mine.items())  # fmt: skip
     return [
         Finding("Our best against Torch-Pruning's.", tallied([*mine.values()], POINTS) or MISSING, each),
-        Finding(
-            "`prune` with its defaults against Torch-Pruning's best.", tallied([*usual.values()], POINTS) or MISSING
-        ),
+        Finding("`prune` by default against Torch-Pruning's best.", tallied([*usual.values()], POINTS) or MISSING),
         Finding("ResNet-20 at 73 % of its multiply-adds loses less than FastNAS prints.", fastnas(rows)),
         Finding("What it adds to learn from the dense network as well.", taught(rows)),
         best_ways(rows),
@@ -92,12 +92,6 @@ def verdict(rows: Table) -> list[str]:
     return [f"{each.claim} {each.answer}" for each in found] or [MISSING]
 
 
-def lost(rows: Table, arm: str) -> Seeds:
-    """Points of test accuracy below the dense network, which is one."""
-    whole = goal_value(rows, f"{arm.partition(', ')[0]}, {DENSE}").get(0)
-    return {} if whole is None else {seed: whole - value for seed, value in goal_value(rows, arm).items()}
-
-
 def gap(rows: Table, arm: str) -> str:
     """The difference to Torch-Pruning's best at the same budget."""
     net, _, budget = arm.removesuffix(f", {DISTILLED}").partition(", ")
@@ -106,31 +100,16 @@ def gap(rows: Table, arm: str) -> str:
     return difference(summed_up(found)) if found else NOTHING
 
 
-COLUMNS = (
-    seeds(), mean("multiply-adds left (%)", share(number_of("macs"), number_of("reference_macs")), 1),
-    mean("test accuracy (%)", goal_value), mean("validation accuracy (%)", lambda rows, arm: goal_value(rows, arm, "valid")), mean("lost (points)", lost),
-    Column("to Torch-Pruning's best (points)", gap), mean("trained for (epochs)", epochs, 0),
-    *(mean(f"{engine}, batch {batch} ({unit})", number_of(f"{what} {engine} {batch}"))
-      for engine in ENGINES for batch in BATCHES for what, unit in (("ms", "ms"), ("faster", "times faster"))),
-)  # fmt: skip
-
-
-def ours_at(rows: Table, net: str, budget: str) -> str | None:
-    """Our best arm there."""
-    return best(rows, arms_at(net, budget, tuple(OURS)))
+COLUMNS = (seeds(), mean("multiply-adds left (%)", MACS, 1), mean("test accuracy (%)", goal_value),
+           mean("validation accuracy (%)", VALID), mean("lost (points)", LOST),
+           Column("to Torch-Pruning's best (points)", gap), mean("epochs", epochs, 0), *columns())  # fmt: skip
 
 
 def reached(net: Net) -> Callable[[Table], Grid]:
-    """A line for each arm; ways that were not run are named."""
-
-    def build(rows: Table) -> Grid:
-        arms = [arm for at, (name, _) in AT.items() if name == net.name for arm in arms_at(name, AT[at][1], EVERY)]
-        every = [f"{net.name}, {DENSE}", f"{net.name}, {ON}", *arms, *(f"{arm}, {DISTILLED}" for arm in arms)]
-        grid = by_arm([arm for arm in every if goal_value(rows, arm)], *COLUMNS)(rows)
-        absent = [arm for arm in arms if not goal_value(rows, arm) and arm.rpartition(", ")[2] in THIRDS]
-        return Grid(grid.columns, (*grid.lines, *((arm, "not run", *[NOTHING] * (len(COLUMNS) - 1)) for arm in absent)))
-
-    return build
+    """A line for each arm."""
+    arms = [arm for budget, (_, ways) in net.budgets.items() for arm in arms_at(net.name, budget, ways or EVERY)]
+    taught = [f"{arm}, {DISTILLED}" for arm in arms if any(f", {way}, " in arm for way in net.taught)]
+    return by_arm([f"{net.name}, {DENSE}", f"{net.name}, {ON}", *arms, *taught], *COLUMNS)
 
 
-IN_PRINT = in_print(PRINTED, ours_at, lost)
+IN_PRINT = in_print(PRINTED, ours_at, LOST)

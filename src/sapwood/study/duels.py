@@ -5,11 +5,12 @@ the 95 % interval of the difference lies above 0, and *at least equal* if it rea
 so many points under it: with few seeds an interval is wide, and would let much pass.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
-from sapwood.study.finals import goal_value
-from sapwood.study.seeds import minus, summed_up
+from sapwood.study.finals import Number, goal_value
+from sapwood.study.seeds import Seeds, minus, summed_up
 from sapwood.study.table import Summary, Table
 
 BETTER, EQUAL, LESS, OPEN = "better", "at least equal", "less", "cannot be told from one seed"
@@ -28,6 +29,26 @@ def best(rows: Table, arms: Iterable[str]) -> str | None:
     found = {arm: summed_up(goal_value(rows, arm, "valid")) for arm in arms}
     known = {arm: each.mean for arm, each in found.items() if each}
     return max(known, key=lambda arm: known[arm]) if known else None
+
+
+def ranked(rows: Table, arms: Mapping[str, Sequence[str]]) -> list[str]:
+    """Names, the best first, by the mean over their arms on the validation split; those with an arm not run are out."""
+    found = {name: [summed_up(goal_value(rows, arm, "valid")) for arm in its] for name, its in arms.items()}
+    worth = {name: fmean(each.mean for each in its if each) for name, its in found.items() if its and all(its)}
+    return sorted(worth, key=lambda name: -worth[name])
+
+
+def behind(reference: str) -> Number:
+    """The goal on test images of a reference with one seed, such as a network that was given, minus an arm's.
+
+    `reference` may have {} in it, which stands for the arm's name up to the first comma.
+    """
+
+    def lost(rows: Table, arm: str) -> Seeds:
+        whole = list(goal_value(rows, reference.format(arm.partition(",")[0])).values())
+        return {seed: whole[0] - value for seed, value in goal_value(rows, arm).items()} if whole else {}
+
+    return lost
 
 
 def duel(rows: Table, ours: Iterable[str], theirs: Iterable[str]) -> Duel | None:

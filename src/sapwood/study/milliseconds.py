@@ -16,6 +16,8 @@ from torch import nn
 
 from sapwood import disk, export, measure
 from sapwood.schema import read_number
+from sapwood.study.columns import Column, mean
+from sapwood.study.finals import number_of
 from sapwood.study.table import Table
 from sapwood.tasks import TASKS
 from sapwood.trials.folder import WEIGHTS
@@ -71,6 +73,16 @@ def as_rows(folder: Path) -> Table:
         for line in _lines(folder)
         for what in WHAT
     ]  # fmt: skip
+
+
+def columns() -> list[Column]:
+    """A table's columns: how long an arm's network takes, and how many times as fast as the first it is."""
+    return [
+        mean(f"{engine}, batch {batch} ({unit})", number_of(f"{what} {engine} {batch}"))
+        for engine in ENGINES
+        for batch in BATCHES
+        for what, unit in zip(WHAT, ("ms", "times faster"), strict=True)
+    ]
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:

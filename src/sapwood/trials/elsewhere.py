@@ -53,6 +53,16 @@ class Elsewhere:
         found = stat(path)
         return cls(_digest(path, found.st_size, found.st_mtime_ns), path)
 
+    @classmethod
+    def there(cls, path: Path, arm: str, digest: str | None = None) -> "Elsewhere | None":
+        """The file that `arm` begins with, if it is there; else the one of this digest; None if no digest is known.
+
+        For arms that a study leaves out where nobody has made their file; `digest` is given once results are kept.
+        """
+        if path.is_file():
+            return cls.used(path, "start", arm)
+        return cls(digest, path) if digest else None
+
     @property
     def id(self) -> str:
         """What stands for it in a trial's identity."""
