@@ -9,23 +9,25 @@ with which no more multiply-adds are left than the study's budget asks for:
   alone leave the first residual stream whole at half of the work (`half_of_resnet56.py --scan`).
 
 Widths are multiples of 8 (`round_to=8`) as ours are, but for *any*, where they are as they fall. Needs torch-pruning
-beside sapwood; the study itself does not. Files that are there are left alone.
+beside sapwood; the study itself does not. Files that are there are left alone. Their digests are written beside the
+kept results, which can then be read without the files.
 """
 
 import argparse
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from sapwood import export
 from sapwood.models.resnet_cifar import load_trained
 from sapwood.study.study import find
-from sapwood.training.size import size
 
 find("fewer_macs")
 arms: Any = sys.modules["sapwood_study_fewer_macs.arms"]
@@ -50,15 +52,22 @@ def cut(depth: int, way: str, ratio: float, example: torch.Tensor) -> nn.Module:
     return model
 
 
+def macs(model: nn.Module, example: torch.Tensor) -> int:
+    """Multiply-adds of one image."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(example)
+    return int(counter.get_total_flops()) // 2
+
+
 def within(depth: int, way: str, share: float, example: torch.Tensor) -> tuple[nn.Module, float]:
     """The network of the smallest ratio whose multiply-adds are at most `share`, and what share they are."""
-    whole, low, high = size(load_trained(depth).eval(), example).macs, 0, STEPS - 1
+    whole, low, high = macs(load_trained(depth), example), 0, STEPS - 1
     while low < high:
         middle = (low + high) // 2
-        fits = size(cut(depth, way, middle / STEPS, example), example).macs <= share * whole
+        fits = macs(cut(depth, way, middle / STEPS, example), example) <= share * whole
         low, high = (low, middle) if fits else (middle + 1, high)
     model = cut(depth, way, low / STEPS, example)
-    return model, size(model, example).macs / whole
+    return model, macs(model, example) / whole
 
 
 def write(net: Any, depth: int, folder: Path) -> None:
@@ -68,7 +77,7 @@ def write(net: Any, depth: int, folder: Path) -> None:
         for way in (each for each in arms.PEERS if each in (ways or arms.PEERS)):
             path = folder / arms.file_name(f"{net.name}, {way}, {budget}")
             if not path.is_file():
-                model, found = within(depth, way.removeprefix(f"{arms.PEER}, "), share, example)
+                model, found = within(depth, way.removeprefix("Torch-Pruning, "), share, example)
                 export.save(model, path, of=load_trained(depth))
                 print(f"{path}: {100 * found:.2f} % of the multiply-adds", flush=True)
 
@@ -76,8 +85,14 @@ def write(net: Any, depth: int, folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=arms.FILES)
+    parser.add_argument("--depth", type=int, nargs="+", default=[20, 56], choices=[20, 56])
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     chosen.folder.mkdir(parents=True, exist_ok=True)
     for net, depth in ((arms.SMALL, 20), (arms.LARGE, 56)):
-        write(net, depth, chosen.folder)
+        if depth in chosen.depth:
+            write(net, depth, chosen.folder)
+    digests = (
+        f"{sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in sorted(chosen.folder.glob("*tensors"))
+    )
+    arms.KEPT.write_text("\n".join([*digests, ""]), "utf-8")

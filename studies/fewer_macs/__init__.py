@@ -1,12 +1,12 @@
 """Fewer multiply-adds: trained CIFAR ResNets, pruned by every way here and by Torch-Pruning, all recovered alike.
 
-The trained ResNet-20 and ResNet-56 are cut to 75, 50 and 35 % of their multiply-adds, and to what others print. Then
+The trained ResNet-20 and ResNet-56 are cut to 75, 50 and 35 % of their multiply-adds, and to what others print; then
 all train on: two epochs of ResNet-20, one of ResNet-56, SGD from 0.01 to 0 along half a cosine. The last epoch counts,
 and choices look at validation images only. ResNet-56 gets the ways that are best on ResNet-20: `arms.BEST`.
 Expected: ours at least equal to Torch-Pruning at every budget, better at one.
 
-Smoke: digits, one seed, in seconds. Small: ResNet-20. Paper: ResNet-56 besides. HOURS
-First: python benchmarks/peers/fewer_macs.py    Run: sapwood run fewer_macs --scale paper
+Smoke: digits, in seconds. Small: ResNet-20, HOURS. Paper: ResNet-56 besides. First: benchmarks/peers/fewer_macs.py
+Run: sapwood run fewer_macs --scale paper
 Last run: never at small or paper.
 """
 
@@ -14,7 +14,7 @@ from sapwood.study.milliseconds import FILE, as_rows, measured
 from sapwood.study.study import Study, Tabled
 
 from .arms import timed, trials
-from .verdicts import IN_PRINT, NETS, reached, summary_of, verdict
+from .verdicts import IN_PRINT, NETS, reached, summary_of
 
 STUDY = Study(
     name="fewer_macs",
@@ -28,7 +28,6 @@ STUDY = Study(
         ),
     ),
     summary=summary_of,
-    verdict=verdict,
     extras=lambda folder, scale: measured(folder, timed(scale)),
     files=(FILE,),
     more=as_rows,

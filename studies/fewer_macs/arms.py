@@ -19,7 +19,7 @@ from sapwood.trials.trial import Trial, Value
 
 Options = Mapping[str, Value]
 FILES = Path("results/peers")  # where Torch-Pruning's networks are looked for
-DIGESTS: dict[str, str] = {}  # of files whose results are kept, so that these can be read without the files
+KEPT = Path(__file__).parents[1] / "results" / "fewer_macs_peers.txt"  # their digests, to read results without them
 DENSE, ON, CUT, DISTILLED, PRUNE = "dense", "trained on", "cut", "distilled", "prune"
 OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     PRUNE: ("one_call", {}),
@@ -40,8 +40,9 @@ OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
 }
 ALSO_BEFORE = ("soft filter", "network slimming")  # they need a training of their own: one epoch more than the others
 ONCE = ("L1 filters, scanned",)
-PEER = "Torch-Pruning"
-PEERS = tuple(f"{PEER}, {how}" for how in ("L1", "L1, LAMP", "group norm", "group norm, LAMP", "group norm, LAMP, any"))
+PEERS = tuple(
+    f"Torch-Pruning, {how}" for how in ("L1", "L1, LAMP", "group norm", "group norm, LAMP", "group norm, LAMP, any")
+)
 BEST: tuple[str, ...] = ()  # ways for ResNet-56, as the report of ResNet-20 names them: three of OURS, two of PEERS
 
 
@@ -58,7 +59,7 @@ class Net(NamedTuple):
 
 
 EVERY = (*OURS, *PEERS)
-FEW, TAUGHT = (PRUNE, "prune, LAMP", "LASSO"), (PRUNE, "LASSO", f"{PEER}, group norm, LAMP")
+FEW, TAUGHT = (PRUNE, "prune, LAMP", "LASSO"), (PRUNE, "LASSO", PEERS[3])
 THIRDS = {"75 %": 0.75, "50 %": 0.5, "35 %": 0.35}
 LESS = {**THIRDS, "1/2.11": 1 / 2.11, "1/2.55": 1 / 2.55}
 DIGITS = Net("digits", "conv_digits", {"50 %": (0.5, (PRUNE, *ONCE, PEERS[0]))}, (PRUNE,), 1, 1, 1)
@@ -102,7 +103,7 @@ def _cut(net: Net, way: str, budget: str, share: float, seed: int, dense: Trial)
     elif way in OURS:
         cut = _made(net, way, share, 0, f"{arm}, {CUT}", 0).after(start=dense)
         yield from (cut, _recovered(net, arm, seed, cut)) if seed == 0 else (_recovered(net, arm, seed, cut),)
-    elif (file := Elsewhere.there(FILES / file_name(arm), arm, DIGESTS.get(file_name(arm)))) is not None:
+    elif (file := Elsewhere.there(FILES / file_name(arm), arm, KEPT)) is not None:
         yield _recovered(net, arm, seed, file)
 
 

@@ -86,12 +86,6 @@ def summary_of(rows: Table) -> list[str | Finding]:
     ]
 
 
-def verdict(rows: Table) -> list[str]:
-    """The same in short."""
-    found = [each for each in summary_of(rows) if isinstance(each, Finding) and each.answer != MISSING]
-    return [f"{each.claim} {each.answer}" for each in found] or [MISSING]
-
-
 def gap(rows: Table, arm: str) -> str:
     """The difference to Torch-Pruning's best at the same budget."""
     net, _, budget = arm.removesuffix(f", {DISTILLED}").partition(", ")
