@@ -1,21 +1,22 @@
 """Torch-Pruning's networks for the study `fewer_macs`, as files that its arms begin with.
 
-The trained networks are cut by its `MagnitudePruner` in one step, the classifier an ignored layer, to the largest ratio
-with which no more multiply-adds are left than the study's budget asks for:
+The trained networks are cut by its `MagnitudePruner` in one step, the classifier an ignored layer, with the ratio that
+leaves the most multiply-adds of those that leave no more than the study's budget asks for:
 
-- *L1*: `MagnitudeImportance(p=1)`, the same ratio for all layers;
-- *group norm*: `GroupMagnitudeImportance()`, its default, the same ratio for all layers;
-- *LAMP*: the same two with `normalizer="lamp"`, ranked over all layers. Of its normalisers this one and norm scales
-  alone leave the first residual stream whole at half of the work (`half_of_resnet56.py --scan`).
+- *L1*: `MagnitudeImportance(p=1)`; *group norm*: `GroupMagnitudeImportance()`; the same ratio for all layers, widths as
+  they fall: its defaults;
+- *LAMP*: the same two with `normalizer="lamp"`, ranked over all layers, widths by 8 (`round_to=8`) as ours are, or
+  *any*. Of its normalisers this one and norm scales alone leave the first residual stream whole at half of the work
+  (`half_of_resnet56.py --scan`).
 
-Widths are multiples of 8 (`round_to=8`) as ours are, but for *any*, where they are as they fall. Needs torch-pruning
-beside sapwood; the study itself does not. Files that are there are left alone. Their digests are written beside the
-kept results, which can then be read without the files.
+Needs torch-pruning beside sapwood; the study itself does not. Files that are there are left alone. Their digests are
+written beside the kept results, which can then be read without the files.
 """
 
 import argparse
 import sys
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,12 @@ from sapwood.study.study import find
 
 find("fewer_macs")
 arms: Any = sys.modules["sapwood_study_fewer_macs.arms"]
-STEPS = 512  # of the ratio
+STEPS = 128  # of the ratio
 Group = tp.importance.GroupMagnitudeImportance
 HOW: dict[str, tuple[Callable[[], Any], bool, int | None]] = {  # arm's way -> importance, over all layers, widths
-    "L1": (lambda: Group(p=1), False, 8),
+    "L1": (lambda: Group(p=1), False, None),
     "L1, LAMP": (lambda: Group(p=1, normalizer="lamp"), True, 8),
-    "group norm": (lambda: Group(), False, 8),
+    "group norm": (lambda: Group(), False, None),
     "group norm, LAMP": (lambda: Group(normalizer="lamp"), True, 8),
     "group norm, LAMP, any": (lambda: Group(normalizer="lamp"), True, None),
 }
@@ -59,27 +60,28 @@ def macs(model: nn.Module, example: torch.Tensor) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def within(depth: int, way: str, share: float, example: torch.Tensor) -> tuple[nn.Module, float]:
-    """The network of the smallest ratio whose multiply-adds are at most `share`, and what share they are."""
-    whole, low, high = macs(load_trained(depth), example), 0, STEPS - 1
-    while low < high:
-        middle = (low + high) // 2
-        fits = macs(cut(depth, way, middle / STEPS, example), example) <= share * whole
-        low, high = (low, middle) if fits else (middle + 1, high)
-    model = cut(depth, way, low / STEPS, example)
-    return model, macs(model, example) / whole
+@cache
+def shares(depth: int, way: str) -> dict[float, float]:
+    """{ratio: the share of the multiply-adds that is left}; it need not fall, since widths are rounded."""
+    example = torch.zeros(1, 3, 32, 32)
+    whole = macs(load_trained(depth), example)
+    ratios = [number / STEPS for number in range(1, STEPS)]
+    return {ratio: macs(cut(depth, way, ratio, example), example) / whole for ratio in ratios}
 
 
 def write(net: Any, depth: int, folder: Path) -> None:
     """The files of one network that are not there yet."""
-    example = torch.zeros(1, 3, 32, 32)
     for budget, (share, ways) in net.budgets.items():
         for way in (each for each in arms.PEERS if each in (ways or arms.PEERS)):
             path = folder / arms.file_name(f"{net.name}, {way}, {budget}")
             if not path.is_file():
-                model, found = within(depth, way.removeprefix("Torch-Pruning, "), share, example)
-                export.save(model, path, of=load_trained(depth))
-                print(f"{path}: {100 * found:.2f} % of the multiply-adds", flush=True)
+                found = shares(depth, how := way.removeprefix("Torch-Pruning, "))
+                ratio = max((each for each in found if found[each] <= share), key=lambda each: found[each])
+                if any(found[ratio] <= less < share for less, _ in net.budgets.values()):
+                    print(f"{path.name} is not written: it would be that of a smaller budget", flush=True)
+                    continue
+                export.save(cut(depth, how, ratio, torch.zeros(1, 3, 32, 32)), path, of=load_trained(depth))
+                print(f"{path}: ratio {ratio}, {100 * found[ratio]:.2f} % of the multiply-adds", flush=True)
 
 
 if __name__ == "__main__":

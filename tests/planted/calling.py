@@ -1,7 +1,8 @@
 """Bugs planted in one call as a method: what goes is what `prune` takes, to the budget, and luck is the seed's."""
 
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
+from types import SimpleNamespace
 
 import torch
 from planted.mutant import bugs, instead
@@ -31,22 +32,20 @@ TASK = Task("coloured", NET, DATA, partial(SGD, lr=0.1), batch_size=8, classes=C
 
 def laws() -> Laws:
     return {
-        "one call: the network is the one that prune gives, without the branches that go": partial(_same, {}),
-        "one call: every site loses the same share where that is asked for": partial(_same, {"uniform": True}),
+        "one call: the network is the one that prune gives, without the branches that go": partial(_same, False),
+        "one call: every site loses the same share where that is asked for": partial(_same, True),
         "one call: luck is drawn by the seed": _luck,
     }
 
 
-def _called(seed=0, **options):
-    run = start(TASK, seed=seed)
-    run.rewind(start(TASK).model.state_dict())
-    list(calling.one_call(run, macs=0.5, multiple=1, tune=0, **options))
-    return run
+@cache
+def _wanted(uniform):
+    return prune(start(TASK).model, TASK.example, macs=0.5, multiple=1, uniform=uniform, timing=0)
 
 
-def _same(options):
-    wanted = prune(start(TASK).model, TASK.example, macs=0.5, multiple=1, timing=0, **options)
-    run = _called(**options)
+def _same(uniform):
+    wanted, run = _wanted(uniform), start(TASK)
+    list(calling.one_call(run, macs=0.5, multiple=1, uniform=uniform, tune=0))
     now = run.size().macs
     demand(now == wanted.after.macs, f"{now} multiply-adds are left, and prune leaves {wanted.after.macs}")
     x = DATA.test.take(slice(None)).inputs
@@ -54,10 +53,12 @@ def _same(options):
 
 
 def _luck():
-    one, other = (_called(seed, by="luck").model.state_dict() for seed in (0, 1))
-    same = all(torch.equal(value, other[name]) for name, value in one.items() if value.shape == other[name].shape)
-    demand(not same or {n: v.shape for n, v in one.items()} != {n: v.shape for n, v in other.items()},
-           "seeds 0 and 1 leave the same units")  # fmt: skip
+    sites = [SimpleNamespace(name=name, units=8) for name in ("a", "b")]
+    one, other = (
+        calling.scored(SimpleNamespace(seed=seed), SimpleNamespace(sites=sites), "luck", 1) for seed in (0, 1)
+    )
+    demand(not torch.equal(one["a"], other["a"]), "seeds 0 and 1 draw the same")
+    demand(not torch.equal(one["a"], one["b"]), "two sites draw the same")
 
 
 def half_of_half(macs):
