@@ -5,7 +5,7 @@ all train on: two epochs of ResNet-20, one of ResNet-56, SGD from 0.01 to 0 alon
 and choices look at validation images only. ResNet-56 gets the ways that are best on ResNet-20: `arms.BEST`.
 Expected: ours at least equal to Torch-Pruning at every budget, better at one.
 
-Smoke: digits, in seconds. Small: ResNet-20, HOURS. Paper: ResNet-56 besides. First: benchmarks/peers/fewer_macs.py
+Smoke: digits, in seconds. Small: ResNet-20, HOURS. Paper: ResNet-56 besides. First: benchmarks/peers/cut_by_torch_pruning.py
 Run: sapwood run fewer_macs --scale paper
 Last run: never at small or paper.
 """

@@ -5,7 +5,7 @@
     NETWORK, WAY, BUDGET, distilled       the same, and it learns from the dense network as well
     NETWORK, WAY, BUDGET, cut             what takes longer to cut than to recover is cut once for all seeds
 
-Torch-Pruning's networks are files that benchmarks/peers/fewer_macs.py writes; their arms are there when these are.
+Torch-Pruning's networks are files that benchmarks/peers/cut_by_torch_pruning.py writes; their arms are there when these are.
 """
 
 from collections.abc import Iterator, Mapping
