@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sapwood import disk, export
-from sapwood.errors import InputError
+from sapwood.errors import InputError, first_line
 from sapwood.export.packed import is_network
 from sapwood.training import checkpoint
 from sapwood.training.given import Given
@@ -101,7 +101,7 @@ def state_dict_in(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
         found: Any = _opened(content, path)
     except Exception as error:  # safetensors' and pickle's own are of many kinds
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        said = first_line(error)
         raise InputError(f"{path} cannot be read as weights: {said[:200]}; save model.state_dict()") from error
     for inner in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(inner), Mapping):
