@@ -126,6 +126,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "to a share of the multiply-adds": {"macs": 0.6, "strength": 1e-2, "epochs": 1, "tune": 1, "rate": 0.5},
         "to a share of the channels, from their own scales": {"channels": 0.4, "initial": 0.0, "epochs": 1, "tune": 1},
     },
+    "one_call": {
+        "by the sums of weights": {"macs": 0.6, "multiple": 1, "epochs": 1, "tune": 1, "rate": 0.5},
+        "the same share of each, by what samples change": {"macs": 0.6, "multiple": 1, "uniform": True, "epochs": 1}
+        | {"by": "taylor_unit", "samples": 30, "tune": 1},
+    },
     "pruning_from_scratch": {
         "gates behind layers": {"macs": 0.6, "level": 0.5, "rate": 0.2, "gate_epochs": 1, "epochs": 1},
         "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}
@@ -179,6 +184,7 @@ NO_MASKS = (
     "low_rank,",
     "network_slimming,",
     "nuclear,",
+    "one_call,",
     "pruning_from_scratch,",
     "rethink,",
     "soft_filter,",
