@@ -35,6 +35,7 @@ from sapwood.study.terminal import terminal_table
 from sapwood.tasks import TASK_DATA
 from sapwood.trials import digests
 from sapwood.trials.archive import add, copied, restore
+from sapwood.trials.elsewhere import Elsewhere
 from sapwood.trials.execution import finished, over, run_into, sums
 from sapwood.trials.folder import make_folder, sealed
 from sapwood.trials.pool import Pool, processes, serial
@@ -246,6 +247,9 @@ _read = cache(find)  # once in each worker
 
 def _ready(trial: Trial, folder: Path, lost: Mapping[str, str]) -> bool | NotRun:
     """Whether all trials are finished that it uses; why it will never be ready, if one of them is `lost`."""
+    for _, file in trial.uses:
+        if isinstance(file, Elsewhere) and not file.path.is_file():
+            return NotRun(f"it begins with {file.path} or learns from it, and there is no such file")
     for other in trial.others:
         if other.id in lost:
             return NotRun(f"arm {other.arm!r}, seed {other.seed}, {lost[other.id]}")

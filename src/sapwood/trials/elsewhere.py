@@ -53,6 +53,19 @@ class Elsewhere:
         found = stat(path)
         return cls(_digest(path, found.st_size, found.st_mtime_ns), path)
 
+    @classmethod
+    def there(cls, path: Path, arm: str, kept: Path) -> "Elsewhere | None":
+        """The file that `arm` begins with, if it is there; else the one that `kept` has a digest of; else None.
+
+        For arms that a study leaves out where nobody has made their file. `kept` is a list as `sha256sum` prints it,
+        so that results can be read without the files; it may be missing.
+        """
+        if path.is_file():
+            return cls.used(path, "start", arm)
+        lines = disk.read(kept).decode().splitlines() if kept.is_file() else []
+        digest = next((line.split()[0] for line in lines if line.split()[1:] == [path.name]), None)
+        return cls(digest, path) if digest else None
+
     @property
     def id(self) -> str:
         """What stands for it in a trial's identity."""
