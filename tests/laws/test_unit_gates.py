@@ -29,7 +29,7 @@ class Careless(UnitGate):
 
 
 # At its own threshold almost no unit goes where a law moves parameters to, and a law wants some to.
-GATES = {**UNIT_GATES, "beta_bernoulli": partial(BetaBernoulli, threshold=0.3), "by_input": ByInput}
+GATES = {**UNIT_GATES, "beta_bernoulli": partial(BetaBernoulli, threshold=0.7), "by_input": ByInput}
 LAWS = {law: body for name, make in GATES.items() for law, body in unit_gate.laws(name, make).items()}
 
 
