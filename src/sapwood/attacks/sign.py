@@ -32,7 +32,7 @@ def fgsm(model: nn.Module, inputs: Tensor, targets: Tensor, *, ball: Ball, loss:
     >>> from sapwood import attacks
     >>> model, images = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.rand(3, 1, 2, 2)
     >>> attacked = attacks.fgsm(model, images, torch.tensor([0, 1, 1]), ball=attacks.Ball(0.1))
-    >>> bool((attacked - images).abs().max() <= 0.1)
+    >>> bool((attacked.double() - images.double()).abs().max() <= 0.1)
     True
     """
     return pgd(model, inputs, targets, ball=ball, steps=1, step=ball.eps, random=False, loss=loss)
