@@ -119,8 +119,8 @@ def prune(
     parameters: Annotated[str | None, typer.Option(metavar="X", help="The same of parameters.")] = None,
     bytes: Annotated[str | None, typer.Option(metavar="X", help="The same of bytes in memory.")] = None,
     ms: Annotated[str | None, typer.Option(metavar="X", help="The same of milliseconds, measured here.")] = None,
-    by: Annotated[str, typer.Option(metavar="NAME", help="A criterion that needs no data; see: sapwood list.")] = (
-        "magnitude"
+    by: Annotated[str, typer.Option(metavar="NAME", help="norm, or a criterion that needs no data: sapwood list.")] = (
+        "norm"
     ),
     multiple: Annotated[str, typer.Option(metavar="N", help="Widths that change become multiples of it.")] = "8",
     keep: Annotated[

@@ -9,7 +9,7 @@ from itertools import groupby
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, unknown
-from sapwood.export.narrow import BLOCK, Narrow, narrow_branches
+from sapwood.export.narrow import BLOCK, Narrow, narrow_branches, passed_by
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.site import Pinned, Site, Slot
@@ -25,6 +25,7 @@ class Offer:
     steps: dict[str, int]  # {site: its width changes by this many units}
     stays: tuple[Pinned, ...]  # what may not be removed, with the reason
     narrow: Mapping[str, Narrow] = field(default_factory=dict)  # {site: the branch that goes with its last units}
+    passed_by: frozenset[str] = frozenset()  # the sites in branches: what these are added to passes by
 
     def only(self, scores: Mapping[str, Tensor]) -> "Offer":
         """The sites that have scores; the others stay."""
@@ -33,11 +34,12 @@ class Offer:
             Pinned(s.name, s.units, "no score says what its units are worth") for s in self.sites if s not in free
         )
         names = {site.name for site in free}
-        return Offer(
-            free,
-            {name: self.steps[name] for name in self.steps if name in names},
-            (*self.stays, *unscored),
-            {name: each for name, each in self.narrow.items() if name in names},
+        return replace(
+            self,
+            sites=free,
+            steps={name: self.steps[name] for name in self.steps if name in names},
+            stays=(*self.stays, *unscored),
+            narrow={name: each for name, each in self.narrow.items() if name in names},
         )
 
     def without_branches(self) -> "Offer":
@@ -81,7 +83,8 @@ def offer_of(anatomy: Anatomy, *, keep: Collection[str] = (), multiple: int = 1,
     stays = (*asked, *small, *found.pinned)
     if not free:
         raise InputError(f"nothing of {type(anatomy.model).__name__} can be removed: {_reasons(stays)}")
-    return Offer(free, {site.name: steps[site.name] for site in free}, stays, narrow_branches(anatomy, free, keep))
+    narrow, passed = narrow_branches(anatomy, free, keep), passed_by(anatomy, free)
+    return Offer(free, {site.name: steps[site.name] for site in free}, stays, narrow, passed)
 
 
 def step(site: Site, multiple: int) -> int:
@@ -115,18 +118,29 @@ def _runs(slot: Slot) -> list[int]:
 
 def _kept(model: nn.Module, sites: Sequence[Site], names: Collection[str]) -> dict[str, tuple[int, str]]:
     """{site that stays whole: (its units, the name in `keep` that says so)}."""
-    if isinstance(names, str):
-        raise InputError(f"keep is {names!r}; give a list of names, as in keep=[{names!r}]")
-    tensors = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
-    modules = {name for name, _ in model.named_modules() if name}
     kept = dict[str, tuple[int, str]]()
-    for name in names:
-        if name not in tensors | modules and all(site.name != name for site in sites):
-            raise unknown("name in keep", name, modules | tensors | {site.name for site in sites})
+    for name in names_in(model, names, {site.name for site in sites}):
         for site in sites:
-            if site.name == name or any(f"{slot.tensor}.".startswith(f"{name}.") for slot in site.slots):
+            if site.name == name or any(belongs(slot.tensor, name) for slot in site.slots):
                 kept.setdefault(site.name, (site.units, name))
     return kept
+
+
+def names_in(model: nn.Module, keep: Collection[str], more: Collection[str] = ()) -> Collection[str]:
+    """The names in `keep`; InputError if one is no module, parameter or buffer of the model, and none of `more`."""
+    if isinstance(keep, str):
+        raise InputError(f"keep is {keep!r}; give a list of names, as in keep=[{keep!r}]")
+    every = (*model.named_modules(), *model.named_parameters(), *model.named_buffers())
+    known = {name for name, _ in every if name} | set(more)
+    for name in keep:
+        if name not in known:
+            raise unknown("name in keep", name, known)
+    return keep
+
+
+def belongs(tensor: str, name: str) -> bool:
+    """Whether a tensor has this name, or is of the module of this name."""
+    return f"{tensor}.".startswith(f"{name}.")
 
 
 def _reasons(stays: Sequence[Pinned]) -> str:
