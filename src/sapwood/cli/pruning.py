@@ -11,6 +11,7 @@ from sapwood.cli.smaller import NOT_COMPARED, hush, refuse_bad_file
 from sapwood.criteria import named
 from sapwood.errors import InputError
 from sapwood.export import to_onnx, to_program
+from sapwood.export.engines import engine_of
 from sapwood.export.network import put
 from sapwood.export.pruning import prune
 from sapwood.export.samples import samples_of
@@ -31,6 +32,7 @@ class Wanted:
 def prune_to(order: Order, wanted: Wanted) -> None:
     """Prune the network, print the table, write the file. Whatever was typed wrongly is said before anything runs."""
     target_of(**wanted.targets)
+    engine_of(wanted.options["engine"])
     criterion = named(wanted.options["by"])
     if criterion.needs:
         raise InputError(
