@@ -197,14 +197,36 @@ def test_a_head_is_compared_channel_by_channel():
     assert not all(kept.all() for kept in keep.values())
 
 
-def test_the_best_quarter_of_a_site_goes_last():
+@pytest.mark.parametrize(("macs", "left"), [(0.6, 8), (0.5, 8), (0.2, 4)])
+def test_the_best_half_of_a_site_that_all_has_to_pass_goes_last_then_half_of_it(macs, left):
     model, example = kinds.made("unet")
     with torch.no_grad():
         model.join.weight.mul_(1e-3)
         model.out.weight.mul_(1e-3)
-    least = prune(model, example, macs=0.2, multiple=1, timing=0).keep
-    assert int(least["join"].sum()) == 4
-    assert all(len(kept) > int(kept.sum()) for kept in least.values())
+    least = prune(model, example, macs=macs, multiple=1, timing=0).keep
+    assert int(least["join"].sum()) == left
+    assert macs > 0.2 or all(len(kept) > int(kept.sum()) for kept in least.values())
+
+
+def test_the_best_quarter_of_a_site_that_is_passed_by_goes_last():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.inside, self.out, self.head = (
+                nn.Linear(*s) for s in ((8, 32), (32, 32), (32, 32), (32, 2))
+            )
+
+        def forward(self, x):
+            x = self.first(x).relu()
+            return self.head(x + self.out(self.inside(x).relu()))
+
+    model = Residual()
+    with torch.no_grad():
+        model.inside.weight.mul_(1e-3)
+        model.out.weight.mul_(1e-3)
+    keep = prune(model, (torch.ones(2, 8),), macs=0.5, timing=0).keep
+    assert int(keep["inside"].sum()) == 8
+    assert keep["first"].all()
 
 
 def test_any_criterion_scores():

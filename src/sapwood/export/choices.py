@@ -1,7 +1,7 @@
 """Choices: which units stay, so that a cost is met: the lowest scores go first, in one ranking or site by site."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
@@ -13,8 +13,11 @@ from sapwood.export.narrow import stronger
 from sapwood.export.offers import Offer
 from sapwood.selection import select
 from sapwood.shrinking.costs.cost import Cost
+from sapwood.shrinking.tracing.site import Site
 
-LAST = 0.25  # of every site: what goes only when nothing else is left
+ALONE = 0.5  # of a site that all has to pass: what goes only when nothing else is left
+PASSED_BY = 0.25  # of a site in a branch, which what it is added to passes by
+TIERS = 3  # when nothing else is left, half of that, and then half of the half, goes last again
 
 
 def cheapest(scores: Scores, offer: Offer) -> Keep:
@@ -23,18 +26,27 @@ def cheapest(scores: Scores, offer: Offer) -> Keep:
 
 
 def guarded(scores: Scores, offer: Offer) -> Scores:
-    """The same order inside every site, and the best quarter of each behind everything else of all sites.
+    """The same order inside every site, and the best of each behind everything else of all sites.
 
-    Sites whose scores are all low, as those of one kind of layer may be, would otherwise be emptied first. For the same
-    reason the better half of narrow branches of the same shapes goes last.
+    That is its best half, or quarter in a branch of an addition: what it is added to passes it by. Sites whose scores
+    are all low, as those of one kind of layer may be, would otherwise be emptied first; where all has to pass them, as
+    at the narrow ends of a U-Net, nothing makes up for it. For the same reason the better half of narrow branches of
+    the same shapes goes last.
     """
     most = max(float(each.max()) for each in scores.values()) - min(float(each.min()) for each in scores.values()) + 1
-    best, counts = stronger(scores, offer.narrow), dict[str, int]()
-    for site in offer.sites:
-        last = _up(LAST * site.units, offer.steps[site.name])
-        counts[site.name] = last if site.name not in offer.narrow else offer.block(site.name) * (site.name in best)
-    guard = select.by_count(scores, counts)
-    return {name: each + most * guard[name] for name, each in scores.items()}
+    best, found = stronger(scores, offer.narrow), dict(scores)
+    for tier in range(TIERS):
+        guard = select.by_count(scores, {site.name: _last(site, offer, best, tier) for site in offer.sites})
+        found = {name: each + most * guard[name] for name, each in found.items()}
+    return found
+
+
+def _last(site: Site, offer: Offer, best: Collection[str], tier: int) -> int:
+    """How many units of a site go last."""
+    if site.name in offer.narrow:
+        return offer.block(site.name) if site.name in best else 0
+    share = PASSED_BY if site.name in offer.passed_by else ALONE
+    return _up(share / 2**tier * site.units, offer.steps[site.name])
 
 
 def ranked(scores: Scores, cost: Cost, limit: float, offer: Offer) -> Keep:

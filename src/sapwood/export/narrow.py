@@ -40,6 +40,15 @@ def narrow_branches(anatomy: Anatomy, sites: Sequence[Site], keep: Collection[st
     return some if _go(anatomy, some.values()) else _several({n: e for n, e in some.items() if _go(anatomy, [e])})
 
 
+def passed_by(anatomy: Anatomy, sites: Sequence[Site]) -> frozenset[str]:
+    """The names of the sites in branches of additions: all that makes their units and reads them is in one branch."""
+    parameters, inside = {name for name, _ in anatomy.model.named_parameters()}, set[str]()
+    for branch in branches(anatomy):
+        its = {name for name in parameters if any(name.startswith(f"{module}.") for module in branch.modules)}
+        inside |= {site.name for site in sites if {slot.tensor for slot in site.slots} & parameters <= its}
+    return frozenset(inside)
+
+
 def stronger(scores: Scores, narrow: Mapping[str, Narrow]) -> set[str]:
     """Of the sites in branches of the same shapes the half that is worth most, or one more: these go last."""
     groups = dict[tuple[torch.Size, ...], list[str]]()

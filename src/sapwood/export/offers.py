@@ -9,7 +9,7 @@ from itertools import groupby
 from torch import Tensor, nn
 
 from sapwood.errors import InputError, unknown
-from sapwood.export.narrow import BLOCK, Narrow, narrow_branches
+from sapwood.export.narrow import BLOCK, Narrow, narrow_branches, passed_by
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.site import Pinned, Site, Slot
@@ -25,6 +25,7 @@ class Offer:
     steps: dict[str, int]  # {site: its width changes by this many units}
     stays: tuple[Pinned, ...]  # what may not be removed, with the reason
     narrow: Mapping[str, Narrow] = field(default_factory=dict)  # {site: the branch that goes with its last units}
+    passed_by: frozenset[str] = frozenset()  # the sites in branches: what these are added to passes by
     barred: Mapping[str, frozenset[int]] = field(default_factory=dict)  # {site: widths that it may not have}
 
     def only(self, scores: Mapping[str, Tensor]) -> "Offer":
@@ -34,11 +35,12 @@ class Offer:
             Pinned(s.name, s.units, "no score says what its units are worth") for s in self.sites if s not in free
         )
         names = {site.name for site in free}
-        return Offer(
-            free,
-            {name: self.steps[name] for name in self.steps if name in names},
-            (*self.stays, *unscored),
-            {name: each for name, each in self.narrow.items() if name in names},
+        return replace(
+            self,
+            sites=free,
+            steps={name: self.steps[name] for name in self.steps if name in names},
+            stays=(*self.stays, *unscored),
+            narrow={name: each for name, each in self.narrow.items() if name in names},
         )
 
     def without_branches(self) -> "Offer":
@@ -77,7 +79,8 @@ def offer_of(anatomy: Anatomy, *, keep: Collection[str] = (), multiple: int = 1,
     stays = (*asked, *small, *found.pinned)
     if not free:
         raise InputError(f"nothing of {type(anatomy.model).__name__} can be removed: {_reasons(stays)}")
-    return Offer(free, {site.name: steps[site.name] for site in free}, stays, narrow_branches(anatomy, free, keep))
+    narrow, passed = narrow_branches(anatomy, free, keep), passed_by(anatomy, free)
+    return Offer(free, {site.name: steps[site.name] for site in free}, stays, narrow, passed)
 
 
 def step(site: Site, multiple: int) -> int:

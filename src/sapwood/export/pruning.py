@@ -81,10 +81,10 @@ def prune(
 
     `by` is a criterion, its name, scores by parameter or by site, or what `sensitivity` gives. A criterion that looks
     at data reads `evidence`, which `observe` gathers. The units with the lowest scores of the whole network are removed
-    first, the best quarter of every site last; with `uniform` every site loses the same share. Widths that change
-    become multiples of `multiple`; one head or group is removed at a time where it has that many channels. A residual
-    branch of thin convolutions, fewer than 64 channels between them, keeps 16 or goes whole: processors convolve 16 at
-    a time.
+    first; the best half of a site that all has to pass goes last, and the best quarter of one in a residual branch.
+    With `uniform` every site loses the same share. Widths that change become multiples of `multiple`; one head or group
+    is removed at a time where it has that many channels. A residual branch of thin convolutions, fewer than 64 channels
+    between them, keeps 16 or goes whole: processors convolve 16 at a time.
     Modules and parameters named in `keep` keep their shapes. `lossy` also offers streams that a layer norm goes over:
     then no equality is claimed.
 
