@@ -13,6 +13,7 @@ from sapwood.measure.clock import Ratio, Timing
 
 DISLIKED = (24, 40, 56)  # a layer as wide as that takes a little longer than the next multiple of 16
 X = torch.zeros(2, 8)
+EVEN = {name: torch.arange(64) for name in "024"}  # scores by which the layers of `chain` get narrower together
 
 
 def chain(widths=(64, 64, 64), seed=0):

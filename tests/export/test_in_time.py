@@ -3,7 +3,7 @@
 import lookup
 import pytest
 import torch
-from lookup import X, by_sixteens, by_work, chain, clock, widths
+from lookup import EVEN, X, by_sixteens, by_work, chain, clock, widths
 from torch import nn
 
 from sapwood import InputError, prune
@@ -12,25 +12,22 @@ from sapwood.export.liked import kinds
 from sapwood.shrinking.finding import sites
 
 
-@pytest.mark.parametrize("target", [0.7, 0.5, 0.3])
-@pytest.mark.parametrize("seed", range(2))
-def test_widths_that_are_not_liked_are_never_chosen(target, seed):
-    model, seen = chain(seed=seed), []
+@pytest.mark.parametrize(("target", "chosen"), [(0.6, [48, 48, 48]), (0.42, [48, 32, 32])])
+def test_widths_that_are_not_liked_are_never_chosen(target, chosen):
+    """By work alone these would be 40, 40, 32 and 40, 32, 32, which take as long or longer."""
+    model, seen = chain(), []
     with clock(by_sixteens, seen):
-        pruned = prune(model, X, ms=target, timing=1)
-        plain = prune(model, X, macs=target, timing=0).model
-    chosen = widths(pruned.model)
-    assert pruned.times.left.median <= target
-    assert [width for width in chosen if width % 16] == []
-    assert by_sixteens(pruned.model) >= 0.75 * target * by_sixteens(model)
-    assert len({tuple(after) for _, after in seen}) <= 40  # not all 512
-    assert by_sixteens(pruned.model) <= target * by_sixteens(model) < 1.3 * by_sixteens(plain)
+        pruned = prune(model, X, ms=target, by=EVEN, timing=1)
+    assert pruned.times.left.median == by_sixteens(pruned.model) / by_sixteens(model) <= target
+    assert widths(pruned.model) == chosen
+    assert len({tuple(after) for _, after in seen}) <= 25  # not all 512
 
 
 def test_no_width_of_what_comes_back_is_as_slow_as_the_next_of_its_kind():
     model = chain((64, 64, 48, 48))
+    even = {name: torch.arange(width) for name, width in zip("0246", widths(model), strict=True)}
     with clock(by_sixteens):
-        small = prune(model, X, ms=0.5, timing=1).model
+        small = prune(model, X, ms=0.5, by=even, timing=1).model
     before, after = widths(model), widths(small)
     for whole, width in set(zip(before, after, strict=True)):
         if width < whole:
@@ -43,9 +40,9 @@ def test_no_width_of_what_comes_back_is_as_slow_as_the_next_of_its_kind():
 def test_where_time_is_work_nothing_is_left_out():
     model = chain()
     with clock(by_work):
-        pruned = prune(model, X, ms=0.5, timing=1)
-    assert any(width % 16 for width in widths(pruned.model))
-    assert 0.45 <= by_work(pruned.model) / by_work(model) <= 0.5
+        for share in (0.75, 0.5, 0.375):
+            small = prune(model, X, ms=share, by=EVEN, timing=1).model
+            assert widths(small) == widths(prune(model, X, macs=share, by=EVEN, timing=0).model)
 
 
 def test_the_same_share_everywhere_takes_widths_as_they_come():
@@ -79,7 +76,7 @@ def test_one_wrong_measurement_does_not_make_the_network_much_smaller():
         with clock(once_slow):
             found.append(prune(model, X, ms=0.5, timing=1).after.macs)
     assert max(found) == right.after.macs
-    assert min(found) >= 0.9 * right.after.macs
+    assert min(found) >= 0.85 * right.after.macs
 
 
 def test_a_target_below_the_smallest_is_refused_with_the_fastest():

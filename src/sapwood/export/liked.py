@@ -19,6 +19,7 @@ from sapwood.shrinking.tracing.site import Site
 
 GRAIN = 16  # the next multiple of it is asked about, too: processors compute so many channels at a time
 FREE = 0.25  # of the time that its work would take in proportion: what costs less is taken to cost nothing
+ASKED = 2  # times that it must be found: a width that is barred by mistake is gone
 Kind = tuple[int, int, tuple[tuple[int, ...], ...]]
 Ratio = Callable[[Keep, Keep], float]  # (one network, another) -> time of the second / time of the first
 Work = Callable[[Keep], float]
@@ -52,9 +53,10 @@ class Judge:
         """Whether a network in which these sites have the wider width takes no longer."""
         if (kind, width, wider) not in self.known:
             mine = {site.name: scores[site.name] for site in sites}
-            one, other = ({**keep, **select.by_count(mine, dict.fromkeys(mine, count))} for count in (width, wider))
+            one, other = (keep | select.by_count(mine, dict.fromkeys(mine, count)) for count in (width, wider))
             more = self.work(other) / self.work(one) - 1
-            self.known[kind, width, wider] = self.ratio(one, other) <= 1 + FREE * more
+            limit = 1 + FREE * more
+            self.known[kind, width, wider] = all(self.ratio(one, other) <= limit for _ in range(ASKED))
         return self.known[kind, width, wider]
 
 
