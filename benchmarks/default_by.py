@@ -24,6 +24,9 @@ can be told from the default.
 its own rows: `--again`, these two with the fresh seeds 3 to 7 on both networks, judged by these seeds alone. `l2`
 becomes the default if it is above `sum` by more than the interval on both.
 
+*Added later:* `norm`, which is `l2` in branches and a share of the layer's where all has to pass; in these two networks
+it must choose what `l2` chooses (`default_on_unet.py` says why it is there).
+
 Rows are kept in --csv one by one; run again, it goes on with what is missing. About 25 CPU seconds a row on ResNet-20
 and 80 on ResNet-56. `--summary` prints means and intervals.
 """
@@ -54,7 +57,7 @@ from sapwood.export.narrow import Narrow
 from sapwood.export.offers import Offer, offer_of
 from sapwood.export.search import Search
 from sapwood.export.targets import target_of
-from sapwood.export.worth import worth
+from sapwood.export.worth import norms, worth
 from sapwood.methods.parts.ranking import unit_scores
 from sapwood.models.resnet_cifar import ResNetCifar, load_trained
 from sapwood.scoring.unit_criterion import UnitCriterion
@@ -131,6 +134,7 @@ CANDIDATES = {
     "sum": Candidate(lambda case, _: case.sums(torch.abs)),
     "lamp": Candidate(lambda case, _: worth(case.model, case.offer.sites, "lamp")),
     "l2": Candidate(lambda case, _: {n: s.sqrt() for n, s in case.sums(torch.square).items()}),
+    "norm": Candidate(lambda case, _: norms(case.model, case.offer.sites, case.offer.passed_by)),
     "lamp of units": Candidate(lambda case, _: lamp_of_units(case)),
     "sum, a third": Candidate(lambda case, _: case.sums(torch.abs), last=2 / 3),
     "sum, a quarter": Candidate(lambda case, _: case.sums(torch.abs), last=3 / 4),

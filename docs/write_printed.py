@@ -10,10 +10,11 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "first-steps.md")
@@ -120,10 +121,11 @@ def _lines(text: str) -> list[str]:
 
 
 def main() -> None:
-    """Write the pages and the notebook."""
+    """Write the pages and the notebook; files that their code writes are thrown away."""
     for path in PAGES:
         page, space = path.read_text("utf-8"), dict[str, object](__name__="__main__")
-        said = [printed(block, path.name, space) for block in blocks(page)]
+        with TemporaryDirectory() as folder, chdir(folder):
+            said = [printed(block, path.name, space) for block in blocks(page)]
         path.write_text(filled(page, said), "utf-8")
         print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
     NOTEBOOK.write_text(notebook(PAGES[-1].read_text("utf-8"), said), "utf-8")

@@ -57,3 +57,9 @@ def refuse_unless(option: str, value: object, choices: Iterable[str]) -> None:
     known = tuple(choices)
     if value not in known:
         raise unknown(option, value, known)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"KeyError: {said}" if isinstance(error, KeyError) else said  # which says no more than the key

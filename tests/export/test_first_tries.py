@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from sapwood import Batch, InputError, export, prune, sites
+from sapwood import Batch, InputError, compact, export, prune, remove_branches, shrink, sites
+from sapwood.ancestry import is_smaller
+from sapwood.checks.tiny import tiny_conv_task
 from sapwood.export import pruning
-from sapwood.export.originals import is_smaller
 from sapwood.export.pruned import Times, _hardest, _timed
 from sapwood.export.targets import target_of
 from sapwood.measure.clock import Ratio, Timing
+from sapwood.training.run import start
 
 X = {"image": torch.rand(4, 3, 6, 6), "meta": torch.rand(4, 5)}
 Y = torch.arange(4)
@@ -79,6 +81,77 @@ def test_the_original_is_the_network_that_code_builds(twice, tmp_path):
     export.save(net, tmp_path / "whole.safetensors", of=net)
     assert not is_smaller(export.load(tmp_path / "whole.safetensors", Net))
     assert not is_smaller(net)
+
+
+class Two(nn.Module):
+    """A layer, a branch beside it, and the answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.beside, self.last = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        return self.last(x + self.beside(x))
+
+
+ROWS = torch.rand(3, 4)
+KEEP = torch.arange(6) < 4
+
+
+def plain():
+    return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+
+
+def shrunk(net, keep=KEEP, **how):
+    return shrink(net, {"0": keep}, sites(net, ROWS), example=ROWS, **how).model
+
+
+def with_zeros():
+    net = plain()
+    net[0].weight.data[4:] = 0
+    return net
+
+
+def run_shrunk():
+    run = start(tiny_conv_task())
+    site = sites(run.apart.one)[0]
+    run.shrink({site.name: torch.arange(site.units) > 0}, [site])
+    return run.model
+
+
+SMALLER = {  # what makes a network smaller, and what makes one that it was made of
+    "shrink": (lambda: shrunk(plain()), plain),
+    "shrink, of a smaller one, without removing more": (lambda: shrunk(shrunk(plain()), KEEP[:4]), plain),
+    "shrink, folding": (lambda: shrunk(with_zeros(), removed="folded"), plain),
+    "compact": (lambda: compact(with_zeros(), example=ROWS).model, plain),
+    "compact, of a smaller one that has no zeros": (lambda: compact(shrunk(plain()), example=ROWS).model, plain),
+    "remove_branches": (lambda: remove_branches(Two(), ["beside"], example=ROWS).model, Two),
+    "a run": (run_shrunk, tiny_conv_task().model),
+}
+
+
+@pytest.mark.parametrize(("small", "make"), SMALLER.values(), ids=SMALLER)
+def test_whatever_made_it_smaller_a_network_is_no_original(small, make, tmp_path):
+    """Not for `save`, nor for `load`, nor what `load` gives; and `prune` says so."""
+    small, file = small(), tmp_path / "small.safetensors"
+    with pytest.raises(InputError, match=r"^of= is a \w+ that was made smaller itself, .*; give the first network"):
+        export.save(small, file, of=small)
+    assert not file.exists()
+    export.save(small, file, of=make())
+    assert is_smaller(export.load(file, make))
+    if isinstance(small, Two):
+        return  # of which a file takes no more than went already
+    with pytest.raises(InputError, match=r"small\.safetensors is not of .*, a \w+ that was made smaller itself, and"):
+        export.load(file, lambda: small)
+
+
+def test_what_nothing_was_removed_from_may_be_an_original():
+    for same in (shrunk(plain(), KEEP | True), compact(plain(), example=ROWS).model):
+        assert not is_smaller(same)
+    assert not is_smaller(remove_branches(Two(), [], example=ROWS).model)
+    assert prune(shrunk(plain()), ROWS, macs=0.9, multiple=1, timing=0).first is False
+    assert prune(plain(), ROWS, macs=0.9, multiple=1, timing=0).first is True
 
 
 def test_a_file_of_torch_save_is_called_that(tmp_path):

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from sapwood import CRITERIA, InputError, export, macs_of, masks, observe, parameters_of, prune, sites, spread
 from sapwood.export import pruning
 from sapwood.export.pruned import Times
+from sapwood.export.worth import norms
 from sapwood.measure.clock import Ratio, Timing
 from sapwood.measure.example import as_tuple, call
 
@@ -105,7 +106,7 @@ def test_it_is_written_for_onnx_runtime(name, tmp_path):
 def test_the_target_is_met_within_one_step_of_every_site(target, uniform):
     model, example = kinds.made("residual")
     shares = {}
-    for share in (0.8, 0.6, 0.45):
+    for share in (0.8, 0.45):
         pruned = prune(model, example, multiple=4, uniform=uniform, timing=0, **{target: share})
         left, whole = (getattr(size, target) for size in (pruned.after, pruned.before))
         assert left <= share * whole
@@ -116,16 +117,14 @@ def test_the_target_is_met_within_one_step_of_every_site(target, uniform):
         if target in cost:
             assert float(cost[target](more)) > share * whole
         shares[share] = pruned.keep
-    for larger, smaller in ((0.8, 0.6), (0.6, 0.45)):
-        assert all(bool((shares[larger][name] | ~kept).all()) for name, kept in shares[smaller].items())
+    assert all(bool((shares[0.8][name] | ~kept).all()) for name, kept in shares[0.45].items())
 
 
 def test_a_number_is_a_target_like_the_share_it_is():
     model, example = kinds.made("unet")
-    whole = prune(model, example, macs=0.9, timing=0).before
     for name in ("macs", "parameters", "bytes"):
-        number = prune(model, example, timing=0, **{name: 0.6 * getattr(whole, name)})
         share = prune(model, example, timing=0, **{name: 0.6})
+        number = prune(model, example, timing=0, **{name: 0.6 * getattr(share.before, name)})
         assert same(number.model, share.model)
 
 
@@ -203,7 +202,7 @@ def test_the_best_half_of_a_site_that_all_has_to_pass_goes_last_then_half_of_it(
     with torch.no_grad():
         model.join.weight.mul_(1e-3)
         model.out.weight.mul_(1e-3)
-    least = prune(model, example, macs=macs, multiple=1, timing=0).keep
+    least = prune(model, example, macs=macs, by="magnitude", multiple=1, timing=0).keep
     assert int(least["join"].sum()) == left
     assert macs > 0.2 or all(len(kept) > int(kept.sum()) for kept in least.values())
 
@@ -229,14 +228,35 @@ def test_the_best_quarter_of_a_site_that_is_passed_by_goes_last():
     assert keep["first"].all()
 
 
+def test_a_norm_is_that_of_all_weights_and_where_all_has_to_pass_a_share():
+    """Worked by hand: [3], [4] make the first layer's units, and 0, 4 / 0, 3 read them: norms 5 and 5."""
+    model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[3.0], [4.0]]))
+        model[1].weight.copy_(torch.tensor([[0.0, 0.0], [4.0, 3.0]]))
+        model[2].weight.copy_(torch.tensor([[1.0, 12.0]]))
+    found = sites(model, torch.ones(1, 1))
+    worth = norms(model, found)
+    assert [round(x, 12) for x in worth["0"].tolist()] == [7.0, 7.0]  # 5 and 5 of 10, of the 14 of the widest
+    assert [round(x, 12) for x in worth["1"].tolist()] == [1.0, 13.0]  # 0, 0, 1 and 4, 3, 12
+    assert norms(model, found, ["0", "1"])["0"].tolist() == [5.0, 5.0]
+
+
+def test_narrow_layers_that_all_has_to_pass_stay_whole_while_wide_ones_lose_half():
+    model = nn.Sequential(
+        nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 128), nn.ReLU(), nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 2)
+    )
+    keep = prune(model, torch.ones(2, 8), macs=0.6, timing=0).keep
+    assert {name: int(kept.sum()) for name, kept in keep.items()} == {"0": 16, "2": 72, "4": 16}
+
+
 def test_any_criterion_scores():
     model, example = kinds.made("residual")
     for name, criterion in CRITERIA.items():
         if not criterion.needs:
-            assert (
-                prune(model, example, macs=0.6, by=name, timing=0).after.macs
-                <= 0.6 * prune(model, example, macs=0.6, by=criterion, timing=0).before.macs
-            )
+            pruned, last = prune(model, example, macs=0.6, by=name, timing=0), criterion
+            assert pruned.after.macs <= 0.6 * pruned.before.macs
+    assert same(pruned.model, prune(model, example, macs=0.6, by=last, timing=0).model)
     apoz = CRITERIA["apoz"]
     evidence = observe(model, [example], *apoz.needs)
     assert prune(model, example, macs=0.6, by="apoz", evidence=evidence, timing=0).difference is not None
@@ -245,7 +265,8 @@ def test_any_criterion_scores():
         assert torch.equal(kept, torch.arange(len(kept)) < int(kept.sum()))
     weights = {name: p.detach().abs() for name, p in model.named_parameters() if p.dim() > 1}
     assert same(
-        prune(model, example, macs=0.6, by=weights, timing=0).model, prune(model, example, macs=0.6, timing=0).model
+        prune(model, example, macs=0.6, by=weights, timing=0).model,
+        prune(model, example, macs=0.6, by="magnitude", timing=0).model,
     )
 
 

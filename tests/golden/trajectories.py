@@ -38,6 +38,7 @@ OPTIONS = {
     "low_rank": {"ranks": "3 4", "epochs": 10, "stop": "epochs"},
     "network_slimming": {"macs": 0.6, "strength": 0.02, "epochs": 8, "tune": 3, "rate": 0.2},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
+    "one_call": {"macs": 0.6, "multiple": 1, "epochs": 6, "tune": 4, "rate": 0.5},
     "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
     "rethink": {"protocol": "fine_tune", "widths": "uniform", "epochs": 10, "tune": 8, "rate": 0.5},
     "soft_filter": {"pruned": 0.3, "epochs": 8, "tune": 2, "rate": 0.5},
@@ -149,6 +150,9 @@ GOLDEN = {
         masks={"0": "10111100", "3": "11111010"},
     ),
     "nuclear": Trajectory(correct=[11, 17, 27, 30, 30, 31, 32, 40, 43, 42], pruned=[], masks={}),
+    "one_call": Trajectory(
+        correct=[11, 17, 26, 32, 32, 35, 30, 31, 32, 33], pruned=[7], masks={"0": "11111001", "2": "01100110"}
+    ),
     "pruning_from_scratch": Trajectory(
         correct=[11, 11, 12, 15, 22, 27, 29, 30, 31, 33],
         pruned=[5],

@@ -10,6 +10,7 @@ from sapwood.checks import broken, check_criterion, check_method, check_selector
 from sapwood.checks.tiny import tiny_conv_task
 from sapwood.criteria import CRITERIA, UNIT_CRITERIA, magnitude
 from sapwood.gates import GATES, UNIT_GATES
+from sapwood.masking import stepping
 from sapwood.methods import METHODS
 from sapwood.reconstruction import sparsegpt
 from sapwood.scoring.criterion import Criterion
@@ -47,6 +48,14 @@ def test_what_is_sound_passes_every_law(check):
 
 def test_every_public_check_is_tried():
     assert set(CHECKS) == {name for name in vars(checks) if name.startswith("check_")}
+
+
+@pytest.mark.parametrize("lr", [0.1, float("nan")], ids=["laws that hold", "laws that fail"])
+def test_nothing_is_held_any_longer_when_the_laws_of_holding_were_tried(lr):
+    before = {known() for known in stepping._forces}
+    results = checks.check_holding("SGD", partial(torch.optim.SGD, lr=lr))
+    assert {known() for known in stepping._forces} - before <= {None}
+    assert bool(broken(results)) is (lr != lr)
 
 
 def test_the_check_tries_the_laws_of_its_family():

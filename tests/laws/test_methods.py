@@ -1,5 +1,6 @@
 """Every method under the laws of methods, interrupted before every step; and two that the package does not have."""
 
+import os
 from functools import partial
 
 import pytest
@@ -8,11 +9,13 @@ from residual import residual_task
 from torch.optim import SGD, Adam, AdamW
 
 from sapwood import checkpoint
-from sapwood.checks import method, tiny_task
+from sapwood.checks import interruption, method, tiny_task
 from sapwood.checks.method import _Trial
 from sapwood.checks.tiny import tiny_conv_task
 from sapwood.methods import METHODS
+from sapwood.training.declared import declared
 
+BY_NIGHT = pytest.mark.skipif("SAPWOOD_NETWORKS" not in os.environ, reason="takes long; shorter lives are tried by day")
 EASY = {"first": 0.01, "target": 0.02, "stop": "epochs"}  # the end of every epoch is above its mark
 STUCK = {"first": 0.99, "target": 1.0, "plateau": 1, "task": tiny_task(SGD, lr=1e-4)}  # no mark is ever reached
 DRAWN = drawn_alike(tiny_conv_task())  # which has a rule for first weights
@@ -123,6 +126,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "to a share of the multiply-adds": {"macs": 0.6, "strength": 1e-2, "epochs": 1, "tune": 1, "rate": 0.5},
         "to a share of the channels, from their own scales": {"channels": 0.4, "initial": 0.0, "epochs": 1, "tune": 1},
     },
+    "one_call": {
+        "by the sums of weights": {"macs": 0.6, "multiple": 1, "epochs": 1, "tune": 1, "rate": 0.5},
+        "the same share of each, by what samples change": {"macs": 0.6, "multiple": 1, "uniform": True, "epochs": 1}
+        | {"by": "taylor_unit", "samples": 30, "tune": 1},
+    },
     "pruning_from_scratch": {
         "gates behind layers": {"macs": 0.6, "level": 0.5, "rate": 0.2, "gate_epochs": 1, "epochs": 1},
         "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}
@@ -176,6 +184,7 @@ NO_MASKS = (
     "low_rank,",
     "network_slimming,",
     "nuclear,",
+    "one_call,",
     "pruning_from_scratch,",
     "rethink,",
     "soft_filter,",
@@ -223,6 +232,14 @@ def test_the_tiny_options_make_it_prune(label, of, options):
     removed = [now.step for now in life.moments if any(not keep.all() for keep in life.run.masks.values())]
     assert life.run.round >= 1
     assert removed
+
+
+@BY_NIGHT
+@pytest.mark.parametrize(("label", "of", "options"), cases(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_state_is_gone_on_from_to_the_end(label, of, options):
+    options = {k: v for k, v in options.items() if k not in ("nested", "reaches")}
+    usual = tiny_conv_task if "rebuilds" in declared(of).kinds else tiny_task
+    interruption.gone_on_from(partial(_Trial, of, options.pop("task", None) or usual(), options), every=True)
 
 
 def test_the_law_saves_after_every_step():

@@ -15,7 +15,7 @@ from sapwood.measure.clock import Ratio, Timing
 choices, offers, worth, pruning, pruned = (
     import_module(f"sapwood.export.{name}") for name in ("choices", "offers", "worth", "pruning", "pruned")
 )
-guarded, kept, within = choices.guarded, offers._kept, choices.select.within
+norms, within = worth.norms, choices.select.within
 search = import_module("sapwood.export.search")
 
 
@@ -24,6 +24,27 @@ def net():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 48), nn.ReLU(), nn.Linear(48, 2))
+
+
+class Passed(nn.Module):
+    """A branch, behind it a wide layer that all has to pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.inside, self.out = nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.wide, self.head = nn.Linear(16, 128), nn.Linear(128, 2)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.head(self.wide(x + self.out(self.inside(x).relu())).relu())
+
+
+def filled(model):
+    """All weights are 1, those in a branch half of it."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.fill_(0.5 if name.startswith(("inside", "out")) else 1.0)
+    return model
 
 
 def heads():
@@ -48,6 +69,7 @@ def laws():
         "prune: widths that change are multiples": _multiples,
         "prune: what is named keeps its shape": _names,
         "prune: a head is compared channel by channel": _heads,
+        "prune: narrow layers stay whole where wide ones do, but for branches": _norms,
         "prune: the best half of a site that all has to pass goes last": _half,
         "prune: the network that comes back was measured to be fast enough": _measured,
         "prune: nothing is said to be equal that was not proven": _claims,
@@ -70,13 +92,22 @@ def _names():
     with torch.no_grad():
         model[0].weight.mul_(1e-3)
         model[2].weight.mul_(1e-3)
-    small = prune(model, X, macs=0.7, keep=["0"], timing=0).model
+    small = prune(model, X, macs=0.7, by="magnitude", keep=["0"], timing=0).model
     demand(small[0].out_features == 32, f"the first layer was named, and {small[0].out_features} of 32 units stay")
 
 
 def _heads():
     keep = prune(heads(), SEQUENCE, macs=0.8, timing=0).keep
     demand(bool(keep["linear1"].all()), "neurons went before heads whose channels have less weight")
+
+
+def _norms():
+    """By norms as they are, the narrow layer would lose most, and the wide one would before the branch by shares."""
+    keep = prune(filled(nn.Sequential(*map(nn.Linear, (4, 16, 16, 128, 128), (16, 16, 128, 128, 2)))), X, macs=0.8,
+                 timing=0).keep  # fmt: skip
+    demand(bool(keep["0"].all()), "a narrow layer lost units whose norms are low because it is narrow")
+    keep = prune(filled(Passed()), X, macs=0.92, timing=0).keep
+    demand(bool(keep["wide"].all()), "a layer that all has to pass lost units before a branch whose norms are lower")
 
 
 def _half():
@@ -86,7 +117,7 @@ def _half():
         model[2].weight.mul_(1e-3)
         model[4].weight.mul_(1e3)
     for macs, least in ((0.5, 16), (0.15, 8)):
-        keep = prune(model, X, macs=macs, multiple=1, timing=0).keep
+        keep = prune(model, X, macs=macs, by="magnitude", multiple=1, timing=0).keep
         demand(int(keep["0"].sum()) >= least, f"{int(keep['0'].sum())} of 32 units stay where 48 of a later layer do")
 
 
@@ -150,7 +181,20 @@ def off_for_good(model):
     yield lambda network: None
 
 
+def as_they_are(model, sites, passed_by=()):
+    return norms(model, sites, [site.name for site in sites])
+
+
+def shares(model, sites, passed_by=()):
+    return norms(model, sites)
+
+
 CLAIMS = {
+    "narrow layers stay whole where wide ones do, but for branches": {
+        "norms are compared as they are in all layers": instead(worth, "norms", as_they_are),
+        "in branches, too, shares are compared": instead(worth, "norms", shares),
+        "no addition passes a branch by": instead(offers, "passed_by", lambda *_: frozenset()),
+    },
     "at most the target is left": {"a tenth more than the target stays": instead(choices.select, "within", one_short)},
     "widths that change are multiples": {"a step has half of its units": instead(choices, "_widths", halves)},
     "what is named keeps its shape": {"names of what stays are forgotten": instead(offers, "_kept", lambda *_: {})},

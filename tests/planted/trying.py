@@ -7,10 +7,14 @@ import torch
 from planted.mutant import bugs, instead
 from torch import nn
 
+from sapwood import ancestry
 from sapwood.checks.law import demand
 from sapwood.errors import InputError
+from sapwood.shrinking.tracing.anatomy import Anatomy
 
 batches, norms = (import_module(f"sapwood.{name}") for name in ("scoring.batches", "measure.norms"))
+shrunk = import_module("sapwood.shrinking.shrunk")
+known = ancestry.is_smaller
 network, originals, targets = (import_module(f"sapwood.export.{name}") for name in ("network", "originals", "targets"))
 
 
@@ -20,6 +24,7 @@ def laws():
         "first tries: a batch is read in the first way that runs, and counts once": _ways,
         "first tries: trying the first batch loses none": _tried,
         "first tries: no file has a smaller network for its original": _originals,
+        "first tries: what was cut is known as smaller, and what was not is not": _cut,
         "first tries: a number above 1 that may be a share is explained": _numbers,
     }
 
@@ -54,13 +59,21 @@ def _tried():
 
 def _originals():
     small = nn.Linear(2, 2)
-    originals.note_smaller(small)
+    ancestry.note_smaller(small)
     for of, refused in ((small, True), (nn.Linear(2, 2), False)):
         try:
             network.save(nn.Linear(2, 2), "/nowhere/at/all", of=of)
         except InputError as error:
             said = str(error)
         demand(("made smaller itself" in said) is refused, f"it says {said}")
+
+
+def _cut():
+    net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(2, 4)
+    small = shrunk.shrink(Anatomy(net, x), {"0": torch.arange(6) < 4}).model
+    again = shrunk.compact(small, example=x).model
+    for each, smaller in ((net, False), (shrunk.compact(net, example=x).model, False), (small, True), (again, True)):
+        demand(known(each) is smaller, f"{each} is {'not ' * smaller}known as smaller")
 
 
 def _numbers():
@@ -79,6 +92,11 @@ CLAIMS = {
     "no file has a smaller network for its original": {
         "nobody looks at the original": instead(network, "refuse_smaller", lambda of: None),
         "nothing is remembered": instead(originals, "is_smaller", lambda model: False),
+    },
+    "what was cut is known as smaller, and what was not is not": {
+        "cuts are not remembered": instead(shrunk, "descended", lambda small, model: small),
+        "a smaller network's copy is forgotten": instead(ancestry, "is_smaller", lambda model: False),
+        "every copy counts as smaller": instead(ancestry, "_sizes", id),
     },
     "a number above 1 that may be a share is explained": {
         "percents are no numbers": instead(targets, "PERCENT", 2),

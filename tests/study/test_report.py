@@ -16,7 +16,7 @@ from sapwood.errors import InputError
 from sapwood.methods import METHODS
 from sapwood.study.claim import Claim
 from sapwood.study.grid import MINUS, Column, grid, number
-from sapwood.study.plots import accuracies, curves, weight_maps
+from sapwood.study.plots import NO_WEIGHTS, accuracies, curves, weight_maps
 from sapwood.study.report import _in_words, report
 from sapwood.study.study import Figure, Study
 from sapwood.study.table import Summary, over_seeds, read
@@ -81,6 +81,11 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(results):
     return report(STUDY, results).read_text(encoding="utf-8")
+
+
+def test_a_map_of_weights_that_are_not_there_says_so(tmp_path):
+    (axes,) = weight_maps("hidden1.weight")([], tmp_path).axes
+    assert [text.get_text() for text in axes.texts] == [NO_WEIGHTS]
 
 
 def test_the_page_needs_nothing_from_outside(page):

@@ -62,7 +62,13 @@ def test_a_report_made_now_is_as_it_should_be(window, quickstart_page):
 
 
 def test_a_page_of_what_hangs_together_is_as_it_should_be(window, network_page):
+    """On a phone the whole picture is seen, too: it is not what scrolls."""
     assert faults([network_page], alone=True, by=window) == []
+    window.open(network_page)
+    window.look(PHONE, "light")
+    ends = window.ask("return [...document.querySelectorAll('rect')].map((each) => each.getBoundingClientRect().right)")
+    assert len(ends) == 4 + 2
+    assert max(ends) <= PHONE[0]
 
 
 @pytest.mark.parametrize("study", ["activation_pruning", "lenet300"])

@@ -90,7 +90,7 @@ def disagreement():
 
 
 def shrunk():
-    """Data-parallel training with momentum, shrunk in the middle and wrapped anew, as docs/your-own-model.md says."""
+    """Data-parallel training with momentum, shrunk in the middle and wrapped anew, as docs/in-parts.md says."""
     model, samples = seeded_model(), tiny_samples(16)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     _trained(model, optimizer, samples)

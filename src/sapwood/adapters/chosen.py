@@ -9,11 +9,11 @@ from sapwood.adapters.due import Due
 from sapwood.adapters.small import as_it_was_given, there
 from sapwood.criteria import named
 from sapwood.currency import Keep, Masks
-from sapwood.errors import InputError, refuse_unless, unknown
-from sapwood.export.offers import offer_of
+from sapwood.errors import InputError, refuse_unless
+from sapwood.export.offers import belongs, names_in, offer_of
 from sapwood.export.search import Search
 from sapwood.export.targets import target_of
-from sapwood.export.worth import worth
+from sapwood.export.worth import NORM, By, worth
 from sapwood.masking import masks as mask
 from sapwood.measure.example import Example
 from sapwood.scoring.answers import hidden
@@ -30,6 +30,7 @@ class Wish:
     """By what is chosen, and among what."""
 
     by: Criterion
+    of_units: By
     scope: str
     only: Collection[str] | None
     keep: Collection[str]
@@ -39,15 +40,10 @@ class Wish:
 
     def layers(self, model: nn.Module) -> list[str]:
         """The names of the layers whose weights may go: all but the output unless told, and none that `keep` names."""
-        if isinstance(self.keep, str):
-            raise InputError(f"keep is {self.keep!r}; give a list of names, as in keep=[{self.keep!r}]")
-        known = {name for name, _ in (*model.named_modules(), *model.named_parameters())}
-        for name in self.keep:
-            if name not in known:
-                raise unknown("name in keep", name, known)
+        kept = names_in(model, self.keep)
         with as_it_was_given(model):
             found = weights(model, self._hidden(model) if self.only is None else self.only)
-        free = [each.name for each in found if not any(f"{each.parameter}.".startswith(f"{n}.") for n in self.keep)]
+        free = [each.name for each in found if not any(belongs(each.parameter, name) for name in kept)]
         if not free:
             raise InputError(f"keep names every layer of {type(model).__name__} that could be pruned; name fewer")
         return free
@@ -80,7 +76,7 @@ class Wish:
         with as_it_was_given(model):
             anatomy = Anatomy(model, there(self.example, model))
             offer = offer_of(anatomy, keep=self.keep, multiple=self.multiple)
-            found = worth(model, offer.sites, self.by, seen, whole=offer.whole)
+            found = worth(model, offer.sites, self.of_units, seen, whole=offer.whole, passed_by=offer.passed_by)
             scores = {site: _below(s, before.get(site)) for site, s in found.items()}
             search = Search(anatomy, offer.only(scores), scores, self.uniform)
             keep = mask.intersect(before, search.within(target_of(**{kind: amount})))
@@ -90,7 +86,7 @@ class Wish:
         """Raise before the training what would be raised after hours of it."""
         amounts = due.amounts(0, epochs)
         if amounts:
-            plain = replace(self, by=named("magnitude"), only=None)
+            plain = replace(self, of_units=NORM, only=None)
             plain.units(model, due.kind, min(amounts.values()), {}, {})
 
 

@@ -7,6 +7,7 @@ from sapwood.adapters.chosen import Wish, wished
 from sapwood.adapters.due import Amount, At, due
 from sapwood.adapters.life import Life
 from sapwood.errors import InputError
+from sapwood.export.worth import NORM
 from sapwood.measure.example import Example
 from sapwood.scoring.criterion import Criterion
 
@@ -19,7 +20,8 @@ class Pruner(Life):
     of several, each removes the same fraction of what is left. {epochs: amount}, or a function of the epochs that are
     over, such as `schedule.linear` gives, says it step by step. What was removed stays removed.
 
-    `by` is a criterion or its name; one that needs statistics observes the epoch before each pruning. `scope` says who
+    `by` is a criterion or its name; left out, it is the size of single weights, and of units what `sapwood.prune` asks.
+    One that needs statistics observes the epoch before each pruning. `scope` says who
     competes: "per_layer", "everywhere", "er", "erk". `only` names the layers to prune (else all but the output), `keep`
     modules and parameters that stay whole; `multiple` and `uniform` are those of `sapwood.prune`. With `shrink` what
     was removed is cut out of the model at the end of training, in place, proven equal on `example`: what the model is
@@ -36,7 +38,7 @@ class Pruner(Life):
         macs: Amount | None = None,
         parameters: Amount | None = None,
         at: At | None = None,
-        by: str | Criterion = "magnitude",
+        by: str | Criterion | None = None,
         scope: str = "per_layer",
         only: Collection[str] | None = None,
         keep: Collection[str] = (),
@@ -46,7 +48,9 @@ class Pruner(Life):
         example: Example | None = None,
     ) -> None:
         wanted = due(at, {"sparsity": sparsity, "macs": macs, "parameters": parameters})
-        wish = Wish(wished(by, scope), scope, only, keep, multiple, uniform, example)
+        criterion = wished("magnitude" if by is None else by, scope)
+        of_units = NORM if by is None else criterion
+        wish = Wish(criterion, of_units, scope, only, keep, multiple, uniform, example)
         if wanted.whole_units and example is None:
             raise InputError(
                 f"{wanted.kind}= removes whole units, which are found by a call of the model; give example="

@@ -8,9 +8,9 @@ from typing import Any, TypeVar, cast
 from torch import nn
 from torch.optim import Optimizer
 
+from sapwood.ancestry import note_smaller
 from sapwood.currency import Keep
 from sapwood.export.caches import without_caches
-from sapwood.export.originals import note_smaller
 from sapwood.measure.example import Example
 from sapwood.scoring import batches
 from sapwood.shrinking.shrunk import Shrunk, compact, shrink

@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -23,7 +25,7 @@ def check_holding(name: str, make: MakeOptimizer) -> list[Result]:
 
 def laws(name: str, make: MakeOptimizer) -> Laws:
     """The laws of holding masks under the optimiser that `make` returns, not yet tried."""
-    bodies: dict[str, Callable[[MakeOptimizer], None]] = {
+    bodies: dict[str, Callable[[_Case], None]] = {
         "pruned weights are exactly 0 after every step": _zeros,
         "pruned weights have no optimiser state after any step": _state,
         "gradients of pruned weights are 0 from the backward pass on": _gradients,
@@ -38,7 +40,31 @@ def laws(name: str, make: MakeOptimizer) -> Laws:
         "released weights may grow back": _released,
         "looking through a mask gives the dense weights back, also on failure": _looked_through,
     }
-    return {f"holding with {name}: {law}": partial(body, make) for law, body in bodies.items()}
+    return {f"holding with {name}: {law}": partial(_tried, body, make) for law, body in bodies.items()}
+
+
+def _tried(body: Callable[["_Case"], None], make: MakeOptimizer) -> None:
+    """A law, after which nothing is held any longer, also where it is broken."""
+    with ExitStack() as until:
+        body(_Case(make, until))
+
+
+@dataclass(frozen=True)
+class _Case:
+    """The optimiser that a law is tried with, and what is held until the law has been tried."""
+
+    make: MakeOptimizer
+    until: ExitStack
+
+    def hold(self, model: nn.Module, optimizer: Optimizer, masks: Masks) -> Held:
+        return self.until.enter_context(hold(model, optimizer, masks))
+
+    def held(self, dense_steps: int = 3) -> tuple[nn.Module, Optimizer, Held]:
+        """A network that has trained densely, so that the optimiser remembers weights which the mask then removes."""
+        model = seeded_model()
+        optimizer = self.make(model.parameters())
+        _steps(model, optimizer, dense_steps)
+        return model, optimizer, self.hold(model, optimizer, _mask(model))
 
 
 def _mask(model: nn.Module, seed: int = 0, density: float = 0.4) -> Masks:
@@ -66,28 +92,20 @@ def _steps(model: nn.Module, optimizer: Optimizer, steps: int) -> None:
         optimizer.step()
 
 
-def _held(make: MakeOptimizer, dense_steps: int = 3) -> tuple[nn.Module, Optimizer, Held]:
-    """A network that has trained densely first, so that the optimiser remembers weights which the mask then removes."""
-    model = seeded_model()
-    optimizer = make(model.parameters())
-    _steps(model, optimizer, dense_steps)
-    return model, optimizer, hold(model, optimizer, _mask(model))
-
-
 def _dead(model: nn.Module, held: Held) -> list[Tensor]:
     parameters = dict(model.named_parameters())
     return [parameters[n][~keep] for n, keep in held.masks.items()]
 
 
-def _zeros(make: MakeOptimizer) -> None:
-    model, optimizer, held = _held(make)
+def _zeros(case: _Case) -> None:
+    model, optimizer, held = case.held()
     for step in range(6):
         demand(all(bool((w == 0).all()) for w in _dead(model, held)), f"a pruned weight is not 0 after {step} steps")
         _steps(model, optimizer, 1)
 
 
-def _state(make: MakeOptimizer) -> None:
-    model, optimizer, held = _held(make)
+def _state(case: _Case) -> None:
+    model, optimizer, held = case.held()
     for step in range(4):
         parameters = dict(model.named_parameters())
         for name, keep in held.masks.items():
@@ -97,8 +115,8 @@ def _state(make: MakeOptimizer) -> None:
         _steps(model, optimizer, 1)
 
 
-def _gradients(make: MakeOptimizer) -> None:
-    model, optimizer, held = _held(make)
+def _gradients(case: _Case) -> None:
+    model, optimizer, held = case.held()
     optimizer.zero_grad()
     for _ in range(2):  # accumulated
         _backward(model)
@@ -110,9 +128,9 @@ def _gradients(make: MakeOptimizer) -> None:
             demand(bool((gradient[keep] != 0).any()), f"the gradient of {name} is lost")
 
 
-def _not_a_number(make: MakeOptimizer) -> None:
+def _not_a_number(case: _Case) -> None:
     """As a gradient that overflowed leaves it: of removed weights alone, put there by hand."""
-    model, optimizer, held = _held(make)
+    model, optimizer, held = case.held()
     for bad in (float("nan"), float("inf")):
         optimizer.zero_grad()
         _backward(model)
@@ -127,9 +145,9 @@ def _not_a_number(make: MakeOptimizer) -> None:
     demand(all(bool(p.isfinite().all()) for p in model.parameters()), "what the optimiser remembers is not finite")
 
 
-def _moved(make: MakeOptimizer) -> None:
+def _moved(case: _Case) -> None:
     """In each of the ways by which weights are moved outside of an optimiser; read as the forward pass reads them."""
-    model, _, held = _held(make)
+    model, _, held = case.held()
     dense = {name: value + 1 for name, value in model.state_dict().items()}
     ways: dict[str, Callable[[nn.Parameter], object]] = {
         "an operation in place": lambda p: p.detach().add_(1),
@@ -151,8 +169,8 @@ def _moved(make: MakeOptimizer) -> None:
         demand(all(bool((w == 0).all()) for w in _dead(model, held)), "pruned weights moved through an array are not 0")
 
 
-def _copied(make: MakeOptimizer) -> None:
-    model, optimizer, held = _held(make)
+def _copied(case: _Case) -> None:
+    model, optimizer, held = case.held()
     _steps(model, optimizer, 1)
     model, optimizer = copy.deepcopy((model, optimizer))
     for step in range(3):
@@ -167,12 +185,12 @@ def _copied(make: MakeOptimizer) -> None:
     demand(all(bool((w == 0).all()) for w in _dead(model, held)), "a copy's pruned weights that were moved are not 0")
 
 
-def _no_trace(make: MakeOptimizer) -> None:
+def _no_trace(case: _Case) -> None:
     """Released in any order; a copy made meanwhile is free as well."""
     model = seeded_model()
-    optimizer = make(model.parameters())
+    optimizer = case.make(model.parameters())
     before = _traces(model)
-    first, second = hold(model, optimizer, _mask(model)), hold(model, optimizer, _mask(model, 1))
+    first, second = case.hold(model, optimizer, _mask(model)), case.hold(model, optimizer, _mask(model, 1))
     twin = copy.deepcopy(model)
     _forward(twin)
     first.release()
@@ -193,20 +211,20 @@ def _traces(model: nn.Module) -> list[int]:
     return [*modules, *weights]
 
 
-def _learns(make: MakeOptimizer) -> None:
-    model, optimizer, held = _held(make)
+def _learns(case: _Case) -> None:
+    model, optimizer, held = case.held()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     _steps(model, optimizer, 3)
     moved = [(p != before[n])[held.masks[n]].any() for n, p in model.named_parameters() if n in held.masks]
     demand(bool(torch.stack(moved).all()), "kept weights did not move")
 
 
-def _frozen(make: MakeOptimizer) -> None:
+def _frozen(case: _Case) -> None:
     model = seeded_model()
     for p in model[0].parameters():
         p.requires_grad_(False)
-    optimizer = make(p for p in model.parameters() if p.requires_grad)
-    held = hold(model, optimizer, _mask(model))
+    optimizer = case.make(p for p in model.parameters() if p.requires_grad)
+    held = case.hold(model, optimizer, _mask(model))
     before = dict(model.named_parameters())["0.weight"].detach().clone()
     _steps(model, optimizer, 3)
     after = dict(model.named_parameters())["0.weight"]
@@ -214,8 +232,8 @@ def _frozen(make: MakeOptimizer) -> None:
     demand(all(bool((w == 0).all()) for w in _dead(model, held)), "a pruned weight is not 0")
 
 
-def _same_model(make: MakeOptimizer) -> None:
-    model, optimizer, held = _held(make)
+def _same_model(case: _Case) -> None:
+    model, optimizer, held = case.held()
     _steps(model, optimizer, 1)
     twin = copy.deepcopy(model)
     demand(list(model.state_dict()) == list(seeded_model().state_dict()), "the state_dict has other names")
@@ -225,24 +243,24 @@ def _same_model(make: MakeOptimizer) -> None:
     demand(all(bool((w == 0).all()) for w in _dead(fresh, held)), "the state_dict has lost the mask")
 
 
-def _second_round(make: MakeOptimizer) -> None:
-    model, optimizer, held = _held(make)
+def _second_round(case: _Case) -> None:
+    model, optimizer, held = case.held()
     _steps(model, optimizer, 2)
     held.release()
-    second = hold(model, optimizer, {n: k & _mask(model, 1)[n] for n, k in held.masks.items()})
+    second = case.hold(model, optimizer, {n: k & _mask(model, 1)[n] for n, k in held.masks.items()})
     _steps(model, optimizer, 2)
     demand(all(bool((w == 0).all()) for w in _dead(model, second)), "the second mask does not hold")
     demand(all(bool((w == 0).all()) for w in _dead(model, held)), "the second mask let go of the first")
 
 
-def _released(make: MakeOptimizer) -> None:
-    model, optimizer, held = _held(make)
+def _released(case: _Case) -> None:
+    model, optimizer, held = case.held()
     held.release()
     _steps(model, optimizer, 4)
     demand(any(bool((w != 0).any()) for w in _dead(model, held)), "weights are still held after release")
 
 
-def _looked_through(make: MakeOptimizer) -> None:
+def _looked_through(case: _Case) -> None:
     model = seeded_model()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     masks = _mask(model)

@@ -49,4 +49,4 @@ Examples = Annotated[
 Lossy = Annotated[
     bool, typer.Option("--lossy", help="Offer streams that a layer norm goes over, too; no equality is claimed then.")
 ]
-By = Annotated[str, typer.Option(metavar="NAME", help="A criterion that needs no data; see: sapwood list.")]
+By = Annotated[str, typer.Option(metavar="NAME", help="norm, or a criterion that needs no data: sapwood list.")]

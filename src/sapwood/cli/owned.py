@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sapwood.cli.checking import load
-from sapwood.errors import InputError, unknown
+from sapwood.errors import InputError, first_line, unknown
 from sapwood.measure.example import Example, as_tuple, call, takes
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
@@ -188,7 +188,7 @@ def _read(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = first_line(error)
     return InputError(f"{path} cannot be read as weights: {said[:200]}")
 
 

@@ -16,6 +16,7 @@ from sapwood.export.network import put
 from sapwood.export.pruning import prune
 from sapwood.export.samples import samples_of
 from sapwood.export.targets import target_of
+from sapwood.export.worth import NORM
 
 KINDS = (".safetensors", ".onnx", ".pt2")
 
@@ -33,8 +34,7 @@ def prune_to(order: Order, wanted: Wanted) -> None:
     """Prune the network, print the table, write the file. Whatever was typed wrongly is said before anything runs."""
     target_of(**wanted.targets)
     engine_of(wanted.options["engine"])
-    criterion = named(wanted.options["by"])
-    if criterion.needs:
+    if wanted.options["by"] != NORM and named(wanted.options["by"]).needs:
         raise InputError(
             f"--by {wanted.options['by']} looks at data, which a file of Python has: use sapwood.prune there"
         )

@@ -35,9 +35,11 @@ from sapwood.study.terminal import terminal_table
 from sapwood.tasks import TASK_DATA
 from sapwood.trials import digests
 from sapwood.trials.archive import add, copied, restore
-from sapwood.trials.execution import Tell, finished, over, run_into, sums
+from sapwood.trials.elsewhere import Elsewhere
+from sapwood.trials.execution import finished, over, run_into, sums
 from sapwood.trials.folder import make_folder, sealed
 from sapwood.trials.pool import Pool, processes, serial
+from sapwood.trials.telling import Tell
 from sapwood.trials.trial import Trial
 from sapwood.trials.turns import NotRun
 
@@ -108,14 +110,14 @@ def refuse_unless_reports_can_be_written() -> None:
 
 
 def _say_what_is_to_come(waiting: list[Trial], workers: int) -> None:
-    """How much will be run, and that it may be stopped; how long it takes is said once something is done."""
+    """How much will be run, and that it may be stopped; how long it takes is said once some steps are made."""
     if len(waiting) > 1:
         arms, seeds = len({trial.arm for trial in waiting}), len({trial.seed for trial in waiting})
         counts = f"{arms} arm{'s' * (arms > 1)}, {seeds} seed{'s' * (seeds > 1)}"
         at_once = f"{workers} at a time" if workers > 1 else "one after another"
         typer.echo(
-            f"{len(waiting)} trials ({counts}) to run, {at_once}; the time left is told after the first; Ctrl-C stops, "
-            "and the same command goes on",
+            f"{len(waiting)} trials ({counts}) to run, {at_once}; how long that may take is told after "
+            "the first steps; Ctrl-C stops, and the same command goes on",
             err=True,
         )
 
@@ -245,6 +247,9 @@ _read = cache(find)  # once in each worker
 
 def _ready(trial: Trial, folder: Path, lost: Mapping[str, str]) -> bool | NotRun:
     """Whether all trials are finished that it uses; why it will never be ready, if one of them is `lost`."""
+    for _, file in trial.uses:
+        if isinstance(file, Elsewhere) and not file.path.is_file():
+            return NotRun(f"it begins with {file.path} or learns from it, and there is no such file")
     for other in trial.others:
         if other.id in lost:
             return NotRun(f"arm {other.arm!r}, seed {other.seed}, {lost[other.id]}")

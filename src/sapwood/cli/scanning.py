@@ -15,6 +15,7 @@ from sapwood.errors import InputError
 from sapwood.export.scan import KINDS
 from sapwood.export.scan_kept import read_scan
 from sapwood.export.scanning import SHARES, sensitivity
+from sapwood.export.worth import NORM
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Wanted:
 
 def scan_with(order: Order, wanted: Wanted) -> None:
     """Scan the network, print the table, write the picture. What was typed wrongly is said before anything runs."""
-    if named(wanted.by).needs:
+    if wanted.by != NORM and named(wanted.by).needs:
         raise InputError(f"--by {wanted.by} looks at data, which a file of Python has: use sapwood.sensitivity there")
     if wanted.file is not None:
         refuse_bad_file(wanted.file, KINDS)

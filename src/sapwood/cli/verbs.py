@@ -90,7 +90,7 @@ def prune(
     parameters: Annotated[str | None, typer.Option(metavar="X", help="The same of parameters.")] = None,
     bytes: Annotated[str | None, typer.Option(metavar="X", help="The same of bytes in memory.")] = None,
     ms: Annotated[str | None, typer.Option(metavar="X", help="The same of milliseconds, measured here.")] = None,
-    by: By = "magnitude",
+    by: By = "norm",
     multiple: Annotated[str, typer.Option(metavar="N", help="Widths that change become multiples of it.")] = "8",
     keep: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A module or parameter that keeps its shape.")
@@ -143,7 +143,7 @@ def scan(
     evaluate: Annotated[
         str, typer.Option(metavar="NAME", help="A function in FILE.py: of the model, it gives a number.")
     ] = "evaluate",
-    by: By = "magnitude",
+    by: By = "norm",
     share: Annotated[
         list[str] | None, typer.Option(metavar="X", help="A part of a site's units to keep; once for each.")
     ] = None,

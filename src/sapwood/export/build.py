@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 from torch.optim import Optimizer
 
+from sapwood.ancestry import note_smaller
 from sapwood.currency import Keep
 from sapwood.export.narrow import Narrow
 from sapwood.export.offers import Offer
@@ -25,7 +26,7 @@ def built(
         return shrunk
     shorter = remove_branches(shrunk.model, gone.values(), example=anatomy.example, check=check)
     before = {id(p) for p in shrunk.model.parameters()}
-    skip_(shrunk.model, skipped(shorter.model))  # in place: the optimiser knows these parameters
+    note_smaller(skip_(shrunk.model, skipped(shorter.model)))  # in place: the optimiser knows these parameters
     _forget_(shrunk.optimizer, before - {id(p) for p in shrunk.model.parameters()})
     if shrunk.difference is None or shorter.difference is None:
         return Shrunk(shrunk.model, shrunk.optimizer, shrunk.staying, None)

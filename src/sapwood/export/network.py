@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from sapwood import disk, schema
+from sapwood.ancestry import is_smaller, note_smaller
 from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export import beside
@@ -23,7 +24,6 @@ from sapwood.export.memory import dense, refuse_shared_memory
 from sapwood.export.originals import (
     Held,
     kind_of,
-    note_smaller,
     refuse_other_modules,
     refuse_other_network,
     refuse_smaller,
@@ -61,9 +61,9 @@ def save(model: nn.Module, path: Path | str, *, of: nn.Module, masks: Mapping[st
     trained; and the numbers (None, bool, int, float, tuples and lists of them) by which modules, and the objects on
     them such as a config, differ. It has no training or evaluation mode, and no other tensors.
 
-    InputError: `of` was itself made by `prune` or `load`; or modules were added, removed or replaced, so the original
-    class cannot give them. (torch's multi-head attention that lost heads is sapwood's `NarrowAttention`, modules of
-    removed branches are `Skipped`, and will be.)
+    InputError: `of` was itself made smaller, by `prune`, `shrink`, `load` or the like; or modules were added, removed
+    or replaced, so the original class cannot give them. (torch's multi-head attention that lost heads is sapwood's
+    `NarrowAttention`, modules of removed branches are `Skipped`, and will be.)
 
     >>> net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(1, 4)
     >>> small = shrink(net, {"0": torch.arange(6) < 2}, sites(net, x), example=x).model
@@ -120,15 +120,12 @@ def load(path: Path | str, make: Callable[[], nn.Module]) -> nn.Module:
     if isinstance(make, nn.Module):
         kind = type(make).__name__
         raise InputError(f"make is a network, {kind}; give a function that builds one, for example lambda: {kind}(...)")
-    found = _read(Path(path))
-    model = _made_smaller(make(), found, str(path), "make")
-    if any(each.shape != each.original for each in found[0].values()):
-        note_smaller(model)
-    return model
+    return _made_smaller(make(), _read(Path(path)), str(path), "make")
 
 
 def content_without(model: nn.Module, of: nn.Module, elsewhere: Collection[str]) -> bytes:
     """A file's content that leaves out tensors, by name, which are kept elsewhere; for `fit_`."""
+    refuse_smaller(of, f"{type(model).__name__}.original() gives")
     own, words = _described(model, of)
     return pack({name: tensor for name, tensor in own.items() if name not in elsewhere}, words)
 
@@ -148,6 +145,7 @@ def fit_(model: nn.Module, content: bytes, elsewhere: Mapping[str, Tensor], orig
 
 def _made_smaller(model: nn.Module, found: Read, origin: str, maker: str) -> nn.Module:
     held, values, _, words = found
+    before = is_smaller(model)
     try:
         gone = words.get("skipped", {})
         skip_(model, {name: (each["zero"], each["parts"], *each.get("sizes", ())) for name, each in gone.items()})
@@ -156,6 +154,8 @@ def _made_smaller(model: nn.Module, found: Read, origin: str, maker: str) -> nn.
         for name in words["narrow"]:
             narrow_(model, name)
     except InputError as error:
+        if before:
+            refuse_smaller(model, f"{origin} is not of the network that {maker} gives,")
         raise InputError(
             f"{origin} is not of the network that {maker} gives: {error}; {maker} must give the original, unshrunk "
             "network, with the options it was saved with"
@@ -167,6 +167,8 @@ def _made_smaller(model: nn.Module, found: Read, origin: str, maker: str) -> nn.
         refuse_unfitting(model, {name.rpartition(".")[0] for name in changed} | {place[0] for place in places})
     except ValueError as error:
         raise not_as_said(origin, error) from error
+    if changed or words.get("skipped"):
+        note_smaller(model)
     return model
 
 

@@ -114,18 +114,29 @@ def _runs(slot: Slot) -> list[int]:
 
 def _kept(model: nn.Module, sites: Sequence[Site], names: Collection[str]) -> dict[str, tuple[int, str]]:
     """{site that stays whole: (its units, the name in `keep` that says so)}."""
-    if isinstance(names, str):
-        raise InputError(f"keep is {names!r}; give a list of names, as in keep=[{names!r}]")
-    tensors = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
-    modules = {name for name, _ in model.named_modules() if name}
     kept = dict[str, tuple[int, str]]()
-    for name in names:
-        if name not in tensors | modules and all(site.name != name for site in sites):
-            raise unknown("name in keep", name, modules | tensors | {site.name for site in sites})
+    for name in names_in(model, names, {site.name for site in sites}):
         for site in sites:
-            if site.name == name or any(f"{slot.tensor}.".startswith(f"{name}.") for slot in site.slots):
+            if site.name == name or any(belongs(slot.tensor, name) for slot in site.slots):
                 kept.setdefault(site.name, (site.units, name))
     return kept
+
+
+def names_in(model: nn.Module, keep: Collection[str], more: Collection[str] = ()) -> Collection[str]:
+    """The names in `keep`; InputError if one is no module, parameter or buffer of the model, and none of `more`."""
+    if isinstance(keep, str):
+        raise InputError(f"keep is {keep!r}; give a list of names, as in keep=[{keep!r}]")
+    every = (*model.named_modules(), *model.named_parameters(), *model.named_buffers())
+    known = {name for name, _ in every if name} | set(more)
+    for name in keep:
+        if name not in known:
+            raise unknown("name in keep", name, known)
+    return keep
+
+
+def belongs(tensor: str, name: str) -> bool:
+    """Whether a tensor has this name, or is of the module of this name."""
+    return f"{tensor}.".startswith(f"{name}.")
 
 
 def _reasons(stays: Sequence[Pinned]) -> str:

@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from sapwood.called import checked
-from sapwood.errors import InputError
+from sapwood.errors import InputError, first_line
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.caches import without_caches
 from sapwood.export.program import exported
@@ -82,7 +82,7 @@ def running(content: bytes, threads: int | None = None) -> Callable[..., list[Te
     except ModuleNotFoundError:
         raise
     except Exception as error:
-        raise InputError(f"ONNX Runtime does not take the network: {_first_line(error)}") from error
+        raise InputError(f"ONNX Runtime does not take the network: {first_line(error)}") from error
     names = [each.name for each in session.get_inputs()]
 
     def run(*inputs: Any, **keywords: Any) -> list[Tensor]:
@@ -91,7 +91,7 @@ def running(content: bytes, threads: int | None = None) -> Callable[..., list[Te
             arrays = [x.detach().cpu().numpy() for x in tensors]  # which has no bfloat16
             return [torch.from_numpy(y) for y in session.run(None, dict(zip(names, arrays, strict=True)))]
         except Exception as error:
-            raise InputError(f"ONNX Runtime does not run the network: {_first_line(error)}") from error
+            raise InputError(f"ONNX Runtime does not run the network: {first_line(error)}") from error
 
     return run
 
@@ -111,7 +111,7 @@ def _content(model: nn.Module, example: Example, inputs: tuple[Any, ...], opened
         raise MissingExtra(f"{WHAT} needs {missing.name}; run: {installs('onnx')}", name=missing.name) from missing
     except Exception as error:
         raise InputError(
-            f"{type(model).__name__} cannot be written as ONNX: {_first_line(error.__cause__ or error)}; "
+            f"{type(model).__name__} cannot be written as ONNX: {first_line(error.__cause__ or error)}; "
             "torch.onnx.export(model, example, dynamo=True) says more; to_program may do"
         ) from error
 
@@ -132,7 +132,3 @@ def _outputs(program: ExportedProgram) -> list[str] | None:
     names = ["_".join(str(getattr(part, at)) for part in path for at in KEY if hasattr(part, at)) for path, _ in found]
     named = all(path and isinstance(path[0], pytree.MappingKey) for path, _ in found)
     return names if named and len(set(names)) == len(names) else None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

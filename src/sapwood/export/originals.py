@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-from weakref import WeakSet
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from sapwood.ancestry import is_smaller
 from sapwood.errors import InputError
 from sapwood.export.attributes import classes, settings
 from sapwood.shrinking.tracing.graph import named_tensors
-
-_SMALLER = WeakSet[nn.Module]()  # networks that `prune` and `load` of this process made; nothing is written on them
 
 
 @dataclass(frozen=True)
@@ -31,21 +29,11 @@ def kind_of(tensor: Tensor) -> Literal["parameter", "buffer"]:
     return "parameter" if isinstance(tensor, nn.Parameter) else "buffer"
 
 
-def note_smaller(model: nn.Module) -> None:
-    """Remember that the code of a network's class does not build it at this size."""
-    _SMALLER.add(model)
-
-
-def is_smaller(model: nn.Module) -> bool:
-    """Whether a network is one that `prune` or `load` made in this process."""
-    return model in _SMALLER
-
-
-def refuse_smaller(of: nn.Module) -> None:
+def refuse_smaller(of: nn.Module, where: str = "of= is") -> None:
     """InputError where `of` is no original: a file that says so could be loaded by nobody's code."""
     if is_smaller(of):
         raise InputError(
-            f"of= is a {type(of).__name__} that was made smaller itself, and code that loads the file would have to "
+            f"{where} a {type(of).__name__} that was made smaller itself, and code that loads the file would have to "
             "build one of that size; give the first network, which your code builds, or a new one from that code"
         )
 

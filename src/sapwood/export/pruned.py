@@ -62,7 +62,7 @@ class Pruned:
     difference: float | None  # the largest relative difference seen in the proof; None: lossy, nothing is claimed
     proven: torch.dtype | None
     branches: tuple[str, ...] = ()  # that went whole, since nothing of what they lead through is left
-    first: bool = True  # False: the network before was made by `prune` or `load`, too
+    first: bool = True  # False: the network before was a smaller one, too
 
     def __str__(self) -> str:
         rows = [("", "before", "after", "left"), *self._rows()]

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sapwood.called import checked
-from sapwood.errors import InputError
+from sapwood.errors import InputError, first_line
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.originals import refuse_smaller
 from sapwood.measure.example import Example
@@ -81,10 +81,9 @@ def _rebuilt(of: nn.Module, text: str, weights: dict[str, Tensor]) -> nn.Module:
         with torch.random.fork_rng(devices=()):
             again: nn.Module = models.adapt_model_from_string(duplicate(of, sharing(of)), text)
     except Exception as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"timm does not build this {name} from shapes ({type(error).__name__}: {said}); {INSTEAD}"
-        ) from error
+        kind = type(error).__name__
+        said = first_line(error).removeprefix(f"{kind}: ")
+        raise InputError(f"timm does not build this {name} from shapes ({kind}: {said}); {INSTEAD}") from error
     built = {key: tuple(tensor.shape) for key, tensor in again.state_dict().items()}
     for key in [*weights, *built]:
         mine = tuple(weights[key].shape) if key in weights else "not there"

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from sapwood.ancestry import is_smaller
 from sapwood.called import checked
 from sapwood.currency import Keep
 from sapwood.errors import InputError
@@ -20,12 +21,11 @@ from sapwood.export.caches import without_caches
 from sapwood.export.engines import Asked, Engine, Runs, engine_of
 from sapwood.export.hurried import in_time
 from sapwood.export.offers import offer_of
-from sapwood.export.originals import is_smaller, note_smaller
 from sapwood.export.pruned import Answers, Pruned, Sizes, Times
 from sapwood.export.search import Search
 from sapwood.export.targets import KINDS, Target, target_of
 from sapwood.export.timing import side_by_side
-from sapwood.export.worth import By, worth
+from sapwood.export.worth import NORM, By, worth
 from sapwood.measure.example import Example
 from sapwood.measure.norms import recalibrate as recalibrate_
 from sapwood.scoring.batches import tried
@@ -59,7 +59,7 @@ def prune(
     parameters: float | None = None,
     bytes: float | None = None,
     ms: float | None = None,
-    by: By = "magnitude",
+    by: By = NORM,
     evidence: Evidence | None = None,
     multiple: int = 8,
     keep: Collection[str] = (),
@@ -79,12 +79,13 @@ def prune(
     removed: channels, neurons, heads, groups, units of recurrent layers, whatever `sites` finds. The copy is proven to
     equal `model` with the removed units as 0; `model` itself is left as it was.
 
-    `by` is a criterion, its name, scores by parameter or by site, or what `sensitivity` gives. A criterion that looks
-    at data reads `evidence`, which `observe` gathers. The units with the lowest scores of the whole network are removed
-    first; the best half of a site that all has to pass goes last, and the best quarter of one in a residual branch.
-    With `uniform` every site loses the same share. Widths that change become multiples of `multiple`; one head or group
-    is removed at a time where it has that many channels. A residual branch of thin convolutions, fewer than 64 channels
-    between them, keeps 16 or goes whole: processors convolve 16 at a time.
+    `by` is "norm", a criterion, its name, scores by parameter or by site, or what `sensitivity` gives. "norm" is the L2
+    norm of all weights that touch a unit; in a site that all has to pass, the unit's share of the site's. A criterion
+    that looks at data reads `evidence`, which `observe` gathers. The units with the lowest scores of the whole network
+    are removed first; the best half of a site that all has to pass goes last, and the best quarter of one in a residual
+    branch. With `uniform` every site loses the same share. Widths that change become multiples of `multiple`; one head
+    or group is removed at a time where it has that many channels. A residual branch of thin convolutions, fewer than 64
+    channels between them, keeps 16 or goes whole: processors convolve 16 at a time.
     Modules and parameters named in `keep` keep their shapes. `lossy` also offers streams that a layer norm goes over:
     then no equality is claimed.
 
@@ -119,7 +120,7 @@ def prune(
     with without_caches(model):
         anatomy = Anatomy(model, example)
         offer = offer_of(anatomy, keep=keep, multiple=multiple, lossy=lossy)
-        scores = worth(model, offer.sites, by, evidence, whole=offer.whole)
+        scores = worth(model, offer.sites, by, evidence, whole=offer.whole, passed_by=offer.passed_by)
         offer = offer.only(scores)
         search = Search(anatomy, offer.without_branches() if uniform else offer, scores, uniform)
     before = None if evaluate is None else asked_of(evaluate, model)
@@ -127,8 +128,6 @@ def prune(
         found = _found(_Stopwatch(search, target, optimizer, runs, threads, timing))
         restored(found.shrunk.model)
     answers = _answers(before, found.shrunk.model, evaluate, batches)
-    first = not is_smaller(model)
-    note_smaller(found.shrunk.model)
     asked = {pin.name for pin in search.offer.stays if pin.because.startswith(KEPT)}
     sites = tuple(s for s in couplings(anatomy, lossy=lossy).sites if s.name in found.keep or s.name in asked)
     return Pruned(
@@ -144,7 +143,7 @@ def prune(
         found.shrunk.difference,
         found.shrunk.proven,
         tuple(emptied(found.keep, search.offer.narrow).values()),
-        first,
+        first=not is_smaller(model),
     )
 
 

@@ -11,10 +11,11 @@ from sapwood.currency import Scores
 from sapwood.errors import InputError
 from sapwood.export.asking import Evaluate, asked_of
 from sapwood.export.caches import without_caches
+from sapwood.export.narrow import passed_by
 from sapwood.export.pruned import why
 from sapwood.export.scan import Sensitivity
 from sapwood.export.scan_kept import Kept, in_order, kept_of
-from sapwood.export.worth import By, worth
+from sapwood.export.worth import NORM, By, worth
 from sapwood.masking.holding import seen_through
 from sapwood.measure.example import Example
 from sapwood.scoring.evidence import Evidence
@@ -29,7 +30,7 @@ SHARES = (0.8, 0.6, 0.4, 0.2)  # of a site's units that are kept
 
 @checked(
     evaluate="a function of a model that returns a number",
-    by="a criterion, its name, scores by parameter or by site, or another scan",
+    by="norm, a criterion, its name, scores by parameter or by site, or another scan",
     shares="a list of shares to keep, each above 0 and below 1",
     cache="a path",
 )
@@ -38,7 +39,7 @@ def sensitivity(
     example: Example,
     evaluate: Evaluate,
     *,
-    by: By = "magnitude",
+    by: By = NORM,
     evidence: Evidence | None = None,
     shares: Sequence[float] = SHARES,
     higher: bool = True,
@@ -67,11 +68,12 @@ def sensitivity(
     """
     tried = _tried(shares)
     with without_caches(model):
-        found = couplings(Anatomy(model, example), lossy=lossy)
+        anatomy = Anatomy(model, example)
+        found = couplings(anatomy, lossy=lossy)
         sites = tuple(site for site in found.sites if site.units > 1)
         if not sites:
             raise InputError(f"nothing of {type(model).__name__} can be removed: {'; '.join(why(found.pinned)[:2])}")
-        scores = worth(model, sites, by, evidence)
+        scores = worth(model, sites, by, evidence, passed_by=passed_by(anatomy, sites) if by == NORM else ())
     sites = tuple(site for site in sites if site.name in scores)
     whole = _finite(asked_of(evaluate, model))
     kept = kept_of(None if cache is None else Path(cache), model, whole)

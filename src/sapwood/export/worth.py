@@ -16,24 +16,28 @@ from sapwood.shrinking.cutting.units import Touching, per_unit
 from sapwood.shrinking.tracing.site import Site
 
 By = str | Criterion | Mapping[str, Tensor] | Sensitivity
+NORM = "norm"
 TOUCHING: dict[str, Touching] = {"output": "makes", "input": "reads"}
 
 
 def worth(
-    model: nn.Module, sites: Sequence[Site], by: By, evidence: Evidence | None = None, *, whole: Collection[str] = ()
-) -> Scores:
+    model: nn.Module, sites: Sequence[Site], by: By, evidence: Evidence | None = None, *, whole: Collection[str] = (),
+    passed_by: Collection[str] = (),
+) -> Scores:  # fmt: skip
     """What the units of `sites` are worth, {site: float64 [units]}, higher stays; sites without scores are left out.
 
-    `by` is a criterion, the name of one, or scores that were worked out elsewhere: of weights by parameter name, or of
-    units by site name, which are taken as they are; or a scan, whose `ranks` are such scores. A unit is worth the sum
-    over all weights that make it, hold a number for it or read it, divided by the channels that it has: a head with 64
-    is compared with a neuron channel by channel. By a criterion of outputs it is worth the mean over what makes it, by
-    one of inputs over what reads it.
-    A criterion that needs statistics finds them in `evidence`, which `observe` gathers. Scores of the sites named in
-    `whole`, of which nothing may go, are not asked about.
+    `by` is "norm" (see `norms`; `passed_by` names the sites in branches), a criterion, the name of one, or scores that
+    were worked out elsewhere: of weights by parameter name, or of units by site name, which are taken as they are; or a
+    scan, whose `ranks` are such scores. A unit is worth the sum over all weights that make it, hold a number for it or
+    read it, divided by the channels that it has: a head with 64 is compared with a neuron channel by channel. By a
+    criterion of outputs it is worth the mean over what makes it, by one of inputs over what reads it. A criterion that
+    needs statistics finds them in `evidence`, which `observe` gathers. Scores of the sites named in `whole`, of which
+    nothing may go, are not asked about.
     """
     if isinstance(by, Mapping | Sensitivity):
         return _given(model, sites, by.ranks if isinstance(by, Sensitivity) else by, whole)
+    if by == NORM:
+        return norms(model, sites, passed_by)
     criterion = named(by) if isinstance(by, str) else by
     if not isinstance(criterion, Criterion):
         raise InputError(f"by is {by!r}; give a criterion, its name, scores by parameter or by site, or a scan")
@@ -46,6 +50,23 @@ def worth(
     if criterion.per == "weight":
         return _summed(sites, scores)
     return per_unit(_wide(scores), sites, touching=TOUCHING[criterion.per], reduce=torch.mean)
+
+
+def norms(model: nn.Module, sites: Sequence[Site], passed_by: Collection[str] = ()) -> Scores:
+    """The L2 norm of all weights that touch a unit, by channel of it; of a site that all has to pass, its share.
+
+        s_u = |w_u|, the norm over the weights that make u, hold a number for it or read it
+        of a site that is not in `passed_by`:  s_u = T |w_u| / sum of |w_v| over its units v
+        T: the largest such sum of these sites
+
+    So narrow layers, whose units have no more weight than those of wide ones and carry more each, are worth as much as
+    wide ones together. In the branch of an addition norms are compared as they are: the addition goes on without it.
+    """
+    squares = {name: model.get_parameter(name).detach().cpu().double().square() for name in _matrices(model)}
+    found = {name: each.sqrt() for name, each in _summed(sites, squares).items()}
+    whole = {s.name: float(found[s.name].sum()) * channels(s) for s in sites if s.name in {*found} - {*passed_by}}
+    most = max(whole.values(), default=0.0)
+    return {name: each * (most / whole[name] if whole.get(name) else 1.0) for name, each in found.items()}
 
 
 def _summed(sites: Sequence[Site], scores: Mapping[str, Tensor]) -> Scores:

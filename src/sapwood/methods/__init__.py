@@ -16,6 +16,7 @@ from sapwood.methods.lottery_ticket import lottery_ticket
 from sapwood.methods.low_rank import low_rank
 from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
+from sapwood.methods.one_call import one_call
 from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.rethink import rethink
 from sapwood.methods.soft_filter import soft_filter
@@ -46,6 +47,7 @@ ENTRIES = table(
     Entry(low_rank),
     Entry(network_slimming),
     Entry(nuclear, version=2, before=1),
+    Entry(one_call),
     Entry(pruning_from_scratch, version=2, before=1),  # weights drawn for the small network
     Entry(rethink),
     Entry(soft_filter),

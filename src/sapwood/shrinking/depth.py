@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from sapwood.ancestry import descended, note_smaller
 from sapwood.called import checked
 from sapwood.errors import InputError, unknown
 from sapwood.measure.example import Example, as_tuple, call
@@ -76,7 +77,9 @@ def remove_branches(
     own_(small, model)
     if check and names:
         _refuse_unless_it_runs(small, names, example)
-    return Shorter(small, *proven)
+    if names:
+        note_smaller(small)
+    return Shorter(descended(small, model), *proven)
 
 
 def _known(anatomy: Anatomy) -> dict[str, Summand]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from sapwood.errors import first_line
 from sapwood.shrinking.tracing.lines import OWN, of_torch
 from sapwood.shrinking.tracing.reads import Number
 
@@ -30,5 +31,4 @@ def stopped(model: nn.Module, error: Exception, done: int, read: Set[Number] | N
         if not of_torch(file) and not file.startswith(OWN):
             at = f" ({file}:{trace_line})"
         trace = trace.tb_next
-    said = str(error).strip().splitlines() or [type(error).__name__]
-    return Failure(f"{said[0]}{at}", tuple(dict.fromkeys(inside)), done, read)
+    return Failure(f"{first_line(error)}{at}", tuple(dict.fromkeys(inside)), done, read)

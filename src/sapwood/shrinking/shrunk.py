@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.optim import Optimizer
 
+from sapwood.ancestry import descended
 from sapwood.called import checked
 from sapwood.errors import InputError, refuse_unless
 from sapwood.masking import masks as mask
@@ -111,7 +112,7 @@ def shrink(
     if check:
         refuse_untrainable(Copies(small, trial), in_training(Copies(model, whole), example))
         configured_(small, model, plan.places, plan.attributes, example)
-    return Shrunk(small, memory, staying, *proven)
+    return Shrunk(descended(small, model), memory, staying, *proven)
 
 
 def _renamed(removed: Removed) -> Removed:
@@ -238,7 +239,7 @@ def compact(
     """
     model, example = anatomy_of(model, example).given
     small, memory = duplicate((model, optimizer), computed(model) | _others(model, optimizer))
-    _with_zeros_(small)
+    _with_zeros_(descended(small, model))
     mask.apply_(dict(small.named_parameters()), masks or {})
     worst, last = 0.0, dict[str, Staying]()  # a site of one unit is none any more, so it is named here
     proven = set[torch.dtype | None]()

@@ -34,6 +34,7 @@ STYLE: Any = {
 WIDTH = 5.4  # inches; the page scales it, and a phone has room for little more than half of it
 Draw = Callable[[Table, Path], "Figure"]
 NOT_RUN = "not run at this scale"
+NO_WEIGHTS = "these are kept results, which have no weights: run the study to see them"
 
 
 def curves(rows: Table, folder: Path) -> Figure:
@@ -69,6 +70,8 @@ def weight_maps(parameter: str) -> Draw:
 
     def draw(rows: Table, folder: Path) -> Figure:
         found = {label: each[parameter] for label, each in maps(rows, folder).items() if parameter in each}
+        if not found:
+            return nothing(NO_WEIGHTS)
         figure, panels = _panels(len(found), columns=4, height=2.0)
         for panel, (label, alive) in zip(panels, found.items(), strict=False):
             bitmap(panel, alive)

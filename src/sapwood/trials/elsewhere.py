@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sapwood import disk, export
-from sapwood.errors import InputError
+from sapwood.errors import InputError, first_line
 from sapwood.export.packed import is_network
 from sapwood.training import checkpoint
 from sapwood.training.given import Given
@@ -53,6 +53,19 @@ class Elsewhere:
         found = stat(path)
         return cls(_digest(path, found.st_size, found.st_mtime_ns), path)
 
+    @classmethod
+    def there(cls, path: Path, arm: str, kept: Path) -> "Elsewhere | None":
+        """The file that `arm` begins with, if it is there; else the one that `kept` has a digest of; else None.
+
+        For arms that a study leaves out where nobody has made their file. `kept` is a list as `sha256sum` prints it,
+        so that results can be read without the files; it may be missing.
+        """
+        if path.is_file():
+            return cls.used(path, "start", arm)
+        lines = disk.read(kept).decode().splitlines() if kept.is_file() else []
+        digest = next((line.split()[0] for line in lines if line.split()[1:] == [path.name]), None)
+        return cls(digest, path) if digest else None
+
     @property
     def id(self) -> str:
         """What stands for it in a trial's identity."""
@@ -88,7 +101,7 @@ def state_dict_in(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
         found: Any = _opened(content, path)
     except Exception as error:  # safetensors' and pickle's own are of many kinds
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        said = first_line(error)
         raise InputError(f"{path} cannot be read as weights: {said[:200]}; save model.state_dict()") from error
     for inner in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(inner), Mapping):

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
@@ -22,7 +22,6 @@ from sapwood.methods import METHODS
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import taught, with_recipe
 from sapwood.training import checkpoint
-from sapwood.training.loop import Moment
 from sapwood.training.run import Given, Run, fingerprint, start
 from sapwood.training.state import refuse_other_words
 from sapwood.training.task import Task
@@ -41,27 +40,10 @@ from sapwood.trials.own_code import own_code
 from sapwood.trials.provenance import provenance, usable
 from sapwood.trials.record import Final, Record, Save
 from sapwood.trials.rows import RowFile, cut
+from sapwood.trials.telling import Progress as Progress
+from sapwood.trials.telling import Tell, Voice, ignore, say
 from sapwood.trials.trace import TRACES
 from sapwood.trials.trial import Trial, split_recipe
-
-
-class Progress(NamedTuple):
-    """Where a trial stands, for people."""
-
-    trial_id: str
-    arm: str
-    seed: int
-    text: str
-    done: float | None = None  # 0..1 of its epochs; None when nobody knows
-    finished: bool = False
-    error: str | None = None
-
-
-Tell = Callable[[Progress], None]
-
-
-def ignore(progress: Progress) -> None:
-    """Tells nobody."""
 
 
 def run_into(results: Path, trial: Trial, tell: Tell = ignore, *, device: str = "cpu") -> None:
@@ -69,7 +51,7 @@ def run_into(results: Path, trial: Trial, tell: Tell = ignore, *, device: str = 
     try:
         run_trial(trial, results / trial.id, device=device, tell=tell)
     except Busy as busy:
-        tell(_progress(trial, f"{str(busy).partition(';')[0]}; it comes again after the others"))
+        tell(say(trial, f"{str(busy).partition(';')[0]}; it comes again after the others"))
         raise
     finally:
         # Runs, records and hooks refer to each other, and Python's collector, which counts objects and not bytes, would
@@ -95,7 +77,7 @@ def run_trial(
     _refuse_other_trial(trial, folder)
     if finished(folder):
         forget([folder / "state.safetensors"])
-        tell(_progress(trial, "done before", done=1.0, finished=True))
+        tell(say(trial, "done before", done=1.0, finished=True))
         return
     with alone(folder), _failures_kept(folder):
         if finished(folder):  # by another process, since it was asked
@@ -120,17 +102,17 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     kept = cut(folder / "rows.jsonl", state["step"] if state else -1)
     with RowFile(folder / "rows.jsonl") as rows:
         record = Record(run, rows, Save(state_file, save_every), [TRACES[each] for each in trial.traces], kept, state)
-        tell(_progress(trial, f"resumed at step {state['step']}" if state else "starting"))
+        voice = Voice(trial, run, tell)
+        voice.begin(state["step"] if state else None)
         with closing(METHODS[trial.method](run, **trial.all_options())) as moments:  # type: ignore[type-var]
             for moment in moments:
                 record.see(moment)
-                if moment.ends_epoch:
-                    tell(_standing(trial, run, moment))
+                voice.hear(moment)
         record.end(final)
     leave(run, folder)
     _write_json(folder / "done", ending(record.sums(), disk.read(folder / "rows.jsonl")))
     forget([state_file])
-    tell(_progress(trial, "done", done=1.0, finished=True))
+    tell(say(trial, "done", done=1.0, finished=True))
 
 
 def _task(trial: Trial, given: Mapping[str, Given]) -> Task:
@@ -176,26 +158,6 @@ def _left(trial: Trial, other: Trial, folder: Path, device: str) -> Given:
 def _network_of(trial: Trial) -> Callable[[], nn.Module]:
     """What makes the network that a trial begins with."""
     return with_recipe(TASKS[trial.task](), **split_recipe(dict(trial.recipe))[0]).model
-
-
-def _progress(trial: Trial, text: str, done: float | None = None, finished: bool = False) -> Progress:
-    return Progress(trial.id, trial.arm, trial.seed, text, done, finished)
-
-
-def _standing(trial: Trial, run: Run, moment: Moment) -> Progress:
-    metric = run.task.goal.metric
-    value = moment.metrics.get(f"valid_{metric}")
-    shown = f"valid {metric} {value:.3f}" if value is not None else f"loss {moment.loss:.3g}"
-    text = f"epoch {moment.epoch}, {shown}, sparsity {run.sparsity():.2f}"
-    return _progress(trial, text, _share_done(trial, moment.epoch))
-
-
-def _share_done(trial: Trial, epoch: int) -> float | None:
-    """Of the epochs asked for; unknown where a rule may end the training earlier."""
-    options = trial.all_options()
-    lengths = [options.get(name) or 0 for name in ("epochs", "dense_epochs", "retrain")]
-    total = sum(length for length in lengths if isinstance(length, int))
-    return min(1.0, epoch / total) if total and options.get("stop", "epochs") == "epochs" else None
 
 
 def _refuse_other_trial(trial: Trial, folder: Path) -> None:

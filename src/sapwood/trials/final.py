@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from sapwood.scoring.layers import prunable
 from sapwood.scoring.modes import evaluating
 from sapwood.training.loop import measured
 from sapwood.training.run import Run
-from sapwood.training.samples import Samples
+from sapwood.training.samples import Batch, Samples
 
 SPECTRUM = {  # the metric's name in a row, before the layer's number -> its name in a Spectrum
     "rank": "rank",
@@ -56,10 +56,20 @@ def as_used(run: Run) -> nn.Module:
 
 def _quality(run: Run, network: nn.Module, split: str) -> Iterator[Measure]:
     """Loss and the task's metrics; for classification also true top-5, and the columns that only look like top-k."""
-    samples = getattr(run.task.data, split)
-    values = measured(network, run.task, samples)
-    if run.task.classes is not None:
-        values |= accuracy(network, samples, k=(5,), class0=True)
+    samples, task = getattr(run.task.data, split), run.task
+    seen: list[Batch] = []
+
+    def noted(model: nn.Module, batch: Batch) -> Tensor:
+        outputs = task.forward(model, batch)
+        seen.append(Batch(outputs, batch.targets))
+        return outputs
+
+    if task.classes is None:
+        values = measured(network, task, samples)
+    else:
+        values = measured(network, replace(task, forward=noted), samples)
+        answers = Batch(*(torch.cat([getattr(each, part) for each in seen]) for part in ("inputs", "targets")))
+        values |= accuracy(nn.Identity(), answers, k=(5,), class0=True)  # of the same pass
     values |= _extra(run, network, samples)
     yield from (Measure(split, metric, value) for metric, value in values.items())
 

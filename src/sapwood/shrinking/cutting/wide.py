@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sapwood.errors import first_line
 from sapwood.shrinking.tracing.graph import written_out
 from sapwood.shrinking.tracing.lines import OWN as ROOM
 from sapwood.shrinking.tracing.lines import of_torch, where
@@ -179,5 +180,5 @@ def said(error: Exception) -> str:
         for f in traceback.extract_tb(error.__traceback__)
         if not of_torch(f.filename) and not f.filename.startswith(ROOM)
     ]
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first = first_line(error)
     return f"{first} ({frames[-1].filename}:{frames[-1].lineno})" if frames else first

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from sapwood.errors import InputError
-from sapwood.shrinking.tracing.lines import first_line
+from sapwood.errors import InputError, first_line
 
 T = TypeVar("T")
 OF_TORCH = ("_parameters", "_buffers", "_modules")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules import transformer
 
-from sapwood.shrinking.tracing.lines import culprit, first_line
+from sapwood.errors import first_line
+from sapwood.shrinking.tracing.lines import culprit
 
 BY_NUMBERS = {"GuardOnDataDependentSymNode", "DataDependentOutputException"}  # torch's names for these errors
 

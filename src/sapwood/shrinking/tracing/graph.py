@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
-from sapwood.errors import InputError
+from sapwood.errors import InputError, first_line
 from sapwood.measure.example import Example as Example
 from sapwood.measure.example import arguments, takes
 from sapwood.measure.example import as_tuple as as_tuple
@@ -37,7 +37,7 @@ from sapwood.shrinking.tracing.calls import shapes_of
 from sapwood.shrinking.tracing.exporting import quietly, refusal
 from sapwood.shrinking.tracing.exporting import written_out as written_out
 from sapwood.shrinking.tracing.lean import lean
-from sapwood.shrinking.tracing.lines import culprit, first_line
+from sapwood.shrinking.tracing.lines import culprit
 from sapwood.shrinking.tracing.lines import line as line
 from sapwood.shrinking.tracing.lines import of_torch as of_torch
 from sapwood.shrinking.tracing.mode import seeing_the_mode_read

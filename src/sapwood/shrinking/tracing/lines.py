@@ -44,12 +44,6 @@ def of_torch(file: str) -> bool:
     return file.startswith((TORCH, "<frozen", "<eval_with_key")) or (file.startswith(PYTHON) and INSTALLED not in file)
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"KeyError: {said}" if isinstance(error, KeyError) else said  # which says no more than the key
-
-
 def culprit(error: BaseException) -> str:
     """ " (net.py:12)": the line of the model's own code at which an error arose; "" if there is none."""
     each: BaseException | None = error

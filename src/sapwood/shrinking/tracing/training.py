@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from sapwood.errors import InputError
+from sapwood.errors import InputError, first_line
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.tracing.bare import Copies, Numbers, inputs_for, meeting, ways
 from sapwood.shrinking.tracing.graph import Graph, exported, written_out
-from sapwood.shrinking.tracing.lines import culprit, first_line
+from sapwood.shrinking.tracing.lines import culprit
 from sapwood.shrinking.tracing.steps import Sizes, Steps
 
 

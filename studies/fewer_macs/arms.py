@@ -1,0 +1,127 @@
+"""The arms: a trained network is cut by one of many ways to a budget of multiply-adds; all recover alike.
+
+    NETWORK, dense                        as it was trained;   NETWORK, trained on: the recovery, and nothing cut
+    NETWORK, WAY, BUDGET                  cut and recovered
+    NETWORK, WAY, BUDGET, distilled       the same, and it learns from the dense network as well
+    NETWORK, WAY, BUDGET, cut             what takes longer to cut than to recover is cut once for all seeds
+
+Torch-Pruning's networks are files that benchmarks/peers/cut_by_torch_pruning.py writes; their arms are there when these are.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from re import sub
+from typing import NamedTuple
+
+from sapwood.trials.elsewhere import Elsewhere
+from sapwood.trials.trial import Trial, Value
+
+Options = Mapping[str, Value]
+FILES = Path("results/peers")  # where Torch-Pruning's networks are looked for
+KEPT = Path(__file__).parents[1] / "results" / "fewer_macs_peers.txt"  # their digests, to read results without them
+DENSE, ON, CUT, DISTILLED, PRUNE = "dense", "trained on", "cut", "distilled", "prune"
+OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
+    PRUNE: ("one_call", {}),
+    "prune, sum": ("one_call", {"by": "magnitude"}),
+    "prune, LAMP": ("one_call", {"by": "lamp"}),
+    "prune, L2": ("one_call", {"by": "l2"}),
+    "prune, norm scale": ("one_call", {"by": "norm_scale"}),
+    "prune, Taylor": ("one_call", {"by": "taylor_unit"}),
+    "prune, geometric median": ("one_call", {"by": "geometric_median"}),
+    "prune, activation counts": ("one_call", {"by": "activity"}),
+    "prune, luck": ("one_call", {"by": "luck"}),
+    "prune, uniform": ("one_call", {"uniform": True}),
+    "L1 filters": ("l1_filters", {"multiple": 8}),
+    "L1 filters, scanned": ("l1_filters", {"multiple": 8, "allocation": "sensitivity"}),
+    "LASSO": ("lasso_channels", {"multiple": 8}),
+    "ThiNet": ("thinet", {"between": 0}),
+    "soft filter": ("soft_filter", {}),
+    "network slimming": ("network_slimming", {"initial": 0.0}),
+}
+ALSO_BEFORE = ("soft filter", "network slimming")  # they need a training of their own: one epoch more than the others
+ONCE = ("L1 filters, scanned",)
+PEERS = tuple(
+    f"Torch-Pruning, {how}" for how in ("L1", "L1, LAMP", "group norm", "group norm, LAMP", "group norm, LAMP, any")
+)
+BEST: tuple[str, ...] = ()  # ways for ResNet-56, as the report of ResNet-20 names them: three of OURS, two of PEERS
+
+
+class Net(NamedTuple):
+    """A trained network."""
+
+    name: str
+    task: str
+    budgets: Mapping[str, tuple[float, tuple[str, ...]]]  # (share of the multiply-adds, ways)
+    taught: tuple[str, ...]  # ways that are distilled besides
+    recover: int  # epochs
+    seeds: int = 3
+    train: int = 0  # epochs, where the task does not begin with trained weights
+
+
+EVERY = (*OURS, *PEERS)
+FEW, TAUGHT = (PRUNE, "prune, LAMP", "LASSO"), (PRUNE, "LASSO", PEERS[3])
+THIRDS = {"75 %": 0.75, "50 %": 0.5, "35 %": 0.35}
+LESS = {**THIRDS, "1/2.11": 1 / 2.11, "1/2.55": 1 / 2.55}
+DIGITS = Net("digits", "conv_digits", {"50 %": (0.5, (PRUNE, *ONCE, PEERS[0]))}, (PRUNE,), 1, 1, 1)
+SMALL = Net("ResNet-20", "resnet20_cifar_trained",
+            {**{name: (share, EVERY) for name, share in THIRDS.items()}, "73 %": (0.73, FEW)}, TAUGHT, 2)  # fmt: skip
+LARGE = Net("ResNet-56", "resnet56_cifar_trained", {name: (share, BEST) for name, share in LESS.items()}, (), 1)
+SCALES = {"smoke": (DIGITS,), "small": (SMALL,), "paper": (SMALL, LARGE)}
+RECIPE: Options = {"learning_rate": 0.01, "course": "cosine"}
+
+
+def trials(scale: str) -> Iterator[Trial]:
+    """All trials of a scale; of ResNet-56 none, as long as nobody has said which ways are the best."""
+    for seed in range(max(net.seeds for net in SCALES[scale])):
+        for net in SCALES[scale]:
+            yield from _arms(net, seed) if any(ways for _, ways in net.budgets.values()) else ()
+
+
+def timed(scale: str) -> list[Trial]:
+    """The trials whose networks are timed: those of seed 0; distilled ones have the shapes of others."""
+    return [trial for trial in trials(scale) if not trial.seed and not trial.arm.endswith((ON, CUT, DISTILLED))]
+
+
+def _arms(net: Net, seed: int) -> Iterator[Trial]:
+    dense = Trial.make("dense", net.task, 0, f"{net.name}, {DENSE}", stop="epochs", epochs=net.train)
+    if seed == 0:
+        yield dense
+    yield _recovered(net, f"{net.name}, {ON}", seed, dense)
+    for budget, (share, ways) in net.budgets.items():
+        for way in ways:
+            for trial in _cut(net, way, budget, share, seed, dense):
+                yield trial
+                if way in net.taught and not trial.arm.endswith(CUT):
+                    yield replace(trial, arm=f"{trial.arm}, {DISTILLED}").after(teacher=dense)
+
+
+def _cut(net: Net, way: str, budget: str, share: float, seed: int, dense: Trial) -> Iterator[Trial]:
+    """One way to one budget: cut and recovered in one trial, or recovered from what was cut before or elsewhere."""
+    arm = f"{net.name}, {way}, {budget}"
+    if way in OURS and way not in ONCE:
+        yield _made(net, way, share, seed, arm, net.recover).after(start=dense)
+    elif way in OURS:
+        cut = _made(net, way, share, 0, f"{arm}, {CUT}", 0).after(start=dense)
+        yield from (cut, _recovered(net, arm, seed, cut)) if seed == 0 else (_recovered(net, arm, seed, cut),)
+    elif (file := Elsewhere.there(FILES / file_name(arm), arm, KEPT)) is not None:
+        yield _recovered(net, arm, seed, file)
+
+
+def _made(net: Net, way: str, share: float, seed: int, arm: str, tune: int) -> Trial:
+    method, options = OURS[way]
+    size: Options = {"kept": share, "recover": tune} if method == "thinet" else {"macs": share, "tune": tune}
+    size = {"pruned": 1 - share, "tune": tune} if method == "soft_filter" else size
+    more: Options = {"epochs": int(way in ALSO_BEFORE), "rate": 1.0}
+    return Trial.make(method, net.task, seed, arm, **options, **size, **more).under(**RECIPE)
+
+
+def _recovered(net: Net, arm: str, seed: int, start: Trial | Elsewhere) -> Trial:
+    """The recovery of a network as it is."""
+    made = Trial.make("one_call", net.task, seed, arm, macs=1.0, tune=net.recover, rate=1.0)
+    return made.under(**RECIPE).after(start=start)
+
+
+def file_name(arm: str) -> str:
+    """What the file of an arm's network is called."""
+    return f"{sub('[^A-Za-z0-9.]+', '_', arm).strip('_')}.safetensors"

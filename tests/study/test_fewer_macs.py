@@ -1,0 +1,139 @@
+"""The study of fewer multiply-adds: who begins with what, one recovery for all, what its words say; it runs."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sapwood import export, prune
+from sapwood.study.duels import BETTER, EQUAL, LESS, OPEN, best, duel, judged, ranked, tallied
+from sapwood.study.milliseconds import FILE, as_rows, columns
+from sapwood.study.study import find
+from sapwood.study.table import Summary, read
+from sapwood.tasks import TASKS
+from sapwood.trials.elsewhere import Elsewhere
+from sapwood.trials.execution import run_into
+from sapwood.trials.pool import serial
+
+STUDY = find(str(Path(__file__).parents[2] / "studies" / "fewer_macs" / "__init__.py"))
+arms, verdicts = (sys.modules[f"sapwood_study_fewer_macs.{name}"] for name in ("arms", "verdicts"))
+
+
+def length(trial):
+    """Epochs of recovery, and at which rate."""
+    options = trial.all_options()
+    return options.get("recover", options.get("tune")), options["rate"], trial.recipe
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small"])
+def test_all_recover_alike_and_begin_with_the_trained_network(scale):
+    trials = STUDY.at(scale)
+    dense, others = trials[0], trials[1:]
+    assert dense.method == "dense"
+    recovering = {length(trial) for trial in others if not trial.arm.endswith("cut")}
+    assert len(recovering) == 1
+    for trial in others:
+        begun = dict(trial.uses)["start"]
+        assert begun == dense or (trial.all_options()["macs"] == 1.0 and begun in trials)
+        assert dict(trial.uses).get("teacher", dense) == dense
+        assert trial.arm.endswith("distilled") is ("teacher" in dict(trial.uses))
+    seeds = {trial.seed for trial in others}
+    every = {trial.arm for trial in others if not trial.arm.endswith("cut")}
+    assert len([t for t in others if not t.arm.endswith("cut")]) == len(seeds) * len(every)
+
+
+def test_an_arm_of_the_peer_is_there_when_its_file_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(arms, "KEPT", tmp_path / "digests.txt")
+    monkeypatch.setattr(arms, "FILES", tmp_path)
+    arm = "digits, Torch-Pruning, L1, 50 %"
+    assert arm not in [trial.arm for trial in STUDY.at("smoke")]
+    path = tmp_path / arms.file_name(arm)
+    arms.KEPT.write_text(f"{'a' * 64}  {path.name}\n")
+    (known,) = (trial for trial in STUDY.at("smoke") if trial.arm == arm)
+    assert dict(known.uses)["start"] == Elsewhere("a" * 64, path)
+    path.write_bytes(b"another")
+    (there,) = (trial for trial in STUDY.at("smoke") if trial.arm == arm)
+    assert there.id != known.id
+
+
+def made(accuracies):
+    """Final rows of {arm: (validation, test)} in percent, a little apart in each of three seeds."""
+    about = {"method": "", "task": "conv_digits", "step": 1, "epoch": 1, "phase": None, "metric": "accuracy"}
+    return [
+        about | {"trial": f"{arm} {seed}", "row": arm, "seed": seed, "split": split, "value": (value + seed) / 100}
+        for arm, both in accuracies.items()
+        for split, value in zip(("valid", "test"), both, strict=True)
+        for seed in range(3)
+    ]
+
+
+def test_who_stands_for_a_side_is_chosen_by_validation_images():
+    rows = made({"a": (80, 70), "b": (79, 90), "c": (60, 71)})
+    assert best(rows, ["b", "a", "c"]) == "a"
+    assert ranked(rows, {"one": ["a", "c"], "two": ["b"], "three": ["missing"]}) == ["two", "one"]
+    found = duel(rows, ["a", "b"], ["c"])
+    assert (found.ours, found.theirs) == ("a", "c")
+    assert found.gap.mean == pytest.approx(-1)
+    assert duel(rows, ["a"], ["missing"]) is None
+
+
+@pytest.mark.parametrize(
+    ("gap", "says"),
+    [
+        (Summary(1, 0.1, 1.9, 3), BETTER),
+        (Summary(1, -0.1, 2.1, 3), EQUAL),
+        (Summary(-0.2, -1, 0.6, 3), EQUAL),
+        (Summary(-0.4, -5, 4.2, 3), LESS),
+        (Summary(-0.2, -0.3, -0.1, 3), LESS),
+        (Summary(1, None, None, 1), OPEN),
+    ],
+)
+def test_the_rule(gap, says):
+    assert judged(gap, 0.3) == says
+
+
+def test_the_sentences_follow_from_the_rows():
+    ways = {"prune": (80, 81), "LASSO": (85, 84), "Torch-Pruning, L1": (82, 83), "Torch-Pruning, group norm": (70, 99)}
+    rows = made({f"ResNet-20, {way}, 50 %": both for way, both in ways.items()} | {"ResNet-20, dense": (99, 90)}
+                | {"ResNet-20, LASSO, 50 %, distilled": (85, 86), "ResNet-20, prune, 73 %": (89, 89.5)})  # fmt: skip
+    ours, default, fastnas, taught, _ = verdicts.summary_of(rows)
+    assert ours.answer == "At least equal in 1 of 1, better in 1: met."
+    assert "ResNet-20, LASSO, 50 % over ResNet-20, Torch-Pruning, L1, 50 % +1.00" in ours.details
+    assert default.answer == "At least equal in 0 of 1, better in 0: not met."
+    assert fastnas.answer.startswith("ResNet-20, prune, 73 % loses")
+    assert taught.answer.startswith("+2.00")
+    lines = {line[0]: line for line in verdicts.reached(arms.SMALL)(rows).lines}
+    assert lines["ResNet-20, prune, 50 %"][6].startswith("\u22122.00")
+    assert lines["ResNet-20, ThiNet, 50 %"][1] == "0"
+    assert [line[5] for line in verdicts.IN_PRINT(rows).lines if "PocketFlow" in line[0]] != ["\u2013"]
+    assert verdicts.summary_of([])[0].answer == verdicts.MISSING
+    assert tallied([], 0.3) == ""
+
+
+def test_times_stand_in_the_tables(tmp_path):
+    assert as_rows(tmp_path) == []
+    head = "arm,task,engine,batch,ms,faster,lower,upper\n"
+    (tmp_path / FILE).write_text(f'{head}"digits, prune",conv_digits,PyTorch,16,0.5,1.25,1,2\n')
+    rows = as_rows(tmp_path)
+    shown = {column.title: column.cell(rows, "digits, prune") for column in columns()}
+    assert shown["PyTorch, batch 16 (ms)"] == "0.50"
+    assert shown["PyTorch, batch 16 (times faster)"] == "1.25"
+    assert shown["ONNX Runtime, batch 1 (ms)"] == "\u2013"
+
+
+@pytest.mark.slow
+def test_the_smallest_scale_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(arms, "FILES", tmp_path)
+    task = TASKS["conv_digits"]()
+    whole = task.model()
+    small = prune(whole, task.example, macs=0.5, timing=0).model  # as if another tool had made it
+    arm = "digits, Torch-Pruning, L1, 50 %"
+    export.save(small, tmp_path / arms.file_name(arm), of=whole)
+    trials = STUDY.at("smoke")
+    folder = tmp_path / "results"
+    assert dict(serial(partial(run_into, folder), trials, lambda news: None)) == dict.fromkeys(trials)
+    last = {(row["row"], row["metric"]): row["value"] for row in read(folder) if row["phase"] is None}
+    for way in ("prune", "L1 filters, scanned", "Torch-Pruning, L1"):
+        assert last[f"digits, {way}, 50 %", "macs"] <= last[f"digits, {way}, 50 %", "reference_macs"] / 2
+        assert last[f"digits, {way}, 50 %", "epochs"] == 1
