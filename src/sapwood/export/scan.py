@@ -66,10 +66,8 @@ class Sensitivity:
 
     def _repr_html_(self) -> str:
         worst = max((loss for its in self.lost.values() for loss in its), default=0.0)
-        shade = {
-            name: ("", *(max(loss, 0.0) / worst if worst > 0 else 0.0 for loss in its))
-            for name, its in self.lost.items()
-        }
+        over = worst if worst > 0 else 1.0
+        shade = {name: (0.0, *(max(loss, 0.0) / over for loss in its)) for name, its in self.lost.items()}
         return table(("site", "units", *map(_percent, self.shares)), self._rows(), shade)
 
     def _rows(self) -> Iterator[tuple[str, ...]]:

@@ -56,7 +56,7 @@ def read_scan(path: Path) -> Mapping[str, Any] | None:
     """What a file holds, None where there is none; InputError if it is no scan."""
     if not disk.there(path):
         return None
-    saved = checkpoint.read(path).get("scan")
+    saved: Any = checkpoint.read(path).get("scan")
     try:
         FORMAT(saved, "it")
     except schema.Unexpected as error:

@@ -32,7 +32,7 @@ def page(chart: str, body: str, notes: Iterable[tuple[str, str]]) -> str:
 """
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], shade: Mapping[str, Sequence[float | str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], shade: Values) -> str:
     """A table whose cells are the darker the more is lost, 0 to 1; `shade` begins with the second cell of a row."""
     heads = "".join(f"<th scope='col' style='text-align:left'>{escape(each)}</th>" for each in head)
     lines = (
@@ -86,8 +86,8 @@ def _grid(shares: Sequence[float], low: float, high: float, across: Scale, down:
     yield f"<text x='{middle}' y='{HEIGHT - 8}' text-anchor='middle'>percent of a site's units that are kept</text>"
 
 
-def _cell(said: str, dark: float | str) -> str:
-    colour = f";background:hsl(12 80% 50% / {0.6 * dark:.2f})" if isinstance(dark, float) and dark > 0 else ""
+def _cell(said: str, dark: float) -> str:
+    colour = f";background:hsl(12 80% 50% / {0.6 * dark:.2f})" if dark > 0 else ""
     return f"<td style='text-align:right{colour}'>{escape(said)}</td>"
 
 

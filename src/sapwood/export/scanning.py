@@ -30,7 +30,7 @@ SHARES = (0.8, 0.6, 0.4, 0.2)  # of a site's units that are kept
 
 @checked(
     evaluate="a function of a model that returns a number",
-    by="norm, a criterion, its name, scores by parameter or by site, or another scan",
+    by="a criterion, its name, scores by parameter or by site, or another scan",
     shares="a list of shares to keep, each above 0 and below 1",
     cache="a path",
 )
