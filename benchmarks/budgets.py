@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,11 +90,11 @@ def ours(name: str, options: str, quantity: str) -> Row:
     """One row of `prune`."""
     model, x = made(name), NETWORKS[name][1]
     multiple = 1 if options == "multiple=1" else 8
-    wanted = {quantity: ASKED}
+    wanted: dict[str, Any] = {quantity: ASKED, "multiple": multiple, "timing": SECONDS if quantity == "ms" else 0}
+    pruned = prune(model, x, **wanted)
     if quantity == "ms":
-        left = time_left(model, prune(model, x, multiple=multiple, timing=SECONDS, **wanted).model, x)
+        left = time_left(model, pruned.model, x)
         return {"left": left, "step": "", "met": abs(left / ASKED - 1) <= NEAR}
-    pruned = prune(model, x, multiple=multiple, timing=0, **wanted)
     left = sizes(pruned.model, x)[quantity] / sizes(model, x)[quantity]
     one = largest_step(quantity, model, x, pruned, multiple)
     return {"left": left, "step": one, "met": left <= ASKED < left + one}
