@@ -42,7 +42,7 @@ QUANTITIES = ("macs", "parameters", "bytes", "ms")
 OURS, PEER = "sapwood", "Torch-Pruning"
 Row = dict[str, object]
 
-IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 NETWORKS: dict[
     str, tuple[Callable[[], nn.Module], Tensor, str]
 ] = {  # what makes it, an example, the layer that answers
@@ -50,7 +50,7 @@ NETWORKS: dict[
     "ResNet-56": (lambda: resnet_cifar(56), IMAGES, "linear"),
     "VGG-16": (vgg_cifar, IMAGES, "output"),
     "LeNet-5": (lenet5, IMAGES[:, :1, :28, :28], "output"),
-    "decoder": (lambda: gpt(width=128, heads=8), torch.arange(4 * 64).reshape(4, 64) % 256, "output"),
+    "decoder": (lambda: gpt(width=128, heads=8), torch.arange(64)[None], "output"),
 }
 
 
