@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -47,7 +48,12 @@ def modules(source: Path) -> dict[str, ast.Module]:
         ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts): path
         for parts, path in paths.items()
     }
-    return {name: ast.parse(path.read_text("utf-8")) for name, path in names.items()}
+    return {name: _parsed(path.read_text("utf-8")) for name, path in names.items()}
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def arrows(tree: ast.AST, known: set[str]) -> Iterator[str]:

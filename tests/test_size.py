@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -37,19 +38,20 @@ def limit(path: Path) -> int:
 
 def functions(path: Path) -> list[Function]:
     """All functions of a file, inner ones and methods of classes too."""
-    return [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, Function)]
+    return _parsed(path.read_text("utf-8"))[0]
 
 
 def code(path: Path) -> int:
     """Lines that hold code: blank lines, comments and docstrings are what we want more of, not less."""
-    tree = ast.parse(path.read_text("utf-8"))
-    held = {
-        line
-        for node in ast.walk(tree)
-        if isinstance(node, ast.stmt) and not _is_text(node)
-        for line in _own_lines(node)
-    }
-    return len(held)
+    return _parsed(path.read_text("utf-8"))[1]
+
+
+@cache
+def _parsed(text: str) -> tuple[list[Function], int]:
+    """The functions in a text, and how many of its lines hold code."""
+    nodes = [*ast.walk(ast.parse(text))]
+    held = {line for node in nodes if isinstance(node, ast.stmt) and not _is_text(node) for line in _own_lines(node)}
+    return [node for node in nodes if isinstance(node, Function)], len(held)
 
 
 def _own_lines(node: ast.stmt) -> range:
