@@ -99,7 +99,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, on: Scenes, epochs
     """Some epochs at a constant rate."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
-        for which in torch.randperm(len(on.y_NHW), generator=generator).split(BATCH):
+        for which in torch.split(torch.randperm(len(on.y_NHW), generator=generator), BATCH):
             optimizer.zero_grad()
             torch.autograd.backward(F.cross_entropy(model.train()(on.x_NCHW[which]), on.y_NHW[which]))
             optimizer.step()
@@ -127,14 +127,15 @@ def rows_of(seed: int, names: list[str]) -> list[dict[str, object]]:
     torch.manual_seed(seed)
     model, seen, fresh = UNet(), scenes(192, 2 * seed), scenes(96, 2 * seed + 1)
     train(model, optimizer := torch.optim.AdamW(model.parameters(), lr=LR), seen, FIRST, seed)
-    dense, example, rows = overlap(model, fresh), seen.x_NCHW[:1], []
+    dense, example = overlap(model, fresh), seen.x_NCHW[:1]
+    rows = list[dict[str, object]]()
     for by in names:
         pruned = prune(model, example, macs=0.5, by=scored(model, by, example), optimizer=optimizer, timing=0)
         assert pruned.optimizer is not None
         widths = " ".join(f"{site}={int(keep.sum())}" for site, keep in pruned.keep.items())
         size, after = sum(p.numel() for p in pruned.model.parameters()), overlap(pruned.model, fresh)
         train(pruned.model, pruned.optimizer, seen, AFTER, seed + 100)
-        macs = round(pruned.after.macs / pruned.before.macs, 4)
+        macs = round((pruned.after.macs or 0) / (pruned.before.macs or 1), 4)
         made = (by, seed, macs, size, widths, dense, after, overlap(pruned.model, fresh), torch.__version__, commit())
         rows.append(dict(zip(COLUMNS, made, strict=True)))
     return rows
@@ -151,9 +152,9 @@ def main() -> None:
     there = list(csv.DictReader(asked.csv.open(encoding="utf-8"))) if asked.csv.is_file() else []
     if asked.summary:
         for by in CANDIDATES:
-            found = [float(row["recovered"]) for row in there if row["by"] == by and int(row["seed"]) in asked.seed]
-            if found:
-                print(f"{by:6} {statistics.fmean(found):.3f}, lowest {min(found):.3f} ({len(found)} seeds)")
+            each = [float(row["recovered"]) for row in there if row["by"] == by and int(row["seed"]) in asked.seed]
+            if each:
+                print(f"{by:6} {statistics.fmean(each):.3f}, lowest {min(each):.3f} ({len(each)} seeds)")
         return
     for seed in asked.seed:
         missing = [by for by in CANDIDATES if (by, str(seed)) not in {(row["by"], row["seed"]) for row in there}]
@@ -161,7 +162,7 @@ def main() -> None:
         new = not asked.csv.is_file()
         with asked.csv.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writerows([dict(zip(COLUMNS, COLUMNS, strict=True))] * new + found)
+            writer.writerows([*[dict[str, object](zip(COLUMNS, COLUMNS, strict=True))] * new, *found])
         print(*found, sep="\n", flush=True)
 
 

@@ -24,7 +24,7 @@ from sapwood.models.trained_digits import trained_digits
 from sapwood.trials.provenance import commit
 
 SHARES = (0.8, 0.65, 0.5, 0.35, 0.25, 0.15)
-BY = ("magnitude", "lamp", "mean_activation", "snip", "random")
+BY = ("norm", "magnitude", "lamp", "mean_activation", "snip", "random")
 SEEDS = (0, 1, 2)
 EPOCHS = (1, 3, 10)
 LR, MOMENTUM, BATCH = 0.01, 0.9, 32
@@ -64,7 +64,7 @@ def _asked(model: nn.Module, by: str, train: Batch, seed: int) -> dict[str, Any]
     def loss(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         return nn.functional.cross_entropy(outputs, batch.targets, reduction="sum")
 
-    needs = CRITERIA[by].needs
+    needs = CRITERIA[by].needs if by in CRITERIA else ()
     return {"by": by, "evidence": observe(model, [batch], *needs, loss=loss) if needs else None}
 
 

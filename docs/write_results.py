@@ -97,7 +97,7 @@ def _by_method(studies: Iterable[str]) -> str:
         (f"`{method}`", ", ".join(f"[{name}](#{name}) ({len(trials)} trials)" for name, trials in where.items()))
         for method, where in sorted(counted.items())
     )
-    return f"## Which method is studied where\n\n{_markdown(Grid(('method', 'studies'), tuple(lines)))}\n"
+    return f"## Which method is studied where\n\n{_markdown(Grid(('method', 'studies'), tuple(lines)), '---')}\n"
 
 
 def _section(study: Study, rows: Table) -> str:
@@ -146,8 +146,8 @@ def _brief(cell: str) -> str:
     return f"{float(cell):.4g}" if re.fullmatch(r"\d+\.\d{5,}(e-\d+)?", cell) else cell
 
 
-def _markdown(grid: Grid) -> str:
-    rows = [grid.columns, ("---",) + ("---:",) * (len(grid.columns) - 1), *grid.lines]
+def _markdown(grid: Grid, align: str = "---:") -> str:
+    rows = [grid.columns, ("---",) + (align,) * (len(grid.columns) - 1), *grid.lines]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 

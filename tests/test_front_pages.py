@@ -12,7 +12,8 @@ from sapwood import METHODS
 
 README = (ROOT / "README.md").read_text("utf-8")
 DOCS = ROOT / "docs"
-FIRST = ("README.md", "docs/first-steps.md", "docs/prune.md")
+FIRST = ("README.md", "docs/first-steps.md", "docs/your-own-model.md", "docs/prune.md")
+PASTE = ("your-own-model", "prune", "write-a-study", "methods")  # pages that begin with lines to paste
 LONGEST = 35  # words in a sentence
 EXCUSED = {  # digits in README that are no results
     r"```.*?```": "code and what it printed (test_documents)",
@@ -40,6 +41,15 @@ def too_long(page):
 @pytest.mark.parametrize("name", FIRST)
 def test_sentences_are_short(name):
     assert too_long((ROOT / name).read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("name", PASTE)
+def test_pages_for_a_purpose_begin_with_a_few_lines_to_paste(name):
+    """What stands for the reader's project is in a comment; before the lines stand a few words."""
+    shown = re.sub(r"<!--.*?-->", "", (DOCS / f"{name}.md").read_text("utf-8"), flags=re.S)
+    before, code = re.split(r"^```python\n", shown, flags=re.M)[:2]
+    assert len(before.split()) < 60
+    assert 5 < len([line for line in code[: code.index("\n```")].splitlines() if line.strip()]) <= 22
 
 
 def test_a_long_sentence_is_found_wherever_it_stands():

@@ -67,7 +67,7 @@ CODES = {  # what the report's short names mean
     **{arm: f"global pruning in {n} cycles by {score}, target {goal} %" for arm, (n, score, goal) in GLOBAL.items()},
     **{arm: f"pruning layer by layer by {score}, target {target} %" for arm, (score, target) in LOCAL.items()},
     RELEASED: "L3 as the code released in 2023 runs it: counting zeros instead of activations",
-    "M": "S, trained, then pruned by magnitude for 2 more epochs, which alone count, a little every 100 steps: a cycle",
+    "M": "S, trained, then for 2 epochs more, which alone count, pruned by magnitude every 100 steps (a cycle)",
     "Neurons": "a score: how often a neuron is active", "Neurons & Weights": "a score: that, times the weight's size",
     **{arm: f"a control: G1 by the score {its['criterion']}" for arm, its in CONTROLS.items()},
     NARROW: "dense, as small as G1 at its end", AS_LONG: "dense, trained as long as G1",

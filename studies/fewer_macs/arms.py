@@ -23,6 +23,7 @@ KEPT = Path(__file__).parents[1] / "results" / "fewer_macs_peers.txt"  # their d
 DENSE, ON, CUT, DISTILLED, PRUNE = "dense", "trained on", "cut", "distilled", "prune"
 OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     PRUNE: ("one_call", {}),
+    "prune, sum": ("one_call", {"by": "magnitude"}),
     "prune, LAMP": ("one_call", {"by": "lamp"}),
     "prune, L2": ("one_call", {"by": "l2"}),
     "prune, norm scale": ("one_call", {"by": "norm_scale"}),

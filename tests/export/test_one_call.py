@@ -92,7 +92,7 @@ def test_half_of_the_multiply_adds_of_every_kind(kind, tmp_path):
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["residual", "encoder", "named"])
+@pytest.mark.parametrize("name", ["encoder", "named"])
 def test_it_is_written_for_onnx_runtime(name, tmp_path):
     pytest.importorskip("onnxscript")
     model, example = kinds.made(name)
@@ -106,7 +106,7 @@ def test_it_is_written_for_onnx_runtime(name, tmp_path):
 def test_the_target_is_met_within_one_step_of_every_site(target, uniform):
     model, example = kinds.made("residual")
     shares = {}
-    for share in (0.8, 0.6, 0.45):
+    for share in (0.8, 0.45):
         pruned = prune(model, example, multiple=4, uniform=uniform, timing=0, **{target: share})
         left, whole = (getattr(size, target) for size in (pruned.after, pruned.before))
         assert left <= share * whole
@@ -117,16 +117,14 @@ def test_the_target_is_met_within_one_step_of_every_site(target, uniform):
         if target in cost:
             assert float(cost[target](more)) > share * whole
         shares[share] = pruned.keep
-    for larger, smaller in ((0.8, 0.6), (0.6, 0.45)):
-        assert all(bool((shares[larger][name] | ~kept).all()) for name, kept in shares[smaller].items())
+    assert all(bool((shares[0.8][name] | ~kept).all()) for name, kept in shares[0.45].items())
 
 
 def test_a_number_is_a_target_like_the_share_it_is():
     model, example = kinds.made("unet")
-    whole = prune(model, example, macs=0.9, timing=0).before
     for name in ("macs", "parameters", "bytes"):
-        number = prune(model, example, timing=0, **{name: 0.6 * getattr(whole, name)})
         share = prune(model, example, timing=0, **{name: 0.6})
+        number = prune(model, example, timing=0, **{name: 0.6 * getattr(share.before, name)})
         assert same(number.model, share.model)
 
 
@@ -256,10 +254,9 @@ def test_any_criterion_scores():
     model, example = kinds.made("residual")
     for name, criterion in CRITERIA.items():
         if not criterion.needs:
-            assert (
-                prune(model, example, macs=0.6, by=name, timing=0).after.macs
-                <= 0.6 * prune(model, example, macs=0.6, by=criterion, timing=0).before.macs
-            )
+            pruned, last = prune(model, example, macs=0.6, by=name, timing=0), criterion
+            assert pruned.after.macs <= 0.6 * pruned.before.macs
+    assert same(pruned.model, prune(model, example, macs=0.6, by=last, timing=0).model)
     apoz = CRITERIA["apoz"]
     evidence = observe(model, [example], *apoz.needs)
     assert prune(model, example, macs=0.6, by="apoz", evidence=evidence, timing=0).difference is not None

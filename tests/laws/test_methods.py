@@ -1,5 +1,7 @@
 """Every method under the laws of methods, interrupted before every step; and two that the package does not have."""
 
+import os
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -8,16 +10,34 @@ from residual import residual_task
 from torch.optim import SGD, Adam, AdamW
 
 from sapwood import checkpoint
-from sapwood.checks import method, tiny_task
+from sapwood.checks import interruption, method, tiny_task
 from sapwood.checks.method import _Trial
 from sapwood.checks.tiny import tiny_conv_task
 from sapwood.methods import METHODS
+from sapwood.training.declared import declared
 
+BY_NIGHT = pytest.mark.skipif("SAPWOOD_NETWORKS" not in os.environ, reason="takes long; shorter lives are tried by day")
 EASY = {"first": 0.01, "target": 0.02, "stop": "epochs"}  # the end of every epoch is above its mark
 STUCK = {"first": 0.99, "target": 1.0, "plateau": 1, "task": tiny_task(SGD, lr=1e-4)}  # no mark is ever reached
 DRAWN = drawn_alike(tiny_conv_task())  # which has a rule for first weights
 HALF_OF_ALL = (27 + 22 + 17) / 112  # 136 weights, 112 of them hidden: what three cycles to 0.5 of all remove
+QUICK = replace(tiny_task(), batch_size=24)  # two steps an epoch
+PIXELS = {
+    "low": -9.0,
+    "high": 9.0,
+    "eps": 0.3,
+    "steps": 1,
+    "step": 0.2,
+    "judged": 16,
+    "judge_steps": 2,
+}  # of tiny images
 OPTIONS = {  # method -> label -> options that make every part of it happen within a few steps
+    "adversarial_neural_pruning": {
+        "everything on": PIXELS
+        | {"suppression": 0.1, "threshold": 0.24, "beta": 0.05, "mask_rate": 0.1, "epochs": 1, "restarts": 2},
+        "without attacks, so many units, tuned": PIXELS
+        | {"attack": False, "suppression": 0.0, "pruned": 0.4, "start": 2.0, "epochs": 1, "tune": 1, "task": QUICK},
+    },
     "at_init": {
         "snip": {"sparsity": 0.5, "samples": 20, "epochs": 2, "reaches": 0.5},
         "grasp": {"sparsity": 0.4, "samples": 20, "epochs": 2, "criterion": "grasp", "reaches": 0.4},
@@ -175,6 +195,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
     },
 }
 NO_MASKS = (
+    "adversarial_neural_pruning,",
     "dense,",
     "l1_filters,",
     "lasso_channels,",
@@ -229,6 +250,14 @@ def test_the_tiny_options_make_it_prune(label, of, options):
     removed = [now.step for now in life.moments if any(not keep.all() for keep in life.run.masks.values())]
     assert life.run.round >= 1
     assert removed
+
+
+@BY_NIGHT
+@pytest.mark.parametrize(("label", "of", "options"), cases(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_state_is_gone_on_from_to_the_end(label, of, options):
+    options = {k: v for k, v in options.items() if k not in ("nested", "reaches")}
+    usual = tiny_conv_task if "rebuilds" in declared(of).kinds else tiny_task
+    interruption.gone_on_from(partial(_Trial, of, options.pop("task", None) or usual(), options), every=True)
 
 
 def test_the_law_saves_after_every_step():

@@ -173,10 +173,12 @@ def test_right_after_pruning_the_smallest_are_missed_least_and_the_largest_most(
     """Before any tuning; the mean over five networks, at half of each layer."""
     kept = {"l1": 0.0, "random_neuron": 0.0, "largest": 0.0}
     for seed in range(5):
+        trained = start(task(), seed)
+        list(l1_filters(trained, pruned=0.0, epochs=3, tune=0))
+        found = sites(trained.model, trained.task.examples)
         for by in kept:
             run = start(task(), seed)
-            list(l1_filters(run, pruned=0.0, epochs=3, tune=0))
-            found = sites(run.model, run.task.examples)
+            run.rewind(trained.model.state_dict())
             scores = unit_scores("l1" if by == "largest" else by, run.model, found, run.task)
             scores = {name: -s for name, s in scores.items()} if by == "largest" else scores
             run.shrink(by_ratios(scores, dict.fromkeys(scores, 0.5)), found)

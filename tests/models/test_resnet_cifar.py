@@ -197,7 +197,7 @@ def test_a_trained_network_has_its_stated_test_accuracy(real_data, trained, dept
 def test_a_trained_network_is_pruned_shrunk_and_recovers(real_data):
     """Half of the filters inside the blocks go, those of small norm; twenty steps bring much of it back."""
     task = real_data(TASKS["resnet20_cifar_trained"])
-    network, few = task.model(), task.data.test.take(slice(0, 2_000))
+    network, few = task.model(), task.data.test.take(slice(0, 500))
     found = couplings(network, few.inputs[:2])
     norms = {site.name: network.get_submodule(site.name).weight.detach().abs().sum((1, 2, 3)) for site in found.sites}
     keep = {name: norm > norm.median() for name, norm in norms.items() if name != "conv1"}

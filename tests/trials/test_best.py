@@ -131,9 +131,19 @@ def trial(monkeypatch):
     return Trial.make("up_and_down", "mlp_digits", 0)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The rows of that trial, never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, "up_and_down", up_and_down)
+        patch.setitem(METHOD_VERSIONS, "up_and_down", 1)
+        run_trial(Trial.make("up_and_down", "mlp_digits", 0), folder)
+    return read_rows(folder / "rows.jsonl")
+
+
 @pytest.mark.parametrize("moments", [STEPS, STEPS + 1, 2 * STEPS, 3 * STEPS, 3 * STEPS + 1, 4 * STEPS])
-def test_it_survives_an_interruption(trial, tmp_path, monkeypatch, moments):
-    run_trial(trial, tmp_path / "whole")
+def test_it_survives_an_interruption(whole, trial, tmp_path, monkeypatch, moments):
     with monkeypatch.context() as patch:
         patch.setitem(METHODS, "up_and_down", dying_after(up_and_down, moments))
         with pytest.raises(Interrupted):
@@ -141,7 +151,7 @@ def test_it_survives_an_interruption(trial, tmp_path, monkeypatch, moments):
     if moments > STEPS:
         assert checkpoint.read(tmp_path / "two" / "state.safetensors")["best"]["weights"]
     run_trial(trial, tmp_path / "two")
-    whole, two = (read_rows(tmp_path / name / "rows.jsonl") for name in ("whole", "two"))
+    two = read_rows(tmp_path / "two" / "rows.jsonl")
     assert (
         [row for row in two if row.split.startswith("best")]
         == [row for row in whole if row.split.startswith("best") and row.phase is None]

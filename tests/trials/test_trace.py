@@ -117,18 +117,27 @@ def test_numbers_of_an_epoch_are_those_of_the_network_at_its_end(tmp_path, monke
     assert [[rows[epoch, f"nuclear_{layer}"] for layer in (1, 2, 3, 4)] for epoch in (1, 2)] == found
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The rows' file of a trial that is never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, "watched", watched({}))
+        patch.setitem(METHOD_VERSIONS, "watched", 1)
+        run_trial(Trial.make("watched", "mlp_digits", 0).tracing("spectra"), folder)
+    return folder / "rows.jsonl"
+
+
 # Before the prune within a phase, after it, at the end of a phase (a prune follows), after it, and at the very end.
 @pytest.mark.parametrize("moments", [STEPS - 1, STEPS, STEPS + 1, 2 * STEPS, 2 * STEPS + 1, 3 * STEPS])
 @pytest.mark.parametrize("after", [False, True])
-def test_rows_are_there_once_after_a_resume(seen, tmp_path, monkeypatch, moments, after):
+def test_rows_are_there_once_after_a_resume(whole, seen, tmp_path, monkeypatch, moments, after):
     trial = Trial.make("watched", "mlp_digits", 0).tracing("spectra")
-    run_trial(trial, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setitem(METHODS, "watched", dying_after(METHODS["watched"], moments, after=after))
         with pytest.raises(Interrupted):
             run_trial(trial, tmp_path / "two", save_every=0.0)
     run_trial(trial, tmp_path / "two")
-    whole, two = (tmp_path / name / "rows.jsonl" for name in ("whole", "two"))
-    assert two.read_bytes() == whole.read_bytes()
+    assert (tmp_path / "two" / "rows.jsonl").read_bytes() == whole.read_bytes()
     found = rows_of(tmp_path / "two", *TRACED)
     assert len({(row.step, row.split, row.metric) for row in found}) == len(found) != 0

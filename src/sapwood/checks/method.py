@@ -4,23 +4,21 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from sapwood.checks import rebuilding
+from sapwood.checks import interruption, rebuilding
 from sapwood.checks.law import Laws, Result, demand, tried
 from sapwood.checks.life import Life as _Trial
-from sapwood.checks.life import Make, Method, resumed
+from sapwood.checks.life import Make, Method, hooked, lived
 from sapwood.checks.tiny import tiny_conv_task, tiny_task
 from sapwood.errors import InputError
 from sapwood.masking import masks
 from sapwood.training import checkpoint
 from sapwood.training.declared import Declared, declared
-from sapwood.training.run import Run
 from sapwood.training.task import Batch, Task
 
 
@@ -58,7 +56,7 @@ def laws(
     bodies: Laws = {
         "the same seed gives the same bits": lambda: _same_seed(trial),
         "another seed gives other bits": lambda: _other_seed(trial),
-        "interrupted before any step and resumed: the same bits": lambda: _interrupted(trial),
+        "interrupted before any step and resumed: the same bits": lambda: interruption.gone_on_from(trial),
         "resuming leaves the saved state as it was": lambda: _saved_untouched(trial),
         "the test split changes nothing": lambda: _blind(trial, partial(_Trial, method, _other_test(task), options)),
         "no hook is left behind, also when the consumer stops early": lambda: _no_trace(trial),
@@ -102,48 +100,30 @@ def _refuse_unknown(name: str, about: Declared, bodies: Mapping[str, object]) ->
 
 def _as_declared(trial: Make, about: Declared) -> None:
     """A method that rebuilds without saying so would be asked nothing about what it builds."""
-    life = trial()
-    masked = any(any(not keep.all() for keep in life.run.masks.values()) for _ in life.moments) or bool(life.run.masks)
-    done = {"masks": masked, "rebuilds": life.run.rebuilt}
+    whole = lived(trial)
+    masked = [now for now in whole.stands if any(not keep.all() for keep in now.masks.values())]
+    # One that masks may end as another network, as tickets do, without laws on how that was built.
+    rebuilt = masked[0].rebuilt if masked else whole.run.rebuilt
+    done = {"masks": bool(masked or whole.run.masks), "rebuilds": rebuilt}
     for kind, does in done.items():
         demand(not does or kind in about.kinds, f"it {kind}, and does not declare it: @declares({kind!r})")
         demand(does or kind not in about.kinds or not about.said, f"it is declared that it {kind}, and it does not")
 
 
 def _same_seed(trial: Make) -> None:
-    torch.manual_seed(17)  # what others have drawn before must not matter
-    first = trial().finish()
-    torch.manual_seed(4711)
-    demand(first == trial().finish(), "two runs from one seed differ")
+    whole = lived(trial)
+    torch.manual_seed(4711)  # what others have drawn before must not matter
+    demand((whole.end, whole.moments) == trial().finish(), "two runs from one seed differ")
 
 
 def _other_seed(trial: Make) -> None:
-    demand(trial().decided() != trial(seed=1).decided(), "seeds 0 and 1 give the same bits")
-
-
-def _interrupted(trial: Make) -> None:
-    undisturbed = trial()
-    final, moments = undisturbed.finish()
-    saves = [checkpoint.decode(content) for content in undisturbed.saves]
-    # After the last step of a call of train the method may leave; after any other, saving must have been possible.
-    due = {now.step for now, after in pairwise(moments) if now.phase == after.phase}
-    missed = sorted(due - {saved["step"] for saved in saves})
-    demand(bool(saves) and not missed, f"run.between was not called after steps {missed}: does it train by `train`?")
-    for saved in saves:
-        end, rest = resumed(trial, saved, f"after step {saved['step']}")
-        tail = [m for m in moments if m.step > saved["step"]]
-        demand(
-            end == final,
-            f"interrupted after step {saved['step']} of {moments[-1].step}: another end; "
-            "keep what the method computes and needs later in run.memory",
-        )
-        demand(rest == tail, f"interrupted after step {saved['step']}: other moments on the way")
+    whole = lived(trial)
+    demand((whole.decided, whole.moments) != trial(seed=1).decided(), "seeds 0 and 1 give the same bits")
 
 
 def _saved_untouched(trial: Make) -> None:
-    undisturbed = trial()
-    undisturbed.finish()
-    saved = checkpoint.decode(undisturbed.saves[len(undisturbed.saves) // 2])
+    saves = lived(trial).saves
+    saved = checkpoint.decode(saves[len(saves) // 2])
     before = checkpoint.fingerprint(saved)
     trial(saved=saved).finish()
     demand(checkpoint.fingerprint(saved) == before, "the resumed run went on in the saved tensors themselves")
@@ -151,7 +131,8 @@ def _saved_untouched(trial: Make) -> None:
 
 def _blind(trial: Make, elsewhere: Make) -> None:
     """Decisions are made on the training and validation splits; notes of test metrics may be taken."""
-    demand(trial().decided() == elsewhere().decided(), "with another test split, other weights, masks or moments")
+    whole, other = lived(trial), elsewhere().decided()
+    demand((whole.decided, whole.moments) == other, "with another test split, other weights, masks or moments")
 
 
 def _other_test(task: Task) -> Task:
@@ -162,12 +143,8 @@ def _other_test(task: Task) -> Task:
 
 
 def _masked(trial: Make) -> None:
-    life = trial()
-    for now in life.moments:
-        parameters = dict(life.run.model.named_parameters())
-        held = {} if life.run.dense else life.run.masks
-        dead = [n for n, keep in held.items() if bool((parameters[n][~keep] != 0).any())]
-        demand(not dead, f"step {now.step}: masked weights of {dead} are not 0")
+    for now in lived(trial).stands:
+        demand(not now.dead, f"step {now.step}: masked weights of {now.dead} are not 0")
 
 
 def _passes(method: Method, task: Task, options: dict[str, Any]) -> None:
@@ -184,20 +161,18 @@ def _passes(method: Method, task: Task, options: dict[str, Any]) -> None:
 
 
 def _nested(trial: Make) -> None:
-    life = trial()
     before: masks.Masks = {}
-    for now in life.moments:
-        later = life.run.masks or before  # a release is not a mask
+    for now in lived(trial).stands:
+        later = now.masks or before  # a release is not a mask
         demand(masks.nested(before, later), f"step {now.step}: a removed weight was kept again")
         before = dict(later)
 
 
 def _reaches(trial: Make, sparsity: float) -> None:
-    life = trial()
     reached, weights = 0.0, 1
-    for _ in life.moments:
-        reached = max(reached, masks.sparsity(life.run.masks))
-        weights = max(weights, sum(keep.numel() for keep in life.run.masks.values()))  # none are left in retraining
+    for now in lived(trial).stands:
+        reached = max(reached, masks.sparsity(now.masks))
+        weights = max(weights, sum(keep.numel() for keep in now.masks.values()))  # none are left in retraining
     demand(
         abs(reached - sparsity) <= 8 / weights, f"{reached:.4f} of the masked weights went, {sparsity} was asked for"
     )
@@ -209,13 +184,6 @@ def _no_trace(trial: Make) -> None:
         for now in moments:
             if now.step == 3:
                 break
-    _demand_no_hooks(life.run)
-    done = trial()
-    done.finish()
-    _demand_no_hooks(done.run)
-
-
-def _demand_no_hooks(run: Run) -> None:
-    run.release()  # masks are held by hooks as long as they are in force
-    hooks = [n for n, m in run.model.named_modules() if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks]
-    demand(not hooks, f"hooks were left on {hooks}")
+    life.run.release()  # masks are held by hooks as long as they are in force
+    for hooks in (hooked(life.run.model), lived(trial).hooks):
+        demand(not hooks, f"hooks were left on {hooks}")

@@ -1,11 +1,10 @@
 """Laws of methods that rebuild their network or solve for its weights: what is told is what was built."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sapwood import export
 from sapwood.checks.law import demand
-from sapwood.checks.life import Life, Make, Method, resumed
+from sapwood.checks.life import Make, Method, Seen, Watched, lived, resumed
 from sapwood.errors import InputError
 from sapwood.masking import masks
 from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.cutting.cut import positions, sliced
 from sapwood.shrinking.cutting.units import spread
-from sapwood.shrinking.tracing.site import Site
 from sapwood.training import checkpoint
-from sapwood.training.rebuild import Cut, Wanted
 from sapwood.training.run import Run
 from sapwood.training.size import Size
 
@@ -29,33 +26,6 @@ COSTS = ("macs", "parameters")  # options of these names are what share of them 
 NEAR = 1e-9  # relative, in float64
 
 Bodies = dict[str, Callable[[], None]]
-
-
-class Seen(NamedTuple):
-    """One rebuilding, watched."""
-
-    before: nn.Module  # copies
-    after: nn.Module
-    sites: Sequence[Site]
-    told: Cut
-    state: dict[str, Any]  # of the run, just before
-    left: dict[str, Any]  # and just after
-
-
-class Watched:
-    """A life to its end, and what was rebuilt in it."""
-
-    def __init__(self, life: Life) -> None:
-        self.run, self.cuts = life.run, list[Seen]()
-        self._shrink = life.run.shrink
-        self.run.shrink = self._watched  # type: ignore[method-assign]
-        self.end, self.moments = life.finish()
-
-    def _watched(self, keep: Wanted, sites: Sequence[Site]) -> Cut:
-        before, state = deepcopy(self.run.model), _state(self.run)
-        told = self._shrink(keep, sites)
-        self.cuts.append(Seen(before, deepcopy(self.run.model), sites, told, state, _state(self.run)))
-        return told
 
 
 def laws(trial: Make, method: Method, options: Mapping[str, Any]) -> Bodies:
@@ -83,17 +53,16 @@ def _shares(method: Method, options: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _met(trial: Make, asked: Mapping[str, float]) -> None:
-    life = trial()
-    life.finish()
-    demand(life.run.rebuilt, "the network has the shapes it began with")
-    now, was = (_counted(model, life.run) for model in (life.run.model, life.run.task.model()))
+    run = lived(trial).run
+    demand(run.rebuilt, "the network has the shapes it began with")
+    now, was = (_counted(model, run) for model in (run.model, run.task.model()))
     for name, share in asked.items():
         left, whole = getattr(now, name), getattr(was, name)
         demand(left <= share * whole, f"{left} of {whole} {name} are left, and {share} of them was asked for")
 
 
 def _zeroed(trial: Make) -> None:
-    watched = Watched(trial())
+    watched = lived(trial)
     demand(bool(watched.cuts), "run.shrink was not called, so no units can be put to 0")
     for seen in watched.cuts:
         masks.apply_(dict(seen.before.named_parameters()), spread(seen.before, seen.told.keep, seen.sites))
@@ -103,9 +72,8 @@ def _zeroed(trial: Make) -> None:
 
 
 def _told(trial: Make) -> None:
-    first = trial()
-    watched = Watched(first)
-    again = Watched(trial(saved=checkpoint.decode(first.saves[-1])))
+    watched = lived(trial)
+    again = Watched(trial(saved=checkpoint.decode(watched.saves[-1])))
     for which, each in (("undisturbed", watched), ("resumed", again)):
         run = each.run
         was, now = (_counted(model, run) for model in (run.task.model(), run.model))
@@ -120,16 +88,15 @@ def _told(trial: Make) -> None:
 
 
 def _archived(trial: Make) -> None:
-    life = trial()
-    life.finish()
+    run = lived(trial).run
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.safetensors"
         try:
-            export.save(life.run.model, path, of=life.run.task.model(), masks=life.run.masks)
-            again = export.load(path, life.run.task.model)
+            export.save(run.model, path, of=run.task.model(), masks=run.masks)
+            again = export.load(path, run.task.model)
         except InputError as error:
             raise AssertionError(f"no file of it can be written and loaded: {error}") from error
-    demand(torch.equal(_answers(again, life.run), _answers(life.run.model, life.run)), "its outputs are others")
+    demand(torch.equal(_answers(again, run), _answers(run.model, run)), "its outputs are others")
 
 
 def _interrupted(trial: Make) -> None:
@@ -144,7 +111,7 @@ def _interrupted_after(trial: Make) -> None:
 
 def _goes_on(trial: Make, when: str, state: Callable[[Seen], dict[str, Any]], remedy: str) -> None:
     """Demand that a trial resumed from the state `when` it rebuilt has the end of one that was never interrupted."""
-    watched = Watched(trial())
+    watched = lived(trial)
     demand(bool(watched.cuts), "run.shrink was not called, so that nothing is known of when it rebuilds")
     for number, seen in enumerate(watched.cuts, start=1):
         end, _ = resumed(trial, state(seen), f"just {when} rebuilding {number}")
@@ -165,10 +132,6 @@ def _solved(trial: Make) -> None:
 
 def _moved(now: Tensor, before: Tensor) -> bool:
     return now.shape != before.shape or bool(((now != before) & (now != 0)).any())
-
-
-def _state(run: Run) -> dict[str, Any]:
-    return checkpoint.decode(checkpoint.encode(run.state()))
 
 
 def _answers(model: nn.Module, run: Run) -> Tensor:

@@ -1,8 +1,8 @@
 """Laws of criteria of units: one number for each unit, purity, repeatability, permutation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from sapwood.currency import Scores
 from sapwood.methods.parts.ranking import unit_scores
 from sapwood.scoring.unit_criterion import UnitCriterion
 from sapwood.shrinking.finding import sites
+from sapwood.shrinking.tracing.site import Site
 
 ORDER = (2, 0, 3, 1)  # of the first convolution's four channels
 
@@ -46,15 +47,20 @@ def _network() -> nn.Module:
     return net
 
 
+@cache
+def _sites() -> Sequence[Site]:
+    """Of every network that `_network` makes: exporting it takes longer than all else that a law does."""
+    return sites(_network(), tiny_conv_task().examples)
+
+
 def _scores(criterion: UnitCriterion, net: nn.Module) -> Scores:
     task = tiny_conv_task()
-    found = sites(net, task.examples)
     train = task.data.train
-    return unit_scores(criterion, net, found, task, [train.take(slice(0, 20)), train.take(slice(20, 48))])
+    return unit_scores(criterion, net, _sites(), task, [train.take(slice(0, 20)), train.take(slice(20, 48))])
 
 
 def _shapes(criterion: UnitCriterion) -> None:
-    units = {site.name: site.units for site in sites(_network(), tiny_conv_task().examples)}
+    units = {site.name: site.units for site in _sites()}
     found = _scores(criterion, _network())
     for name, s in found.items():
         demand(s.shape == (units[name],), f"site {name!r} of {units[name]} units has scores {tuple(s.shape)}")

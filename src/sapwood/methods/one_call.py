@@ -17,7 +17,7 @@ from sapwood.export.build import emptied
 from sapwood.export.offers import Offer, offer_of
 from sapwood.export.search import Search
 from sapwood.export.targets import target_of
-from sapwood.export.worth import worth
+from sapwood.export.worth import NORM, worth
 from sapwood.methods.parts.phases import tuned
 from sapwood.methods.parts.ranking import drawn, unit_scores
 from sapwood.shrinking.depth import remove_branches
@@ -32,7 +32,7 @@ OF_WEIGHTS = {name: each for name, each in CRITERIA.items() if not each.needs}
 
 @declares("rebuilds")
 def one_call(
-    run: Run, *, macs: float = 0.5, by: str = "magnitude", multiple: int = 8, uniform: bool = False,
+    run: Run, *, macs: float = 0.5, by: str = NORM, multiple: int = 8, uniform: bool = False,
     samples: int = 1280, epochs: int = 0, tune: int = 40, rate: float = 0.01,
 ) -> Iterator[Moment]:  # fmt: skip
     """Trains for `epochs`, takes units out at once, trains on for `tune` epochs at `rate` times the learning rate.
@@ -44,7 +44,7 @@ def one_call(
     if not 0 < macs <= 1 or rate < 0 or samples < 1:
         raise InputError(f"{macs=}, {rate=}, {samples=}: need a share above 0 and up to 1, a factor of 0 or more, and "
                          "at least one sample")  # fmt: skip
-    if by != LUCK and by not in UNIT_CRITERIA:
+    if by not in (LUCK, NORM, *UNIT_CRITERIA):
         picked("criterion", by, OF_WEIGHTS)
     yield from train(run, epochs=epochs)
     if macs < 1:
@@ -77,4 +77,4 @@ def scored(run: Run, offer: Offer, by: str, samples: int) -> Scores:
         }
     if by in UNIT_CRITERIA:
         return unit_scores(by, run.model, offer.sites, run.task, drawn(run, samples, "one_call"))
-    return worth(run.model, offer.sites, by, whole=offer.whole)
+    return worth(run.model, offer.sites, by, whole=offer.whole, passed_by=offer.passed_by)

@@ -7,6 +7,7 @@ Items that others need come before them; an item is taken up once `ready` says s
 A worker whose parent is gone, however it went, ends at once, idle or busy: nobody waits for what it does.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -153,6 +154,7 @@ def _prepare(told: "SimpleQueue[Any]") -> None:
     global _tell
     Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # what is imported stays: the collector, which ends every trial, need not look through it each time
     torch.set_num_threads(1)
     _tell = told.put
 
