@@ -31,7 +31,7 @@ OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     "prune, geometric median": ("one_call", {"by": "geometric_median"}),
     "prune, activation counts": ("one_call", {"by": "activity"}),
     "prune, luck": ("one_call", {"by": "luck"}),
-    "prune, uniform": ("one_call", {"uniform": True}),
+    "prune, any width": ("one_call", {"multiple": 1}),
     "L1 filters": ("l1_filters", {"multiple": 8}),
     "L1 filters, scanned": ("l1_filters", {"multiple": 8, "allocation": "sensitivity"}),
     "LASSO": ("lasso_channels", {"multiple": 8}),
