@@ -32,6 +32,7 @@ OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     "prune, geometric median": ("one_call", {"by": "geometric_median", **STREAM}),
     "prune, activation counts": ("one_call", {"by": "activity", **STREAM}),
     "prune, luck": ("one_call", {"by": "luck", **STREAM}),
+    "prune, stream whole": ("one_call", STREAM),
     "prune, any width": ("one_call", {"multiple": 1}),
     "L1 filters": ("l1_filters", {"multiple": 8}),
     "L1 filters, scanned": ("l1_filters", {"multiple": 8, "allocation": "sensitivity"}),
