@@ -70,8 +70,11 @@ def test_the_sentences_follow_from_the_rows():
     assert [line[0] for line in adversarial.compared(rows).lines] == [
         "ANP-VS minus AT, magnitude", "ANP-VS minus AT, magnitude", "ANP-VS minus ANP", "ANP-VS minus ANP",
     ]  # fmt: skip
+    odd = made({"AT": {"signs": 0}, "BP": {"signs": 1}})
+    assert "BP in 3 of 3 seeds, AT in 2 of 3 seeds" in adversarial.signs(odd)  # of 0, 0.001 and 0.002
+    assert "in no arm" in adversarial.signs(made({"AT": {"signs": 0}}, seeds=[0]))
     assert STUDY.verdict([]) == [adversarial.MISSING]
-    assert [each.answer for each in STUDY.summary([])] == [adversarial.MISSING] * 7
+    assert [each.answer for each in STUDY.summary([])] == [adversarial.MISSING] * 8
 
 
 @pytest.mark.slow
