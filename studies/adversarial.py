@@ -60,7 +60,7 @@ def _attack(eps: float, steps: int, step: float, judged: int, **more: Value) -> 
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
         "conv_digits", 1, 1, 1,
-        _attack(0.1, 1, 0.1, 40, judge_steps=3, start=2.0, threshold=0.6, mask_rate=0.1), {"batch_size": 128},
+        _attack(0.1, 1, 0.1, 40, judge_steps=3, signs=0, start=2.0, threshold=0.6, mask_rate=0.1), {"batch_size": 128},
     ),
     "small": Scale("lenet5_mnist", 5, 3, 1, _attack(0.3, 5, 0.1, 1_000), {"course": "drops"}),
     "paper": Scale("lenet5_mnist", 5, 200, 20, _attack(0.3, 20, 0.01, 10_000, restarts=3), {"course": "drops"}),
