@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sapwood.errors import InputError
     from sapwood.export.pruned import Pruned
     from sapwood.export.pruning import prune
+    from sapwood.export.scan import Sensitivity
+    from sapwood.export.scanning import sensitivity
     from sapwood.gates import Gated, UnitGate, WeightGate, WeightGated
     from sapwood.masking import masks
     from sapwood.masking.holding import hold
@@ -62,6 +64,7 @@ __all__ = [
     "ProximalNesterov",
     "Pruned",
     "Run",
+    "Sensitivity",
     "Shrunk",
     "Sight",
     "Site",
@@ -106,6 +109,7 @@ __all__ = [
     "schedule",
     "score",
     "select",
+    "sensitivity",
     "shrink",
     "sites",
     "spread",
@@ -131,6 +135,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "Pruned": "sapwood.export.pruned",
     "Run": "sapwood.training.run",
     "STATISTICS": "sapwood.scoring.statistics",
+    "Sensitivity": "sapwood.export.scan",
     "Shrunk": "sapwood.shrinking.shrunk",
     "Sight": "sapwood.scoring.evidence",
     "Site": "sapwood.shrinking.tracing.site",
@@ -176,6 +181,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "schedule": "sapwood.selection.schedule",
     "score": "sapwood.scoring.criterion",
     "select": "sapwood.selection.select",
+    "sensitivity": "sapwood.export.scanning",
     "shrink": "sapwood.shrinking.shrunk",
     "sites": "sapwood.shrinking.finding",
     "spread": "sapwood.shrinking.cutting.units",

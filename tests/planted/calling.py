@@ -12,10 +12,10 @@ from sapwood import InputError, prune
 from sapwood.checks.law import demand
 from sapwood.measure.clock import Ratio, Timing
 
-choices, offers, worth, deadline, pruning, pruned = (
-    import_module(f"sapwood.export.{name}") for name in ("choices", "offers", "worth", "deadline", "pruning", "pruned")
+choices, offers, worth, pruning, pruned = (
+    import_module(f"sapwood.export.{name}") for name in ("choices", "offers", "worth", "pruning", "pruned")
 )
-norms, in_time, within = worth.norms, deadline.in_time, choices.select.within
+norms, within = worth.norms, choices.select.within
 search = import_module("sapwood.export.search")
 
 
@@ -161,11 +161,6 @@ def halves(units, block, step):
 
 def one_short(scores, cost, limit, **options):
     return within(scores, cost, 1.1 * limit, **options)
-
-
-def made_anyway(fits, made, smallest, parts=64):
-    found = in_time(fits, lambda share: (made(share),), smallest, parts)[0]
-    return found
 
 
 def trusting(times, target):

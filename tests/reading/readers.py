@@ -31,7 +31,7 @@ from sapwood import checkpoint, codec, export
 from sapwood.checks import tiny_task
 from sapwood.codec import file as swz
 from sapwood.data import cifar10, idx
-from sapwood.export import packed
+from sapwood.export import packed, scan_kept
 from sapwood.processes import digest as digest_of
 from sapwood.shrinking.shrunk import compact
 from sapwood.study import cost, maps
@@ -258,6 +258,17 @@ def _checkpoint_forged(files: Files, luck: Random) -> Files:
 def _tree_again(tree: dict[str, Any], folder: Path) -> Any:
     checkpoint.write(folder / "again", tree)
     return checkpoint.read(folder / "again")
+
+
+def _scan_file(folder: Path) -> None:
+    kept = scan_kept.kept_of(folder / "a.scan", nn.Linear(2, 2), 0.5)
+    for count in (1, 3):
+        kept.add(scan_kept.in_order("0", torch.arange(4)), count, count / 7)
+
+
+def _scan_again(found: Any, folder: Path) -> Any:
+    checkpoint.write(folder / "again.scan", {"scan": found})
+    return scan_kept.read_scan(folder / "again.scan")
 
 
 def _saved_run(folder: Path) -> None:
@@ -532,6 +543,10 @@ READERS = {
         (*(f"training.checkpoint.{name}" for name in ("read", "opened", "_tree", "_header")), "schema.parse",
          "disk.read"), lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
         lambda folder: checkpoint.read(folder / "tree"), _checkpoint_forged, _tree_again,
+    ),
+    "scan": Reader(
+        ("export.scan_kept.read_scan",), lambda: in_folder(_scan_file),
+        lambda folder: scan_kept.read_scan(folder / "a.scan"), _checkpoint_forged, _scan_again,
     ),
     "state": Reader(
         ("training.run.start", "trials.execution._live", "cli.trained._of_checkpoint"),

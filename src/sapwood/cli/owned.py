@@ -4,7 +4,9 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -66,15 +68,21 @@ class Order:
 
     def make(self) -> Callable[[], Any]:
         """The function."""
-        path = Path(self.source.rpartition(":")[0])
-        module = load(path)
-        found: Any = getattr(module, self.name, None)
+        return self.function(self.name)
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """A function of the same file."""
+        found: Any = getattr(self._module, name, None)
         if not callable(found):
-            raise unknown(
-                f"function in {path}:", self.name, [n for n, thing in vars(module).items() if callable(thing)]
-            )
-        make: Callable[[], Any] = found
-        return make
+            known = [n for n, thing in vars(self._module).items() if callable(thing)]
+            raise unknown(f"function in {self.source.rpartition(':')[0]}:", name, known)
+        function: Callable[..., Any] = found
+        return function
+
+    @cached_property
+    def _module(self) -> ModuleType:
+        """The file, imported once."""
+        return load(Path(self.source.rpartition(":")[0]))
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from sapwood.cli.smaller import NOT_COMPARED, hush, refuse_bad_file
 from sapwood.criteria import named
 from sapwood.errors import InputError
 from sapwood.export import to_onnx, to_program
+from sapwood.export.engines import engine_of
 from sapwood.export.network import put
 from sapwood.export.pruning import prune
 from sapwood.export.samples import samples_of
 from sapwood.export.targets import target_of
+from sapwood.export.worth import NORM
 
 KINDS = (".safetensors", ".onnx", ".pt2")
 
@@ -31,8 +33,8 @@ class Wanted:
 def prune_to(order: Order, wanted: Wanted) -> None:
     """Prune the network, print the table, write the file. Whatever was typed wrongly is said before anything runs."""
     target_of(**wanted.targets)
-    criterion = named(wanted.options["by"])
-    if criterion.needs:
+    engine_of(wanted.options["engine"])
+    if wanted.options["by"] != NORM and named(wanted.options["by"]).needs:
         raise InputError(
             f"--by {wanted.options['by']} looks at data, which a file of Python has: use sapwood.prune there"
         )

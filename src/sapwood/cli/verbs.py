@@ -1,4 +1,4 @@
-"""The nine verbs and their options: what the command line can do. Frozen: a change needs a decision record.
+"""The ten verbs and their options: what the command line can do. Frozen: a change needs a decision record.
 
 Nothing heavy is imported here, so that `sapwood --help` answers at once; each verb imports what it needs.
 """
@@ -11,6 +11,22 @@ from typing import Annotated
 import typer
 
 from sapwood.cli import typed
+from sapwood.cli.arguments import (
+    By,
+    Changes,
+    Device,
+    Examples,
+    Lossy,
+    Network,
+    Only,
+    Results,
+    Source,
+    StudyName,
+    Target,
+    Trained,
+    Weights,
+    Workers,
+)
 
 
 class Scale(StrEnum):
@@ -52,51 +68,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name (see: sapwood list), or a file.")]
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
-Source = Annotated[
-    Path | None,
-    typer.Option("--from", metavar="DIR", help="First restore the results kept in DIR/STUDY; see report --keep."),
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="KEY=VALUE",
-        help="Only these trials: arm, method, task, seed or an option. Of one key any value, of several keys all.",
-    ),
-]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Another value for an option of the methods that have it."),
-]
-Workers = Annotated[str | None, typer.Option(metavar="N", help="By default one per core, at most one per trial.")]
-Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
-Trained = Annotated[
-    Path,
-    typer.Argument(metavar="TRIAL", help="The folder of a finished trial, results/STUDY/ID, or a run's checkpoint."),
-]
-Target = Annotated[Path, typer.Option("--to", metavar="FILE", help="What to write; its ending says how.")]
-
-
-Network = Annotated[
-    str, typer.Argument(metavar="FILE.py:MAKE", help="MAKE() returns the model, or (model, example of its input).")
-]
-Weights = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Its state dict: .safetensors, or .pt, .pth, .bin, read safely.")
-]
-Examples = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--example",
-        metavar="SHAPE",
-        help="Once for each input: --example 1,3,224,224, or 1,128:int for whole numbers. Of a dict, or by name: "
-        "--example image=1,3,32,32 --example meta=1,4.",
-    ),
-]
-Lossy = Annotated[
-    bool, typer.Option("--lossy", help="Offer streams that a layer norm goes over, too; no equality is claimed then.")
-]
-
 
 @app.callback()
 def sapwood(
@@ -119,15 +90,16 @@ def prune(
     parameters: Annotated[str | None, typer.Option(metavar="X", help="The same of parameters.")] = None,
     bytes: Annotated[str | None, typer.Option(metavar="X", help="The same of bytes in memory.")] = None,
     ms: Annotated[str | None, typer.Option(metavar="X", help="The same of milliseconds, measured here.")] = None,
-    by: Annotated[str, typer.Option(metavar="NAME", help="norm, or a criterion that needs no data: sapwood list.")] = (
-        "norm"
-    ),
+    by: By = "norm",
     multiple: Annotated[str, typer.Option(metavar="N", help="Widths that change become multiples of it.")] = "8",
     keep: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A module or parameter that keeps its shape.")
     ] = None,
     uniform: Annotated[bool, typer.Option("--uniform", help="The same share goes everywhere.")] = False,
     lossy: Lossy = False,
+    engine: Annotated[
+        str, typer.Option(metavar="NAME", help="For timing: pytorch, or onnxruntime, which needs sapwood[onnx].")
+    ] = "pytorch",
     threads: Annotated[str, typer.Option(metavar="N", help="For timing.")] = "1",
     to: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it: .safetensors, .onnx or .pt2.")] = None,
 ) -> None:
@@ -142,7 +114,7 @@ def prune(
         "multiple": typed.whole("--multiple", multiple),
         "threads": typed.whole("--threads", threads, most=cores, why=f": there are {cores} cores here"),
     }
-    options = {"by": by, "keep": keep or (), "uniform": uniform, "lossy": lossy, **numbers}
+    options = {"by": by, "keep": keep or (), "uniform": uniform, "lossy": lossy, "engine": engine, **numbers}
     prune_to(Order(network, weights, example or ()), Wanted(targets, options, to))
 
 
@@ -161,6 +133,36 @@ def look(
     from sapwood.cli.owned import Order
 
     look_at(Order(network, weights, example or ()), lossy=lossy, file=to)
+
+
+@app.command()
+def scan(
+    network: Network,
+    weights: Weights = None,
+    example: Examples = None,
+    evaluate: Annotated[
+        str, typer.Option(metavar="NAME", help="A function in FILE.py: of the model, it gives a number.")
+    ] = "evaluate",
+    by: By = "norm",
+    share: Annotated[
+        list[str] | None, typer.Option(metavar="X", help="A part of a site's units to keep; once for each.")
+    ] = None,
+    lower: Annotated[bool, typer.Option("--lower", help="A lower number is better, as of a loss.")] = False,
+    lossy: Lossy = False,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where numbers are kept; MAKE.scan when left out.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also a picture: .svg, or .html with a table.")
+    ] = None,
+) -> None:
+    """Say what a network is worth when one site alone loses units. An interrupted scan goes on where it was."""
+    from sapwood.cli.owned import Order
+    from sapwood.cli.scanning import Wanted, scan_with
+
+    shares = tuple(found for text in share or () if (found := typed.number("--share", text)) is not None)
+    wanted = Wanted(evaluate, by, shares, lower, lossy, cache, to)
+    scan_with(Order(network, weights, example or ()), wanted)
 
 
 @app.command()

@@ -21,8 +21,8 @@ TIERS = 3  # when nothing else is left, half of that, and then half of the half,
 
 
 def cheapest(scores: Scores, offer: Offer) -> Keep:
-    """One step of every site: the least that can stay."""
-    return select.by_count(scores, offer.least)
+    """The narrowest width of every site: one step, nothing where a branch may go."""
+    return select.by_count(scores, {name: widths(offer, name, each.numel())[0] for name, each in scores.items()})
 
 
 def guarded(scores: Scores, offer: Offer) -> Scores:
@@ -56,18 +56,24 @@ def ranked(scores: Scores, cost: Cost, limit: float, offer: Offer) -> Keep:
     step of a site stays, that of a narrow branch (a block) may go. A lower limit keeps a subset. InputError if the
     limit cannot be met.
     """
-    widths = {name: _widths(each.numel(), offer.block(name), offer.steps[name]) for name, each in scores.items()}
-    widths |= {name: [0, *widths[name]] for name in offer.narrow}
-    steps = {name: _steps(each, widths[name]) for name, each in scores.items()}
+    every = {name: widths(offer, name, each.numel()) for name, each in scores.items()}
+    steps = {name: _steps(each, every[name]) for name, each in scores.items()}
 
     def units(keep: Mapping[str, Tensor]) -> Keep:
-        return select.by_count(scores, {name: widths[name][int(kept.sum())] for name, kept in keep.items()})
+        return select.by_count(scores, {name: every[name][int(kept.sum())] for name, kept in keep.items()})
 
     return units(select.within(steps, lambda keep: cost(units(keep)), limit))
 
 
+def widths(offer: Offer, name: str, units: int) -> list[int]:
+    """The widths that a site with so many units may have, rising; 0 where its branch may go."""
+    every, barred = _widths(units, offer.block(name), offer.steps[name]), offer.barred.get(name, ())
+    may = [width for width in every if width == units or width not in barred]
+    return [0, *may] if name in offer.narrow else may
+
+
 def _widths(units: int, block: int, step: int) -> list[int]:
-    """The widths that a site may have: a block, steps more, and its own."""
+    """The widths of a site: a block, steps more, and its own."""
     return [*range(block, units, step), units]
 
 
@@ -75,6 +81,8 @@ def _steps(scores: Tensor, widths: Sequence[int]) -> Tensor:
     """What the steps of a site that may go are worth, the best first."""
     ranked = scores.sort(descending=True).values
     means = [ranked[low:high].mean() for low, high in pairwise(widths)]
+    if not means:
+        return scores.new_empty(0)
     return torch.stack(means).cummin(0).values  # so that rounding does not change their order
 
 

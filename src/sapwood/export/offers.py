@@ -26,6 +26,7 @@ class Offer:
     stays: tuple[Pinned, ...]  # what may not be removed, with the reason
     narrow: Mapping[str, Narrow] = field(default_factory=dict)  # {site: the branch that goes with its last units}
     passed_by: frozenset[str] = frozenset()  # the sites in branches: what these are added to passes by
+    barred: Mapping[str, frozenset[int]] = field(default_factory=dict)  # {site: widths that it may not have}
 
     def only(self, scores: Mapping[str, Tensor]) -> "Offer":
         """The sites that have scores; the others stay."""
@@ -50,11 +51,6 @@ class Offer:
     def whole(self) -> set[str]:
         """The names of what may not be removed."""
         return {pin.name for pin in self.stays} - {site.name for site in self.sites}
-
-    @property
-    def least(self) -> dict[str, int]:
-        """How many units of each site stay whatever they score: one step, none where a branch may go."""
-        return {name: 0 if name in self.narrow else step for name, step in self.steps.items()}
 
     def block(self, name: str) -> int:
         """How many units of a site go last, and together: one step, all that a narrow branch is left with."""

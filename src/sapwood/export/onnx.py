@@ -16,7 +16,7 @@ from sapwood.errors import InputError, first_line
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.caches import without_caches
 from sapwood.export.program import exported
-from sapwood.export.samples import wanted
+from sapwood.export.samples import samples_of, wanted
 from sapwood.extras import MissingExtra, installs, optional
 from sapwood.measure.example import Example, as_tuple
 from sapwood.measure.variants import onnxruntime_session
@@ -69,10 +69,16 @@ def _compared(model: nn.Module, content: bytes, seen: tuple[Any, ...], opened: b
     return disagreement(model, run, seen, any_batch=opened, tolerance=tolerance, what=what)
 
 
-def running(content: bytes) -> Callable[..., list[Tensor]]:
-    """An ONNX file's content as a function of tensors, in ONNX Runtime on the CPU with as many threads as torch has."""
+def content_of(model: nn.Module, example: Example) -> bytes:
+    """What an ONNX file of the network would hold, for as many samples as the example has."""
+    inputs, opened = wanted(example, samples_of(example), None)
+    return _content(model, example, inputs, opened)
+
+
+def running(content: bytes, threads: int | None = None) -> Callable[..., list[Tensor]]:
+    """An ONNX file's content as a function of tensors, in ONNX Runtime on the CPU; as many threads as torch has."""
     try:
-        session = onnxruntime_session(content, torch.get_num_threads())
+        session = onnxruntime_session(content, threads or torch.get_num_threads())
     except ModuleNotFoundError:
         raise
     except Exception as error:

@@ -34,6 +34,8 @@ class Times(NamedTuple):
     after: Timing
     left: Ratio
     device: str
+    engine: str = "PyTorch"
+    alone: bool = False  # by the processor's clock, which counts this process alone
 
 
 class Answers(NamedTuple):
@@ -104,8 +106,8 @@ class Pruned:
             yield (
                 "timed",
                 (
-                    f"in PyTorch on {self.times.device}, batch {self.times.after.batch}, {threads}: median of {rounds} "
-                    "rounds side by side; MACs are of the same call"
+                    f"in {self.times.engine} on {self.times.device}, batch {self.times.after.batch}, {threads}: median "
+                    f"of {rounds} rounds side by side{', CPU time' * self.times.alone}; MACs are of the same call"
                 ),
             )
         yield "removed", _removed(self.keep)

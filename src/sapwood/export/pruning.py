@@ -1,8 +1,9 @@
 """Pruning: one call that makes a network smaller: scores, a choice within a target, a proof, and what was measured."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,8 +15,11 @@ from sapwood.ancestry import is_smaller
 from sapwood.called import checked
 from sapwood.currency import Keep
 from sapwood.errors import InputError
+from sapwood.export.asking import Evaluate, asked_of
 from sapwood.export.build import built, bytes_and_parameters, emptied
 from sapwood.export.caches import without_caches
+from sapwood.export.engines import Asked, Engine, Runs, engine_of
+from sapwood.export.hurried import in_time
 from sapwood.export.offers import offer_of
 from sapwood.export.pruned import Answers, Pruned, Sizes, Times
 from sapwood.export.search import Search
@@ -26,21 +30,20 @@ from sapwood.measure.example import Example
 from sapwood.measure.norms import recalibrate as recalibrate_
 from sapwood.scoring.batches import tried
 from sapwood.scoring.evidence import Evidence
-from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.costs.cost import bytes_of, parameters_of
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.shrunk import Shrunk
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
 KEPT = "keep= names"  # how the reason begins why a site stays that was asked to
-Evaluate = Callable[[nn.Module], float]
 UNITS = "prune removes whole units: give macs= or parameters=, the share that is left; hold removes single weights"
 SAID = {  # what to give, and what instead of arguments that people try
     **dict.fromkeys(KINDS, "the share of it that may be left, above 0 and below 1, or a number above 1"),
-    "by": "a criterion, its name, or scores by parameter or by site",
+    "by": "a criterion, its name, scores by parameter or by site, or what sensitivity() gives",
     "multiple": "a whole number of 1 or more, of which widths become multiples",
     "evaluate": "a function of a model that returns a number",
     "threads": "a whole number of 1 or more",
+    "engine": "'pytorch' or 'onnxruntime', or a function that makes what is timed of a network and an example",
     "timing": "seconds, 0 or more",
     **dict.fromkeys(("sparsity", "amount", "ratio", "pruning_ratio", "density"), UNITS),
     "flops": "give macs=, the share of multiply-adds that is left",
@@ -65,6 +68,7 @@ def prune(
     optimizer: Optimizer | None = None,
     recalibrate: Iterable[Any] | None = None,
     evaluate: Evaluate | None = None,
+    engine: Asked = "pytorch",
     threads: int = 1,
     timing: float = 3.0,
 ) -> Pruned:
@@ -75,21 +79,23 @@ def prune(
     removed: channels, neurons, heads, groups, units of recurrent layers, whatever `sites` finds. The copy is proven to
     equal `model` with the removed units as 0; `model` itself is left as it was.
 
-    `by` is "norm", a criterion, its name, or scores by parameter or by site. "norm" is the L2 norm of all weights that
-    touch a unit; in a site that all has to pass, the unit's share of the site's. A criterion that looks at data reads
-    `evidence`, which `observe` gathers. The units with the lowest scores of the whole network are removed first; the
-    best half of a site that all has to pass goes last, and the best quarter of one in a residual branch. With `uniform`
-    every site loses the same share. Widths that change become multiples of `multiple`; one head or group is removed at
-    a time where it has that many channels. A residual branch of thin convolutions, fewer than 64 channels between them,
-    keeps 16 or goes whole: processors convolve 16 at a time.
+    `by` is "norm", a criterion, its name, scores by parameter or by site, or what `sensitivity` gives. "norm" is the L2
+    norm of all weights that touch a unit; in a site that all has to pass, the unit's share of the site's. A criterion
+    that looks at data reads `evidence`, which `observe` gathers. The units with the lowest scores of the whole network
+    are removed first; the best half of a site that all has to pass goes last, and the best quarter of one in a residual
+    branch. With `uniform` every site loses the same share. Widths that change become multiples of `multiple`; one head
+    or group is removed at a time where it has that many channels. A residual branch of thin convolutions, fewer than 64
+    channels between them, keeps 16 or goes whole: processors convolve 16 at a time.
     Modules and parameters named in `keep` keep their shapes. `lossy` also offers streams that a layer norm goes over:
     then no equality is claimed.
 
     Give the `optimizer` of `model` to get one for the copy, with its memory cut likewise. On the batches of
     `recalibrate` the statistics of batch norms are found anew. `evaluate(model)` returns a number; it is called before
-    the cut, after it, and after recalibration. Both networks are timed side by side, on `threads` threads, for about
-    `timing` seconds (0: not at all). For the target `ms`, networks of several sizes are built and timed, and the one
-    that comes back was measured to be fast enough.
+    the cut, after it, and after recalibration. Both networks are timed side by side in `engine`, "pytorch" or
+    "onnxruntime", on `threads` threads, for about `timing` seconds (0: not at all); or `engine` is a function, which of
+    a network and the example makes what is called in place of it. For the target `ms`, networks of several sizes are
+    built and timed, and the one that comes back was measured to be fast enough; widths that take as long as wider ones
+    are not chosen.
 
     `example` is a tensor, a tuple of arguments, or a dict: of keywords, or of what forward's only argument reads.
     Batches are what `observe` takes; the first is tried before anything is cut.
@@ -109,6 +115,7 @@ def prune(
     if target.kind == "ms" and timing == 0:
         raise InputError("ms is a target that is measured, and timing is 0; give seconds to measure in")
     _refuse_misfits(model, recalibrate, evaluate, threads, timing)
+    runs = engine_of(engine)
     batches = None if recalibrate is None else tried(model, recalibrate, "recalibrate()")
     with without_caches(model):
         anatomy = Anatomy(model, example)
@@ -116,9 +123,9 @@ def prune(
         scores = worth(model, offer.sites, by, evidence, whole=offer.whole, passed_by=offer.passed_by)
         offer = offer.only(scores)
         search = Search(anatomy, offer.without_branches() if uniform else offer, scores, uniform)
-    before = None if evaluate is None else _asked(evaluate, model)
+    before = None if evaluate is None else asked_of(evaluate, model)
     with without_caches(model) as restored:
-        found = _found(search, target, optimizer, threads, timing)
+        found = _found(_Stopwatch(search, target, optimizer, runs, threads, timing))
         restored(found.shrunk.model)
     answers = _answers(before, found.shrunk.model, evaluate, batches)
     asked = {pin.name for pin in search.offer.stays if pin.because.startswith(KEPT)}
@@ -149,39 +156,81 @@ class _Found:
     times: Times | None
 
 
-def _found(search: Search, target: Target, optimizer: Optimizer | None, threads: int, seconds: float) -> _Found:
-    anatomy, seen = search.anatomy, list[Times]()
+@dataclass(frozen=True)
+class _Stopwatch:
+    """Builds the networks of a search, and times each beside the whole one."""
 
-    def timed(small: nn.Module, seconds: float) -> Times:
-        seen.append(side_by_side(anatomy.model, small, anatomy.example, threads=threads, seconds=seconds))
-        return seen[-1]
+    search: Search
+    target: Target
+    optimizer: Optimizer | None
+    engine: Engine
+    threads: int
+    seconds: float
+    seen: list[Times] = field(default_factory=list)
 
-    def proven(keep: Keep) -> _Found:
-        shrunk = built(anatomy, keep, search.offer, optimizer=optimizer)
-        return _Found(keep, shrunk, timed(shrunk.model, seconds) if seconds else None)
+    @cached_property
+    def whole(self) -> Runs:
+        """The network as it is, in the engine."""
+        return self._running(self.search.anatomy.model)
 
-    def fits(keep: Keep) -> bool:
-        small = built(anatomy, keep, search.offer, check=False).model
-        return _in_time(timed(small, seconds / 3), target)
+    def quick(self, keep: Keep) -> bool:
+        """Whether a network is fast enough, measured shortly."""
+        return _in_time(self._timed(self._built(keep), self.seconds / 3), self.target)
 
-    def made(keep: Keep) -> _Found | None:
-        found = proven(keep)
-        return found if found.times is not None and _in_time(found.times, target) else None
+    def sure(self, keep: Keep) -> bool:
+        """The same, measured for longer."""
+        return _in_time(self._timed(self._built(keep), self.seconds), self.target)
 
-    if target.kind != "ms":
-        return proven(search.within(target))
+    def ratio(self, one: Keep, other: Keep) -> float:
+        """How many times as long the other network takes."""
+        cases = [self._running(self._built(keep)) for keep in (one, other)]
+        return self._beside(cases[0], cases[1], self.seconds / 2).left.median
+
+    def made(self, keep: Keep) -> _Found | None:
+        """The network, proven and measured once more; None if it is too slow this time."""
+        found = self.proven(keep)
+        return found if found.times is not None and _in_time(found.times, self.target) else None
+
+    def proven(self, keep: Keep) -> _Found:
+        """The network, whatever its time; not measured in 0 seconds."""
+        shrunk = built(self.search.anatomy, keep, self.search.offer, optimizer=self.optimizer)
+        return _Found(keep, shrunk, self._timed(shrunk.model, self.seconds) if self.seconds else None)
+
+    def _built(self, keep: Keep) -> nn.Module:
+        return built(self.search.anatomy, keep, self.search.offer, check=False).model
+
+    def _running(self, model: nn.Module) -> Runs:
+        return self.engine.of(model, self.search.anatomy.example, self.threads)
+
+    def _timed(self, small: nn.Module, seconds: float) -> Times:
+        self.seen.append(self._beside(self.whole, self._running(small), seconds))
+        return self.seen[-1]
+
+    def _beside(self, one: Runs, other: Runs, seconds: float) -> Times:
+        wall = {} if self.engine.here else {"wall": True}
+        times = side_by_side(one, other, self.search.anatomy.example, threads=self.threads, seconds=seconds, **wall)
+        return times._replace(engine=self.engine.name)
+
+
+def _found(watch: _Stopwatch) -> _Found:
+    """The network that meets the target."""
+    if watch.target.kind != "ms":
+        return watch.proven(watch.search.within(watch.target))
     try:
-        return search.in_time(fits, made, target)
+        return in_time(watch.search, watch, watch.target)
     except InputError as error:
-        raise InputError(f"{error}; {_fastest(seen)}") from error
+        raise InputError(f"{error}; {_fastest(watch.seen)}") from error
 
 
 def _fastest(seen: Sequence[Times]) -> str:
     """The fastest network that was measured."""
+    if not seen:
+        return "nothing smaller was measured"
     best = min(seen, key=lambda times: times.after.median)
     return (
         f"the fastest that was measured took {1000 * best.after.median:.3f} ms, {100 * best.left.median:.0f} % of what "
-        f"the network took beside it (batch {best.after.batch}, threads {best.after.threads}, {best.device})"
+        f"the network took beside it (batch {best.after.batch}, threads {best.after.threads}, "
+        f"{best.engine}, {best.device})"
     )
 
 
@@ -206,22 +255,12 @@ def _answers(
     before: float | None, small: nn.Module, evaluate: Evaluate | None, batches: Iterable[Any] | None
 ) -> Answers | None:
     """What `evaluate` says of the smaller network, which is recalibrated on batches if there are any."""
-    after = None if evaluate is None else _asked(evaluate, small)
+    after = None if evaluate is None else asked_of(evaluate, small)
     if batches is not None:
         recalibrate_(small, batches)
     if evaluate is None or before is None or after is None:
         return None
-    return Answers(before, after, None if batches is None else _asked(evaluate, small))
-
-
-def _asked(evaluate: Evaluate, model: nn.Module) -> float:
-    """What `evaluate` says of a network in evaluation mode, which has its own modes again afterwards."""
-    with evaluating(model):
-        answer = evaluate(model)
-    try:
-        return float(answer)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"evaluate(model) gave a {type(answer).__name__}; it must give one number") from error
+    return Answers(before, after, None if batches is None else asked_of(evaluate, small))
 
 
 def _refuse_misfits(model: nn.Module, recalibrate: object, evaluate: object, threads: int, timing: float) -> None:

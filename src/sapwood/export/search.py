@@ -1,23 +1,17 @@
-"""Search: which units of a network stay so that a target is met, by counting or by the clock."""
+"""Search: which units of a network stay so that a target is met."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 from sapwood.currency import Keep, Scores
 from sapwood.errors import InputError
 from sapwood.export.choices import cheapest, guarded, ranked, uniform
-from sapwood.export.deadline import PARTS, in_time
 from sapwood.export.offers import Offer
 from sapwood.export.pruned import why
 from sapwood.export.targets import Target
 from sapwood.shrinking.costs.cost import Cost, bytes_of, macs_of, parameters_of
 from sapwood.shrinking.tracing.anatomy import Anatomy
-
-T = TypeVar("T")
-Widths = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -41,30 +35,6 @@ class Search:
                 f"{self.stays()}"
             )
         return self.chosen(cost, limit)
-
-    def in_time(self, fits: Callable[[Keep], bool], made: Callable[[Keep], T | None], target: Target) -> T:
-        """What `made` gives of the largest network that `fits`; InputError if the smallest does not."""
-        cost = self.work
-        whole, least = float(cost({})), float(cost(cheapest(self.scores, self.offer)))
-        quick, last = dict[Widths, bool](), set[Widths]()
-
-        def fits_once(share: float) -> bool:
-            keep = self.chosen(cost, share * whole)
-            if _widths(keep) not in quick:
-                quick[_widths(keep)] = fits(keep)
-            return quick[_widths(keep)]
-
-        def made_once(share: float) -> T | None:
-            keep = self.chosen(cost, share * whole)
-            if _widths(keep) in last:  # measured again until it fits, anything would fit
-                return None
-            last.add(_widths(keep))
-            return made(keep)
-
-        try:
-            return in_time(fits_once, made_once, max(1, math.ceil(least / whole * PARTS)))
-        except InputError as error:
-            raise InputError(f"{target} cannot be met: {error}, or a smaller multiple=; {self.stays()}") from error
 
     def chosen(self, cost: Cost, limit: float) -> Keep:
         """The lowest scores go until the cost is at most `limit`."""
@@ -100,8 +70,3 @@ def _enough(target: Target, least: float, whole: float) -> str:
         return f"{target.kind}={math.ceil(least)} can be met"
     share = math.ceil(1000 * least / whole) / 1000
     return f"{target.kind}={share:g} can be met" if share < 1 else "next to nothing may be removed"
-
-
-def _widths(keep: Keep) -> Widths:
-    """How many units of every site stay, which says which."""
-    return tuple(int(kept.sum()) for kept in keep.values())

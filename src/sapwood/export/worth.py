@@ -9,12 +9,13 @@ from sapwood.criteria import named
 from sapwood.currency import Scores
 from sapwood.errors import InputError, unknown
 from sapwood.export.offers import channels
+from sapwood.export.scan import Sensitivity
 from sapwood.scoring.criterion import Criterion, score
 from sapwood.scoring.evidence import Evidence
 from sapwood.shrinking.cutting.units import Touching, per_unit
 from sapwood.shrinking.tracing.site import Site
 
-By = str | Criterion | Mapping[str, Tensor]
+By = str | Criterion | Mapping[str, Tensor] | Sensitivity
 NORM = "norm"
 TOUCHING: dict[str, Touching] = {"output": "makes", "input": "reads"}
 
@@ -26,19 +27,20 @@ def worth(
     """What the units of `sites` are worth, {site: float64 [units]}, higher stays; sites without scores are left out.
 
     `by` is "norm" (see `norms`; `passed_by` names the sites in branches), a criterion, the name of one, or scores that
-    were worked out elsewhere: of weights by parameter name, or of units by site name, which are taken as they are. A
-    unit is worth the sum over all weights that make it, hold a number for it or read it, divided by the channels that
-    it has: a head with 64 is compared with a neuron channel by channel. By a criterion of outputs it is worth the mean
-    over what makes it, by one of inputs over what reads it. A criterion that needs statistics finds them in `evidence`,
-    which `observe` gathers. Scores of the sites named in `whole`, of which nothing may go, are not asked about.
+    were worked out elsewhere: of weights by parameter name, or of units by site name, which are taken as they are; or a
+    scan, whose `ranks` are such scores. A unit is worth the sum over all weights that make it, hold a number for it or
+    read it, divided by the channels that it has: a head with 64 is compared with a neuron channel by channel. By a
+    criterion of outputs it is worth the mean over what makes it, by one of inputs over what reads it. A criterion that
+    needs statistics finds them in `evidence`, which `observe` gathers. Scores of the sites named in `whole`, of which
+    nothing may go, are not asked about.
     """
-    if isinstance(by, Mapping):
-        return _given(model, sites, by, whole)
+    if isinstance(by, Mapping | Sensitivity):
+        return _given(model, sites, by.ranks if isinstance(by, Sensitivity) else by, whole)
     if by == NORM:
         return norms(model, sites, passed_by)
     criterion = named(by) if isinstance(by, str) else by
     if not isinstance(criterion, Criterion):
-        raise InputError(f"by is {by!r}; give a criterion, its name, or scores by parameter or by site")
+        raise InputError(f"by is {by!r}; give a criterion, its name, scores by parameter or by site, or a scan")
     if criterion.needs and not evidence:
         needs = ", ".join(criterion.needs)
         raise InputError(f"the criterion needs {needs}; gather it first: evidence=observe(model, batches, *by.needs)")

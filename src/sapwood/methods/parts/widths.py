@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sapwood.currency import Keep, Scores
 from sapwood.errors import InputError, refuse_unless
 from sapwood.masking.holding import seen_through
 from sapwood.selection import select
+from sapwood.selection.scans import below, by_loss
 from sapwood.shrinking.costs.cost import fewest, macs_of
 from sapwood.shrinking.cutting.units import spread
 from sapwood.shrinking.finding import sites
@@ -125,11 +125,9 @@ def allocated(run: Run, scores: Scores, found: Sequence[Site], how: str) -> Scor
     refuse_unless("allocation", how, ALLOCATIONS)
     if how == "everywhere":
         return scores
-    below = {name: _below(s) for name, s in scores.items()}
     if how == "uniform":
-        return below
-    lost = sensitivity(run, scores, found)
-    return {name: _read_off(lost[name], share) for name, share in below.items()}
+        return {name: below(s) for name, s in scores.items()}
+    return by_loss(scores, dict.fromkeys(scores, SHARES), sensitivity(run, scores, found))
 
 
 def sensitivity(
@@ -149,23 +147,6 @@ def sensitivity(
                 value = evaluate(run)[goal.metric]
             lost[name].append(whole - value if goal.up else value - whole)
     return lost
-
-
-def _below(s: Tensor) -> Tensor:
-    """The share of the site's units that is gone when this one goes, up to 1; of equals the last go first."""
-    order = s.cpu().flip(0).argsort(stable=True)
-    place = torch.empty_like(order)
-    place[order] = torch.arange(1, len(s) + 1)
-    return place.flip(0).double() / len(s)
-
-
-def _read_off(lost: Sequence[float], share: Tensor) -> Tensor:
-    """What is lost when such a share is gone, from the scan's points; it never falls, and rises a trifle everywhere."""
-    at = torch.tensor([0.0, *SHARES, 1.0], dtype=torch.float64)
-    seen = torch.tensor([0.0, *lost, lost[-1]], dtype=torch.float64).cummax(0).values
-    right = torch.searchsorted(at, share.contiguous()).clamp(1, len(at) - 1)
-    part = (share - at[right - 1]) / (at[right] - at[right - 1])
-    return seen[right - 1] + part * (seen[right] - seen[right - 1]) + WHOLE * share
 
 
 def _fits(name: str, site: str) -> bool:

@@ -1,0 +1,96 @@
+"""Bugs planted in the search for a time: which widths are asked about, what is believed of the clock."""
+
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
+
+from planted.mutant import bugs, instead
+
+sys.path.append(str(Path(__file__).parents[1] / "export"))  # where the clock for tests stands
+
+from lookup import EVEN, X, by_sixteens, by_work, chain, clock, widths
+
+from sapwood import prune
+from sapwood.checks.law import demand
+from sapwood.export import hurried, liked, pruning, timing
+from sapwood.export.engines import Engine
+
+
+def laws():
+    """Of `prune(ms=)`."""
+    return {
+        "in time: no width that takes as long as a wider one is chosen": _liked,
+        "in time: one wrong measurement of the search is found out": _wrong,
+        "in time: what an engine makes is what is timed": _engine,
+        "in time: one thread is timed by the processor's clock": _clock,
+    }
+
+
+def _liked():
+    with clock(by_sixteens):
+        found = widths(prune(chain(), X, ms=0.6, by=EVEN, timing=1).model)
+    demand(all(width % 16 == 0 for width in found), f"widths {found}, and 16 numbers are multiplied at a time")
+
+
+def _wrong():
+    """The first measurement of the right network says that it is too slow."""
+    model = chain()
+    wanted, seen = widths(prune(model, X, macs=0.5, timing=0).model), []
+
+    def first_slow(network):
+        now = widths(network)
+        seen.append(now)
+        return by_work(network) * (10 if now == wanted and seen.count(now) == 1 else 1)
+
+    with clock(first_slow):
+        found = widths(prune(model, X, ms=0.5, timing=1).model)
+    demand(found == wanted, f"widths {found} in place of {wanted}")
+
+
+def _engine():
+    asked = []
+    model = chain((32, 32))
+    prune(
+        model, X, macs=0.5, timing=0.01, engine=lambda network, example: lambda x: asked.append(network) or network(x)
+    )
+    demand(len({id(each) for each in asked}) == 2, f"of two networks {len({id(e) for e in asked})} ran in the engine")
+
+
+def _clock():
+    clocks = []
+
+    def latency(cases, example, *, clock, **options):
+        clocks.append(clock)
+        return real(cases, example, clock=clock, **options)
+
+    real = timing.latency
+    with patch.object(timing, "latency", latency):
+        timing.side_by_side(chain(), chain(), X, threads=1, seconds=0)
+    demand(clocks == [time.process_time], f"{clocks[0].__name__} counts what others do")
+
+
+def all_in_pytorch(asked):
+    return Engine("PyTorch", lambda model, example, threads: model)
+
+
+CLAIMS = {
+    "no width that takes as long as a wider one is chosen": {
+        "no width is asked about": instead(liked.Judge, "disliked", lambda *_: {}),
+        "wider widths are not asked about where a network is narrower": instead(liked, "_wider", lambda *_: ()),
+    },
+    "one wrong measurement of the search is found out": {
+        "a network once found too slow is never measured again": instead(hurried, "climbed", lambda fits, low: low)
+    },
+    "what an engine makes is what is timed": {
+        "whatever the engine, PyTorch is timed": instead(pruning, "engine_of", all_in_pytorch)
+    },
+    "one thread is timed by the processor's clock": {
+        "the clock on the wall times a busy machine": instead(
+            timing, "time", SimpleNamespace(process_time=time.perf_counter, perf_counter=time.perf_counter)
+        )
+    },
+}
+
+MUTANTS = bugs("in time", laws, CLAIMS)
