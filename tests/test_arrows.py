@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "sapwood"
 FLOORS = (  # from bottom to top; a room is a folder and the files in it, "" the files beside the rooms
     {""},  # errors, the types in which rooms pay each other, files and processes
     {"scoring", "selection", "masking", "shrinking.rules"},  # the three questions side by side, and a book of rules
-    {"criteria", "gates", "measure", "reconstruction"},
+    {"criteria", "gates", "measure", "reconstruction", "attacks"},
     (
         {"shrinking.tracing"},
         {"shrinking.cutting"},
@@ -28,7 +28,7 @@ FLOORS = (  # from bottom to top; a room is a folder and the files in it, "" the
     {"cli", "adapters"},  # at the door: nothing imports them
     {"__init__", "__main__", "moved"},  # above everything: nothing in the package imports them
 )
-ROOMS = 26  # at most; the root is one
+ROOMS = 27  # at most; the root is one
 ONE_FILE_A_THING = {"criteria", "methods", "tasks", "models"}  # there the file of a thing has its name
 STEPS = [rooms for floor in FLOORS for rooms in (floor if isinstance(floor, tuple) else (floor,))]
 FLOOR = {room: number for number, rooms in enumerate(STEPS) for room in rooms}

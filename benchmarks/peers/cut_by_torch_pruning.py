@@ -71,13 +71,13 @@ def shares(depth: int, way: str) -> dict[float, float]:
 
 def write(net: Any, depth: int, folder: Path) -> None:
     """The files of one network that are not there yet."""
-    for budget, (share, ways) in net.budgets.items():
+    for budget, (share, ways, _) in net.budgets.items():
         for way in (each for each in arms.PEERS if each in (ways or arms.PEERS)):
             path = folder / arms.file_name(f"{net.name}, {way}, {budget}")
             if not path.is_file():
                 found = shares(depth, how := way.removeprefix("Torch-Pruning, "))
                 ratio = max((each for each in found if found[each] <= share), key=lambda each: found[each])
-                if any(found[ratio] <= less < share for less, _ in net.budgets.values()):
+                if any(found[ratio] <= less < share for less, *_ in net.budgets.values()):
                     print(f"{path.name} is not written: it would be that of a smaller budget", flush=True)
                     continue
                 export.save(cut(depth, how, ratio, torch.zeros(1, 3, 32, 32)), path, of=load_trained(depth))

@@ -5,7 +5,7 @@
     NETWORK, WAY, BUDGET, distilled       the same, and it learns from the dense network as well
     NETWORK, WAY, BUDGET, cut             what takes longer to cut than to recover is cut once for all seeds
 
-Torch-Pruning's networks are files that benchmarks/peers/cut_by_torch_pruning.py writes; their arms are there when these are.
+Torch-Pruning's networks are files of benchmarks/peers/cut_by_torch_pruning.py; their arms are there when these are.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,21 +52,20 @@ class Net(NamedTuple):
 
     name: str
     task: str
-    budgets: Mapping[str, tuple[float, tuple[str, ...]]]  # (share of the multiply-adds, ways)
+    budgets: Mapping[str, tuple[float, tuple[str, ...], int]]  # share of the multiply-adds, ways, epochs of recovery
     taught: tuple[str, ...]  # ways that are distilled besides
-    recover: int  # epochs
     seeds: int = 3
     train: int = 0  # epochs, where the task does not begin with trained weights
 
 
 EVERY = (*OURS, *PEERS)
-FEW, TAUGHT = (PRUNE, "prune, LAMP", "LASSO"), (PRUNE, "LASSO", PEERS[3])
+FEW, TAUGHT = (PRUNE, "prune, LAMP", "LASSO"), (PRUNE, PEERS[3], PEERS[4])
 THIRDS = {"75 %": 0.75, "50 %": 0.5, "35 %": 0.35}
 LESS = {**THIRDS, "1/2.11": 1 / 2.11, "1/2.55": 1 / 2.55}
-DIGITS = Net("digits", "conv_digits", {"50 %": (0.5, (PRUNE, *ONCE, PEERS[0]))}, (PRUNE,), 1, 1, 1)
+DIGITS = Net("digits", "conv_digits", {"50 %": (0.5, (PRUNE, *ONCE, PEERS[0]), 1)}, (PRUNE,), 1, 1)
 SMALL = Net("ResNet-20", "resnet20_cifar_trained",
-            {**{name: (share, EVERY) for name, share in THIRDS.items()}, "73 %": (0.73, FEW)}, TAUGHT, 2)  # fmt: skip
-LARGE = Net("ResNet-56", "resnet56_cifar_trained", {name: (share, BEST) for name, share in LESS.items()}, (), 1)
+            {name: (share, EVERY, 1) for name, share in THIRDS.items()} | {"73 %": (0.73, FEW, 3)}, TAUGHT)  # fmt: skip
+LARGE = Net("ResNet-56", "resnet56_cifar_trained", {name: (share, BEST, 1) for name, share in LESS.items()}, ())
 SCALES = {"smoke": (DIGITS,), "small": (SMALL,), "paper": (SMALL, LARGE)}
 RECIPE: Options = {"learning_rate": 0.01, "course": "cosine"}
 
@@ -75,7 +74,7 @@ def trials(scale: str) -> Iterator[Trial]:
     """All trials of a scale; of ResNet-56 none, as long as nobody has said which ways are the best."""
     for seed in range(max(net.seeds for net in SCALES[scale])):
         for net in SCALES[scale]:
-            yield from _arms(net, seed) if any(ways for _, ways in net.budgets.values()) else ()
+            yield from _arms(net, seed) if net.budgets["50 %"][1] else ()
 
 
 def timed(scale: str) -> list[Trial]:
@@ -87,25 +86,26 @@ def _arms(net: Net, seed: int) -> Iterator[Trial]:
     dense = Trial.make("dense", net.task, 0, f"{net.name}, {DENSE}", stop="epochs", epochs=net.train)
     if seed == 0:
         yield dense
-    yield _recovered(net, f"{net.name}, {ON}", seed, dense)
-    for budget, (share, ways) in net.budgets.items():
+    yield _recovered(net, f"{net.name}, {ON}", seed, dense, 1)
+    for budget, (share, ways, epochs) in net.budgets.items():
         for way in ways:
-            for trial in _cut(net, way, budget, share, seed, dense):
+            for trial in _cut(net, way, budget, share, epochs, seed, dense):
                 yield trial
-                if way in net.taught and not trial.arm.endswith(CUT):
+                if way in net.taught and budget in THIRDS:
                     yield replace(trial, arm=f"{trial.arm}, {DISTILLED}").after(teacher=dense)
 
 
-def _cut(net: Net, way: str, budget: str, share: float, seed: int, dense: Trial) -> Iterator[Trial]:
+def _cut(net: Net, way: str, budget: str, share: float, epochs: int, seed: int, dense: Trial) -> Iterator[Trial]:
     """One way to one budget: cut and recovered in one trial, or recovered from what was cut before or elsewhere."""
     arm = f"{net.name}, {way}, {budget}"
     if way in OURS and way not in ONCE:
-        yield _made(net, way, share, seed, arm, net.recover).after(start=dense)
+        yield _made(net, way, share, seed, arm, epochs).after(start=dense)
     elif way in OURS:
         cut = _made(net, way, share, 0, f"{arm}, {CUT}", 0).after(start=dense)
-        yield from (cut, _recovered(net, arm, seed, cut)) if seed == 0 else (_recovered(net, arm, seed, cut),)
+        recovered = _recovered(net, arm, seed, cut, epochs)
+        yield from (cut, recovered) if seed == 0 else (recovered,)
     elif (file := Elsewhere.there(FILES / file_name(arm), arm, KEPT)) is not None:
-        yield _recovered(net, arm, seed, file)
+        yield _recovered(net, arm, seed, file, epochs)
 
 
 def _made(net: Net, way: str, share: float, seed: int, arm: str, tune: int) -> Trial:
@@ -116,9 +116,9 @@ def _made(net: Net, way: str, share: float, seed: int, arm: str, tune: int) -> T
     return Trial.make(method, net.task, seed, arm, **options, **size, **more).under(**RECIPE)
 
 
-def _recovered(net: Net, arm: str, seed: int, start: Trial | Elsewhere) -> Trial:
+def _recovered(net: Net, arm: str, seed: int, start: Trial | Elsewhere, epochs: int) -> Trial:
     """The recovery of a network as it is."""
-    made = Trial.make("one_call", net.task, seed, arm, macs=1.0, tune=net.recover, rate=1.0)
+    made = Trial.make("one_call", net.task, seed, arm, macs=1.0, tune=epochs, rate=1.0)
     return made.under(**RECIPE).after(start=start)
 
 

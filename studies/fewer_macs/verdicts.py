@@ -101,7 +101,7 @@ COLUMNS = (seeds(), mean("multiply-adds left (%)", MACS, 1), mean("test accuracy
 
 def reached(net: Net) -> Callable[[Table], Grid]:
     """A line for each arm."""
-    arms = [arm for budget, (_, ways) in net.budgets.items() for arm in arms_at(net.name, budget, ways or EVERY)]
+    arms = [arm for budget, (_, ways, _) in net.budgets.items() for arm in arms_at(net.name, budget, ways or EVERY)]
     taught = [f"{arm}, {DISTILLED}" for arm in arms if any(f", {way}, " in arm for way in net.taught)]
     return by_arm([f"{net.name}, {DENSE}", f"{net.name}, {ON}", *arms, *taught], *COLUMNS)
 

@@ -9,7 +9,7 @@ from torch import nn
 from sapwood import InputError, parameters_of, shrink, sites
 from sapwood.checks import tiny_task
 from sapwood.checks.tiny import seeded, seeded_model, tiny_samples
-from sapwood.gates import Clamp, Gated, HardConcrete, UnitGate, decided
+from sapwood.gates import BetaBernoulli, Clamp, Gated, HardConcrete, UnitGate, decided
 from sapwood.shrinking.scaling import points
 from sapwood.training.run import start
 
@@ -84,6 +84,110 @@ def test_a_component_of_a_factorised_layer_costs_its_row_and_its_column():
     cost, share = parameters_of(model, found), hard([-math.log(11)] * 6).open()
     assert float(cost({})) - float(cost({"0": torch.arange(6) > 0})) == 20 + 15
     assert cost({"0": share}).item() == pytest.approx(15 + (20 + 15) * 3)
+
+
+# ---- beta-Bernoulli: Madaan, Shin, Hwang 2020 ----
+
+
+def beta(start, b=None, **options):
+    """A gate with these a', and with b' if given; else b is 1."""
+    gate = BetaBernoulli(len(start), **options).double()
+    gate.a.data = torch.tensor(start, dtype=torch.float64)
+    if b is not None:
+        gate.b.data = torch.tensor(b, dtype=torch.float64)
+    return gate
+
+
+@pytest.mark.parametrize(("start", "a", "mean"), [(-1.0, 0.31, 0.24), (2.0, 2.13, 0.68)])
+def test_the_gates_that_the_authors_begin_with(start, a, mean):
+    """With b = 1, E[π] is a / (1 + a)."""
+    gate = BetaBernoulli(2, start=start).double()
+    found = nn.functional.softplus(gate.a)[0].item()
+    assert round(found, 2) == a
+    assert nn.functional.softplus(gate.b)[0].item() == pytest.approx(1, abs=1e-7)
+    assert gate.open()[0].item() == pytest.approx(found / (1 + found), rel=1e-7)
+    assert round(gate.open()[0].item(), 2) == mean
+
+
+def posteriors():
+    """Of several shapes, and many draws of π from each."""
+    gate = beta([-1.0, 2.0, 0.5, 4.0], [0.5413, 0.5413, 2.0, -1.0])
+    a, b = (nn.functional.softplus(each)[:, None] for each in (gate.a.detach(), gate.b.detach()))
+    u = torch.rand(4, 100_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return gate, a, b, u, (1 - u ** (1 / b)) ** (1 / a)
+
+
+def test_the_mean_against_monte_carlo():
+    gate, *_, pi = posteriors()
+    torch.testing.assert_close(gate.open().detach(), pi.mean(1), rtol=0.01, atol=0)
+
+
+def test_the_divergence_against_monte_carlo():
+    """E of the log of both densities, worked out at draws from the posterior."""
+    gate, a, b, u, pi = posteriors()
+    log_posterior = (a * b).log() + (a - 1) * pi.log() + (b - 1) / b * u.log()  # 1 - π^a is u^(1/b)
+    log_prior = math.log(1e-4) + (1e-4 - 1) * pi.log()
+    each = [beta([s], [t]).penalty().item() for s, t in zip(gate.a.tolist(), gate.b.tolist(), strict=True)]
+    torch.testing.assert_close(torch.tensor(each).double(), (log_posterior - log_prior).mean(1), rtol=0.01, atol=0)
+    assert gate.penalty().item() == pytest.approx(sum(each), rel=1e-12)
+    assert beta([2.0]).penalty().item() == pytest.approx(9, abs=0.1)  # nats a unit, of what VGG begins with
+
+
+def test_a_posterior_that_is_the_prior_diverges_by_nothing():
+    """Kumaraswamy(α, 1) is Beta(α, 1)."""
+    gate = BetaBernoulli(3, start=-1.0, alpha=math.log1p(math.exp(-1.0))).double()
+    assert gate.penalty().item() == pytest.approx(0, abs=1e-7)
+
+
+def test_masks_are_drawn_for_each_sample_and_open_as_often_as_said():
+    gate = beta([-1.0, 2.0, 5.0])
+    x = torch.zeros(50, 3)
+    with seeded(0), torch.no_grad():
+        drawn = torch.stack([gate.draw(x) for _ in range(500)])
+    assert drawn.shape == (500, 50, 3)
+    assert (drawn[0].std(0) > 0).all()
+    torch.testing.assert_close((drawn > 0.5).double().mean((0, 1)), gate.open().detach(), rtol=0, atol=0.04)
+    near = ((drawn < 0.01) | (drawn > 0.99)).double().mean()
+    assert near > 0.5  # of draws at a temperature of 0.1
+
+
+def test_one_probability_a_pass_and_all_samples_share_it():
+    """Of b so small that π is 0 or 1 in each pass, all samples are open, or none."""
+    gate = beta([-9.0], [-1.0])
+    x = torch.zeros(40, 1)
+    with seeded(0), torch.no_grad():
+        shares = torch.stack([(gate.draw(x) > 0.5).double().mean() for _ in range(200)])
+    assert ((shares < 0.2) | (shares > 0.8)).double().mean() > 0.9
+    assert shares.min() < 0.2 < 0.8 < shares.max()
+
+
+def test_evaluated_a_unit_is_its_mean_or_nothing():
+    gate = beta([-1.0, -8.0, 2.0]).eval()  # 0.24, 3e-4, 0.68
+    assert gate.keep().tolist() == [True, False, True]
+    assert torch.equal(gate.draw(torch.zeros(9, 3)), gate.open() * gate.keep())
+    assert beta([-8.0, -9.0]).keep().tolist() == [True, False]  # a site keeps its best unit
+
+
+@pytest.mark.parametrize("at", [-60.0, 60.0])
+def test_far_out_everything_stays_finite(at):
+    for a, b in ((at, at), (at, -at), (at, 0.0), (0.0, at)):
+        gate = BetaBernoulli(3)
+        gate.a.data.fill_(a)
+        gate.b.data.fill_(b)
+        with seeded(0):
+            value = gate.draw(torch.zeros(4, 3)).sum() + gate.penalty() + gate.open().sum()
+        value.backward()
+        assert torch.isfinite(value)
+        assert torch.isfinite(gate.a.grad).all()
+        assert torch.isfinite(gate.b.grad).all()
+
+
+def test_a_gate_that_draws_for_each_sample_in_training_bakes_in_any_mode():
+    network, _, inputs = gated(make=BetaBernoulli)
+    network.train()
+    baked, _ = network.bake()
+    assert network.gates["0"].training
+    torch.testing.assert_close(baked(inputs), network.eval()(inputs), rtol=0, atol=1e-12)
 
 
 # ---- clamp: Wang et al. 2020 ----
@@ -226,6 +330,8 @@ def test_refusals():
         Clamp(0)
     with pytest.raises(InputError, match=r"drop=1.0, beta=1.0: give a probability in \(0, 1\)"):
         HardConcrete(3, drop=1.0)
+    with pytest.raises(InputError, match=r"start=2.0, alpha=0, tau=0.1, threshold=0.001: give a start within"):
+        BetaBernoulli(3, alpha=0)
     network, _, inputs = gated(make=Pooled)
     network.gates["0"].draw = lambda x: torch.ones(3, 8)
     with pytest.raises(InputError, match="gives 3 rows, but layer '0' sees 48"):

@@ -21,6 +21,9 @@ from sapwood.training.run import start
 from sapwood.training.task import Batch, Data, Task
 
 OPTIONS = {
+    "adversarial_neural_pruning": {"low": -2.0, "high": 2.0, "eps": 0.1, "steps": 2, "step": 0.05, "suppression": 0.1}
+    | {"beta": 0.01, "start": 2.0, "pruned": 0.4, "rate": 0.05, "mask_rate": 0.3, "epochs": 8, "tune": 2}
+    | {"judged": 48, "judge_steps": 2},
     "at_init": {"sparsity": 0.5, "samples": 48, "epochs": 10},
     "deep_compression": {"sparsity": 0.6, "rounds": 2, "first_epochs": 4, "round_epochs": 2, "rate": 0.5, "bits": "2"}
     | {"share_epochs": 3, "share_rate": 0.1},
@@ -63,6 +66,11 @@ class Trajectory(NamedTuple):
 
 
 GOLDEN = {
+    "adversarial_neural_pruning": Trajectory(
+        correct=[14, 15, 21, 20, 30, 27, 28, 29, 27, 27],
+        pruned=[9],
+        masks={"0": "11111010", "2": "11001010"},
+    ),
     "at_init": Trajectory(
         correct=[12, 20, 22, 27, 26, 28, 29, 30, 34, 34],
         pruned=[1],

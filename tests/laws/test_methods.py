@@ -1,6 +1,7 @@
 """Every method under the laws of methods, interrupted before every step; and two that the package does not have."""
 
 import os
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -20,7 +21,23 @@ EASY = {"first": 0.01, "target": 0.02, "stop": "epochs"}  # the end of every epo
 STUCK = {"first": 0.99, "target": 1.0, "plateau": 1, "task": tiny_task(SGD, lr=1e-4)}  # no mark is ever reached
 DRAWN = drawn_alike(tiny_conv_task())  # which has a rule for first weights
 HALF_OF_ALL = (27 + 22 + 17) / 112  # 136 weights, 112 of them hidden: what three cycles to 0.5 of all remove
+QUICK = replace(tiny_task(), batch_size=24)  # two steps an epoch
+PIXELS = {
+    "low": -9.0,
+    "high": 9.0,
+    "eps": 0.3,
+    "steps": 1,
+    "step": 0.2,
+    "judged": 16,
+    "judge_steps": 2,
+}  # of tiny images
 OPTIONS = {  # method -> label -> options that make every part of it happen within a few steps
+    "adversarial_neural_pruning": {
+        "everything on": PIXELS
+        | {"suppression": 0.1, "threshold": 0.24, "beta": 0.05, "mask_rate": 0.1, "epochs": 1, "restarts": 2},
+        "without attacks, so many units, tuned": PIXELS
+        | {"attack": False, "suppression": 0.0, "pruned": 0.4, "start": 2.0, "epochs": 1, "tune": 1, "task": QUICK},
+    },
     "at_init": {
         "snip": {"sparsity": 0.5, "samples": 20, "epochs": 2, "reaches": 0.5},
         "grasp": {"sparsity": 0.4, "samples": 20, "epochs": 2, "criterion": "grasp", "reaches": 0.4},
@@ -178,6 +195,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
     },
 }
 NO_MASKS = (
+    "adversarial_neural_pruning,",
     "dense,",
     "l1_filters,",
     "lasso_channels,",

@@ -1,12 +1,14 @@
 """Every gate on units under their laws, one that is per sample too; and what the laws catch."""
 
+from functools import partial
+
 import pytest
 import torch
 from planted.gating_units import ByInput
 from torch import nn
 
 from sapwood.checks import broken, unit_gate
-from sapwood.gates import UNIT_GATES, UnitGate
+from sapwood.gates import UNIT_GATES, BetaBernoulli, UnitGate
 
 
 class Careless(UnitGate):
@@ -26,7 +28,8 @@ class Careless(UnitGate):
         return self.value > 0.5
 
 
-GATES = {**UNIT_GATES, "by_input": ByInput}
+# At its own threshold almost no unit goes where a law moves parameters to, and a law wants some to.
+GATES = {**UNIT_GATES, "beta_bernoulli": partial(BetaBernoulli, threshold=0.7), "by_input": ByInput}
 LAWS = {law: body for name, make in GATES.items() for law, body in unit_gate.laws(name, make).items()}
 
 

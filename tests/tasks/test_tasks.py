@@ -326,7 +326,7 @@ def training_accuracy(task, seed, epochs):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_digits_are_learned_as_the_recipe_promises(seed):
-    assert max(training_accuracy(TASKS["mlp_digits"](), seed, 20)) >= 0.98
+    assert any(accuracy >= 0.98 for accuracy in training_accuracy(TASKS["mlp_digits"](), seed, 20))
 
 
 @pytest.mark.data
@@ -338,4 +338,4 @@ def test_the_smoke_task_of_cifar_learns(real_data):
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["mlp_fashion_smoke", "conv_fashion_smoke"])
 def test_the_smoke_tasks_pass_the_first_trigger_within_a_few_epochs(real_data, name):
-    assert max(training_accuracy(real_data(TASKS[name]), 0, 6)) >= 0.80
+    assert any(accuracy >= 0.80 for accuracy in training_accuracy(real_data(TASKS[name]), 0, 6))

@@ -3,6 +3,7 @@
 import warnings
 
 from sapwood.errors import Names
+from sapwood.gates.beta_bernoulli import BetaBernoulli as BetaBernoulli
 from sapwood.gates.clamp import Clamp as Clamp
 from sapwood.gates.factor import Factor as Factor
 from sapwood.gates.gated import Gated as Gated
@@ -19,7 +20,8 @@ from sapwood.gates.weight_gate import WeightGated as WeightGated
 GATES: dict[str, type[WeightGate]] = Names("gate", {"variational_dropout": VariationalDropout})
 # Each is made for a number of units.
 UNIT_GATES: dict[str, type[UnitGate]] = Names(
-    "gate of units", {"clamp": Clamp, "factor": Factor, "hard_concrete": HardConcrete}
+    "gate of units",
+    {"beta_bernoulli": BetaBernoulli, "clamp": Clamp, "factor": Factor, "hard_concrete": HardConcrete},
 )
 
 

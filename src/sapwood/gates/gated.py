@@ -16,6 +16,7 @@ from sapwood.errors import InputError, unknown
 from sapwood.gates.point import Point, Points, at_positions, factors, layers_of, scale_
 from sapwood.gates.unit_gate import UnitGate
 from sapwood.gates.weight_gate import WeightGate, WeightGated
+from sapwood.scoring.modes import evaluating
 
 
 class Gated(nn.Module):
@@ -78,17 +79,15 @@ class Gated(nn.Module):
         It gives what the gated network gives in evaluation mode; `keep`, {site: bool [units]}, is for `shrink`. A gate
         that is per sample has no such values: InputError.
         """
-        alone = [name for name, gate in self.by_site().items() if gate.per_sample]
-        if alone:
-            raise InputError(
-                f"the gate of site {alone[0]!r} is per sample, so no one network gives what the gated one gives; "
-                "bake without it, or keep the gated network"
-            )
-        baked, mode = deepcopy(self.model, _computed(self.model)), self.gates.training
-        self.gates.eval()
-        with torch.no_grad():
+        with evaluating(self.gates), torch.no_grad():
+            alone = [name for name, gate in self.by_site().items() if gate.per_sample]
+            if alone:
+                raise InputError(
+                    f"the gate of site {alone[0]!r} is per sample, so no one network gives what the gated one gives; "
+                    "bake without it, or keep the gated network"
+                )
             values = {name: gate.draw(None) for name, gate in self.by_site().items()}
-        self.gates.train(mode)
+        baked = deepcopy(self.model, _computed(self.model))
         scale_(dict(baked.named_parameters()), self.points, values)
         return baked, self.keep()
 

@@ -17,7 +17,7 @@ class UnitGate(nn.Module, ABC):
     """
 
     most = 1.0  # values are from 0 to this
-    per_sample = False  # True: `draw` looks at x and gives one row for each sample
+    per_sample = False  # True: `draw` gives one row for each sample of x; may be so in training mode only
 
     def __init__(self, units: int) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from sapwood.methods.adversarial_neural_pruning import adversarial_neural_pruning
 from sapwood.methods.at_init import at_init
 from sapwood.methods.deep_compression import deep_compression
 from sapwood.methods.dense import dense
@@ -33,6 +34,7 @@ Method = Callable[..., Iterator[Moment]]  # method(run, **options)
 # `before`: a version whose results stay in use. Most rose at once: what is recorded at an epoch's end is of the network
 # that the method left, and no two seeds draw the same.
 ENTRIES = table(
+    Entry(adversarial_neural_pruning),
     Entry(at_init),
     Entry(deep_compression),
     Entry(dense, version=2),
