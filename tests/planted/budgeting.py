@@ -9,7 +9,7 @@ from sapwood.checks import tiny_task
 from sapwood.checks.law import demand
 from sapwood.export.pruned import Times
 from sapwood.measure.clock import Ratio, Timing
-from sapwood.methods.parts import budget
+from sapwood.export import run_budget as budget
 from sapwood.shrinking.costs.cost import macs_of, parameters_of
 from sapwood.shrinking.finding import sites
 from sapwood.training.run import start
