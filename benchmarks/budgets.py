@@ -7,9 +7,9 @@ for `pruning_ratio=0.5` with its group norm and its defaults, the layer that giv
 
 The rule, written before the first row. A count is met if no more than half is left, and less than one step of one site
 is missing: a step is what one call changes at once, `multiple` channels, a head, or a thin branch that goes whole; the
-largest step of the network counts. Milliseconds (PyTorch, 16 samples, one thread, the processor's clock) are met if between 47.5
-and 52.5 % are left, measured anew beside the whole network after the call is over. The peer is asked for nothing that
-these are; its rows say what half of the channels leaves.
+largest step of the network counts. Milliseconds (PyTorch, 16 samples, one thread, the processor's clock) are met if
+between 47.5 and 52.5 % are left, measured anew beside the whole network after the call is over. The peer is asked for
+nothing that these are; its rows say what half of the channels leaves.
 
 *Added later:* 16 samples where milliseconds are asked for, after the first call of all, LeNet-5 with one sample, was
 refused: what its operators take to be called is more than half. A call that is refused is a miss.

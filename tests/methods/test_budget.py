@@ -8,12 +8,12 @@ from squares import images, plain
 from torch.optim import SGD
 
 from sapwood.errors import InputError
+from sapwood.export import run_budget as budgets
 from sapwood.export.pruned import Times
 from sapwood.measure.clock import Ratio, Timing
 from sapwood.methods.l1_filters import l1_filters
 from sapwood.methods.lasso_channels import lasso_channels
 from sapwood.methods.network_slimming import network_slimming
-from sapwood.export import run_budget as budgets
 from sapwood.shrinking.costs.cost import bytes_of, macs_of, parameters_of
 from sapwood.shrinking.finding import sites
 from sapwood.training.run import start

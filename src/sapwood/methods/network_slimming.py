@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from sapwood.errors import InputError
-from sapwood.export.targets import Target
 from sapwood.export.run_budget import budget_of, within
+from sapwood.export.targets import Target
 from sapwood.methods.parts.phases import tuned
 from sapwood.scoring.layers import norm_scales
 from sapwood.selection import select

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sapwood.currency import Keep, Scores
 from sapwood.errors import InputError, refuse_unless
-from sapwood.masking.holding import seen_through
 from sapwood.export.run_budget import budget_of, within
+from sapwood.masking.holding import seen_through
 from sapwood.selection import select
 from sapwood.selection.scans import below, by_loss
 from sapwood.shrinking.costs.cost import fewest, macs_of
