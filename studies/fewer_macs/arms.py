@@ -1,8 +1,7 @@
 """The arms: a trained network is cut by one of many ways to a budget of multiply-adds; all recover alike.
 
     NETWORK, dense                        as it was trained;   NETWORK, trained on: the recovery, and nothing cut
-    NETWORK, WAY, BUDGET                  cut and recovered
-    NETWORK, WAY, BUDGET, distilled       the same, and it learns from the dense network as well
+    NETWORK, WAY, BUDGET                  cut and recovered;   ..., distilled: it learns from the dense network as well
     NETWORK, WAY, BUDGET, cut             what takes longer to cut than to recover is cut once for all seeds
 
 Torch-Pruning's networks are files of benchmarks/peers/cut_by_torch_pruning.py; their arms are there when these are.
@@ -41,8 +40,7 @@ OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     "soft filter": ("soft_filter", {}),
     "network slimming": ("network_slimming", {"initial": 0.0}),
 }
-ALSO_BEFORE = ("soft filter", "network slimming")  # they need a training of their own: one epoch more than the others
-ONCE = ("L1 filters, scanned",)
+ALSO_BEFORE, ONCE = ("soft filter", "network slimming"), ("L1 filters, scanned",)  # those train an epoch more
 PEERS = tuple(
     f"Torch-Pruning, {how}" for how in ("L1", "L1, LAMP", "group norm", "group norm, LAMP", "group norm, LAMP, any")
 )
