@@ -111,7 +111,9 @@ def test_another_row_is_another_table_and_another_figure(monkeypatch):
 
     def changed(name):
         found = kept(name)
-        at = next(each for each in ("accuracy", "accuracy_recovered", "accuracy_after_recovery") if each in found[0])
+        at = next(
+            each for each in ("accuracy", "accuracy_recovered", "accuracy_after_recovery", "left") if each in found[0]
+        )
         return [row | {at: "0.5"} for row in found]
 
     monkeypatch.setattr(curves, "rows", changed)
