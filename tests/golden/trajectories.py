@@ -159,7 +159,7 @@ GOLDEN = {
     ),
     "nuclear": Trajectory(correct=[11, 17, 27, 30, 30, 31, 32, 40, 43, 42], pruned=[], masks={}),
     "one_call": Trajectory(
-        correct=[11, 17, 26, 32, 32, 35, 30, 31, 32, 33], pruned=[7], masks={"0": "11111001", "2": "01100110"}
+        correct=[11, 17, 26, 32, 32, 35, 32, 37, 39, 42], pruned=[7], masks={"0": "10111101", "2": "01100111"}
     ),
     "pruning_from_scratch": Trajectory(
         correct=[11, 11, 12, 15, 22, 27, 29, 30, 31, 33],
