@@ -161,6 +161,13 @@ def test_what_is_noted():
     assert notes["fgsm_accuracy"] <= notes["clean_accuracy"]
     assert notes["vulnerability"] > 0 < notes["vulnerability_relative"]
     assert (notes["units_removed"], notes["memory_left"], notes["macs_left"]) == (0, 1, 1)
+    assert "signs" not in notes
+
+
+def test_signs_of_masked_gradients_are_noted_where_they_are_asked_for():
+    notes = ended(mask="none", signs=10)[0].notes
+    assert notes["signs"] in range(5)
+    assert notes["unlimited_accuracy"] <= notes["longer_accuracy"] <= 1
 
 
 def test_the_memory_of_lenet5_by_hand():
@@ -180,6 +187,7 @@ def test_removed_features_count_as_not_moved():
         ({"rate": 0.0}, "need rates above 0"),
         ({"pruned": 1.0}, "a share in"),
         ({"judged": 0}, "at least 1 sample to judge by"),
+        ({"signs": -1}, "beta and signs of 0 or more"),
         ({"steps": 0}, "steps=0, step=0.05, suppression=0.001: give at least 1 step"),
         ({"suppression": -1.0}, "a weight of 0 or more"),
         ({"eps": -0.1}, "give a finite eps of 0 or more"),

@@ -35,6 +35,7 @@ def adversarial_neural_pruning(
     low: float = 0.0, high: float = 1.0, steps: int = 20, step: float = 0.01, beta: float = 4.0, start: float = -1.0,
     threshold: float = 1e-3, pruned: float = 0.0, rate: float = 1e-3, mask_rate: float = 1e-2, decay: float = 1e-4,
     epochs: int = 200, tune: int = 0, judged: int = 1000, judge_steps: int = 40, restarts: int = 1,
+    signs: int = 0,
 ) -> Iterator[Moment]:  # fmt: skip
     """Trains for `epochs`, takes units out, trains on for `tune` epochs with the same losses; notes what withstands.
 
@@ -42,12 +43,12 @@ def adversarial_neural_pruning(
     CE(x) in both objectives. mask="magnitude" cuts by L1 norms, to the widths of the network given as like, else by the
     share `pruned` of each layer. With gates at least `pruned` of all units go. Radius `eps` and steps of length `step`
     are in pixels from `low` to `high`. Weights train by Adam. In the end the first `judged` test samples are attacked
-    by `judge_steps` steps from so many `restarts`.
+    by `judge_steps` steps from so many `restarts`, and signs of masked gradients are looked for on the first `signs`.
     """
     refuse_unless("mask", mask, ("none", "bayesian", "magnitude"))
-    if not (rate > 0 and mask_rate > 0 and beta >= 0 and 0 <= pruned < 1) or judged < 1:
-        raise InputError(f"{rate=}, {mask_rate=}, {beta=}, {pruned=}, {judged=}: need rates above 0, beta of 0 or "
-                         "more, a share in [0, 1), and at least 1 sample to judge by")  # fmt: skip
+    if not (rate > 0 and mask_rate > 0 and beta >= 0 and 0 <= pruned < 1) or judged < 1 or signs < 0:
+        raise InputError(f"{rate=}, {mask_rate=}, {beta=}, {pruned=}, {judged=}, {signs=}: need rates above 0, "
+                         "beta and signs of 0 or more, a share in [0, 1), at least 1 sample to judge by")  # fmt: skip
     found, network = removable(run, False), run.model
     fight = Fight(Ball(eps, low, high), steps, step, attack, suppression)
     began = begun(network, run.task.example, found)
@@ -66,4 +67,4 @@ def adversarial_neural_pruning(
         without(run, gated, found, pruned)
         run.become(run.model, train_by(run.model.parameters()))
     yield from train(run, epochs=tune, update=fight)
-    note(run, fight, began, samples=judged, steps=judge_steps, restarts=restarts)
+    note(run, fight, began, samples=judged, steps=judge_steps, restarts=restarts, signs=signs)

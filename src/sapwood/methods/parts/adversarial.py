@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sapwood.attacks import Ball, features, fgsm, pgd, relative, vulnerability, withstands
+from sapwood.attacks import Ball, features, fgsm, pgd, relative, signs_of_masking, vulnerability, withstands
 from sapwood.attacks.sign import Attack
 from sapwood.currency import Keep
 from sapwood.errors import InputError
@@ -143,20 +143,34 @@ def begun(model: nn.Module, example: Tensor, found: Sequence[Site]) -> Begun:
     return Begun(sum(site.units for site in found), memory(model, example), counts)
 
 
-def note(run: Run, fight: Fight, began: Begun, *, samples: int, steps: int, restarts: int) -> None:
-    """Note what the network withstands on the first test `samples`, and the shares that are left of what it was."""
+def note(run: Run, fight: Fight, began: Begun, *, samples: int, steps: int, restarts: int, signs: int = 0) -> None:
+    """Note what the network withstands on the first test `samples`, and the shares that are left of what it was.
+
+    signs: on how many of them signs of masked gradients are looked for, see `attacks.signs_of_masking`.
+    """
+    run.note(**run.remember("judged", lambda: judged(run, fight, began, samples, steps, restarts)))
+    if signs:
+        run.note(**run.remember("signs", lambda: odd(run, fight, signs, steps)))
     run.note(
-        **run.remember("judged", lambda: judged(run, fight, began, samples=samples, steps=steps, restarts=restarts))
-    )
-    gone = sum(cut.units for cut in run.cuts)
-    run.note(
-        units_removed=gone / began.units,
+        units_removed=sum(cut.units for cut in run.cuts) / began.units,
         memory_left=memory(run.model, run.task.example) / began.memory,
         macs_left=run.size().macs / run.reference.macs,
     )
 
 
-def judged(run: Run, fight: Fight, began: Begun, *, samples: int, steps: int, restarts: int) -> dict[str, float]:
+def odd(run: Run, fight: Fight, samples: int, steps: int) -> dict[str, float]:
+    """What a longer attack, and one without a limit, leave right; and how many signs speak for masked gradients."""
+    inputs, targets = run.task.data.test.take(slice(0, samples))
+    drawn = luck(run.seed, "signs of masked gradients")
+    found = signs_of_masking(run.model, inputs, targets, ball=fight.ball, steps=steps, generator=drawn)
+    return {
+        "longer_accuracy": found.longer,
+        "unlimited_accuracy": found.unlimited,
+        "signs": float(len(found.warnings())),
+    }
+
+
+def judged(run: Run, fight: Fight, began: Begun, samples: int, steps: int, restarts: int) -> dict[str, float]:
     """Accuracies and vulnerabilities on the first test `samples`, under PGD of so many steps and restarts.
 
     Removed features count as not moved at all. Draws are the same for the same seed.
