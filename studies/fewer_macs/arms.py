@@ -31,7 +31,7 @@ OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     "prune, geometric median": ("one_call", {"by": "geometric_median", **STREAM}),
     "prune, activation counts": ("one_call", {"by": "activity", **STREAM}),
     "prune, luck": ("one_call", {"by": "luck", **STREAM}),
-    "prune, stream whole": ("one_call", STREAM),
+    "prune, uniform": ("one_call", {"uniform": True}),
     "prune, any width": ("one_call", {"multiple": 1}),
     "L1 filters": ("l1_filters", {"multiple": 8}),
     "L1 filters, scanned": ("l1_filters", {"multiple": 8, "allocation": "sensitivity"}),
@@ -41,9 +41,8 @@ OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     "network slimming": ("network_slimming", {"initial": 0.0}),
 }
 ALSO_BEFORE, ONCE = ("soft filter", "network slimming"), ("L1 filters, scanned",)  # those train an epoch more
-PEERS = tuple(
-    f"Torch-Pruning, {how}" for how in ("L1", "L1, LAMP", "group norm", "group norm, LAMP", "group norm, LAMP, any")
-)
+HOW = ("L1", "L1, LAMP", "group norm", "group norm, LAMP", "group norm, LAMP, any")
+PEERS = tuple(f"Torch-Pruning, {how}" for how in HOW)
 BEST: tuple[str, ...] = ()  # ways for ResNet-56, as the report of ResNet-20 names them: three of OURS, two of PEERS
 
 
