@@ -7,9 +7,12 @@ for `pruning_ratio=0.5` with its group norm and its defaults, the layer that giv
 
 The rule, written before the first row. A count is met if no more than half is left, and less than one step of one site
 is missing: a step is what one call changes at once, `multiple` channels, a head, or a thin branch that goes whole; the
-largest step of the network counts. Milliseconds (PyTorch, one thread, the processor's clock) are met if between 47.5
-and 52.5 % are left, measured anew beside the whole network after the call is over. The peer is asked for nothing that
-these are; its rows say what half of the channels leaves.
+largest step of the network counts. Milliseconds (PyTorch, 16 samples, one thread, the processor's clock) are met if
+between 47.5 and 52.5 % are left, measured anew beside the whole network after the call is over. The peer is asked for
+nothing that these are; its rows say what half of the channels leaves.
+
+*Added later:* 16 samples where milliseconds are asked for, after the first call of all, LeNet-5 with one sample, was
+refused: what its operators take to be called is more than half. A call that is refused is a miss.
 
 Rows are kept in --csv one by one; run again, it goes on with what is missing. Minutes of CPU.
 """
@@ -26,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from sapwood import Pruned, bytes_of, macs_of, parameters_of, prune
+from sapwood.errors import InputError
 from sapwood.export.build import bytes_and_parameters
 from sapwood.export.narrow import BLOCK
 from sapwood.export.offers import step
@@ -36,7 +40,7 @@ from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
 from sapwood.trials.provenance import commit
 
-ASKED, SECONDS, NEAR = 0.5, 3.0, 0.05
+ASKED, SECONDS, NEAR, MANY = 0.5, 3.0, 0.05, 16
 COLUMNS = ("network", "tool", "options", "quantity", "asked", "left", "step", "met", "torch", "commit")
 QUANTITIES = ("macs", "parameters", "bytes", "ms")
 OURS, PEER = "sapwood", "Torch-Pruning"
@@ -91,10 +95,15 @@ def ours(name: str, options: str, quantity: str) -> Row:
     model, x = made(name), NETWORKS[name][1]
     multiple = 1 if options == "multiple=1" else 8
     wanted: dict[str, Any] = {quantity: ASKED, "multiple": multiple, "timing": SECONDS if quantity == "ms" else 0}
-    pruned = prune(model, x, **wanted)
     if quantity == "ms":
-        left = time_left(model, pruned.model, x)
+        x = x.repeat(MANY, *[1] * (x.dim() - 1))
+        try:
+            left = time_left(model, prune(model, x, **wanted).model, x)
+        except InputError as refused:
+            print(refused)
+            return {"left": "", "step": "", "met": False}
         return {"left": left, "step": "", "met": abs(left / ASKED - 1) <= NEAR}
+    pruned = prune(model, x, **wanted)
     left = sizes(pruned.model, x)[quantity] / sizes(model, x)[quantity]
     one = largest_step(quantity, model, x, pruned, multiple)
     return {"left": left, "step": one, "met": left <= ASKED < left + one}
@@ -114,7 +123,10 @@ def peers(name: str) -> Mapping[str, float]:
     except Exception as error:  # its own, on a network that it cannot take apart
         print(f"{PEER}, {name}: {str(error).splitlines()[0]}")
         return {}
-    return {**{quantity: now[quantity] / before[quantity] for quantity in now}, "ms": time_left(whole, model, x)}
+    return {
+        **{quantity: now[quantity] / before[quantity] for quantity in now},
+        "ms": time_left(whole, model, x.repeat(MANY, *[1] * (x.dim() - 1))),
+    }
 
 
 def rows(known: set[tuple[str, ...]], names: list[str], quantities: list[str]) -> Iterator[Row]:

@@ -92,7 +92,9 @@ process on a busy machine (`python benchmarks/peers/half_of_resnet56.py`; median
 In PyTorch ours cannot be told from the peer's defaults.
 
 Even a third of the multiply-adds, all branches with 8 channels, is 1.50 times faster only. On a processor with vectors
-of 256 bits widths of 8 are worth more. Such ratios hold for a processor and an engine: measure yours with `ms=`.
+of 256 bits widths of 8 are worth more. Such ratios hold for a processor and an engine, so measure yours:
+`prune(model, batch, ms=0.5, engine="onnxruntime")` asks for half of the milliseconds in the engine that will run the
+network, and [leaves out widths](prune.md#what-you-can-say) that take as long there as wider ones.
 
 ## What limits batch 1
 

@@ -15,7 +15,7 @@ from drawing import Axis, Point, chart
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "studies" / "results"
 FIGURES = ROOT / "docs" / "figures"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "how-much.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "how-much.md", ROOT / "docs" / "prune.md")
 REGION = re.compile(
     r"(?<=<!-- )(?P<name>[a-z ]+): python docs/write_curves\.py -->\n(?P<text>.*?)(?=<!-- end -->)", re.S
 )
@@ -31,6 +31,9 @@ BY = {
 }
 WEIGHTS = ("variational dropout", "gradual magnitude", "iterative magnitude", "SNIP", "one-shot magnitude")
 PERCENT = {0.0: "0 %", 0.25: "25 %", 0.5: "50 %", 0.75: "75 %", 1.0: "100 %"}
+
+QUANTITIES = {"macs": "multiply-adds", "parameters": "parameters", "bytes": "bytes", "ms": "milliseconds"}
+WAYS = {"defaults": "half of each", "multiple=1": "half of each, any widths"}
 
 Rows = Sequence[Mapping[str, str]]
 
@@ -102,7 +105,8 @@ def _cells(line: str) -> list[str]:
 
 def tables() -> dict[str, str]:
     """Name of a region -> Markdown."""
-    return {"half": _half(), "resnets": _resnets(), "courses": _courses("norm"), "criteria": _criteria()}
+    made = {"half": _half(), "resnets": _resnets(), "courses": _courses("norm"), "criteria": _criteria()}
+    return made | {"budgets": _budgets()}
 
 
 def _half() -> str:
@@ -152,6 +156,27 @@ def _resnets() -> str:
         "after 8 epochs",
     )
     return _markdown(head, cells)
+
+
+def _budgets() -> str:
+    """What is left where half of a quantity is asked for, by network and way of asking; misses are marked."""
+    found = rows("budgets.csv")
+    quantities = [name for name in QUANTITIES if any(row["quantity"] == name for row in found)]
+    arms = dict.fromkeys((row["network"], row["tool"], row["options"]) for row in found)
+    cells = [
+        (arm[0], f"{arm[1]}, {WAYS.get(arm[2], arm[2])}", *(_left(found, (*arm, quantity)) for quantity in quantities))
+        for arm in arms
+    ]
+    return _markdown(("network", "asked", *(QUANTITIES[name] for name in quantities)), cells)
+
+
+def _left(found: Rows, key: tuple[str, ...]) -> str:
+    """One number: what is left, in percent."""
+    mine = [row for row in found if (row["network"], row["tool"], row["options"], row["quantity"]) == key]
+    if not mine:
+        return ""
+    missed = ", missed" * (mine[0]["met"] == "False")
+    return f"{100 * float(mine[0]['left']):.1f} %{missed}" if mine[0]["left"] else "does not run"
 
 
 def _times(row: Mapping[str, str]) -> str:

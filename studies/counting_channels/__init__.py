@@ -6,8 +6,8 @@ until a half, a quarter or a tenth of the multiply-adds is left; what stays trai
 share of every layer, where a criterion only says which channels, and in one ranking, where it says where as well.
 Expected: better than luck where little is left; with the same share of every layer, counts and APoZ are the same.
 
-Smoke: digits, one seed, in seconds. Small: LeNet-5 on MNIST and a narrow VGG on a fifth of CIFAR-10, five seeds; about
-four hours of computing, estimated.
+Smoke: digits, one seed, in seconds. Small: LeNet-5 on MNIST and a narrow VGG on a fifth of CIFAR-10, five seeds;
+about three hours of computing, estimated.
 Run: sapwood run counting_channels --scale small
 Last run: never at small or paper.
 """

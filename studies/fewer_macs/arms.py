@@ -1,8 +1,7 @@
 """The arms: a trained network is cut by one of many ways to a budget of multiply-adds; all recover alike.
 
     NETWORK, dense                        as it was trained;   NETWORK, trained on: the recovery, and nothing cut
-    NETWORK, WAY, BUDGET                  cut and recovered
-    NETWORK, WAY, BUDGET, distilled       the same, and it learns from the dense network as well
+    NETWORK, WAY, BUDGET                  cut and recovered;   ..., distilled: it learns from the dense network as well
     NETWORK, WAY, BUDGET, cut             what takes longer to cut than to recover is cut once for all seeds
 
 Torch-Pruning's networks are files of benchmarks/peers/cut_by_torch_pruning.py; their arms are there when these are.
@@ -21,17 +20,19 @@ Options = Mapping[str, Value]
 FILES = Path("results/peers")  # where Torch-Pruning's networks are looked for
 KEPT = Path(__file__).parents[1] / "results" / "fewer_macs_peers.txt"  # their digests, to read results without them
 DENSE, ON, CUT, DISTILLED, PRUNE = "dense", "trained on", "cut", "distilled", "prune"
+STREAM: Options = {"keep": "conv1"}  # stays whole: its next width is half of it, far beyond most budgets
 OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     PRUNE: ("one_call", {}),
     "prune, sum": ("one_call", {"by": "magnitude"}),
     "prune, LAMP": ("one_call", {"by": "lamp"}),
-    "prune, L2": ("one_call", {"by": "l2"}),
-    "prune, norm scale": ("one_call", {"by": "norm_scale"}),
-    "prune, Taylor": ("one_call", {"by": "taylor_unit"}),
-    "prune, geometric median": ("one_call", {"by": "geometric_median"}),
-    "prune, activation counts": ("one_call", {"by": "activity"}),
-    "prune, luck": ("one_call", {"by": "luck"}),
+    "prune, L2": ("one_call", {"by": "l2", **STREAM}),
+    "prune, norm scale": ("one_call", {"by": "norm_scale", **STREAM}),
+    "prune, Taylor": ("one_call", {"by": "taylor_unit", **STREAM}),
+    "prune, geometric median": ("one_call", {"by": "geometric_median", **STREAM}),
+    "prune, activation counts": ("one_call", {"by": "activity", **STREAM}),
+    "prune, luck": ("one_call", {"by": "luck", **STREAM}),
     "prune, uniform": ("one_call", {"uniform": True}),
+    "prune, any width": ("one_call", {"multiple": 1}),
     "L1 filters": ("l1_filters", {"multiple": 8}),
     "L1 filters, scanned": ("l1_filters", {"multiple": 8, "allocation": "sensitivity"}),
     "LASSO": ("lasso_channels", {"multiple": 8}),
@@ -39,11 +40,9 @@ OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)
     "soft filter": ("soft_filter", {}),
     "network slimming": ("network_slimming", {"initial": 0.0}),
 }
-ALSO_BEFORE = ("soft filter", "network slimming")  # they need a training of their own: one epoch more than the others
-ONCE = ("L1 filters, scanned",)
-PEERS = tuple(
-    f"Torch-Pruning, {how}" for how in ("L1", "L1, LAMP", "group norm", "group norm, LAMP", "group norm, LAMP, any")
-)
+ALSO_BEFORE, ONCE = ("soft filter", "network slimming"), ("L1 filters, scanned",)  # those train an epoch more
+HOW = ("L1", "L1, LAMP", "group norm", "group norm, LAMP", "group norm, LAMP, any")
+PEERS = tuple(f"Torch-Pruning, {how}" for how in HOW)
 BEST: tuple[str, ...] = ()  # ways for ResNet-56, as the report of ResNet-20 names them: three of OURS, two of PEERS
 
 

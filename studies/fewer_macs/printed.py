@@ -12,7 +12,6 @@ DEEP, SHALLOW = "ResNet-56", "ResNet-20"
 PRINTED = (
     Line(DEEP, "50 %", 1.90, "CHIP, best of several runs", 94.16, 93.26, "300"),
     Line(DEEP, "50 %", 2.00, "HRank", 93.17, 93.26),
-    Line(DEEP, "50 %", 2.00, "AMC", 91.90, 92.80),
     Line(DEEP, "1/2.11", 2.11, "soft filter", 93.36, 93.59),
     Line(DEEP, "1/2.11", 2.12, "ResRep", 93.71, 93.71, "480"),
     Line(DEEP, "1/2.11", 2.12, "Torch-Pruning, group L1", 92.93, 93.53, "100, the best on test images"),

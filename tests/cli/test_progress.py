@@ -86,10 +86,11 @@ def test_where_a_rule_ends_a_trial_an_epoch_s_time_is_told_and_the_most_that_is_
     clock[0] = 20.0
     pace.hear(news(ONE, epochs=10.0, most=50.0))
     assert pace.of(ONE.id) == "about 2 s an epoch, at most 80 s left"
-    assert pace.left() == ""  # nobody knows
+    assert pace.left() == "at most 3 min left for all 2 trials if they are alike"
     clock[0] = 21.0
     pace.hear(news(ONE, epochs=60.0))
     assert pace.of(ONE.id) == "about 0.35 s an epoch"
+    assert pace.left() == ""  # nobody knows
 
 
 def test_waiting_for_a_folder_is_no_work(clock):

@@ -253,7 +253,9 @@ def test_the_tiny_options_make_it_prune(label, of, options):
 
 
 @BY_NIGHT
-@pytest.mark.parametrize(("label", "of", "options"), cases(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("label", "of", "options"), [*cases()], ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_every_state_is_gone_on_from_to_the_end(label, of, options):
     options = {k: v for k, v in options.items() if k not in ("nested", "reaches")}
     usual = tiny_conv_task if "rebuilds" in declared(of).kinds else tiny_task

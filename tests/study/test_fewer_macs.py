@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sapwood import export, prune
+from sapwood.study import milliseconds
 from sapwood.study.duels import BETTER, EQUAL, LESS, OPEN, best, duel, judged, ranked, tallied
 from sapwood.study.milliseconds import FILE, as_rows, columns
 from sapwood.study.study import find
@@ -35,7 +36,9 @@ def test_all_recover_alike_and_begin_with_the_trained_network(scale):
     assert len(recovering) == len({at for *_, at in recovering})  # one for all but FastNAS's budget
     for trial in others:
         begun = dict(trial.uses)["start"]
-        assert begun == dense or (trial.all_options()["macs"] == 1.0 and begun in trials)
+        if begun != dense:
+            assert trial.all_options()["macs"] == 1.0
+            assert begun in trials or isinstance(begun, Elsewhere) is ("Torch-Pruning" in trial.arm) is True
         assert dict(trial.uses).get("teacher", dense) == dense
         assert trial.arm.endswith("distilled") is ("teacher" in dict(trial.uses))
     seeds = {trial.seed for trial in others}
@@ -120,6 +123,26 @@ def test_times_stand_in_the_tables(tmp_path):
     assert shown["PyTorch, batch 16 (ms)"] == "0.50"
     assert shown["PyTorch, batch 16 (times faster)"] == "1.25"
     assert shown["ONNX Runtime, batch 1 (ms)"] == "\u2013"
+
+
+def test_networks_are_timed_once_and_only_where_all_have_weights(tmp_path, monkeypatch):
+    trials, asked = [trial for trial in STUDY.at("smoke") if trial.arm.endswith(("dense", "prune, 50 %"))], []
+
+    def times(networks, task):
+        asked.append((list(networks), task))
+        return [dict.fromkeys(milliseconds.COLUMNS, "1") | {"arm": arm, "task": task} for arm in networks]
+
+    monkeypatch.setattr(milliseconds, "built", lambda place, make, task: None)
+    monkeypatch.setattr(milliseconds, "times", times)
+    for trial in trials:
+        milliseconds.measured(tmp_path, trials)
+        assert asked == []
+        (tmp_path / trial.id).mkdir()
+        (tmp_path / trial.id / "weights.safetensors").touch()
+    for _ in range(2):
+        milliseconds.measured(tmp_path, trials)
+    assert asked == [([trial.arm for trial in trials], "conv_digits")]
+    assert len(as_rows(tmp_path)) == 2 * len(trials)
 
 
 @pytest.mark.slow

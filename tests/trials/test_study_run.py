@@ -69,7 +69,7 @@ def test_a_trial_leaves_its_files(whole):
     assert done.pop("rows") == blake2b((folder / "rows.jsonl").read_bytes(), digest_size=16).hexdigest()
     assert done == {"steps": 2 * STEPS, "epochs": 2}
     assert [(news.text.split(",")[0], news.done, news.finished) for news in told] == [
-        ("starting", None, False), ("epoch 1", 0.5, False), ("epoch 2", 1.0, False), ("done", 1.0, True),
+        ("starting", 0.0, False), ("epoch 1", 0.5, False), ("epoch 2", 1.0, False), ("done", 1.0, True),
     ]  # fmt: skip
 
 

@@ -54,7 +54,7 @@ class Seen(NamedTuple):
     @property
     def work(self) -> float:
         """The share of it that was done meanwhile; 0 where nobody knows."""
-        return 0.0 if self.now.done is None else self.now.done - (self.first.done or 0.0)
+        return _share(self.now) - _share(self.first) if _share(self.now) else 0.0
 
     @property
     def told(self) -> bool:
@@ -105,7 +105,7 @@ class Pace:
         work = sum(done - self.found[trial] for trial, done in self.done.items())
         if work < ENOUGH:
             return ""
-        seconds = (time.monotonic() - self.began) * self._waiting() / work
+        seconds = (time.monotonic() - self.began) * (self.total - sum(self.done.values())) / work
         return f"about {duration(seconds)} left"
 
     def of(self, trial_id: str) -> str:
@@ -126,12 +126,10 @@ class Pace:
         if not known or self.total == 1:
             return ""
         each = sum(seen.seconds for seen in known) / sum(seen.work for seen in known)
-        seconds = each * self._waiting() / min(self.most, self.total - self.ended)
-        return f"about {duration(seconds)} left for all {self.total} trials if they are alike"
-
-    def _waiting(self) -> float:
-        """How many trials are still to be made, those that are running in parts."""
-        return self.total - sum(self.done.values())
+        waiting = self.total - self.ended - sum(_share(seen.now) for seen in self.running.values())
+        seconds = each * waiting / min(self.most, self.total - self.ended)
+        sure = "about" if all(seen.now.done is not None for seen in known) else "at most"
+        return f"{sure} {duration(seconds)} left for all {self.total} trials if they are alike"
 
 
 class Lines:
@@ -194,6 +192,11 @@ class Bars:
         text = f"{self.pace.ended} of {self.pace.total} trials"
         done = sum(self.pace.done.values())
         self.progress.update(self.all, description=text, completed=done, left=self.pace.left())
+
+
+def _share(news: News) -> float:
+    """How much of a trial is done, at least, where a rule may end it earlier."""
+    return news.done or (news.epochs / news.most if news.most else 0.0)
 
 
 def _ending(trial: Trial, error: str | None) -> str:

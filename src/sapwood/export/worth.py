@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from sapwood.criteria import named
+from sapwood.criteria import CRITERIA
 from sapwood.currency import Scores
 from sapwood.errors import InputError, unknown
 from sapwood.export.offers import channels
@@ -38,7 +38,9 @@ def worth(
         return _given(model, sites, by.ranks if isinstance(by, Sensitivity) else by, whole)
     if by == NORM:
         return norms(model, sites, passed_by)
-    criterion = named(by) if isinstance(by, str) else by
+    if isinstance(by, str) and by not in CRITERIA:
+        raise unknown("criterion", by, [NORM, *CRITERIA])
+    criterion = CRITERIA[by] if isinstance(by, str) else by
     if not isinstance(criterion, Criterion):
         raise InputError(f"by is {by!r}; give a criterion, its name, scores by parameter or by site, or a scan")
     if criterion.needs and not evidence:

@@ -26,13 +26,14 @@ from sapwood.training.run import Run
 def l1_filters(
     run: Run, *, pruned: float = 0.5, ratios: str = "", macs: float = 0.0, allocation: str = "uniform",
     by: str = "l1", samples: int = 512, streams: bool = False, multiple: int = 1,
-    epochs: int = 160, tune: int = 40, rate: float = 0.01,
+    epochs: int = 160, tune: int = 40, rate: float = 0.01, budget: str = "",
 ) -> Iterator[Moment]:  # fmt: skip
     """Trains for `epochs`, takes filters out at once, trains on for `tune` epochs at `rate` times the learning rate.
 
     `pruned` is the share of the filters that goes, of each layer ("uniform"), or of all in one ranking: by their scores
     ("everywhere"), or by what the goal loses when a layer alone loses as many ("sensitivity"). `macs`, if not 0, asks
-    for a share of the multiply-adds instead. `ratios` sets the layers' shares by hand, as in "layer1=0.6 layer1.7=0";
+    for a share of the multiply-adds instead; `budget` for one of them or of other quantities, as in "parameters=0.5",
+    "bytes=0.5" or "ms=0.5", which is measured. `ratios` sets the layers' shares by hand, as in "layer1=0.6 layer1.7=0";
     what it does not name stays. `by`: a criterion of units, which may look at `samples`. Widths of layers that lose
     filters are multiples of `multiple`; `streams`: the filters of residual streams may go too.
     """
@@ -40,7 +41,7 @@ def l1_filters(
         raise InputError(f"{rate=}: give a factor of 0 or more")
     picked("unit criterion", by, UNIT_CRITERIA)
     found = removable(run, streams)
-    asked = Asked(found, pruned, ratios, macs, allocation, multiple)
+    asked = Asked(found, pruned, ratios, macs, allocation, multiple, budget)
     yield from train(run, epochs=epochs)
 
     def chosen() -> Keep:

@@ -33,13 +33,13 @@ from sapwood.training.run import Run
 def lasso_channels(
     run: Run, *, pruned: float = 0.5, ratios: str = "", macs: float = 0.0, allocation: str = "uniform",
     by: str = "l1", lasso: bool = True, samples: int = 1000, multiple: int = 1,
-    epochs: int = 160, tune: int = 40, rate: float = 0.01,
+    epochs: int = 160, tune: int = 40, rate: float = 0.01, budget: str = "",
 ) -> Iterator[Moment]:  # fmt: skip
     """Trains for `epochs`, solves layer after layer from the inputs on, takes channels out, trains on for `tune`.
 
-    Widths are those that l1_filters finds by the criterion `by` from `pruned`, `ratios`, `macs`, `allocation` and
-    `multiple`; which channels stay, LASSO says, or with lasso=False `by` itself, a control with the same least squares.
-    Layers that lose nothing are left alone. Needs scikit-learn.
+    Widths are those that l1_filters finds by the criterion `by` from `pruned`, `ratios`, `macs`, `budget`, `allocation`
+    and `multiple`; which channels stay, LASSO says, or with lasso=False `by` itself, a control with the same least
+    squares. Layers that lose nothing are left alone. Needs scikit-learn.
     """
     if rate < 0 or samples < 1:
         raise InputError(f"{rate=}, {samples=}: give a factor of 0 or more and at least one sample")
@@ -50,7 +50,7 @@ def lasso_channels(
     if not found:
         raise InputError(f"{type(run.model).__name__} has no units that one layer makes and one reads; l1_filters with "
                          "streams=True takes others")  # fmt: skip
-    asked = Asked(found, pruned, ratios, macs, allocation, multiple)
+    asked = Asked(found, pruned, ratios, macs, allocation, multiple, budget)
     yield from train(run, epochs=epochs)
 
     def chosen() -> Keep:

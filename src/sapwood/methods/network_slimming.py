@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from sapwood.errors import InputError
+from sapwood.export.run_budget import budget_of, within
+from sapwood.export.targets import Target
 from sapwood.methods.parts.phases import tuned
 from sapwood.scoring.layers import norm_scales
 from sapwood.selection import select
@@ -32,21 +34,22 @@ from sapwood.training.task import Batch
 @declares("rebuilds")
 def network_slimming(
     run: Run, *, macs: float = 0.5, channels: float = 0.0, strength: float = 1e-4, initial: float = 0.5,
-    epochs: int = 160, tune: int = 40, rate: float = 0.01,
+    epochs: int = 160, tune: int = 40, rate: float = 0.01, budget: str = "",
 ) -> Iterator[Moment]:  # fmt: skip
     """Trains for `epochs` with drawn scales, rebuilds, trains on for `tune` epochs at `rate` times the learning rate.
 
     `macs` is the share of the multiply-adds that may be left; `channels`, if not 0, the share of all channels with a
-    batch norm that go instead. Scales begin at `initial`; with 0, as the network has them.
+    batch norm that go instead; `budget`, words as "bytes=0.5" or "ms=0.5", the share of something else that may be
+    left. Scales begin at `initial`; with 0, as the network has them.
     """
     if not 0 < macs <= 1 or not 0 <= channels < 1 or min(strength, initial, rate) < 0:
         raise InputError(f"{macs=}, {channels=}, {strength=}, {initial=}, {rate=}: need a share in (0, 1], one in "
                          "[0, 1), and numbers of 0 or more")  # fmt: skip
     for scale in norm_scales(run.model).values() if initial else ():
         scale.detach().fill_(initial)
-    found = sites(run.apart.several)
+    found, asked = sites(run.apart.several), budget_of(budget)
     yield from train(run, epochs=epochs, update=partial(drawn, strength=strength))
-    run.shrink(lambda: chosen(run, found, macs, channels), found)
+    run.shrink(lambda: chosen(run, found, macs, channels, asked), found)
     yield from tuned(run, epochs=tune, rate=rate)
 
 
@@ -58,11 +61,13 @@ def drawn(run: Run, batch: Batch, *, strength: float) -> tuple[Tensor, Tensor]:
     return outputs, loss
 
 
-def chosen(run: Run, found: Sequence[Site], macs: float, channels: float) -> select.Keep:
+def chosen(run: Run, found: Sequence[Site], macs: float, channels: float, asked: Target | None = None) -> select.Keep:
     """The channels that stay. Noted: the share of scales near 0, and channels spared as the last of their layer."""
     sizes = {name: scale.detach().abs() for name, scale in norm_scales(run.model).items()}
     units, every = per_unit(sizes, found, touching="holds", reduce=torch.mean), torch.cat(list(sizes.values()))
-    if channels:
+    if asked:
+        keep = within(run, units, found, asked)
+    elif channels:
         count = min(int(channels * sum(map(len, units.values()))), sum(len(each) - 1 for each in units.values()))
         keep = select.drop(units, count, least=1)
     else:

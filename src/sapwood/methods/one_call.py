@@ -32,14 +32,14 @@ OF_WEIGHTS = {name: each for name, each in CRITERIA.items() if not each.needs}
 
 @declares("rebuilds")
 def one_call(
-    run: Run, *, macs: float = 0.5, by: str = NORM, multiple: int = 8, uniform: bool = False,
+    run: Run, *, macs: float = 0.5, by: str = NORM, multiple: int = 8, uniform: bool = False, keep: str = "",
     samples: int = 1280, epochs: int = 0, tune: int = 40, rate: float = 0.01,
 ) -> Iterator[Moment]:  # fmt: skip
     """Trains for `epochs`, takes units out at once, trains on for `tune` epochs at `rate` times the learning rate.
 
     `macs` is the share of the multiply-adds that may be left; with 1 the network stays as it is, and is trained on.
     `by`: a criterion of units, which may look at `samples`; one of weights; or "luck", a control. Widths that change
-    become multiples of `multiple`; `uniform`: every site loses the same share.
+    become multiples of `multiple`; `uniform`: every site loses the same share; `keep`: names of what stays whole.
     """
     if not 0 < macs <= 1 or rate < 0 or samples < 1:
         raise InputError(f"{macs=}, {rate=}, {samples=}: need a share above 0 and up to 1, a factor of 0 or more, and "
@@ -48,13 +48,12 @@ def one_call(
         picked("criterion", by, OF_WEIGHTS)
     yield from train(run, epochs=epochs)
     if macs < 1:
-        smaller(run, macs, by, multiple, uniform, samples)
+        smaller(run, macs, by, samples, offer_of(run.apart.one, keep=keep.split(), multiple=multiple), uniform)
     yield from tuned(run, epochs=tune, rate=rate)
 
 
-def smaller(run: Run, macs: float, by: str, multiple: int, uniform: bool, samples: int) -> None:
+def smaller(run: Run, macs: float, by: str, samples: int, offer: Offer, uniform: bool) -> None:
     """Go on with the network that `prune` would give."""
-    offer = offer_of(run.apart.one, multiple=multiple)
     offer = offer.without_branches() if uniform else offer
 
     def chosen() -> Keep:

@@ -89,7 +89,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
     page = _template(study).render(
         study=study,
         scale=scale,
-        about_scale="" if scale == "every" else ABOUT_SCALE[scale],
+        about_scale=_about(study, scale),
         **_said(study, rows),
         speed=speed(rows, folder),
         smaller=smaller.said(folder),
@@ -120,6 +120,13 @@ def _scale(study: Study, trials: Sequence[Trial]) -> str:
     if len(same) == len(SCALES):
         return "every"
     return same[-1] if same else ""
+
+
+def _about(study: Study, scale: str) -> str:
+    """What a scale is worth beside the claims, if there are any."""
+    if scale == "every" or (scale in ("small", "paper") and not study.claims):
+        return ""
+    return ABOUT_SCALE[scale]
 
 
 def _command(study: Study, scale: str) -> str:

@@ -76,11 +76,13 @@ def _signed(value: float, decimals: int) -> str:
     return f"{value:+.{decimals}f}".replace("-", MINUS)
 
 
-def told(difference: Summary | None, more: str = "higher", less: str = "lower") -> str:
-    """What a paired difference says: a direction only where its 95 % interval leaves out 0."""
+def told(
+    difference: Summary | None, more: str = "higher", less: str = "lower", neither: str = "cannot be told apart"
+) -> str:
+    """What a paired difference says: a direction only where its 95 % interval leaves out 0, else `neither`."""
     if difference is None or difference.low is None or difference.high is None:
         return "cannot be told" if difference is None else "cannot be told from one seed"
-    return more if difference.low > 0 else less if difference.high < 0 else "cannot be told apart"
+    return more if difference.low > 0 else less if difference.high < 0 else neither
 
 
 def each_as(every: Pairs, change: Callable[[float], float]) -> Pairs:

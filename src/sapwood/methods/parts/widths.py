@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sapwood.currency import Keep, Scores
 from sapwood.errors import InputError, refuse_unless
+from sapwood.export.run_budget import budget_of, within
 from sapwood.masking.holding import seen_through
 from sapwood.selection import select
 from sapwood.selection.scans import below, by_loss
@@ -26,8 +27,9 @@ WHOLE = 1e-9  # 0.1 * 30 units less than 27 is rounding
 class Asked:
     """How many units of the sites `found` are to stay, as the options of methods that remove units say it.
 
-    `ratios`, words for `ratios_of`, count where there are any; else `macs`, where it is not 0; else the share `pruned`.
-    `allocation` divides the last two among sites. Widths are multiples of `multiple` where some go.
+    `ratios`, words for `ratios_of`, count where there are any; else `budget`, words for `budget_of`; else `macs`, where
+    it is not 0; else the share `pruned`. `allocation` divides the last three among sites. Widths are multiples of
+    `multiple` where some go.
     """
 
     found: Sequence[Site]
@@ -36,9 +38,12 @@ class Asked:
     macs: float
     allocation: str
     multiple: int
+    budget: str = ""
 
     def __post_init__(self) -> None:
         pruned, macs, ratios, multiple = self.pruned, self.macs, self.ratios, self.multiple
+        if budget_of(self.budget) and (ratios or macs):
+            raise InputError(f"budget={self.budget!r} with {ratios=}, {macs=}: give one of the three")
         if not 0 <= pruned < 1 or not 0 <= macs <= 1 or multiple < 1 or (ratios and macs):
             raise InputError(f"{pruned=}, {macs=}, {ratios=}, {multiple=}: need a share in [0, 1), one in [0, 1], "
                              "ratios or macs, not both, and a multiple of 1 or more")  # fmt: skip
@@ -47,9 +52,12 @@ class Asked:
 
     def keep(self, run: Run, scores: Scores) -> Keep:
         """Which units stay by these scores."""
-        if self.ratios or (self.allocation == "uniform" and not self.macs):
+        budget = budget_of(self.budget)
+        if self.ratios or (self.allocation == "uniform" and not self.macs and not budget):
             return by_ratios(scores, ratios_of(self.ratios or float(self.pruned), self.found), multiple=self.multiple)
         ranks = allocated(run, scores, self.found, self.allocation)
+        if budget:
+            return within(run, ranks, self.found, budget, multiple=self.multiple)
         if self.macs:
             return by_macs(run, ranks, self.found, self.macs, multiple=self.multiple)
         return by_share(ranks, self.pruned, multiple=self.multiple)
