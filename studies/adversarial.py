@@ -7,7 +7,7 @@ standard network of their seed, under the same attack, which stays inside the ba
 test images. Expected: clean accuracy of at least 98.5 %, and the authors' neighbourhood.
 
 Smoke: digits, one seed, in seconds. Small: LeNet-5 on MNIST, two epochs an arm and one to recover, five steps of PGD,
-five seeds, at least 70 % of the units removed; about 2.7 hours on two cores, estimated. Paper: 200 epochs, 20 steps of
+five seeds, at least 70 % of the units removed; about 2.8 hours on two cores, estimated. Paper: 200 epochs, 20 steps of
 PGD, on a GPU; a trial that is stopped goes on where it was.
 Run: sapwood run adversarial --scale small
 Last run: never at small or paper.
