@@ -37,12 +37,23 @@ def test_no_width_of_what_comes_back_is_as_slow_as_the_next_of_its_kind():
             assert by_sixteens(chain(wider)) > by_sixteens(small)
 
 
-def test_where_time_is_work_nothing_is_left_out():
+def test_where_time_is_work_no_less_is_left_than_where_work_is_the_target():
     model = chain()
     with clock(by_work):
         for share in (0.75, 0.5, 0.375):
             small = prune(model, X, ms=share, by=EVEN, timing=1).model
-            assert widths(small) == widths(prune(model, X, macs=share, by=EVEN, timing=0).model)
+            least = by_work(prune(model, X, macs=share, by=EVEN, timing=0).model)
+            assert least <= by_work(small) <= share * by_work(model)
+
+
+@pytest.mark.parametrize("target", [0.7, 0.45, 0.4])
+def test_where_the_next_step_is_a_large_one_others_go_on(target):
+    """The step of a thin layer between wide ones is a quarter of the work."""
+    model = chain((64, 16, 64))
+    scores = {"0": torch.arange(64.0), "2": torch.arange(16.0) * 4 + 20, "4": torch.arange(64.0)}
+    with clock(by_work):
+        pruned = prune(model, X, ms=target, by=scores, timing=1)
+    assert 0.93 * target <= by_work(pruned.model) / by_work(model) <= target
 
 
 def test_the_same_share_everywhere_takes_widths_as_they_come():
@@ -68,15 +79,14 @@ def test_one_wrong_measurement_does_not_make_the_network_much_smaller():
         count += network is not model
         return by_work(network) * (10 if count == 12 and network is not model else 1)
 
-    with clock(by_work):
-        right = prune(model, X, ms=0.5, timing=1)
+    right = prune(model, X, macs=0.5, timing=0)
     found = []
     for wrong in range(1, 12, 2):
         count = 12 - wrong
         with clock(once_slow):
             found.append(prune(model, X, ms=0.5, timing=1).after.macs)
-    assert max(found) == right.after.macs
-    assert min(found) >= 0.85 * right.after.macs
+    assert max(found) >= right.after.macs
+    assert min(found) >= 0.9 * right.after.macs
 
 
 def test_a_target_below_the_smallest_is_refused_with_the_fastest():

@@ -68,7 +68,7 @@ def ranked(scores: Scores, cost: Cost, limit: float, offer: Offer) -> Keep:
 def widths(offer: Offer, name: str, units: int) -> list[int]:
     """The widths that a site with so many units may have, rising; 0 where its branch may go."""
     every, barred = _widths(units, offer.block(name), offer.steps[name]), offer.barred.get(name, ())
-    may = [width for width in every if width == units or width not in barred]
+    may = [width for width in every if width not in barred]
     return [0, *may] if name in offer.narrow else may
 
 

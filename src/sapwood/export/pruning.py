@@ -173,13 +173,13 @@ class _Stopwatch:
         """The network as it is, in the engine."""
         return self._running(self.search.anatomy.model)
 
-    def quick(self, keep: Keep) -> bool:
-        """Whether a network is fast enough, measured shortly."""
-        return _in_time(self._timed(self._built(keep), self.seconds / 3), self.target)
+    def quick(self, keep: Keep) -> float:
+        """How much of the time that it may take a network takes, measured shortly."""
+        return _used(self._timed(self._built(keep), self.seconds / 3), self.target)
 
-    def sure(self, keep: Keep) -> bool:
+    def sure(self, keep: Keep) -> float:
         """The same, measured for longer."""
-        return _in_time(self._timed(self._built(keep), self.seconds), self.target)
+        return _used(self._timed(self._built(keep), self.seconds), self.target)
 
     def ratio(self, one: Keep, other: Keep) -> float:
         """How many times as long the other network takes."""
@@ -236,7 +236,12 @@ def _fastest(seen: Sequence[Times]) -> str:
 
 def _in_time(times: Times, target: Target) -> bool:
     """Whether the smaller network was measured to be fast enough."""
-    return (times.left.median if target.is_share else 1000 * times.after.median) <= target.value
+    return _used(times, target) <= 1
+
+
+def _used(times: Times, target: Target) -> float:
+    """How much of the time that it may take the smaller network takes."""
+    return (times.left.median if target.is_share else 1000 * times.after.median) / target.value
 
 
 def _sizes(search: Search, keep: Keep) -> Sizes:

@@ -20,13 +20,14 @@ def side_by_side(
     """Times of both networks on the example, taking turns for about `seconds`, in 4 to 100 rounds.
 
     One thread of this process is timed by the processor's clock, which does not count what others do; not with `wall`.
+    The seconds are of the same clock: on a busy machine it takes longer, and is as exact.
     """
     cases, device = {"before": before, "after": after}, device_of(example)
     alone = threads == 1 and device == "cpu" and not wall
     clock = time.process_time if alone else time.perf_counter
-    began = time.perf_counter()
+    began = clock()
     first = latency(cases, example, threads=threads, rounds=FEWEST, warmup=1, clock=clock)
-    once = (time.perf_counter() - began) / (FEWEST + 1)
+    once = (clock() - began) / (FEWEST + 1)
     rounds = min(MOST, int(seconds / once) - FEWEST - 1)
     found = latency(cases, example, threads=threads, rounds=rounds, warmup=0, clock=clock) if rounds > FEWEST else first
     return Times(found["before"], found["after"], ratio(found["after"], found["before"]), device, alone=alone)
