@@ -78,8 +78,8 @@ def test_the_sentences_follow_from_the_rows():
 
 
 @pytest.mark.slow
-def test_the_smallest_scale_runs_and_its_report_answers(tmp_path):
-    trials = STUDY.at("smoke")
+def test_the_arms_of_the_smallest_scale_that_the_verdict_is_about_run_and_the_report_answers(tmp_path):
+    trials = [trial for trial in STUDY.at("smoke") if trial.arm in ("standard", "AT", "ANP", "ANP-VS", CONTROL)]
     assert dict(serial(partial(run_into, tmp_path), trials, lambda news: None)) == dict.fromkeys(trials)
     rows = read(tmp_path)
     noted = {(row["row"], row["metric"]): row["value"] for row in rows if row["split"] == "note"}
@@ -88,6 +88,6 @@ def test_the_smallest_scale_runs_and_its_report_answers(tmp_path):
     assert 0 < noted["ANP-VS", "units_removed"] == noted[CONTROL, "units_removed"]
     assert noted["ANP-VS", "memory_left"] == noted[CONTROL, "memory_left"] < 1 == noted["AT", "memory_left"]
     assert adversarial.MISSING not in STUDY.verdict(rows)
-    page = report(STUDY, tmp_path).read_text()
+    page = report(STUDY, tmp_path, trials).read_text()
     for words in ("What withstands", "clean at least 98.5 %", "which is what one would do instead"):
         assert words in page
