@@ -40,13 +40,13 @@ def test_no_width_of_what_comes_back_is_as_slow_as_the_next_of_its_kind():
 def test_where_time_is_work_no_less_is_left_than_where_work_is_the_target():
     model = chain()
     with clock(by_work):
-        for share in (0.75, 0.5, 0.375):
+        for share in (0.75, 0.375):
             small = prune(model, X, ms=share, by=EVEN, timing=1).model
             least = by_work(prune(model, X, macs=share, by=EVEN, timing=0).model)
             assert least <= by_work(small) <= share * by_work(model)
 
 
-@pytest.mark.parametrize("target", [0.7, 0.45, 0.4])
+@pytest.mark.parametrize("target", [0.45, 0.4])
 def test_where_the_next_step_is_a_large_one_others_go_on(target):
     """The step of a thin layer between wide ones is a quarter of the work."""
     model = chain((64, 16, 64))
@@ -81,7 +81,7 @@ def test_one_wrong_measurement_does_not_make_the_network_much_smaller():
 
     right = prune(model, X, macs=0.5, timing=0)
     found = []
-    for wrong in range(1, 12, 2):
+    for wrong in (1, 6, 11):
         count = 12 - wrong
         with clock(once_slow):
             found.append(prune(model, X, ms=0.5, timing=1).after.macs)
