@@ -46,7 +46,7 @@ from sapwood.measure import Ratio, Timing
 from sapwood.models.mlp import mlp
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
-from sapwood.shrinking.costs.cost import Cost, fewest, macs_of
+from sapwood.shrinking.cost import Cost, fewest, macs_of
 from sapwood.shrinking.cutting.units import per_unit, spread
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.shrunk import compact, shrink

@@ -27,7 +27,7 @@ from sapwood.export.samples import samples_of
 from sapwood.measure.example import as_tuple
 from sapwood.processes import digest
 from sapwood.scoring.untouched import untouched
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.cutting.equal import inputs
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.computed import copied

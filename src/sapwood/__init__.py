@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from sapwood.scoring.observation import observe, observing
     from sapwood.scoring.statistics import STATISTICS
     from sapwood.selection import allocate, schedule, select
-    from sapwood.shrinking.costs.cost import Cost, bytes_of, fewest, macs_of, parameters_of
-    from sapwood.shrinking.costs.timing import latency_of, timetable
+    from sapwood.shrinking.cost import Cost, bytes_of, fewest, macs_of, parameters_of
     from sapwood.shrinking.cutting.units import per_unit, spread
     from sapwood.shrinking.depth import branches, remove_branches
     from sapwood.shrinking.finding import couplings, sites
     from sapwood.shrinking.scaling import points
     from sapwood.shrinking.shrunk import Shrunk, compact, shrink
+    from sapwood.shrinking.timing import latency_of, timetable
     from sapwood.shrinking.tracing.anatomy import Anatomy
     from sapwood.shrinking.tracing.site import Site, Slot
     from sapwood.tasks import TASKS
@@ -124,7 +124,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "Anatomy": "sapwood.shrinking.tracing.anatomy",
     "Batch": "sapwood.training.task",
     "CRITERIA": "sapwood.criteria",
-    "Cost": "sapwood.shrinking.costs.cost",
+    "Cost": "sapwood.shrinking.cost",
     "Criterion": "sapwood.scoring.criterion",
     "Data": "sapwood.training.task",
     "Gated": "sapwood.gates",
@@ -150,7 +150,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "allocate": "sapwood.selection.allocate",
     "backward": "sapwood.training.loop",
     "branches": "sapwood.shrinking.depth",
-    "bytes_of": "sapwood.shrinking.costs.cost",
+    "bytes_of": "sapwood.shrinking.cost",
     "checkpoint": "sapwood.training.checkpoint",
     "codec": "sapwood.codec",
     "compact": "sapwood.shrinking.shrunk",
@@ -159,19 +159,19 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "descend": "sapwood.training.loop",
     "evaluate": "sapwood.training.loop",
     "export": "sapwood.export",
-    "fewest": "sapwood.shrinking.costs.cost",
+    "fewest": "sapwood.shrinking.cost",
     "hidden": "sapwood.scoring.answers",
     "hold": "sapwood.masking.holding",
-    "latency_of": "sapwood.shrinking.costs.timing",
+    "latency_of": "sapwood.shrinking.timing",
     "layerwise": "sapwood.reconstruction",
     "losses": "sapwood.training.losses",
     "luck": "sapwood.training.draws",
-    "macs_of": "sapwood.shrinking.costs.cost",
+    "macs_of": "sapwood.shrinking.cost",
     "masks": "sapwood.masking.masks",
     "measure": "sapwood.measure",
     "observe": "sapwood.scoring.observation",
     "observing": "sapwood.scoring.observation",
-    "parameters_of": "sapwood.shrinking.costs.cost",
+    "parameters_of": "sapwood.shrinking.cost",
     "per_unit": "sapwood.shrinking.cutting.units",
     "points": "sapwood.shrinking.scaling",
     "prunable": "sapwood.scoring.layers",
@@ -188,7 +188,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "start": "sapwood.training.run",
     "statistics": "sapwood.scoring.statistics",
     "stopping": "sapwood.training.stopping",
-    "timetable": "sapwood.shrinking.costs.timing",
+    "timetable": "sapwood.shrinking.timing",
     "train": "sapwood.training.loop",
 }
 

@@ -24,8 +24,7 @@ ROOMS = {  # where modules are -> what they were called; `old=new` where the nam
     "shrinking.cutting": "shrinking.cut shrinking.resize shrinking.resize_recurrent shrinking.narrow shrinking.units "
     "shrinking.equal shrinking.wide shrinking.sizes shrinking.config shrinking.proof.equal shrinking.proof.wide "
     "shrinking.proof.sizes shrinking.proof.config",
-    "shrinking.costs": "shrinking.cost shrinking.contractions shrinking.widths shrinking.timetable=timing",
-    "shrinking": "shrinking.shrink=shrunk shrinking.sites=finding shrinking.proof=cutting",
+    "shrinking": "shrinking.shrink=shrunk shrinking.sites=finding shrinking.proof=cutting shrinking.timetable=timing",
     "trials": "study.trial=trial study.run=execution study.record=record study.rows=rows study.pool=pool "
     "study.folder=folder study.final=final study.best=best study.trace=trace study.provenance=provenance "
     "study.kept=archive study.digests=digests",

@@ -14,7 +14,7 @@ from sapwood.measure.clock import Ratio, Timing
 from sapwood.methods.l1_filters import l1_filters
 from sapwood.methods.lasso_channels import lasso_channels
 from sapwood.methods.network_slimming import network_slimming
-from sapwood.shrinking.costs.cost import bytes_of, macs_of, parameters_of
+from sapwood.shrinking.cost import bytes_of, macs_of, parameters_of
 from sapwood.shrinking.finding import sites
 from sapwood.training.run import start
 from sapwood.training.task import Data, Task

@@ -16,7 +16,7 @@ from sapwood.methods.parts.widths import allocated, by_macs, by_ratios, by_share
 from sapwood.methods.rethink import scratch_epochs
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.training.loop import evaluate
 from sapwood.training.run import start

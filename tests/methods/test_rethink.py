@@ -16,7 +16,7 @@ from sapwood.methods.l1_filters import l1_filters
 from sapwood.methods.parts.equal_macs import macs_now, narrower
 from sapwood.methods.rethink import PROTOCOLS, rethink, scratch_epochs
 from sapwood.methods.unstructured_magnitude import unstructured_magnitude
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.training import checkpoint
 from sapwood.training.fresh import reset

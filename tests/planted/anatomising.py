@@ -11,7 +11,7 @@ from shrinking.zoo import flat
 from torch import nn
 
 from sapwood.checks.law import Laws, demand
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.fit import whole_of
 from sapwood.shrinking.rules.union import Union

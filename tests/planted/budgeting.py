@@ -10,7 +10,7 @@ from sapwood.checks.law import demand
 from sapwood.export import run_budget as budget
 from sapwood.export.pruned import Times
 from sapwood.measure.clock import Ratio, Timing
-from sapwood.shrinking.costs.cost import macs_of, parameters_of
+from sapwood.shrinking.cost import macs_of, parameters_of
 from sapwood.shrinking.finding import sites
 from sapwood.training.run import start
 

@@ -12,8 +12,7 @@ from sapwood.checks import method, unit_gate
 from sapwood.gates import Clamp, Gated, HardConcrete, UnitGate, point
 from sapwood.gates import gated as passing
 from sapwood.methods import METHODS
-from sapwood.shrinking import scaling
-from sapwood.shrinking.costs import widths
+from sapwood.shrinking import scaling, widths
 from sapwood.shrinking.finding import sites
 
 draw, keep, make, forward = HardConcrete.draw, HardConcrete.keep, HardConcrete.__init__, Gated.forward

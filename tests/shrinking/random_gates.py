@@ -5,7 +5,7 @@ from random_checks import answers_alike
 from test_shrink import half
 
 from sapwood.gates import Gated, UnitGate
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.scaling import points
 from sapwood.shrinking.shrunk import shrink

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo import ZOO, Written, built, flat, image, mlp, plain, settled, shared
 
 from sapwood.errors import InputError
-from sapwood.shrinking.costs.contractions import CONTRACTIONS
-from sapwood.shrinking.costs.cost import bytes_of, fewest, macs_of, parameters_of
+from sapwood.shrinking.contractions import CONTRACTIONS
+from sapwood.shrinking.cost import bytes_of, fewest, macs_of, parameters_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.shrunk import shrink
 from sapwood.shrinking.tracing.anatomy import Anatomy

@@ -13,10 +13,10 @@ from sapwood.measure import activation_density, flops, latency, macs
 from sapwood.measure.example import Keywords, arguments, as_tuple, call
 from sapwood.measure.norms import recalibrate
 from sapwood.measure.sizes import compression
-from sapwood.shrinking.costs.cost import macs_of
-from sapwood.shrinking.costs.timing import latency_of, timetable
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import couplings, sites
 from sapwood.shrinking.shrunk import compact, shrink
+from sapwood.shrinking.timing import latency_of, timetable
 
 
 class Pair(nn.Module):

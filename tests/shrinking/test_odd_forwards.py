@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from zoo import Written, conv, flat, image, settled
 
 from sapwood.errors import InputError
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import couplings, sites
 from sapwood.shrinking.rules import RULES
 from sapwood.shrinking.shrunk import compact, shrink

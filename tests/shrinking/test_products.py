@@ -12,7 +12,7 @@ from torch.nn.utils import spectral_norm as older_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm
 from zoo import Written, conv, flat, image, settled
 
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import couplings, sites
 from sapwood.shrinking.shrunk import compact, shrink
 from sapwood.shrinking.tracing.anatomy import Anatomy

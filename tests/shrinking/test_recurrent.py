@@ -10,7 +10,7 @@ from torch.optim import AdamW
 from zoo import Written, settled
 
 from sapwood.errors import InputError
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import couplings, sites
 from sapwood.shrinking.rules import recurrent
 from sapwood.shrinking.shrunk import compact, shrink

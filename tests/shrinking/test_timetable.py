@@ -8,9 +8,9 @@ from zoo import Written, built, conv, flat, image, plain, settled
 
 from sapwood.errors import InputError
 from sapwood.selection.select import within
-from sapwood.shrinking.costs import timing as tables
-from sapwood.shrinking.costs.timing import latency_of, timetable
+from sapwood.shrinking import timing as tables
 from sapwood.shrinking.finding import sites
+from sapwood.shrinking.timing import latency_of, timetable
 
 
 class Timing:

@@ -13,7 +13,7 @@ from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
 from sapwood.checks.tiny import seeded
 from sapwood.gates import Gated, UnitGate
 from sapwood.scoring.modes import evaluating
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.scaling import points
 from sapwood.shrinking.shrunk import shrink

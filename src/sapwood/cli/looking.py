@@ -9,7 +9,7 @@ from sapwood.cli.owned import Order
 from sapwood.cli.smaller import aligned, refuse_bad_file
 from sapwood.export.caches import without_caches
 from sapwood.export.pruned import why
-from sapwood.shrinking.costs.cost import parameters_of
+from sapwood.shrinking.cost import parameters_of
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.site import Couplings, Site

@@ -12,7 +12,7 @@ from sapwood.currency import Keep, Scores
 from sapwood.export.narrow import stronger
 from sapwood.export.offers import Offer
 from sapwood.selection import select
-from sapwood.shrinking.costs.cost import Cost
+from sapwood.shrinking.cost import Cost
 from sapwood.shrinking.tracing.site import Site
 
 ALONE = 0.5  # of a site that all has to pass: what goes only when nothing else is left

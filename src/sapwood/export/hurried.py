@@ -13,7 +13,7 @@ from sapwood.export.deadline import PARTS, climbed, first_made, largest
 from sapwood.export.liked import Judge, joined
 from sapwood.export.search import Search
 from sapwood.export.targets import Target
-from sapwood.shrinking.costs.cost import Cost
+from sapwood.shrinking.cost import Cost
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

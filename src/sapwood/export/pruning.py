@@ -30,7 +30,7 @@ from sapwood.measure.example import Example
 from sapwood.measure.norms import recalibrate as recalibrate_
 from sapwood.scoring.batches import tried
 from sapwood.scoring.evidence import Evidence
-from sapwood.shrinking.costs.cost import bytes_of, parameters_of
+from sapwood.shrinking.cost import bytes_of, parameters_of
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.shrunk import Shrunk
 from sapwood.shrinking.tracing.anatomy import Anatomy

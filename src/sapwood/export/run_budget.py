@@ -9,7 +9,7 @@ from sapwood.export.deadline import PARTS, climbed, first_made, largest
 from sapwood.export.targets import KINDS, Target, target_of
 from sapwood.export.timing import side_by_side
 from sapwood.selection import select
-from sapwood.shrinking.costs.cost import Cost, bytes_of, fewest, macs_of, parameters_of
+from sapwood.shrinking.cost import Cost, bytes_of, fewest, macs_of, parameters_of
 from sapwood.shrinking.shrunk import shrink
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training.run import Run

@@ -10,7 +10,7 @@ from sapwood.export.choices import cheapest, guarded, ranked, uniform
 from sapwood.export.offers import Offer
 from sapwood.export.pruned import why
 from sapwood.export.targets import Target
-from sapwood.shrinking.costs.cost import Cost, bytes_of, macs_of, parameters_of
+from sapwood.shrinking.cost import Cost, bytes_of, macs_of, parameters_of
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
 

@@ -21,7 +21,7 @@ from sapwood.export.targets import Target
 from sapwood.methods.parts.phases import tuned
 from sapwood.scoring.layers import norm_scales
 from sapwood.selection import select
-from sapwood.shrinking.costs.cost import fewest, macs_of
+from sapwood.shrinking.cost import fewest, macs_of
 from sapwood.shrinking.cutting.units import per_unit
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.tracing.site import Site

@@ -20,7 +20,7 @@ from sapwood.errors import InputError
 from sapwood.gates import Clamp, Gated
 from sapwood.methods.parts.controls import drawn_for_its_size, made_anew
 from sapwood.selection import select
-from sapwood.shrinking.costs.cost import fewest, macs_of
+from sapwood.shrinking.cost import fewest, macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.scaling import points
 from sapwood.shrinking.tracing.anatomy import Anatomy

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import nn
 
 from sapwood.measure.example import Example
-from sapwood.shrinking.costs.cost import macs_of
+from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
 
 Shapes = Mapping[str, tuple[int, ...]]  # {parameter name: shape}; a shared parameter once

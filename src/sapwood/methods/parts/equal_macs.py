@@ -15,7 +15,7 @@ from sapwood.measure.work import macs
 from sapwood.methods.parts.controls import shuffled
 from sapwood.methods.parts.widths import removable
 from sapwood.selection import select
-from sapwood.shrinking.costs.cost import fewest, macs_of
+from sapwood.shrinking.cost import fewest, macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training.draws import luck

@@ -11,7 +11,7 @@ from sapwood.export.run_budget import budget_of, within
 from sapwood.masking.holding import seen_through
 from sapwood.selection import select
 from sapwood.selection.scans import below, by_loss
-from sapwood.shrinking.costs.cost import fewest, macs_of
+from sapwood.shrinking.cost import fewest, macs_of
 from sapwood.shrinking.cutting.units import spread
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.tracing.site import Site

@@ -21,8 +21,7 @@ from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.selection import select
-from sapwood.shrinking.costs.contractions import CONTRACTIONS, Space
-from sapwood.shrinking.costs.widths import Numbering, Term, extent, width
+from sapwood.shrinking.contractions import CONTRACTIONS, Space
 from sapwood.shrinking.finding import given_or_own
 from sapwood.shrinking.rules.ids import Ties
 from sapwood.shrinking.rules.strides import thin, varied
@@ -30,6 +29,7 @@ from sapwood.shrinking.rules.values import Weight
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
 from sapwood.shrinking.tracing.graph import Traced, call_of, line, named_tensors, op_of
 from sapwood.shrinking.tracing.site import Site
+from sapwood.shrinking.widths import Numbering, Term, extent, width
 
 Cost = Callable[[Mapping[str, Tensor]], Tensor]  # {site: what is open, [..., units]} -> cost, [...]
 Values = Mapping[fx.Node, Any]  # the ids of every operator's outputs
@@ -269,5 +269,5 @@ def _refuse_units(values: Values, seats: Tensor, always: int, node: fx.Node) -> 
             if varied(ids) and bool((seats[thin(ids)] < always).any()):
                 raise InputError(
                     f"units pass aten.{op_of(node)} ({line(node)}), whose multiply-adds have no formula; "
-                    "one goes into src/sapwood/shrinking/costs/contractions.py"
+                    "one goes into src/sapwood/shrinking/contractions.py"
                 )

@@ -16,10 +16,10 @@ from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.layers import every_layer
 from sapwood.scoring.layout import Straight
 from sapwood.scoring.untouched import untouched, watching
-from sapwood.shrinking.costs.cost import Cost, numbered
-from sapwood.shrinking.costs.widths import Numbering, Width, width
+from sapwood.shrinking.cost import Cost, numbered
 from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.site import Site
+from sapwood.shrinking.widths import Numbering, Width, width
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

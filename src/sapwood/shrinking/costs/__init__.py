@@ -1,1 +1,0 @@
-"""Costs: what units take in parameters, operations, bytes and time."""
