@@ -19,7 +19,7 @@ def laws():
     return {
         "waiting: lengths are those of recorded trajectories": _lengths,
         "waiting: what a rule may end is no length but a limit": _limits,
-        "waiting: the time left follows from steps made in this session": _left,
+        "waiting: the time left follows from steps made by this command": _left,
     }
 
 
@@ -61,7 +61,7 @@ CLAIMS = {
             lengths, "_ruled", lambda method, options: options["stop"] != "epochs"
         ),
     },
-    "the time left follows from steps made in this session": {
+    "the time left follows from steps made by this command": {
         "what was done before counts": instead(progress.Seen, "work", property(lambda seen: seen.now.done)),
         "waiting counts": instead(progress.Seen, "standing", lambda *given: False),
         "the rest is as long as the whole": instead(progress, "_share", lambda news: 0.1 * (news.done == 0.6)),

@@ -40,7 +40,7 @@ def shown(total: int) -> Iterator[View]:
 
 
 class Seen(NamedTuple):
-    """A trial as it was first heard of in this session, and as it is now."""
+    """A trial as it was first heard of by this command, and as it is now."""
 
     began: float
     at: float
@@ -97,7 +97,7 @@ class Pace:
         self.done[trial.id] = 1.0
 
     def left(self) -> str:
-        """The time left for all in words, from the work done in this session; "" while that is too little to go by."""
+        """The time left for all in words, from the work done since the command began; "" while that is too little to go by."""
         if self.ended == self.total:
             return ""
         if not self.made:
