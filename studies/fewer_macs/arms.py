@@ -18,7 +18,7 @@ from sapwood.trials.trial import Trial, Value
 
 Options = Mapping[str, Value]
 FILES = Path("results/peers")  # where Torch-Pruning's networks are looked for
-KEPT = Path(__file__).parents[1] / "results" / "fewer_macs_peers.txt"  # their digests, to read results without them
+KEPT = Path(__file__).parent / "peers.txt"  # their digests, to read results without them
 DENSE, ON, CUT, DISTILLED, PRUNE = "dense", "trained on", "cut", "distilled", "prune"
 STREAM: Options = {"keep": "conv1"}  # stays whole: its next width is half of it, far beyond most budgets
 OURS: dict[str, tuple[str, Options]] = {  # way -> (method, options)

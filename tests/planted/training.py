@@ -131,7 +131,11 @@ def ill_timed(*, before_the_consumer, at_epoch_ends):
             now = training._moment(run, training._step(run, training.descend))
             if before_the_consumer:
                 run.between(run)
-            yield now
+            try:
+                yield now
+            finally:
+                if now.ends_epoch:
+                    training._settle(now)
             if not before_the_consumer and (now.ends_epoch or not at_epoch_ends):
                 run.between(run)
         run.leave()

@@ -129,6 +129,7 @@ OTHERWISE = {
     "trials.digests": "digests, of which one that is not there is one that is wrong",
     "study.speed": "a sentence, shown as it is",
     "study.smaller": "sentences, shown as they are",
+    "study.milliseconds": "lines of a table, each looked at; tests/study/test_fewer_macs.py damages them",
     "data.files._verify": "takes the digest of the bytes",
     "study.study._files": "looks for studies among Python files",
     "study.report._source": "the package's own page",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sapwood import export, prune
+from sapwood import InputError, export, prune
 from sapwood.study import milliseconds
 from sapwood.study.duels import BETTER, EQUAL, LESS, OPEN, best, duel, judged, ranked, tallied
 from sapwood.study.milliseconds import FILE, as_rows, columns
@@ -160,3 +160,27 @@ def test_the_smallest_scale_runs(tmp_path, monkeypatch):
     for way in ("prune", "L1 filters, scanned", "Torch-Pruning, L1"):
         assert last[f"digits, {way}, 50 %", "macs"] <= last[f"digits, {way}, 50 %", "reference_macs"] / 2
         assert last[f"digits, {way}, 50 %", "epochs"] == 1
+
+
+GOOD = ("arm,task,engine,batch,ms,faster,lower,upper", "a,digits,PyTorch,1,1.5,1.0,1.0,1.0")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        (GOOD[0], "a,digits,PyTorch,1,1.5"),
+        (GOOD[0], "a,digits,PyTorch,1,quick,1.0,1.0,1.0"),
+        (GOOD[0], "a,digits,PyTorch,1,nan,1.0,1.0,1.0"),
+        (GOOD[0], GOOD[1] + ",2"),
+        ("arm,ms", "a,1"),
+        (GOOD[0], "\udcff"),
+        (GOOD[0], 'a,"digits'),
+    ],
+)
+def test_damaged_times_are_told_and_can_be_measured_again(tmp_path, damaged):
+    path = tmp_path / milliseconds.FILE
+    path.write_bytes("\n".join(GOOD).encode())
+    assert [row["value"] for row in milliseconds.as_rows(tmp_path)] == [1.5, 1.0]
+    path.write_bytes("\n".join(damaged).encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=r"milliseconds.csv is damaged .*; remove it, and the times are measured"):
+        milliseconds.as_rows(tmp_path)

@@ -97,7 +97,7 @@ class Pace:
         self.done[trial.id] = 1.0
 
     def left(self) -> str:
-        """The time left for all in words, from the work done since the command began; "" while that is too little to go by."""
+        """The time left for all in words, from what this command has done; "" while that is too little to go by."""
         if self.ended == self.total:
             return ""
         if not self.made:

@@ -15,7 +15,8 @@ from typing import Any
 from torch import nn
 
 from sapwood import disk, export, measure
-from sapwood.schema import read_number
+from sapwood.errors import InputError
+from sapwood.schema import Unexpected, brief, read_number
 from sapwood.study.columns import Column, mean
 from sapwood.study.finals import number_of
 from sapwood.study.table import Table
@@ -87,7 +88,18 @@ def columns() -> list[Column]:
 
 def _lines(folder: Path) -> list[dict[str, Any]]:
     path = folder / FILE
-    return [*csv.DictReader(disk.read(path).decode().splitlines())] if disk.there(path) else []
+    if not disk.there(path):
+        return []
+    try:
+        lines = [*csv.DictReader(io.StringIO(disk.read(path).decode("utf-8")), strict=True)]
+        for line in lines:
+            if tuple(line) != COLUMNS or None in line.values():
+                raise Unexpected("a line has other columns")
+            for what in WHAT:
+                read_number(line[what])
+    except (UnicodeDecodeError, csv.Error, Unexpected) as error:
+        raise InputError(f"{path} is damaged ({brief(error)}); remove it, and the times are measured again") from error
+    return lines
 
 
 def _write(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
