@@ -1,4 +1,4 @@
-"""What every random network is put to, and how many are drawn: 100 in CI, $SAPWOOD_NETWORKS of each kind at night.
+"""What every random network is put to, and how many are drawn: 150 in CI, $SAPWOOD_NETWORKS of each kind at night.
 
 Nothing here believes the proof that `shrink` makes: the smaller network's answers are compared with those of the whole
 network, in which units are removed by the oracle. A refusal is an InputError, or a network that may lose nothing.
