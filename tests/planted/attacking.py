@@ -5,6 +5,7 @@ from functools import partial
 from importlib import import_module
 
 import torch
+from planted.gating_units import noisy_for_good
 from planted.mutant import bugs, instead
 from planted.training import SAME_BITS
 from torch import nn
@@ -95,14 +96,6 @@ def always_its_mean(self, x):
     return draw(self, x) if self.training else self.open()
 
 
-def noisy_for_good(self, x):
-    mode, self.training = self.training, True
-    try:
-        return draw(self, x)
-    finally:
-        self.training = mode
-
-
 def method_laws() -> Laws:
     task = tiny_task()
     options = {"low": -9.0, "high": 9.0, "eps": 0.3, "steps": 1, "step": 0.2, "judged": 16, "judge_steps": 1}
@@ -154,7 +147,7 @@ MUTANTS = (
                 "a unit below the threshold at its mean": instead(BetaBernoulli, "draw", always_its_mean),
             },
             "noise is drawn in training only, and the same in every pass of `drawn`": {
-                "a mask for each sample in evaluation, too": instead(BetaBernoulli, "draw", noisy_for_good),
+                "a mask for each sample in evaluation, too": instead(BetaBernoulli, "draw", noisy_for_good(draw)),
             },
         },
     ),

@@ -47,12 +47,17 @@ def without_bias_(tensors, places, values):
     scale_(tensors, weights, values)
 
 
-def noisy_for_good(self, x):
-    mode, self.training = self.training, True
-    try:
-        return draw(self, x)
-    finally:
-        self.training = mode
+def noisy_for_good(drawn):
+    """A gate's draw that takes every mode for training."""
+
+    def noisy(self, x):
+        mode, self.training = self.training, True
+        try:
+            return drawn(self, x)
+        finally:
+            self.training = mode
+
+    return noisy
 
 
 @contextmanager
@@ -139,7 +144,7 @@ MUTANTS = (
                 "baking forgets the biases": instead(passing, "scale_", without_bias_),
             },
             "noise is drawn in training only, and the same in every pass of `drawn`": {
-                "a unit gate noisy in evaluation": instead(HardConcrete, "draw", noisy_for_good),
+                "a unit gate noisy in evaluation": instead(HardConcrete, "draw", noisy_for_good(draw)),
                 "other draws in every pass of `drawn`": instead(Gated, "drawn", drawn_anew),
             },
             "gradients reach the gate and the network": {

@@ -20,12 +20,12 @@ class Pruner(Life):
     of several, each removes the same fraction of what is left. {epochs: amount}, or a function of the epochs that are
     over, such as `schedule.linear` gives, says it step by step. What was removed stays removed.
 
-    `by` is a criterion or its name; left out, it is the size of single weights, and of units what `sapwood.prune` asks.
-    One that needs statistics observes the epoch before each pruning. `scope` says who
-    competes: "per_layer", "everywhere", "er", "erk". `only` names the layers to prune (else all but the output), `keep`
-    modules and parameters that stay whole; `multiple` and `uniform` are those of `sapwood.prune`. With `shrink` what
-    was removed is cut out of the model at the end of training, in place, proven equal on `example`: what the model is
-    called with, a tensor, a tuple of arguments or a dict of keywords.
+    `by` is a criterion or its name. Left out, weights go by their size, and units as `sapwood.prune` removes them.
+    A criterion that needs statistics observes the epoch before each pruning. `scope` says who competes: "per_layer",
+    "everywhere", "er", "erk". `only` names the layers to prune (else all but the output), `keep` modules and parameters
+    that stay whole; `multiple` and `uniform` are those of `sapwood.prune`. With `shrink` what was removed is cut out of
+    the model at the end of training, in place, proven equal on `example`: what the model is called with, a tensor, a
+    tuple of arguments or a dict of keywords.
 
     `masks` and `units` say what stays. `release()`, or a `with` block around the training, frees a model whose
     training was broken off.
