@@ -11,6 +11,7 @@ from sapwood.gates.gated import decided as decided
 from sapwood.gates.hard_concrete import HardConcrete as HardConcrete
 from sapwood.gates.point import Point as Point
 from sapwood.gates.point import Points as Points
+from sapwood.gates.saliency import Saliency as Saliency
 from sapwood.gates.unit_gate import UnitGate as UnitGate
 from sapwood.gates.variational_dropout import VariationalDropout as VariationalDropout
 from sapwood.gates.weight_gate import WeightGate as WeightGate
@@ -18,10 +19,16 @@ from sapwood.gates.weight_gate import WeightGated as WeightGated
 
 # Each is made for a layer's weight.
 GATES: dict[str, type[WeightGate]] = Names("gate", {"variational_dropout": VariationalDropout})
-# Each is made for a number of units.
+# Each is made for a number of units, and `saliency` for the number of channels of its layer's input besides.
 UNIT_GATES: dict[str, type[UnitGate]] = Names(
     "gate of units",
-    {"beta_bernoulli": BetaBernoulli, "clamp": Clamp, "factor": Factor, "hard_concrete": HardConcrete},
+    {
+        "beta_bernoulli": BetaBernoulli,
+        "clamp": Clamp,
+        "factor": Factor,
+        "hard_concrete": HardConcrete,
+        "saliency": Saliency,
+    },
 )
 
 
