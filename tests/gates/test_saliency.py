@@ -33,6 +33,7 @@ def by_hand():
     inner, outer = torch.zeros(8, 2), torch.zeros(3, 8)
     inner[0, 0] = inner[1, 1] = 1.0
     outer[0, 0], outer[1, 1], outer[2, 0] = 2.0, 1.0, -1.0
+    gate.variance -= 1e-5  # what a norm adds
     gate.inner.data, gate.outer.data = inner.flatten().double(), outer.flatten().double()
     return gate
 
@@ -43,8 +44,8 @@ def test_worked_by_hand():
     x[0, 0], x[0, 1] = torch.tensor([[0.0, 4.0], [1.0, 3.0]]), torch.tensor([[-3.0, -3.0], [-6.0, 0.0]])
     assert gate.pooled(x).tolist() == [[2.0, -3.0]]
     assert gate.draw(x).tolist() == [[1.0, 0.0, 0.0]]
-    assert gate.scores.tolist() == [[3.0, -1.0, -3.0]]
-    assert torch.equal(gate.open(), torch.sigmoid(torch.tensor([[3.0, -1.0, -3.0]], dtype=torch.float64)))
+    torch.testing.assert_close(gate.scores, torch.tensor([[3.0, -1.0, -3.0]], dtype=torch.float64))
+    torch.testing.assert_close(gate.open(), torch.sigmoid(gate.scores))
     assert gate.macs == 2 * 8 + 8 * 3
 
 
@@ -65,6 +66,16 @@ def test_backwards_it_is_the_sigmoid():
     (gate.draw(x) @ c).backward()
     soft = torch.sigmoid(torch.tensor([1.0, -0.5, -2.0], dtype=torch.float64) * 1.5)
     torch.testing.assert_close(gate.bias.grad, c * soft * (1 - soft) * 1.5)
+
+
+def test_samples_are_told_from_each_other_and_not_channels():
+    """In training the means of a batch are centred and scaled; in evaluation by what batches were like."""
+    gate, u = by_hand(), torch.tensor([[5.0, 1.0], [7.0, 1.0], [6.0, 4.0]], dtype=torch.float64)
+    highest = gate.score(u)[:, 0]  # 2 relu(z) - 1, z = -1.22, 1.22, 0 of the first channel
+    torch.testing.assert_close(highest, 2 * torch.tensor([0.0, 1.5, 0.0]).double().sqrt() - 1, atol=1e-4, rtol=0)
+    torch.testing.assert_close(gate.mean, torch.tensor([0.6, 0.2], dtype=torch.float64))
+    gate.eval()
+    assert torch.equal(gate.score(u)[:1], gate.score(u[:1]))
 
 
 def test_in_training_units_are_open_as_often_as_is_said():

@@ -1,6 +1,6 @@
 """Saliency gate: each sample opens the units that a small module, shown what their layer is given, finds worth it.
 
-    u = mean of the layer's input over positions,   a = W2 relu(W1 u) + b,   W1 of max(8, units / 4) rows
+    u = mean of the layer's input over positions,   a = W2 relu(W1 norm(u)) + b,   W1 of max(8, units / 4) rows
     in training   m = 1[a + n e > 0], e logistic noise, n `noise`; backwards it is σ((a + n e) / τ)
     evaluated     m = 1[a > 0]
     open          σ(a): at n = 1 the probability that m = 1
@@ -8,7 +8,9 @@
 Paper: Chen, Zhu, Li, Zhao, "Self-adaptive network pruning", ICONIP 2019, arXiv:1910.08906.
 Differs: a reconstruction. The paper says that the layer's input is pooled, passes fully connected layers, and that what
 they give is made binary with a substitute for the gradient. Widths, b = `start`, τ, the noise (Gumbel's, of two
-choices) and that the `least` share of each layer's units, those of the highest a, are always open are ours.
+choices) and that the `least` share of each layer's units, those of the highest a, are always open are ours. So is the
+norm, a batch norm without scales: channels' means differ more from channel to channel than from sample to sample, and
+without it all samples soon decided alike.
 """
 
 import math
@@ -32,6 +34,8 @@ class Saliency(UnitGate):
     """
 
     per_sample = True
+    mean: Tensor  # of u, over samples
+    variance: Tensor
     noise: Tensor  # how much of it there is in training, from 0 to 1
     awake: Tensor
 
@@ -45,6 +49,8 @@ class Saliency(UnitGate):
         self.inner = nn.Parameter(_drawn(self.hidden, reads))
         self.outer = nn.Parameter(_drawn(units, self.hidden))
         self.bias = nn.Parameter(torch.full((units,), float(start)))
+        self.register_buffer("mean", torch.zeros(reads))
+        self.register_buffer("variance", torch.ones(reads))
         self.register_buffer("noise", torch.ones(()))
         self.register_buffer("awake", torch.ones((), dtype=torch.bool))
         self.scores: Tensor | None = None  # a of the last draw, [B, U]
@@ -62,7 +68,7 @@ class Saliency(UnitGate):
             e = torch.rand_like(a).clamp(TINY, 1 - TINY).logit()
             a = a + self.noise * e
         soft, hard = torch.sigmoid(a / self.tau), self.decided(a)
-        self.passed = hard.to(a) + (soft - soft.detach()) if self.awake else torch.ones_like(a)
+        self.passed = hard.to(a) + (soft - soft.detach()) * self.awake
         return self.passed
 
     def pooled(self, x: Tensor | None) -> Tensor:
@@ -75,22 +81,28 @@ class Saliency(UnitGate):
 
     def score(self, u: Tensor) -> Tensor:
         """a, [B, U] of the means u [B, reads]."""
+        u = F.batch_norm(u, self.mean, self.variance, training=self.training and len(u) > 1)
         inner = F.linear(u, self.inner.view(self.hidden, self.reads)).relu()
         return F.linear(inner, self.outer.view(self.units, self.hidden), self.bias)
 
     def decided(self, a: Tensor) -> Tensor:
-        """Which units are open by their scores a, bool [B, U]: those above 0, and each sample's `least` highest."""
-        return (a > 0) | (a >= a.topk(self.least, -1).values[..., -1:])
+        """Which units are open by their scores a, bool [B, U]: above 0, or a sample's `least` highest; asleep all."""
+        return (a > 0) | (a >= a.topk(self.least, -1).values[..., -1:]) | ~self.awake
 
     def open(self) -> Tensor:
         """σ(a) of the last draw, [B, U]; 1 where it is not awake."""
         if self.scores is None:
             raise InputError("a saliency gate has seen no sample yet; show the gated network a batch first")
-        return torch.sigmoid(self.scores) if self.awake else torch.ones_like(self.scores)
+        return torch.where(self.awake, torch.sigmoid(self.scores), 1.0)
 
     def keep(self) -> Tensor:
         """True for every unit, [U]: each is of use to some sample, and stays."""
         return torch.ones(self.units, dtype=torch.bool, device=self.bias.device)
+
+    def set_(self, *, awake: bool, noise: float) -> None:
+        """Whether it decides at all, and how much noise there is in training; a checkpoint keeps both."""
+        self.awake.fill_(awake)
+        self.noise.fill_(noise)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a pass, which has a graph and cannot be copied."""
