@@ -12,6 +12,7 @@ from sapwood.checks import tiny_task
 from sapwood.checks.tiny import tiny_conv_task
 from sapwood.gates import Clamp, Gated
 from sapwood.methods import METHODS
+from sapwood.methods.parts.opened import shuffled
 from sapwood.training.draws import luck
 from sapwood.training.run import start
 
@@ -201,6 +202,26 @@ def test_a_gate_at_0_is_the_network_without_the_channel():
     assert (gated(inputs) - small(inputs)).abs().max() < 1e-12
 
 
+def test_gates_shuffled_across_layers_are_the_same_values_and_cost_no_more():
+    run, found = with_ranks(RISING)
+    dealt = shuffled(RISING, "across", 0)
+    assert {name: len(rank) for name, rank in dealt.items()} == {"a": 12, "c": 10}
+    assert torch.equal(torch.cat([*dealt.values()]).sort().values, torch.cat([*RISING.values()]))
+    assert 0 < (dealt["a"] >= 100).sum() < 10  # of either layer
+    assert all(torch.equal(rank, shuffled(RISING, "across", 0)[name]) for name, rank in dealt.items())
+    assert not torch.equal(shuffled(RISING, "across", 1)["a"], dealt["a"])
+    cost = macs_of(run.apart.one, found)
+    assert cost(scratch.chosen(run, run.apart.one, found, 0.6, "", 0.0, "across")) <= 0.6 * cost({})
+
+
+def test_shuffled_within_its_layer_a_gate_changes_no_width_and_no_number_of_the_network_that_is_trained():
+    (plain, moments), (within, others) = (life(epochs=1, macs=0.6, shuffled=how) for how in ("", "within"))
+    for _ in zip(moments, others, strict=True):
+        pass
+    assert not all(torch.equal(kept, within.cuts[0].keep[name]) for name, kept in plain.cuts[0].keep.items())
+    assert all(torch.equal(p, q) for p, q in zip(plain.model.parameters(), within.model.parameters(), strict=True))
+
+
 def gates(share):
     """Of ten gates so many are open."""
     found = {"a": Clamp(10)}
@@ -333,7 +354,14 @@ def test_bad_options(bad):
         next(life(**bad)[1])
 
 
-@pytest.mark.parametrize(("bad", "says"), [({"ties": "luck"}, "unknown ties 'luck'"), ({"budget": "half"}, "none")])
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"ties": "luck"}, "unknown ties 'luck'"),
+        ({"budget": "half"}, "budget 'half' is none"),
+        ({"shuffled": "all"}, "unknown shuffled 'all'"),
+    ],
+)
 def test_unknown_words(bad, says):
     with pytest.raises(InputError, match=says):
         next(life(**bad)[1])

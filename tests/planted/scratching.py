@@ -24,6 +24,7 @@ def laws():
         "scratch: the network keeps its bits while gates learn": _frozen,
         "scratch: units at 0 go in the order of the gates without their clamp": _shadow,
         "scratch: a floor keeps the highest gates of each layer": _floor,
+        "scratch: shuffled gates are the same values, at other units": _shuffled,
     }
 
 
@@ -54,6 +55,17 @@ def _floor():
     demand(first.tolist() == [False] * 4 + [True] * 4, f"of gates in rising order stay {first}")
 
 
+def _shuffled():
+    ranks = {"a": torch.arange(8.0), "b": 100 + torch.arange(6.0)}
+    whole = torch.cat([*ranks.values()])
+    for how, mixed in (("within", False), ("across", True)):
+        dealt = opened.shuffled(ranks, how, 0)
+        values = torch.cat([dealt["a"], dealt["b"]])
+        demand(torch.equal(values.sort().values, whole), f"{how}: {values} of {whole}")
+        demand(not torch.equal(values, whole), f"{how}: every gate is where it was")
+        demand(bool((dealt["a"] >= 100).any()) is mixed, f"{how}: the first layer has {dealt['a']}")
+
+
 def of_the_lowest(scores, counts):
     return by_count({name: -s for name, s in scores.items()}, counts)
 
@@ -69,6 +81,14 @@ def floored_by_the_lowest(ranks, floor, floored=opened.floored):
         return floored(ranks, floor)
 
 
+def drawn_anew(ranks, how, seed):
+    return {name: rank[torch.randint(len(rank), rank.shape)] for name, rank in ranks.items()}
+
+
+def always_within(ranks, how, seed, shuffled=opened.shuffled):
+    return shuffled(ranks, how and "within", seed)
+
+
 MUTANTS = bugs(
     "scratch",
     laws,
@@ -81,6 +101,10 @@ MUTANTS = bugs(
         },
         "a floor keeps the highest gates of each layer": {
             "a floor keeps the lowest": instead(opened, "floored", floored_by_the_lowest),
+        },
+        "shuffled gates are the same values, at other units": {
+            "gates drawn with replacement for a shuffle": instead(opened, "shuffled", drawn_anew),
+            "gates that never leave their layer": instead(opened, "shuffled", always_within),
         },
     },
 )

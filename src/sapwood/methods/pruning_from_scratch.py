@@ -8,7 +8,7 @@ those whose share of open units is `level` or less, else the last one's; all lay
 Differs: a wider network to begin with, if any, is the task's, and `macs` is a share of its multiply-adds; exactly as
 many units go as are needed, where the code halves an interval ten times; of equal λ those go first that have been less
 open on average; units that several layers make stay; Adam follows the course. Weights: `controls.drawn_for_its_size`.
-Not in the paper: `budget`, `floor` and `ties`. After a `start`, gates learn on its weights.
+Not in the paper: `budget`, `floor`, `ties`, and `shuffled`, a control. After a `start`, gates learn on its weights.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from sapwood.errors import InputError, refuse_unless
 from sapwood.export.run_budget import budget_of
 from sapwood.gates import Clamp, Gated
 from sapwood.methods.parts.controls import drawn_for_its_size, made_anew
-from sapwood.methods.parts.opened import chosen, remember_best
+from sapwood.methods.parts.opened import SHUFFLED, chosen, remember_best
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.scaling import points
 from sapwood.training.declared import declares
@@ -34,18 +34,19 @@ from sapwood.training.task import Batch
 def pruning_from_scratch(
     run: Run, *, macs: float = 0.5, level: float = 0.2, weight: float = 0.5, rate: float = 0.01,
     gate_epochs: int = 10, epochs: int = 160, equal_cost: bool = False, budget: str = "", floor: float = 0.0,
-    ties: str = "mean",
+    ties: str = "mean", shuffled: str = "",
 ) -> Iterator[Moment]:  # fmt: skip
     """Trains gates, then a network of at most `macs` multiply-adds, with `equal_cost` for int(epochs / share left).
 
     `budget`, words as "parameters=0.5", asks for a share of something else; at least the share `floor` of each layer's
     units stays. `ties` orders units at 0, and those at 1: by the "mean" of their gates so far, or by the "shadow", the
-    gate without its clamp.
+    gate without its clamp. `shuffled` gates, "within" layers or "across" them, tell what the gates have found.
     """
     if not (0 < macs <= 1 and 0 <= level <= 1 and weight >= 0 and rate > 0 and gate_epochs > 0 and 0 <= floor < 1):
         raise InputError(f"{macs=}, {level=}, {weight=}, {rate=}, {gate_epochs=}, {floor=}: need macs in (0, 1], level "
                          "in [0, 1], weight from 0, rate above 0, at least 1 epoch, floor in [0, 1)")  # fmt: skip
     refuse_unless("ties", ties, ("mean", "shadow"))
+    refuse_unless("shuffled", shuffled, SHUFFLED)
     budget_of(budget)
     whole, network = run.apart, run.model
     found = tuple(site for site in sites(whole.several) if len(list(site.at("makes"))) == 1)
@@ -65,6 +66,6 @@ def pruning_from_scratch(
         yield now
     run.become(made_anew(run, "fresh weights"))
     run.loss = run.task.loss
-    run.shrink(lambda: chosen(run, whole.one, found, macs, budget, floor), found)
+    run.shrink(lambda: chosen(run, whole.one, found, macs, budget, floor, shuffled), found)
     drawn_for_its_size(run)
     yield from train(run, epochs=int(epochs / run.notes["macs_left"]) if equal_cost else epochs)

@@ -1,4 +1,4 @@
-"""Opened: what clamped gates have learned - the best epoch's and who stays by them."""
+"""Opened: what clamped gates have learned - the best epoch's, who stays by them, and the same gates shuffled."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from sapwood.currency import Keep, Scores
-from sapwood.errors import InputError
+from sapwood.errors import InputError, refuse_unless
 from sapwood.export.run_budget import budget_of, within
 from sapwood.gates import Clamp
 from sapwood.selection import select
 from sapwood.shrinking.cost import fewest, macs_of
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.site import Site
+from sapwood.training.draws import luck
 from sapwood.training.run import Run
+
+SHUFFLED = ("", "within", "across")
 
 
 def remember_best(run: Run, gates: Mapping[str, Clamp], reached: float, level: float) -> None:
@@ -30,15 +33,15 @@ def remember_best(run: Run, gates: Mapping[str, Clamp], reached: float, level: f
 
 
 def chosen(
-    run: Run, network: Anatomy, found: Sequence[Site], macs: float, budget: str = "", floor: float = 0.0
+    run: Run, network: Anatomy, found: Sequence[Site], macs: float, budget: str = "", floor: float = 0.0, how: str = ""
 ) -> Keep:
     """The units that stay. Noted: the share of multiply-adds left, of gates open, and equals at the cut that went.
 
     `budget`, words for `budget_of`, counts in place of `macs`. At least the share `floor` of each layer stays, with an
-    InputError if that is too much.
+    InputError if that is too much. `how` shuffles the gates first.
     """
     best, cost, asked = run.store("best gates"), macs_of(network, found), budget_of(budget)
-    ranks = floored(best["ranks"], floor)
+    ranks = floored(shuffled(best["ranks"], how, run.seed), floor)
     keep = within(run, ranks, found, asked) if asked else fewest(ranks, cost, macs * float(cost({})))
     cut = min(float(rank[keep[name]].min()) for name, rank in ranks.items())
     if any(int(kept.sum()) < math.ceil(floor * len(kept)) for kept in keep.values()):
@@ -57,3 +60,17 @@ def floored(ranks: Scores, floor: float) -> Scores:
     above = 1 + float(every.max() - every.min())
     last = select.by_count(ranks, {name: math.ceil(floor * len(rank)) for name, rank in ranks.items()})
     return {name: rank + above * last[name] for name, rank in ranks.items()}
+
+
+def shuffled(ranks: Scores, how: str, seed: int) -> Scores:
+    """A control: the same values, by luck at other units of their own layer ("within") or of any layer ("across")."""
+    refuse_unless("shuffled", how, SHUFFLED)
+    drawn = luck(seed, f"gates shuffled {how}")
+
+    def dealt(values: torch.Tensor) -> torch.Tensor:
+        return values[torch.randperm(len(values), generator=drawn).to(values.device)]
+
+    if how == "across":
+        every = dealt(torch.cat([*ranks.values()]))
+        return dict(zip(ranks, every.split([len(rank) for rank in ranks.values()]), strict=True))
+    return {name: dealt(rank) for name, rank in ranks.items()} if how else ranks
