@@ -37,18 +37,21 @@ def chosen(
 ) -> Keep:
     """The units that stay. Noted: the share of multiply-adds left, of gates open, and equals at the cut that went.
 
+    And of the units that stay those that are `closed`, their gate being 0: what orders these has decided.
     `budget`, words for `budget_of`, counts in place of `macs`. At least the share `floor` of each layer stays, with an
     InputError if that is too much. `how` shuffles the gates first.
     """
     best, cost, asked = run.store("best gates"), macs_of(network, found), budget_of(budget)
-    ranks = floored(shuffled(best["ranks"], how, run.seed), floor)
+    values = shuffled(best["ranks"], how, run.seed)
+    ranks = floored(values, floor)
     keep = within(run, ranks, found, asked) if asked else fewest(ranks, cost, macs * float(cost({})))
     cut = min(float(rank[keep[name]].min()) for name, rank in ranks.items())
     if any(int(kept.sum()) < math.ceil(floor * len(kept)) for kept in keep.values()):
         raise InputError(f"{floor=}: with so many units of each layer the network costs more than {budget or macs}; "
                          "lower the floor or raise the budget")  # fmt: skip
     ties = sum(int((rank[~keep[name]] == cut).sum()) for name, rank in ranks.items())
-    run.note(macs_left=float(cost(keep) / cost({})), open=best["open"], ties=ties)
+    closed = sum(int((rank[keep[name]] < 0).sum()) for name, rank in values.items())
+    run.note(macs_left=float(cost(keep) / cost({})), open=best["open"], ties=ties, closed=closed)
     return keep
 
 
@@ -72,5 +75,5 @@ def shuffled(ranks: Scores, how: str, seed: int) -> Scores:
 
     if how == "across":
         every = dealt(torch.cat([*ranks.values()]))
-        return dict(zip(ranks, every.split([len(rank) for rank in ranks.values()]), strict=True))
+        return dict(zip(ranks, torch.split(every, [len(rank) for rank in ranks.values()]), strict=True))
     return {name: dealt(rank) for name, rank in ranks.items()} if how else ranks
