@@ -11,7 +11,7 @@ FILE, CRITERION, METHOD = 300, 60, 80  # lines in a file
 FUNCTION, MEDIAN = 40, 8  # lines in a function's body; the median of the bodies must be below
 BELOW = {"scoring", "selection", "masking", "criteria", "gates", "reconstruction", "measure", "training",
          "methods.parts"}  # fmt: skip
-BELOW_METHODS = 7_000  # lines of code in these rooms and the ground: what has not heard of an experiment
+BELOW_METHODS = 7_900  # lines of code in these rooms and the ground: what has not heard of an experiment
 SHRINKING = 5_650  # of the rooms of their own that have a rule for each family of operators
 ROOMS = 26  # folders with files, the root among them
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager", "registry"}

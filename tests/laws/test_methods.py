@@ -162,13 +162,13 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
     },
     "soft_filter": {
         "a share of each, after every epoch": {"pruned": 0.5, "epochs": 3},
-        "by the geometric median, now and then, tuned": {"ratios": "0=0.5 4=0.3", "by": "geometric_median", "every": 2}
+        "by the geometric median, now and then, to a share, tuned": {"macs": 0.6, "by": "geometric_median", "every": 2}
         | {"epochs": 3, "tune": 1, "rate": 0.5},
     },
     "sparse_structure_selection": {
         "blocks, tuned": {"strength": 0.35, "epochs": 1, "settle": 0.0, "tune": 1, "rate": 0.5}
         | {"task": residual_task(3, batch_size=24, lr=0.5)},
-        "channels": {"kind": "channels", "strength": 0.45, "epochs": 1, "settle": 0.1}
+        "channels, to a share of the multiply-adds": {"kind": "channels", "strength": 0.45, "epochs": 1, "macs": 0.8}
         | {"task": residual_task(1, batch_size=24, lr=0.5)},
     },
     "sparse_training": {
@@ -179,7 +179,13 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
     },
     "thinet": {
         "half of each, trained on between": {"epochs": 1, "between": 1, "recover": 1, "samples": 40},
-        "removing, one layer spared": {"kept": 0.7, "spared": 1, "rule": "remove", "epochs": 1, "between": 0}
+        "removing, one layer spared, to a share": {
+            "macs": 0.8,
+            "spared": 1,
+            "rule": "remove",
+            "epochs": 1,
+            "between": 0,
+        }
         | {"recover": 2, "samples": 500},
     },
     "unstructured_magnitude": {
