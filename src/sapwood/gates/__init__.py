@@ -9,6 +9,7 @@ from sapwood.gates.factor import Factor as Factor
 from sapwood.gates.gated import Gated as Gated
 from sapwood.gates.gated import decided as decided
 from sapwood.gates.hard_concrete import HardConcrete as HardConcrete
+from sapwood.gates.interpolated import Interpolated as Interpolated
 from sapwood.gates.point import Point as Point
 from sapwood.gates.point import Points as Points
 from sapwood.gates.saliency import Saliency as Saliency
@@ -16,6 +17,7 @@ from sapwood.gates.unit_gate import UnitGate as UnitGate
 from sapwood.gates.variational_dropout import VariationalDropout as VariationalDropout
 from sapwood.gates.weight_gate import WeightGate as WeightGate
 from sapwood.gates.weight_gate import WeightGated as WeightGated
+from sapwood.gates.width_choice import WidthChoice as WidthChoice
 
 # Each is made for a layer's weight.
 GATES: dict[str, type[WeightGate]] = Names("gate", {"variational_dropout": VariationalDropout})
@@ -28,6 +30,7 @@ UNIT_GATES: dict[str, type[UnitGate]] = Names(
         "factor": Factor,
         "hard_concrete": HardConcrete,
         "saliency": Saliency,
+        "width_choice": WidthChoice,
     },
 )
 
