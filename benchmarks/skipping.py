@@ -57,10 +57,10 @@ def timed(name: str) -> str:
     torch.manual_seed(0)
     model, images = make().eval(), torch.randn(IMAGES, 3, side, side)
     network, found = gated(model, images)
-    awake = Skipping(network, found)
+    awake = Skipping(network, found, images)
     for gate in network.gates.values():
         gate.set_(awake=False, noise=0.0)
-    asleep = Skipping(network, found)
+    asleep = Skipping(network, found, images)
     shown = {each: _one(cycle(images.split(1))) for each in ("dense", "awake", "asleep")}
     cases = {"dense": lambda: model(next(shown["dense"])), "awake": lambda: awake(next(shown["awake"])),
              "asleep": lambda: asleep(next(shown["asleep"]))}  # fmt: skip
