@@ -35,8 +35,8 @@ def held_to(run: Run, gated: Gated, held: Lagrangian, cost: Cost) -> Loss:
     whole = float(cost({}))
 
     def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
-        removed = 1 - cost(gated.open()) / whole
-        return run.task.loss(model, batch, outputs) + held(removed, run.step - run.begun)
+        gap: Tensor = held(1 - cost(gated.open()) / whole, run.step - run.begun)
+        return run.task.loss(model, batch, outputs) + gap
 
     return loss
 
