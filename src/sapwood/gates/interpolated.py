@@ -106,7 +106,8 @@ def interpolated(x: Tensor, to: int, axis: int) -> Tensor:
     weights = _weights(x.shape[axis], to).to(x)
     if axis == x.dim() - 1:
         return x @ weights.T
-    return (weights @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
+    mixed = weights @ x.flatten(axis + 1)
+    return mixed.view(*mixed.shape[:-1], *x.shape[axis + 1 :])
 
 
 @cache
