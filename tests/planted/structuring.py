@@ -78,12 +78,12 @@ def _built():
     task, answers = residual_task(3), []
     inputs, without = task.data.test.inputs, selection.without
 
-    def watched(run, whole, gated, found):
+    def watched(run, whole, gated, found, few):
         with torch.no_grad():
             for number, gate in enumerate(gated.gates.values()):
                 gate.value.fill_(number / 4)
         answers.append(_answers(gated, inputs))
-        without(run, whole, gated, found)
+        without(run, whole, gated, found, few)
 
     with _ending(watched):
         run = start(task)

@@ -106,8 +106,7 @@ def interpolated(x: Tensor, to: int, axis: int) -> Tensor:
     weights = _weights(x.shape[axis], to).to(x)
     if axis == x.dim() - 1:
         return x @ weights.T
-    mixed = weights @ x.flatten(axis + 1)
-    return mixed.view(*mixed.shape[:-1], *x.shape[axis + 1 :])
+    return (weights @ x.flatten(axis + 1)).reshape(*x.shape[:axis], to, *x.shape[axis + 1 :])
 
 
 @cache
