@@ -29,6 +29,7 @@ from sapwood.study.printed import Cell, Printed, Shown, by_table, cells_of
 from sapwood.study.seeds import Seeds
 from sapwood.study.strictness import Strictness
 from sapwood.study.table import Table
+from sapwood.study.thrice import Thrice
 
 from .arms import GLOBAL, LOCAL
 from .columns import accuracy, as_pruned, average, measure, printed_number
@@ -108,4 +109,5 @@ def random_instead(rows: Table) -> tuple[int, int, int]:
 TABLES = Printed(PRINTED, claim, _shown, _seeds, ("seeds (n)", "seeds with the paper's cycles (n)"))
 CLAIMS = tuple(claim(*cell) for cell in cells_of(PRINTED))
 STRICTNESS = Strictness(TABLES, (CLASS_0, FIXED, FREE), _sort)
+THRICE = Thrice(STRICTNESS, CLASS_0, "C random neuron")
 of_table, verdicts_by_table = TABLES.of_table, by_table(CLAIMS)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sapwood.study.finals import beyond, less, share
 from sapwood.study.grid import number
-from sapwood.study.printed import judged, tallied
+from sapwood.study.printed import judged
 from sapwood.study.questions import Question, against, counted, each, listed
 from sapwood.study.seeds import Seeds, minus, summed_up
 from sapwood.study.spectra_tables import distance_from
@@ -14,7 +14,7 @@ from sapwood.study.table import Table
 from sapwood.study.words import difference, finding, told
 
 from .arms import GLOBAL, LIKE, LOCAL, PENALTIES, RANDOM, STRENGTHS
-from .claims import CLAIMS
+from .claims import CLAIMS, THRICE
 from .columns import LAYERS, average
 from .controls import dead, left
 from .printed import AVERAGED, in_print
@@ -27,11 +27,10 @@ NUCLEAR = {"closer": "By this measure it is like one", "further": "By this measu
 
 
 def numbers(rows: Table) -> str:
-    """How many printed numbers agree."""
-    if not judged(rows):
-        return f"Printed numbers: the paper's tables have {len(CLAIMS)}; none is judged at scale smoke."
-    within = "Reproduced: within its tolerance, which says nothing about a claim."
-    return f"Printed numbers: of {len(CLAIMS)} in the paper's tables, {tallied(CLAIMS, rows)}. {within}"
+    """How many printed numbers agree, each once."""
+    if judged(rows):
+        return THRICE.in_one_line(rows)
+    return f"Printed numbers: the paper's tables have {len(CLAIMS)}; none is judged at scale smoke."
 
 
 def nuclear(rows: Table) -> Finding:

@@ -7,7 +7,7 @@ share of every layer, where a criterion only says which channels, and in one ran
 Expected: better than luck where little is left; with the same share of every layer, counts and APoZ are the same.
 
 Smoke: digits, one seed, in seconds. Small: LeNet-5 on MNIST and a narrow VGG on a fifth of CIFAR-10, five seeds;
-about three hours of computing, estimated.
+in bfloat16; about two hours of computing, estimated.
 Run: sapwood run counting_channels --scale small
 Last run: never at small or paper.
 """
@@ -59,14 +59,14 @@ def trials(scale: str) -> Iterator[Trial]:
     for seed in range(max(net.seeds for net in SCALES[scale])):
         for net in SCALES[scale]:
             made = Trial.make("dense", net.task, seed, f"{net.name}, dense", stop="epochs", epochs=net.epochs)
-            dense = made.under(course="drops")
+            dense = made.under(course="drops", precision="bfloat16")
             yield dense
             for place, allocation in PLACES.items():
                 for share, macs in net.shares.items():
                     for name, by in CRITERIA.items():
                         pruned = Trial.make("l1_filters", net.task, seed, arm(net, place, share, name), by=by,
                                             allocation=allocation, macs=macs, epochs=0, tune=1, rate=0.1)  # fmt: skip
-                        yield pruned.after(start=dense)
+                        yield pruned.under(precision="bfloat16").after(start=dense)
 
 
 def at_once(rows: Table, of: str) -> Seeds:

@@ -1,12 +1,12 @@
 """Fewer multiply-adds: trained CIFAR ResNets, pruned by every way here and by Torch-Pruning, all recovered alike.
 
 The trained ResNet-20 and ResNet-56 are cut to 75, 50 and 35 % of their multiply-adds, and to what others print; then
-all train on for an epoch, three at 73 %: SGD from 0.01 to 0 along half a cosine. The last epoch counts, and choices
-look at validation images only. ResNet-56 gets the ways that are best on ResNet-20: `arms.BEST`.
+all train on for an epoch, three at 73 %, in bfloat16: SGD from 0.01 to 0 along half a cosine. The last epoch counts,
+and choices look at validation images only. ResNet-56 gets the ways that are best on ResNet-20: `arms.BEST`.
 Expected: ours at least equal to Torch-Pruning at every budget, better at one.
 
-Smoke: digits, in seconds. Small: ResNet-20, about 13 hours of computing, estimated. Paper: ResNet-56 besides,
-about 12 more. A trial that is stopped goes on where it was.
+Smoke: digits, in seconds. Small: ResNet-20, about 6 hours of computing, estimated. Paper: ResNet-56 besides,
+about 6 more. A trial that is stopped goes on where it was.
 Run: sapwood run fewer_macs --scale paper     before, for the peer's arms: benchmarks/peers/cut_by_torch_pruning.py
 Last run: never at small or paper.
 """

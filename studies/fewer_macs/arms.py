@@ -66,7 +66,7 @@ SMALL = Net("ResNet-20", "resnet20_cifar_trained",
             {name: (share, EVERY, 1) for name, share in THIRDS.items()} | {"73 %": (0.73, FEW, 3)}, TAUGHT)  # fmt: skip
 LARGE = Net("ResNet-56", "resnet56_cifar_trained", {name: (share, BEST, 1) for name, share in LESS.items()}, ())
 SCALES = {"smoke": (DIGITS,), "small": (SMALL,), "paper": (SMALL, LARGE)}
-RECIPE: Options = {"learning_rate": 0.01, "course": "cosine"}
+RECIPE: Options = {"learning_rate": 0.01, "course": "cosine", "precision": "bfloat16"}
 
 
 def trials(scale: str) -> Iterator[Trial]:

@@ -64,7 +64,7 @@ def _by_hand(ratios: str) -> Plans:
     return {"L1 filters": ("l1_filters", {"ratios": ratios})}
 
 
-DROPS: Options = {"course": "drops"}
+DROPS: Options = {"course": "drops", "precision": "bfloat16"}
 PAPER: Options = {"course": "drops", "batch_size": 64, "learning_rate": 0.1}
 VGG_A = " ".join(f"conv{n}=0.5" for n in (1, *range(8, 14)))
 RESNET_A = "layer1=0.1 layer2=0.1 layer3=0.1 layer1.7=0 layer2.0=0 layer3.0=0 layer3.8=0"

@@ -43,7 +43,7 @@ def trials(scale):
         yield Trial.make("dense", "mlp_digits", seed, "S", **length)
         yield Trial.make("global_activation", "mlp_digits", seed, "G1", sparsity=0.5, plateau=1, **length)
 
-STUDY = Study("tiny", "A tiny study", "nobody's", trials)
+STUDY = Study("tiny", "A tiny study", "nobody's", trials, control="S")
 '''
 
 PAIR = '''
@@ -269,6 +269,7 @@ def test_run_makes_results_a_table_and_a_report_once(sapwood, at_home):
     assert status == 0, err
     assert out.splitlines()[-1] == f"report: {Path('out/tiny/report.html')}"
     assert "G1" in out
+    assert "\n- Test accuracy minus that of S, points: " in out  # as on the report's first screen
     assert "[4/4]" in err
     made = {path: path.stat().st_mtime_ns for path in (at_home / "out" / "tiny").glob("*/done")}
     assert len(made) == 4

@@ -1,7 +1,6 @@
 """Thin residual branches keep a block of 16 channels or go whole, and what is written holds no zeros of theirs."""
 
 from copy import deepcopy
-from itertools import pairwise
 
 import kinds
 import pytest
@@ -9,7 +8,10 @@ import torch
 from torch import nn
 
 from sapwood import export, macs_of, masks, prune, spread
+from sapwood.export.choices import widths
+from sapwood.export.offers import offer_of
 from sapwood.export.program import exported
+from sapwood.shrinking.tracing.anatomy import Anatomy
 
 
 def thin(inner=(16, 16, 32, 32, 32, 24)):
@@ -101,11 +103,27 @@ def test_it_is_saved_and_pruned_again(halved, tmp_path):
     assert less.after.macs <= 0.8 * pruned.after.macs
 
 
-def test_a_lower_target_keeps_a_subset():
+@pytest.mark.parametrize("multiple", [8, 1])
+def test_a_lower_target_leaves_less_and_no_further_step_fits(multiple):
     model, example = thin()
-    kept = [prune(model, example, macs=share, timing=0).keep for share in (0.8, 0.5, 0.3)]
-    for larger, smaller in pairwise(kept):
-        assert all(bool((larger[name] | ~units).all()) for name, units in smaller.items())
+    anatomy = Anatomy(model, example)
+    offer, last = offer_of(anatomy, multiple=multiple), 1.0
+    cost = macs_of(anatomy, offer.sites)
+    for share in (0.8, 0.65, 0.5, 0.35):
+        pruned = prune(model, example, macs=share, multiple=multiple, timing=0)
+        left = pruned.after.macs / pruned.before.macs
+        assert left <= share
+        assert left < last
+        assert all(float(cost(more)) > share * pruned.before.macs for more in _one_step_wider(pruned.keep, offer))
+        last = left
+
+
+def _one_step_wider(keep, offer):
+    """What stays, with one step more of a site; which units these are does not change the count."""
+    for name, kept in keep.items():
+        more = [width for width in widths(offer, name, kept.numel()) if width > int(kept.sum())]
+        if more:
+            yield {**keep, name: torch.arange(kept.numel()) < more[0]}
 
 
 def test_what_must_stay_stays():

@@ -48,6 +48,7 @@ OPTIONS = {
     "sparse_structure_selection": {"kind": "channels", "strength": 0.05, "epochs": 10, "tune": 3},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
     "thinet": {"kept": 0.5, "epochs": 6, "between": 2, "recover": 2, "rate": 0.5},
+    "transformable_architecture_search": {"rate": 0.3, "teach_epochs": 3, "search_epochs": 12, "epochs": 4},
     "unstructured_magnitude": {"sparsity": 0.6, "epochs": 6, "tune": 4, "rate": 0.5},
     "variational_dropout": {"log_sigma2": -3.0, "begin": 1.0, "end": 4.0, "lr": 0.1, "epochs": 8, "tune": 3},
 }
@@ -197,6 +198,11 @@ GOLDEN = {
         correct=[11, 17, 26, 32, 32, 35, 37, 38, 39, 40, 40, 40],
         pruned=[7, 9],
         masks={"0": "10001101", "2": "01101001"},
+    ),
+    "transformable_architecture_search": Trajectory(
+        correct=[11, 17, 26, 6, 14, 16, 24, 22, 30, 30, 18, 20, 18, 18, 20, 19, 25, 19, 19],
+        pruned=[16],
+        masks={"0": "11111000", "2": "11111000"},
     ),
     "unstructured_magnitude": Trajectory(
         correct=[11, 17, 26, 32, 32, 35, 29, 28, 32, 33],

@@ -152,6 +152,8 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "gates behind layers": {"macs": 0.6, "level": 0.5, "rate": 0.2, "gate_epochs": 1, "epochs": 1},
         "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}
         | {"epochs": 1, "equal_cost": True},
+        "by the shadow, a floor under each": {"macs": 0.6, "level": 0.0, "weight": 50.0, "rate": 0.4, "gate_epochs": 2}
+        | {"epochs": 1, "ties": "shadow", "floor": 0.2, "shuffled": "across"},
     },
     "rethink": {
         "uniform widths, for the cost of the whole": {"widths": "uniform", "macs": 0.6, "epochs": 1, "task": DRAWN},
@@ -186,6 +188,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         }
         | {"recover": 2, "samples": 500},
     },
+    "transformable_architecture_search": {
+        "widths, taught by the whole network": {"rate": 0.5, "teach_epochs": 1, "search_epochs": 1, "epochs": 1},
+        "widths and depths": {"rate": 0.5, "price": 20.0, "teach_epochs": 0, "search_epochs": 2, "epochs": 1}
+        | {"task": residual_task(3, batch_size=24)},
+    },
     "unstructured_magnitude": {
         "hidden layers": {"sparsity": 0.6, "epochs": 1, "tune": 1, "reaches": 0.6},
         "all layers": {"sparsity": 0.8, "dense": True, "epochs": 1, "tune": 1, "rate": 0.5, "reaches": 0.8},
@@ -214,6 +221,7 @@ NO_MASKS = (
     "soft_filter,",
     "sparse_structure_selection,",
     "thinet,",
+    "transformable_architecture_search,",
 )  # do other things
 
 

@@ -53,6 +53,7 @@ def laws():
         "narrow: what is emptied counts as 0": _zero,
         "narrow: the optimiser forgets what has gone": _forgets,
         "narrow: no zeros are written": _written,
+        "narrow: what still fits comes back": _full,
     }
 
 
@@ -91,6 +92,17 @@ def _written():
     demand(not zeros, f"{len(zeros)} times zeros are in what is written")
 
 
+def _full():
+    pruned = halved(0.5)
+    left = pruned.after.macs / pruned.before.macs
+    demand(0.45 < left <= 0.5, f"asked for 50 % of the multiply-adds, it leaves {100 * left:.1f} %")
+
+
+def _everything(counts, steps, fits):
+    """All that went comes back."""
+    return {name: len(steps[name]) for name in counts}
+
+
 def _skips_one(model, modules):
     """Leaves out all of a branch but its last layer."""
     return skip_(model, {name: each for name, each in modules.items() if not each[0]})
@@ -118,6 +130,10 @@ MUTANTS = bugs("narrow", laws, {
     },
     "the optimiser forgets what has gone": {
         "it goes on with all": instead(build, "_forget_", lambda optimizer, gone: None),
+    },
+    "what still fits comes back": {
+        "nothing comes back": instead(choices, "_refilled", lambda counts, steps, fits: counts),
+        "all comes back": instead(choices, "_refilled", _everything),
     },
     "no zeros are written": {"they are": instead(program, "without_zeros", lambda program: program)},
 })  # fmt: skip

@@ -14,7 +14,8 @@ from sapwood.study.grid import MINUS, NOTHING
 from sapwood.study.shrinking import shrunk
 from sapwood.study.spectra_tables import distance_from
 from sapwood.study.study import find
-from sapwood.study.table import difference
+from sapwood.study.table import difference, summary
+from sapwood.study.thrice import one_run
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "activation_pruning" / "__init__.py"))
 PARTS = {
@@ -202,7 +203,7 @@ def test_verdicts_stand_in_the_tables_and_are_counted_but_not_at_scale_smoke():
     counts = table(rows, "Verdicts by table")
     assert list(counts["all"].values())[1:] == ["532", "529", "3", "0"]
     assert counts["Table 7"]["not reproduced (n)"] == "1"
-    assert "529 reproduced, 3 not reproduced" in said(rows, "Printed numbers")
+    assert "Of 253 distinct printed numbers 250 are within" in said(rows, "distinct printed numbers")
     smoke = [each | {"task": "mlp_fashion_smoke"} for each in rows]
     assert table(smoke, "Table 7, zeros and ranks as")["L3"]["verdicts"] == "not judged"
     assert "none is judged" in said(smoke, "Printed numbers")
@@ -292,6 +293,37 @@ def test_what_reproduced_means_is_counted():
     assert random_instead(luckless) == (26, 0, 26)
     same, of = strict.with_another(rows)[claims.FIXED]
     assert 0 <= same < of
+
+
+def test_one_more_run_lies_where_the_textbook_says():
+    low, high = one_run(summary([1.0, 2.0, 3.0]))
+    half = 4.302652729696142 * math.sqrt(1 + 1 / 3)
+    assert (low, high) == pytest.approx((2 - half, 2 + half), rel=1e-9)
+    assert one_run(summary([1.0])) is None
+    low, high = one_run(summary([98.0, 100.0, 100.0], (0.0, 100.0)))  # the mean's interval is cut at 100
+    half = 4.302652729696142 * math.sqrt(4 / 3) * math.sqrt(4 / 3)
+    assert (low, high) == pytest.approx((298 / 3 - half, 298 / 3 + half), rel=1e-9)
+
+
+OTHERS = (*(label for label in PRINTED[13] if label != "G1"), "C random neuron")
+
+
+def thrice(changes):
+    """How the test accuracy that Table 13 prints of G1 is judged; others have 10 % unless `changes` says otherwise."""
+    found = dict.fromkeys(OTHERS, 0.1) | changes
+    lines = table(fake({label: {("test", "accuracy"): value} for label, value in found.items()}), "Every")
+    line = next(line for name, line in lines.items() if name.startswith("Table 13, row G1: accuracy on test"))
+    return tuple(line[column] for column in ("in tolerance", "as one run", "discriminating", "others that pass"))
+
+
+def test_each_number_is_judged_three_ways():
+    printed, of = PRINTED[13]["G1"]["accuracy test"] / 100, len(OTHERS)
+    near, wide = tuple(printed + off for off in (-0.001, 0, 0.001)), tuple(printed + off for off in (-0.02, 0.02, 0.06))
+    assert thrice({"G1": near}) == ("✓", "✓", "✓", f"0 of {of}")
+    assert thrice({"G1": near, "C random neuron": printed}) == ("✓", "✓", "✗", f"1 of {of}")
+    assert thrice({"G1": wide}) == ("?", "✓", "✗", f"0 of {of}")
+    assert thrice({"G1": tuple(value + 0.006 for value in near)}) == ("✓", "✗", "✓", f"0 of {of}")
+    assert thrice({"G1": tuple(value + 0.03 for value in near)}) == ("✗", "✗", "✗", f"0 of {of}")
 
 
 def test_the_report_says_what_was_changed_and_what_else_would_pass():

@@ -111,6 +111,7 @@ def test_an_interruption_changes_no_bit(task, tmp_path):
         ({"blank": -0.1}, "blank is -0.1"),
         ({"blank": math.nan}, "blank is nan"),
         ({"batch_size": 0}, "batch_size is 0; give a whole number, at least 1"),
+        ({"precision": "float16"}, "float16.*bfloat16"),
     ],
 )
 def test_bad_recipes(task, recipe, says):
@@ -122,6 +123,33 @@ def test_other_batches_are_of_that_size_and_nothing_else(task):
     large = with_recipe(task, batch_size=8)
     assert [len(batch.targets) for batch in large.batches(0, 0)] == [8, 8, 4]
     assert (large.data, large.optimizer, large.model) == (task.data, task.optimizer, task.model)
+
+
+class _Told(torch.nn.Module):
+    """A convolution that says in which precision and layout it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.asked = torch.nn.Conv2d(3, 4, 3), []
+
+    def forward(self, x):
+        out = self.conv(x)
+        self.asked.append((out.dtype, x.is_contiguous(memory_format=torch.channels_last)))
+        return out.mean((2, 3))
+
+
+def test_bfloat16_is_for_training_only_and_weights_gradients_and_answers_stay_float32(task):
+    low, model = with_recipe(task, precision="bfloat16"), _Told()
+    batch = Batch(torch.randn(5, 3, 6, 6), torch.zeros(5, dtype=torch.int64))
+    trained, plain = low.forward(model, batch), task.forward(model, batch)
+    trained.sum().backward()
+    evaluated = low.forward(model.eval(), batch)
+    assert model.asked == [(torch.bfloat16, True), (torch.float32, False), (torch.float32, False)]
+    assert {trained.dtype, model.conv.weight.dtype, model.conv.weight.grad.dtype} == {torch.float32}
+    assert torch.equal(evaluated, plain)
+    assert not torch.equal(trained, plain)
+    torch.testing.assert_close(trained, plain, atol=0.02, rtol=0.02)
+    assert with_recipe(task, precision="float32") is task
 
 
 def test_blanks_come_after_the_tasks_own_augmentation_and_not_into_what_is_evaluated(task):

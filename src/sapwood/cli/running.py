@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from sapwood.cli import choosing
 from sapwood.cli.notices import say_what_is_kept, say_what_is_left, why
@@ -27,7 +28,7 @@ from sapwood.errors import InputError
 from sapwood.extras import optional
 from sapwood.study.earlier import as_found
 from sapwood.study.reached import elsewhere, in_a_line
-from sapwood.study.report import report
+from sapwood.study.report import first_lines, report
 from sapwood.study.speed import FILE as SPEED
 from sapwood.study.study import Study, find
 from sapwood.study.table import in_order, read
@@ -187,13 +188,8 @@ def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) 
     path = report(study, folder, trials, command=_same_command())
     ids = [trial.id for trial in trials]
     rows = in_order(read(folder, ids), ids)
-    Console().print(terminal_table(study, rows))
-    if said := in_a_line(elsewhere(trials, rows)):
-        print(said)
-    print(time_taken)
-    print(f"report: {path}")
-    if ends:
-        print("\n".join(ends))
+    Console().print(terminal_table(study, rows), *(Text(f"- {line}") for line in first_lines(study, rows)), sep="\n")
+    print("\n".join((*filter(None, [in_a_line(elsewhere(trials, rows))]), time_taken, f"report: {path}", *ends)))
 
 
 class Terminated(KeyboardInterrupt):

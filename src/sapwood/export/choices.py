@@ -1,7 +1,7 @@
 """Choices: which units stay, so that a cost is met: the lowest scores go first, in one ranking or site by site."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
@@ -50,19 +50,40 @@ def _last(site: Site, offer: Offer, best: Collection[str], tier: int) -> int:
 
 
 def ranked(scores: Scores, cost: Cost, limit: float, offer: Offer) -> Keep:
-    """The fewest steps in one ranking over all sites after which `cost` is at most `limit`.
+    """The fewest steps in one ranking over all sites after which `cost` is at most `limit`; then what still fits.
 
     A step is worth the mean of its units; the lowest units of a site that fill no step go first, together. The last
-    step of a site stays, that of a narrow branch (a block) may go. A lower limit keeps a subset. InputError if the
-    limit cannot be met.
+    step of a site stays, that of a narrow branch (a block) may go. Where the last step to go was a large one, much less
+    than the limit may be left: the best of the steps that went and still fit come back, so that no further one fits.
+    A lower limit costs less. InputError if the limit cannot be met.
     """
     every = {name: widths(offer, name, each.numel()) for name, each in scores.items()}
     steps = {name: _steps(each, every[name]) for name, each in scores.items()}
 
-    def units(keep: Mapping[str, Tensor]) -> Keep:
-        return select.by_count(scores, {name: every[name][int(kept.sum())] for name, kept in keep.items()})
+    def units(counts: Mapping[str, int]) -> Keep:
+        return select.by_count(scores, {name: every[name][count] for name, count in counts.items()})
 
-    return units(select.within(steps, lambda keep: cost(units(keep)), limit))
+    def fits(counts: Mapping[str, int]) -> bool:
+        return float(cost(units(counts))) <= limit
+
+    fewest = _counted(select.within(steps, lambda keep: cost(units(_counted(keep))), limit))
+    return units(_refilled(fewest, steps, fits))
+
+
+def _counted(keep: Keep) -> dict[str, int]:
+    return {name: int(kept.sum()) for name, kept in keep.items()}
+
+
+def _refilled(counts: Mapping[str, int], steps: Scores, fits: Callable[[Mapping[str, int]], bool]) -> Mapping[str, int]:
+    """How many steps stay with those that fit besides, the best first; where one does not fit, none is tried again."""
+    narrower = [name for name in counts if counts[name] < len(steps[name])]
+    while narrower:
+        name = max(narrower, key=lambda name: float(steps[name][counts[name]]))
+        wider = {**counts, name: counts[name] + 1}
+        counts = wider if fits(wider) else counts
+        if counts is not wider or counts[name] == len(steps[name]):
+            narrower.remove(name)
+    return counts
 
 
 def widths(offer: Offer, name: str, units: int) -> list[int]:

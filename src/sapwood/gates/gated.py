@@ -53,11 +53,11 @@ class Gated(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The network's outputs, with every unit multiplied by what its gate lets through in this pass."""
-        alone = {name: gate for name, gate in self.by_site().items() if gate.per_sample}
-        values = {name: self._draw(name, None) for name in self.by_site() if name not in alone}
+        apart = self._apart()
+        values = {name: self._draw(name, None) for name in self.by_site() if name not in apart}
         tensors = dict(self.model.named_parameters())
         scaled = {name: tensors[name] * factor for name, factor in factors(self.points, values, tensors).items()}
-        hooks = [hook for name in alone for hook in self._hooks(name)]
+        hooks = [hook for name in apart for hook in self._hooks(name)]
         try:
             return functional_call(self.model, scaled, inputs, named)
         finally:
@@ -87,7 +87,7 @@ class Gated(nn.Module):
                     "bake without it, or keep the gated network"
                 )
             values = {name: gate.draw(None) for name, gate in self.by_site().items()}
-        baked = deepcopy(self.model, _computed(self.model))
+        baked = self._settled(deepcopy(self.model, _computed(self.model)))
         scale_(dict(baked.named_parameters()), self.points, values)
         return baked, self.keep()
 
@@ -115,12 +115,27 @@ class Gated(nn.Module):
         return {name: (factor != 0).expand_as(tensors[name]) for name, factor in found.items()}
 
     def _draw(self, name: str, x: Tensor | None) -> Tensor:
-        gate = self.by_site()[name]
+        with self._same_draws(name):
+            return self.by_site()[name].draw(x)
+
+    @contextmanager
+    def _same_draws(self, name: str) -> Iterator[None]:
+        """Inside, the gate of a site draws what it draws in every pass of `drawn`."""
         if self._seed is None:
-            return gate.draw(x)
+            yield
+            return
+        gate = self.by_site()[name]
         with torch.random.fork_rng(devices=sorted({p.device.index for p in gate.parameters() if p.is_cuda})):
             torch.manual_seed(self._seed + list(self.points).index(name))
-            return gate.draw(x)
+            yield
+
+    def _apart(self) -> list[str]:
+        """The sites whose units are not scaled by parameters but changed where layers give or read them."""
+        return [name for name, gate in self.by_site().items() if gate.per_sample]
+
+    def _settled(self, model: nn.Module) -> nn.Module:
+        """A copy of the network, with what there is in its place while it is gated; here nothing."""
+        return model
 
     def _hooks(self, name: str) -> Iterator[torch.utils.hooks.RemovableHandle]:
         """On the layers that make or read a site's units: the first that is called draws."""

@@ -34,7 +34,7 @@ with optional("a report"):
     import jinja2
     from markupsafe import Markup
 
-LINES, SHORT = 5, 170  # of the verdict box: lines, and letters of a finding that may stand there
+LINES, SHORT = 5, 240  # of the verdict box: lines, and letters of a finding that may stand there
 LEGEND = "<!--legend-->"
 NO_BRACKETS = (
     "Without brackets: every seed gave the same in the digits shown, or only one seed has finished (column seeds)."
@@ -150,17 +150,28 @@ def _said(study: Study, rows: Table) -> dict[str, Any]:
     every = list(study.summary(rows)) if study.summary else []
     plain = [each for each in every if isinstance(each, str)]
     findings = [each for each in every if not isinstance(each, str)]
-    short = [line for each in findings if len(line := f"{each.headline} {each.answer}") <= SHORT]
-    usual = [*plain, *short, *against_control(study.control, rows)]
-    lines = list(study.verdict(rows)) if study.verdict else usual[:LINES]
-    if len(lines) > LINES:
-        raise InputError(f"the verdict of study {study.name!r} has {len(lines)} lines; {LINES} may be")
+    lines = first_lines(study, rows)
     return {
         "verdict": lines,
         "sentences": [each for each in plain if each not in lines],
         "findings": findings,
         "standings": {word: rule for word, rule in RULE.items() if any(each.standing == word for each in findings)},
     }
+
+
+def first_lines(study: Study, rows: Table) -> list[str]:
+    """What the report's first screen says was found, in at most `LINES` lines."""
+    if study.verdict:
+        lines = list(study.verdict(rows))
+    else:
+        every = list(study.summary(rows)) if study.summary else []
+        plain = [each for each in every if isinstance(each, str)]
+        answers = [f"{each.headline} {each.answer}" for each in every if not isinstance(each, str)]
+        short = [line for line in answers if len(line) <= SHORT]
+        lines = [*plain, *short, *against_control(study.control, rows)][:LINES]
+    if len(lines) > LINES:
+        raise InputError(f"the verdict of study {study.name!r} has {len(lines)} lines; {LINES} may be")
+    return lines
 
 
 def _tables(study: Study, rows: Table) -> list[dict[str, Any]]:

@@ -28,6 +28,8 @@ def lenet5_mnist() -> Task:
         batch_size=64,
         classes=10,
         fresh=glorot,
+        at_once=250,
+        ends=("valid", "test"),
     )
 
 

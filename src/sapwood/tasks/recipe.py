@@ -1,4 +1,4 @@
-"""Recipe: variants of a task - learning rate and its course, weight decay, batch size, blanks, widths, a teacher."""
+"""Recipe: variants of a task - learning rate, its course, decay, batches, blanks, widths, precision, a teacher."""
 
 import math
 from collections.abc import Iterable
@@ -14,9 +14,10 @@ from sapwood.errors import InputError, refuse_unless
 from sapwood.models.mlp import mlp
 from sapwood.selection import schedule
 from sapwood.training import losses
-from sapwood.training.task import Augment, Batch, Forward, Task
+from sapwood.training.task import Augment, Batch, Forward, Loss, Task
 
 CONSTANT = "constant"
+FULL, PRECISIONS = "float32", ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def with_recipe(
     batch_size: int | None = None,
     blank: float = 0.0,
     hidden: str = "",
+    precision: str = FULL,
 ) -> Task:
     """The task with this learning rate and weight decay in all groups, and batches of so many samples (None: its own).
 
@@ -53,6 +55,8 @@ def with_recipe(
     `course` is "constant" or one of COURSES. `blank`: the share of all inputs that are 0 in a training batch, others
     each time (`data.augment.blanked`, after the task's own augmentation).
     `hidden`: how wide the hidden layers are ("38 12"), for tasks whose network is an `mlp` with as many of them.
+    `precision`: "bfloat16" trains under torch's autocast, about half as long on processors that have it in hardware;
+    weights, the loss and all evaluations stay in float32.
     """
     if learning_rate is not None:
         if not 0 < learning_rate < math.inf:
@@ -70,6 +74,9 @@ def with_recipe(
         task = replace(task, augment=_Blanking(task.augment, blank))
     if hidden:
         task = replace(task, model=_wide(task, hidden))
+    refuse_unless("precision", precision, PRECISIONS)
+    if precision != FULL:
+        task = replace(task, forward=_Autocast(task.forward, getattr(torch, precision)))
     refuse_unless("course", course, (CONSTANT, *schedule.COURSES))
     return task if course == CONSTANT else replace(task, course=schedule.COURSES[course])
 
@@ -87,6 +94,23 @@ class _Blanking:
 
 
 @dataclass(frozen=True)
+class _Autocast:
+    """How a task asks its network, in another precision while the network trains."""
+
+    before: Forward
+    precision: torch.dtype
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        if not model.training:
+            return self.before(model, batch)
+        inputs = batch.inputs
+        if isinstance(inputs, Tensor) and inputs.dim() == 4:  # images: convolutions are faster with channels last
+            batch = Batch(inputs.contiguous(memory_format=torch.channels_last), batch.targets)
+        with torch.autocast(batch.targets.device.type, self.precision):
+            return self.before(model, batch).float()
+
+
+@dataclass(frozen=True)
 class _Taught:
     """The loss of a network that learns from labels and from a teacher's answers."""
 
@@ -94,6 +118,7 @@ class _Taught:
     temperature: float
     soft: float
     forward: Forward
+    own: Loss  # the task's, of labels alone
 
     def __call__(self, model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
         with torch.no_grad():
@@ -108,7 +133,7 @@ def taught(task: Task, teacher: nn.Module, *, temperature: float = 4.0, soft: fl
     """
     if not 0 < temperature < math.inf or not 0 <= soft <= 1:
         raise InputError(f"temperature is {temperature}, soft {soft}; give a number above 0, and a share in [0, 1]")
-    return replace(task, loss=_Taught(teacher.eval(), temperature, soft, task.forward))
+    return replace(task, loss=_Taught(teacher.eval(), temperature, soft, task.forward, task.loss))
 
 
 def _wide(task: Task, hidden: str) -> partial[nn.Sequential]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import processes
-from sapwood.errors import InputError
+from sapwood.errors import InputError, refuse_unless
 from sapwood.scoring.batches import forward
 from sapwood.training import goal as goals
 from sapwood.training.draws import luck
@@ -28,6 +28,7 @@ Augment = Callable[[Batch, torch.Generator], Batch]  # (batch, where luck comes 
 Course = Callable[[float], float]  # share of a training phase that is over, [0, 1) -> factor on the learning rates
 
 WHOLE = slice(None)
+SPLITS = ("train", "valid", "test")
 
 
 def classification_loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
@@ -72,14 +73,17 @@ class Task:
     goal: Goal = ACCURACY  # or a mere (metric, "up" or "down"): what the task is judged by
     measures: Mapping[str, Measure] = field(default_factory=dict, hash=False)  # measured once, when a trial is over
     fresh: Callable[[nn.Module], None] = reset  # gives a network new initial weights, drawn from torch's generator
-    at_once: int = 2_000  # samples in one pass of an evaluation
+    at_once: int = 2_000  # samples in one pass of an evaluation; of a convolutional network a tenth takes half as long
+    ends: tuple[str, ...] = SPLITS  # the splits that are measured when a trial is over
 
     def __post_init__(self) -> None:
         if type(self.batch_size) is not int or self.batch_size < 1:
             raise InputError(f"task {self.name!r}: batch_size is {self.batch_size}; give a whole number, at least 1")
+        for name in self.ends:
+            refuse_unless(f"task {self.name!r}: a split in ends", name, SPLITS)
         object.__setattr__(self, "goal", goals.checked(self.goal, f"task {self.name!r}"))
         if self.classes is not None:
-            for name in ("train", "valid", "test"):
+            for name in SPLITS:
                 if isinstance(split := getattr(self.data, name), Batch):
                     _refuse_bad_labels(self.name, name, split.targets, self.classes)
 
@@ -174,7 +178,7 @@ def _refuse_bad_labels(task: str, split: str, labels: Tensor, classes: int) -> N
 
 def fingerprint(task: Task) -> str:
     """A digest of what a checkpoint depends on: the data (every 97th sample), its order, the batch size."""
-    splits = {name: getattr(task.data, name) for name in ("train", "valid", "test")}
+    splits = {name: getattr(task.data, name) for name in SPLITS}
     samples = {f"{name}/{part}": seen for name, split in splits.items() for part, seen in glimpse(split).items()}
     sizes = torch.tensor([task.batch_size, *map(len, splits.values())])
     return f"{task.name}:{processes.digest(samples | {'sizes': sizes}).hex()}"

@@ -36,9 +36,9 @@ class Measure(NamedTuple):
 
 
 def final_measures(run: Run) -> Iterator[Measure]:
-    """What the network gets right on each split, how large it is in every sense, and what the method noted."""
+    """What the network gets right on the splits in the task's `ends`, how large it is, and what the method noted."""
     network = as_used(run)
-    for split in ("train", "valid", "test"):
+    for split in run.task.ends:
         yield from _quality(run, network, split)
     yield from (Measure("network", metric, float(value)) for metric, value in _size(run, network).items())
     yield from (Measure("network", metric, float(value)) for metric, value in shape(network, run.task.example).items())
