@@ -154,6 +154,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"epochs": 1, "equal_cost": True},
         "by the shadow, a floor under each": {"macs": 0.6, "level": 0.0, "weight": 50.0, "rate": 0.4, "gate_epochs": 2}
         | {"epochs": 1, "ties": "shadow", "floor": 0.2, "shuffled": "across"},
+        "held to a budget by multipliers": {"macs": 0.6, "pull": "macs", "rate": 0.2, "gate_epochs": 1, "epochs": 1},
     },
     "rethink": {
         "uniform widths, for the cost of the whole": {"widths": "uniform", "macs": 0.6, "epochs": 1, "task": DRAWN},
