@@ -161,6 +161,12 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "random widths, tuned from random weights": {"protocol": "reinitialised", "widths": "random", "macs": 0.5}
         | {"tune": 1, "rate": 0.5, "task": DRAWN},
     },
+    "self_adaptive": {
+        "a warm-up, then noise, then none": {"budget": 0.6, "warm": 0.3, "epochs": 2, "start": 0.5, "rate": 0.1}
+        | {"judged": 10},
+        "from the first step to the last, half of each layer open": {"budget": 0.7, "warm": 0.0, "reached": 1.0}
+        | {"least": 0.5, "start": 0.0, "epochs": 1},
+    },
     "soft_filter": {
         "a share of each, after every epoch": {"pruned": 0.5, "epochs": 3},
         "by the geometric median, now and then, to a share, tuned": {"macs": 0.6, "by": "geometric_median", "every": 2}
@@ -219,6 +225,7 @@ NO_MASKS = (
     "one_call,",
     "pruning_from_scratch,",
     "rethink,",
+    "self_adaptive,",
     "soft_filter,",
     "sparse_structure_selection,",
     "thinet,",
