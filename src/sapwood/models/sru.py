@@ -105,7 +105,7 @@ class _Scan(torch.autograd.Function):
         return c[1:]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[misc, untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor, ...]:
         """dL/dc of a step is what is given there and (f + v_f df) dL/dc of the step after it."""
         u, v_f, c, f = ctx.saved_tensors

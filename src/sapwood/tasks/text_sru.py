@@ -1,7 +1,7 @@
-"""text_sru: two megabytes of WikiText-2 by bytes, by a recurrent decoder whose layers are factors (495,872 numbers).
+"""text_sru: two megabytes of WikiText-2 by bytes, by a recurrent decoder of factored layers (495,872 numbers).
 
-Windows of 64 bytes, batches of 32 of them, read in order: each of 32 readers goes on where it was, with the state it had
-there and without a gradient from before. Adam with learning rate 2e-3. The first 2,000,000 bytes train (31,250 windows,
+Windows of 64 bytes, batches of 32 of them, read in order: each of 32 readers goes on where it was, with its state, but
+without a gradient from before. Adam with learning rate 2e-3. The first 2,000,000 bytes train (31,250 windows,
 977 steps an epoch), the first 300,000 of each other part validate and test, in windows of 1,024 that begin without a
 state. Judged by bits per byte; perplexity per byte is 2 to that power.
 

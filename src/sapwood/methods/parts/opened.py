@@ -36,7 +36,8 @@ def held_to(run: Run, gated: Gated, held: Lagrangian, cost: Cost) -> Loss:
 
     def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
         removed = 1 - cost(gated.open()) / whole
-        return run.task.loss(model, batch, outputs) + held(removed, run.step - run.begun)
+        missed: Tensor = held(removed, run.step - run.begun)
+        return run.task.loss(model, batch, outputs) + missed
 
     return loss
 
