@@ -62,8 +62,8 @@ TAUGHT = (PRUNE, PEERS[3], PEERS[4])
 THIRDS = {"75 %": 0.75, "50 %": 0.5, "35 %": 0.35}
 LESS = {**THIRDS, "1/2.11": 1 / 2.11, "1/2.55": 1 / 2.55}
 DIGITS = Net("digits", "conv_digits", {"50 %": (0.5, (PRUNE, *ONCE, PEERS[0]), 1)}, (PRUNE,), 1, 1)
-SMALL = Net("ResNet-20", "resnet20_cifar_trained",
-            {at: (share, EVERY, 1) for at, share in THIRDS.items()} | {"73 %": (0.73, (PRUNE,), 10)}, TAUGHT)  # fmt: skip
+ALSO = {"73 %": (0.73, (PRUNE,), 10)}
+SMALL = Net("ResNet-20", "resnet20_cifar_trained", {at: (of, EVERY, 1) for at, of in THIRDS.items()} | ALSO, TAUGHT)
 LARGE = Net("ResNet-56", "resnet56_cifar_trained", {name: (share, BEST, 1) for name, share in LESS.items()}, ())
 SCALES = {"smoke": (DIGITS,), "small": (SMALL,), "paper": (SMALL, LARGE)}
 RECIPE: Options = {"learning_rate": 0.01, "course": "cosine", "precision": "bfloat16"}
