@@ -24,6 +24,8 @@ EXTRAS = {
     "lightning": "lightning",
     "Lit(": "lightning",
     "qwen": "transformers",
+    "AutoModelForCausalLM": "transformers",
+    "calibration": "transformers",
     "timm": "timm",
     "in_transformers": "accelerate",
     "Accelerator": "accelerate",

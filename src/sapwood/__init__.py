@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sapwood import codec, export, measure, reconstruction
     from sapwood.criteria import CRITERIA
     from sapwood.errors import InputError
+    from sapwood.export.block_by_block import one_shot
     from sapwood.export.pruned import Pruned
     from sapwood.export.pruning import prune
     from sapwood.export.scan import Sensitivity
@@ -99,6 +100,7 @@ __all__ = [
     "measure",
     "observe",
     "observing",
+    "one_shot",
     "parameters_of",
     "per_unit",
     "points",
@@ -171,6 +173,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "measure": "sapwood.measure",
     "observe": "sapwood.scoring.observation",
     "observing": "sapwood.scoring.observation",
+    "one_shot": "sapwood.export.block_by_block",
     "parameters_of": "sapwood.shrinking.cost",
     "per_unit": "sapwood.shrinking.cutting.units",
     "points": "sapwood.shrinking.scaling",

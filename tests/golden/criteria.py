@@ -37,6 +37,7 @@ GOLDEN = {
     # Squares 1 4 9 16 1/4 0; the sums of those not below them: 30, 29, 25, 16, 30 1/4.
     "lamp": Worked([[1 / 30, 4 / 29, 9 / 25], [1, 0.25 / 30.25, 0]]),
     "snip": Worked([[2, 2, 3], [2, 2, 0]], seen={"weight_grad": [[2, 1, -1], [0.5, -4, 8]]}),
+    "wanda": Worked([[1, 4, 9], [4, 1, 0]], seen={"input_square": [1, 4, 9]}),
     # Each weight hashed, modulo 2^32 throughout: the upper half of 1 = 0x3FF0000000000000 times 0x9E3779B1 is
     # 0xA4F00000, which the finaliser makes 0x9A889EE2. The others likewise, in whole numbers of any length; 0 stays 0.
     "random_": Worked([[h / 2**32 for h in row] for row in HASHES]),

@@ -20,6 +20,7 @@ from sapwood.criteria.random_neuron import random_neuron, random_unit
 from sapwood.criteria.snip import snip
 from sapwood.criteria.taylor_unit import taylor_unit
 from sapwood.criteria.taylor_weight import taylor_weight
+from sapwood.criteria.wanda import wanda
 from sapwood.errors import Names, picked
 from sapwood.scoring.criterion import Criterion
 from sapwood.scoring.unit_criterion import UnitCriterion
@@ -35,7 +36,7 @@ CRITERIA: dict[str, Criterion] = Names("criterion", {
     "mean_activation": mean_activation,
     "random_": random_,
     "random_neuron": random_neuron,
-    "snip": snip,
+    "snip": snip, "wanda": wanda,
 })  # fmt: skip
 
 UNIT_CRITERIA: dict[str, UnitCriterion] = Names("unit criterion", {

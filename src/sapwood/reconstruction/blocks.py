@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from sapwood.called import checked
 from sapwood.currency import Masks
 from sapwood.errors import InputError, unknown
+from sapwood.reconstruction.flow import Flow as _Flow
+from sapwood.reconstruction.flow import leading
 from sapwood.scoring import batches as batching
-from sapwood.scoring.evidence import Evidence, Statistic, settled
+from sapwood.scoring.evidence import Statistic
 from sapwood.scoring.layers import Weight, weights
 from sapwood.scoring.layout import matrix, shaped
 from sapwood.scoring.modes import eagerly, evaluating
-from sapwood.scoring.observation import observing, recording
 
 Solve = Callable[[str, Tensor, MutableMapping[str, Tensor]], tuple[Tensor, Tensor]]  # (layer, w_OI, sums) -> (w, keep)
-Beside = tuple[tuple[Any, ...], Mapping[str, Any]]  # what a block is called with beside what it reads
 
 
 @checked(batches="a list of batches, or a DataLoader")
@@ -61,7 +61,7 @@ def _solved(
     model: nn.Module,
     names: Sequence[str],
     inside: Mapping[str, list[Weight]],
-    flow: "_Flow",
+    flow: _Flow,
     solve: Solve,
     statistics: Sequence[Statistic],
 ) -> Masks:
@@ -90,84 +90,6 @@ def _written(weight: Weight, solve: Solve, sums: MutableMapping[str, Tensor]) ->
     return shaped(layer, kept_OI, before).clone()
 
 
-class _Flow:
-    """What the next block reads, of every batch: in the pruned network, and in the original if that is asked for."""
-
-    def __init__(
-        self, model: nn.Module, names: Sequence[str], given: Sequence[batching.Arguments], original: bool
-    ) -> None:
-        self.blocks = [model.get_submodule(name) for name in names]
-        self.names, self.now, self.beside = names, list[Tensor](), list[list[Beside]]()
-        for arguments in given:
-            self._enter(model, arguments)
-        self.was = list(self.now) if original else None
-        self.ahead = set[int]()  # blocks that the original's inputs have passed, before they were changed
-
-    def _enter(self, model: nn.Module, arguments: batching.Arguments) -> None:
-        """One pass of the model, in which is noted what the blocks are called with."""
-        calls, gave = list[tuple[tuple[Any, ...], dict[str, Any]]](), list[Tensor]()
-
-        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            calls.append((args, kwargs))
-
-        def after(module: nn.Module, args: Any, y: Any) -> None:
-            gave.append(_first(y))
-
-        hooks = [block.register_forward_pre_hook(before, with_kwargs=True) for block in dict.fromkeys(self.blocks)]
-        hooks += [block.register_forward_hook(after) for block in dict.fromkeys(self.blocks)]
-        try:
-            arguments.call(model)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        self._refuse_broken(calls, gave)
-        self.now.append(calls[0][0][0].clone())
-        self.beside.append([(args[1:], kwargs) for args, kwargs in calls])
-
-    def _refuse_broken(self, calls: Sequence[tuple[tuple[Any, ...], Any]], gave: Sequence[Tensor]) -> None:
-        if len(calls) != len(self.blocks):
-            raise InputError(f"{len(self.blocks)} blocks ran {len(calls)} times; each must run once")
-        for number, (args, _) in enumerate(calls):
-            if not args or not isinstance(args[0], Tensor) or (number and args[0] is not gave[number - 1]):
-                raise InputError(
-                    f"block {self.names[number]!r} does not read what the one before gives, as its first argument; "
-                    "give blocks=[...] that run one after another, or leave out layers with only=[...]"
-                )
-
-    def observed(self, number: int, statistics: Sequence[Statistic], layers: Sequence[str]) -> Evidence:
-        """The sums over what a block's layers see, by their names in the block."""
-        block, evidence = self.blocks[number], Evidence()
-        self.ahead.add(number)
-        for batch, beside in enumerate(self.beside):
-            gave = None
-            if self.was is not None:
-                with recording(block, layers) as gave:
-                    self.was[batch] = _called(block, self.was[batch], beside[number])
-            with observing(block, *statistics, only=layers, into=evidence, wanted=gave):
-                _called(block, self.now[batch], beside[number])
-        if unseen := [name for name in layers if name not in evidence]:
-            raise InputError(f"layer {unseen[0]!r} of block {self.names[number]!r} did not run; leave it out by only=")
-        return settled(evidence)
-
-    def forward(self, number: int) -> None:
-        """The block is done: what it gives is what the next one reads."""
-        for batch, beside in enumerate(self.beside):
-            if self.was is not None and number not in self.ahead:  # nothing in it was changed
-                self.was[batch] = _called(self.blocks[number], self.was[batch], beside[number])
-            self.now[batch] = _called(self.blocks[number], self.now[batch], beside[number])
-
-
-def _called(block: nn.Module, x: Tensor, beside: Beside) -> Tensor:
-    """What a block gives; it may write on what it reads."""
-    y: Tensor = _first(block(x.clone(), *beside[0], **beside[1]))
-    return y
-
-
-def _first(y: Any) -> Any:
-    """What the next block reads: the first of a tuple, which blocks of transformers may give."""
-    return y[0] if isinstance(y, tuple) and y else y
-
-
 def _chain(model: nn.Module, arguments: batching.Arguments, found: Sequence[Weight]) -> list[str]:
     """The finest modules that run one after another and hold all the layers, seen in one pass."""
     ways, began = dict[int, tuple[str, ...]](), dict[str, tuple[str, ...]]()
@@ -187,10 +109,10 @@ def _chain(model: nn.Module, arguments: batching.Arguments, found: Sequence[Weig
 
     def after(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, y: Any) -> None:
-            if name in began and isinstance(_first(y), Tensor):
-                alive.append(_first(y))
-                way, other = (*began.pop(name), name), ways.get(id(_first(y)), ())
-                ways[id(_first(y))] = max(way, other, key=worth)
+            if name in began and isinstance(leading(y), Tensor):
+                alive.append(leading(y))
+                way, other = (*began.pop(name), name), ways.get(id(leading(y)), ())
+                ways[id(leading(y))] = max(way, other, key=worth)
 
         return hook
 

@@ -35,8 +35,9 @@ def held_to(run: Run, gated: Gated, held: Lagrangian, cost: Cost) -> Loss:
     whole = float(cost({}))
 
     def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
-        gap: Tensor = held(1 - cost(gated.open()) / whole, run.step - run.begun)
-        return run.task.loss(model, batch, outputs) + gap
+        removed = 1 - cost(gated.open()) / whole
+        missed: Tensor = held(removed, run.step - run.begun)
+        return run.task.loss(model, batch, outputs) + missed
 
     return loss
 
