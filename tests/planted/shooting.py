@@ -191,9 +191,9 @@ def at_once(this, each, gram_II, block, sparsity):
     return solved, change
 
 
-def leaving_hooks(this, number, statistics, layers):
+def leaving_hooks(this, number, statistics, layers, **options):
     this.blocks[number].up.register_forward_hook(lambda *_: None)
-    return observed(this, number, statistics, layers)
+    return observed(this, number, statistics, layers, **options)
 
 
 def ratios_anew(this, after, tell):
@@ -238,7 +238,7 @@ MUTANTS = (
             "the second block reads what the first gave before": instead(flow.Flow, "forward", as_it_was),
         },
         "padding is not counted": {
-            "all tokens count": instead(block_by_block, "_tokens_in", lambda arguments: None),
+            "all tokens count": instead(block_by_block, "tokens_in", lambda arguments: None),
         },
         "errors are those of the weights that are written": {
             "errors of weights stand for those of outputs": instead(
