@@ -152,21 +152,30 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "gates behind layers": {"macs": 0.6, "level": 0.5, "rate": 0.2, "gate_epochs": 1, "epochs": 1},
         "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}
         | {"epochs": 1, "equal_cost": True},
+        "by the shadow, a floor under each": {"macs": 0.6, "level": 0.0, "weight": 50.0, "rate": 0.4, "gate_epochs": 2}
+        | {"epochs": 1, "ties": "shadow", "floor": 0.2, "shuffled": "across"},
+        "held to a budget by multipliers": {"macs": 0.6, "pull": "macs", "rate": 0.2, "gate_epochs": 1, "epochs": 1},
     },
     "rethink": {
         "uniform widths, for the cost of the whole": {"widths": "uniform", "macs": 0.6, "epochs": 1, "task": DRAWN},
         "random widths, tuned from random weights": {"protocol": "reinitialised", "widths": "random", "macs": 0.5}
         | {"tune": 1, "rate": 0.5, "task": DRAWN},
     },
+    "self_adaptive": {
+        "a warm-up, then noise, then none": {"budget": 0.6, "warm": 0.3, "epochs": 2, "start": 0.5, "rate": 0.1}
+        | {"judged": 10},
+        "from the first step to the last, half of each layer open": {"budget": 0.7, "warm": 0.0, "reached": 1.0}
+        | {"least": 0.5, "start": 0.0, "epochs": 1},
+    },
     "soft_filter": {
         "a share of each, after every epoch": {"pruned": 0.5, "epochs": 3},
-        "by the geometric median, now and then, tuned": {"ratios": "0=0.5 4=0.3", "by": "geometric_median", "every": 2}
+        "by the geometric median, now and then, to a share, tuned": {"macs": 0.6, "by": "geometric_median", "every": 2}
         | {"epochs": 3, "tune": 1, "rate": 0.5},
     },
     "sparse_structure_selection": {
         "blocks, tuned": {"strength": 0.35, "epochs": 1, "settle": 0.0, "tune": 1, "rate": 0.5}
         | {"task": residual_task(3, batch_size=24, lr=0.5)},
-        "channels": {"kind": "channels", "strength": 0.45, "epochs": 1, "settle": 0.1}
+        "channels, to a share of the multiply-adds": {"kind": "channels", "strength": 0.45, "epochs": 1, "macs": 0.8}
         | {"task": residual_task(1, batch_size=24, lr=0.5)},
     },
     "sparse_training": {
@@ -177,8 +186,19 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
     },
     "thinet": {
         "half of each, trained on between": {"epochs": 1, "between": 1, "recover": 1, "samples": 40},
-        "removing, one layer spared": {"kept": 0.7, "spared": 1, "rule": "remove", "epochs": 1, "between": 0}
+        "removing, one layer spared, to a share": {
+            "macs": 0.8,
+            "spared": 1,
+            "rule": "remove",
+            "epochs": 1,
+            "between": 0,
+        }
         | {"recover": 2, "samples": 500},
+    },
+    "transformable_architecture_search": {
+        "widths, taught by the whole network": {"rate": 0.5, "teach_epochs": 1, "search_epochs": 1, "epochs": 1},
+        "widths and depths": {"rate": 0.5, "price": 20.0, "teach_epochs": 0, "search_epochs": 2, "epochs": 1}
+        | {"task": residual_task(3, batch_size=24)},
     },
     "unstructured_magnitude": {
         "hidden layers": {"sparsity": 0.6, "epochs": 1, "tune": 1, "reaches": 0.6},
@@ -205,9 +225,11 @@ NO_MASKS = (
     "one_call,",
     "pruning_from_scratch,",
     "rethink,",
+    "self_adaptive,",
     "soft_filter,",
     "sparse_structure_selection,",
     "thinet,",
+    "transformable_architecture_search,",
 )  # do other things
 
 

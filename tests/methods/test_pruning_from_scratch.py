@@ -6,11 +6,14 @@ from importlib import import_module
 import pytest
 import torch
 from torch import nn
+from torch.optim import Adam
 
-from sapwood import InputError, macs_of, sites
+from sapwood import InputError, bytes_of, macs_of, parameters_of, points, shrink, sites
 from sapwood.checks import tiny_task
+from sapwood.checks.tiny import tiny_conv_task
 from sapwood.gates import Clamp, Gated
 from sapwood.methods import METHODS
+from sapwood.methods.parts.opened import shuffled
 from sapwood.training.draws import luck
 from sapwood.training.run import start
 
@@ -69,8 +72,11 @@ def test_the_mean_of_the_gates_meets_the_level():
     for _ in moments:
         if isinstance(run.model, Gated):
             values = [gate.value.detach().clone() for gate in run.model.gates.values()]
+    means = torch.stack([value.mean() for value in values])
     assert torch.cat(values).mean().item() == pytest.approx(0.5, abs=0.03)
-    assert torch.stack([value.mean() for value in values]).std() > 0.01
+    assert means.std() > 0.01
+    assert run.notes["gates_mean"] == pytest.approx(torch.cat(values).mean().item())
+    assert run.notes["gates_spread"] == pytest.approx(means.std(correction=0).item())
 
 
 def test_streams_keep_their_width_and_layers_within_a_block_do_not():
@@ -106,6 +112,136 @@ def test_equals_at_the_cut_are_counted():
     keep = scratch.chosen(run, run.apart.one, found, 0.8)
     assert run.notes["ties"] == int((~keep["a"]).sum()) > 0
     assert bool(keep["c"].all())
+
+
+def with_ranks(ranks):
+    """A run whose gates have learned these ranks of two layers, and their sites."""
+    run = start(task(), 0)
+    run.store("best gates").update(open=0.5, reached=0.5, ranks=ranks)
+    return run, tuple(site for site in sites(run.apart.several) if site.name in ("a", "c"))
+
+
+RISING = {"a": torch.arange(12.0), "c": 100 + torch.arange(10.0)}  # the first layer would go first, and whole
+
+
+@pytest.mark.parametrize("quantity", ["parameters", "bytes"])
+def test_a_budget_of_something_else_is_met_within_a_unit(quantity):
+    run, found = with_ranks(RISING)
+    count = {"parameters": parameters_of, "bytes": bytes_of}[quantity](run.model, found)
+    keep = scratch.chosen(run, run.apart.one, found, 0.9, f"{quantity}=0.7")
+    assert count(keep) <= 0.7 * count({})
+    assert bool(keep["c"].all())
+    keep["a"] = torch.arange(12) >= 12 - int(keep["a"].sum()) - 1
+    assert count(keep) > 0.7 * count({})
+
+
+def test_a_budget_reaches_the_network():
+    run, moments = life(budget="parameters=0.7", epochs=0)
+    whole = sum(p.numel() for p in run.model.parameters())
+    for _ in moments:
+        pass
+    assert 0.5 * whole < sum(p.numel() for p in run.model.parameters()) <= 0.7 * whole
+
+
+@pytest.mark.parametrize(("floor", "left"), [(0.0, 1), (0.25, 3), (0.3, 4)])
+def test_a_floor_stays_of_each_layer_the_highest_gates_and_the_budget_is_met(floor, left):
+    run, found = with_ranks(RISING)
+    cost = macs_of(run.apart.one, found)
+    keep = scratch.chosen(run, run.apart.one, found, 0.45, "", floor)
+    assert keep["a"].tolist() == [False] * (12 - left) + [True] * left
+    assert cost(keep) <= 0.45 * cost({})
+    keep["c"] = torch.arange(10) >= 10 - int(keep["c"].sum()) - 1
+    assert cost(keep) > 0.45 * cost({})
+    assert run.notes["ties"] == 0
+
+
+def test_a_floor_that_costs_more_than_the_budget_is_refused():
+    run, found = with_ranks(RISING)
+    with pytest.raises(
+        InputError, match=r"floor=0.9: with so many units of each layer the network costs more than 0.5"
+    ):
+        scratch.chosen(run, run.apart.one, found, 0.5, "", 0.9)
+
+
+def test_gates_at_0_go_by_their_shadow_which_clamping_has_not_changed():
+    """Both units end at 0; the one that was open longer is the one that is pushed down harder."""
+    gate = Clamp(4, shadow=True)
+    for step in ([-1.0, -0.5, -0.5, 0.2], [-1.0, -0.6, 0.0, 0.2], [0.5, -3.0, -0.5, 0.1]):
+        gate.value.data += torch.tensor(step)
+        gate.clamp_()
+    assert gate.value.tolist() == [0.5, 0, 0, 1]
+    assert (gate.value + gate.clipped).tolist() == pytest.approx([-0.5, -3.1, 0, 1.5])
+    rank = gate.rank()
+    assert rank.argsort().tolist() == [1, 2, 0, 3]
+    assert rank[0] == 0.5
+    assert rank[1] < rank[2] < 0 < 1 < rank[3]
+    assert list(Clamp(4).state_dict()) == ["value", "opened", "steps"]  # as checkpoints of before have it
+
+
+def test_the_shadow_orders_units_in_the_method():
+    run, moments = life(level=0.0, weight=50.0, gate_epochs=4, rate=0.3, epochs=0, ties="shadow")
+    for _ in moments:
+        if isinstance(run.model, Gated):
+            gates = dict(run.model.by_site())
+    ranks = run.store("best gates")["ranks"]
+    at_0 = torch.cat([ranks[name][gate.value == 0] for name, gate in gates.items()])
+    assert len(at_0) > 5
+    assert len(at_0.unique()) == len(at_0)
+
+
+def test_a_gate_at_0_is_the_network_without_the_channel():
+    """Before and after it is built, in evaluation mode."""
+    run = start(tiny_conv_task(), 0)
+    found, network = sites(run.apart.several), run.model.eval()
+    gates = {site.name: Clamp(site.units).double() for site in found}
+    gated = Gated(network, gates, points(run.apart.several, found)).eval()
+    for gate in gates.values():
+        gate.value.data[::2] = 0
+    inputs = run.task.data.test.inputs
+    small = shrink(network, gated.keep(), found, example=inputs[:1]).model
+    assert sum(p.numel() for p in small.parameters()) < 0.5 * sum(p.numel() for p in network.parameters())
+    assert (gated(inputs) - small(inputs)).abs().max() < 1e-12
+
+
+def test_gates_shuffled_across_layers_are_the_same_values_and_cost_no_more():
+    run, found = with_ranks(RISING)
+    dealt = shuffled(RISING, "across", 0)
+    assert {name: len(rank) for name, rank in dealt.items()} == {"a": 12, "c": 10}
+    assert torch.equal(torch.cat([*dealt.values()]).sort().values, torch.cat([*RISING.values()]))
+    assert 0 < (dealt["a"] >= 100).sum() < 10  # of either layer
+    assert all(torch.equal(rank, shuffled(RISING, "across", 0)[name]) for name, rank in dealt.items())
+    assert not torch.equal(shuffled(RISING, "across", 1)["a"], dealt["a"])
+    cost = macs_of(run.apart.one, found)
+    assert cost(scratch.chosen(run, run.apart.one, found, 0.6, "", 0.0, "across")) <= 0.6 * cost({})
+
+
+def test_shuffled_within_its_layer_a_gate_changes_no_width_and_no_number_of_the_network_that_is_trained():
+    (plain, moments), (within, others) = (life(epochs=1, macs=0.6, shuffled=how) for how in ("", "within"))
+    for _ in zip(moments, others, strict=True):
+        pass
+    assert not all(torch.equal(kept, within.cuts[0].keep[name]) for name, kept in plain.cuts[0].keep.items())
+    assert all(torch.equal(p, q) for p, q in zip(plain.model.parameters(), within.model.parameters(), strict=True))
+
+
+def test_multipliers_hold_the_expected_multiply_adds_to_the_budget_and_are_in_the_checkpoint():
+    run, moments = life(pull="macs", macs=0.6, gate_epochs=40, rate=0.05, epochs=0)
+    cost = macs_of(run.apart.one, sites(run.apart.several))
+    for _ in moments:
+        if isinstance(run.model, Gated):
+            gated = run.model
+    assert (cost(gated.open()) / cost({})).item() == pytest.approx(0.6, abs=0.03)
+    assert [name for name in gated.state_dict() if name.startswith("extra")] == ["extra.linear", "extra.square"]
+    assert gated.extra["square"] > 0
+    assert run.notes["macs_left"] <= 0.6
+    last = {name: gate.rank() for name, gate in gated.by_site().items()}
+    assert all(torch.equal(rank, last[name]) for name, rank in run.store("best gates")["ranks"].items())
+
+
+def test_without_multipliers_there_is_nothing_of_them():
+    run, moments = life()
+    next(moments)
+    assert not run.model.extra
+    assert isinstance(run.optimizer, Adam)
 
 
 def gates(share):
@@ -233,8 +369,32 @@ def test_as_costly_as_the_whole_network():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"macs": 0}, {"macs": 1.5}, {"level": -0.1}, {"weight": -1}, {"rate": 0}, {"gate_epochs": 0}]
+    "bad",
+    [
+        {"macs": 0},
+        {"macs": 1.5},
+        {"level": -0.1},
+        {"weight": -1},
+        {"rate": 0},
+        {"gate_epochs": 0},
+        {"floor": 1},
+        {"warmup": 2},
+    ],
 )
 def test_bad_options(bad):
     with pytest.raises(InputError, match="need macs in"):
+        next(life(**bad)[1])
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"ties": "luck"}, "unknown ties 'luck'"),
+        ({"budget": "half"}, "budget 'half' is none"),
+        ({"shuffled": "all"}, "unknown shuffled 'all'"),
+        ({"pull": "budget"}, "unknown pull 'budget'"),
+    ],
+)
+def test_unknown_words(bad, says):
+    with pytest.raises(InputError, match=says):
         next(life(**bad)[1])

@@ -16,6 +16,7 @@ from sapwood import InputError, export, shrink, sites, start
 from sapwood.checks import tiny_task
 from sapwood.checks.tiny import tiny_conv_task, tiny_samples
 from sapwood.methods import METHODS
+from sapwood.methods.parts.affordable import Affordable, work
 from sapwood.methods.parts.structures import structures
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.scoring.modes import evaluating
@@ -139,13 +140,13 @@ def test_what_is_built_answers_as_the_network_with_factors(kind, task, monkeypat
     """The sheet's second check: nothing changes by removing structures at 0, and the others' factors are in weights."""
     without, seen = selection.without, {}
 
-    def watched(run, whole, gated, found):
+    def watched(run, whole, gated, found, few):
         values = torch.arange(sum(found.units.values()), dtype=torch.float64) % 3 / 1.5
         with torch.no_grad():
             for gate, mine in zip(gated.gates.values(), values.split([*found.units.values()]), strict=True):
                 gate.value.copy_(mine)
         seen.update(answers=answers(gated, task.data.test.inputs), keep=gated.keep())
-        without(run, whole, gated, found)
+        without(run, whole, gated, found, few)
 
     monkeypatch.setattr(selection, "without", watched)
     run, _ = selected(task, kind=kind, epochs=2)
@@ -283,7 +284,9 @@ def test_a_network_without_such_structures_is_refused():
         next(method(start(tiny_task()), kind="layers"))
 
 
-@pytest.mark.parametrize("bad", [{"strength": -1}, {"momentum": 1.0}, {"settle": 1.1}, {"settle": -0.1}, {"rate": -1}])
+@pytest.mark.parametrize(
+    "bad", [{"strength": -1}, {"momentum": 1.0}, {"settle": 1.1}, {"settle": -0.1}, {"rate": -1}, {"macs": 1.5}]
+)
 def test_bad_options(bad):
     with pytest.raises(InputError, match="need numbers of 0 or more"):
         next(method(start(residual_task()), **bad))
@@ -303,3 +306,62 @@ def test_a_trial_leaves_the_short_network_and_another_one_begins_with_it(tmp_pat
             row.metric: row.value for row in read_rows(tmp_path / trial.id / "rows.jsonl") if row.split == "network"
         }
         assert rows["parameters"] == sum(p.numel() for p in left.parameters())
+
+
+# A share of the multiply-adds
+
+
+FEW = partial(residual_task, 3, batch_size=48, lr=0.05)
+CONV = replace(tiny_conv_task(), model=lambda: Grouped().double())
+
+
+@pytest.mark.parametrize("share", [0.8, 0.6])
+def test_factors_rest_as_soon_as_enough_blocks_are_at_zero(share):
+    """All would go otherwise. In the end nothing goes but what was at 0, and a step before more than that was left."""
+    first = start(FEW())
+    found = structures("blocks", first.apart.several)
+    cost, most = work("blocks", first.apart.one, first.apart.several, found), share * first.reference.macs
+    run, seen = selected(FEW(), strength=0.25, epochs=30, settle=0.0, macs=share)
+    left = [cost(dict(zip(found.units, (now > 0).split(1), strict=True))) for now, _ in seen]
+    at = next(number for number, each in enumerate(left) if each <= most)
+    assert min(left[:at]) > most
+    assert all(torch.equal(now, seen[at][0]) for now, _ in seen[at:])
+    assert len(seen) > at + 5
+    assert run.size().macs == left[-1]
+    gone = [name for name, (zero, _) in skipped(run.model).items() if zero]
+    assert run.notes["zeros"] == int((seen[at][0] == 0).sum()) == len(gone)
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "share"), [("blocks", FEW(), 0.6), ("channels", residual_task(2), 0.7), ("groups", CONV, 0.5)]
+)
+def test_where_too_few_are_at_zero_the_smallest_go_and_one_fewer_would_not_be_enough(kind, task, share, monkeypatch):
+    chosen, seen = Affordable.chosen, {}
+
+    def watched(few, gated):
+        values = torch.arange(sum(few._found.units.values())).double() * 7 % 11  # in no order; one or more are 0
+        for gate, mine in zip(gated.gates.values(), values.split([*few._found.units.values()]), strict=True):
+            gate.value.data.copy_(mine)
+        seen.update(values=values, keep=chosen(few, gated), work=few._work, most=few.most)
+        return seen["keep"]
+
+    monkeypatch.setattr(Affordable, "chosen", watched)
+    run, _ = selected(task, kind=kind, epochs=1, strength=0.0, macs=share)
+    keep, values, most = seen["keep"], seen["values"], seen["most"]
+    kept = torch.cat([*keep.values()])
+    assert run.size().macs == seen["work"](keep) <= most == share * run.reference.macs
+    last = int(values.masked_fill(kept, -1).argmax())
+    assert values[last] > 0
+    assert sum(values[last] > values[kept]) <= len(keep) * bool(kind != "blocks"), "but for the last one of a layer"
+    more = kept | (torch.arange(len(kept)) == last)
+    sizes = [len(each) for each in keep.values()]
+    assert seen["work"](dict(zip(keep, more.split(sizes), strict=True))) > most
+
+
+def test_what_cannot_be_left_is_told_before_anything_is_trained():
+    run = start(FEW())
+    with pytest.raises(
+        InputError, match=r"macs=0.2 cannot be met: without all blocks 0.231 of the multiply-adds is left"
+    ):
+        next(method(run, macs=0.2))
+    assert run.step == 0

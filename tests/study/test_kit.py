@@ -31,7 +31,7 @@ from sapwood.study.printed import Measure, Shown, variant
 from sapwood.study.questions import Gaps, Question, corrected, counted, each, families, listed, to
 from sapwood.study.questions import against as pairs
 from sapwood.study.reached import elsewhere, in_a_line
-from sapwood.study.several import table
+from sapwood.study.several import detectable, table
 from sapwood.study.tuning import Tuning
 from sapwood.trials.trial import Trial
 
@@ -122,7 +122,8 @@ def test_a_question_counts_its_comparisons_and_says_nothing_without_rows():
     rows = arms(base=0.5, better=0.75, worse=0.25)
     rows += [row("alike", seed, "test", "accuracy", 0.5 + value) for seed, value in enumerate((0.3, 0.0, -0.2))]
     found = asked(rows)
-    assert found.answer == "1 of 3 arms are better than base, 1 worse; 1 cannot be told apart."
+    unseen = f"(true differences below {detectable(gaps(rows)['alike against base'].values()):.2g} would be missed)"
+    assert found.answer == f"1 of 3 arms are better than base, 1 worse; 1 cannot be told apart {unseen}."
     assert "higher in 1 of 3: better (+25.00, the same in every seed," in found.details
     assert "lower in 1: worse" in found.details
     assert "cannot be told apart in 1: alike against base" in found.details

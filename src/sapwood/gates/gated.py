@@ -50,14 +50,15 @@ class Gated(nn.Module):
         self.gates = nn.ModuleDict({name.replace(".", "/"): gate for name, gate in gates.items()})
         self.extra = nn.ParameterDict(dict(extra or {}))
         self._seed: int | None = None  # of the draws that all passes share
+        self._forced: Mapping[str, Tensor] = {}  # what passes take in place of draws
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The network's outputs, with every unit multiplied by what its gate lets through in this pass."""
-        alone = {name: gate for name, gate in self.by_site().items() if gate.per_sample}
-        values = {name: self._draw(name, None) for name in self.by_site() if name not in alone}
+        apart = self._apart()
+        values = {name: self._draw(name, None) for name in self.by_site() if name not in apart}
         tensors = dict(self.model.named_parameters())
         scaled = {name: tensors[name] * factor for name, factor in factors(self.points, values, tensors).items()}
-        hooks = [hook for name in alone for hook in self._hooks(name)]
+        hooks = [hook for name in apart for hook in self._hooks(name)]
         try:
             return functional_call(self.model, scaled, inputs, named)
         finally:
@@ -73,6 +74,15 @@ class Gated(nn.Module):
         finally:
             self._seed = None
 
+    @contextmanager
+    def forced(self, values: Mapping[str, Tensor]) -> Iterator[None]:
+        """Inside, units are multiplied by these, {site: [U], per sample [B, U]}, not by what gates draw."""
+        self._forced = dict(values)
+        try:
+            yield
+        finally:
+            self._forced = {}
+
     def bake(self) -> tuple[nn.Module, dict[str, Tensor]]:
         """A copy of the network with the values of evaluation multiplied into its weights, and what the gates keep.
 
@@ -84,10 +94,11 @@ class Gated(nn.Module):
             if alone:
                 raise InputError(
                     f"the gate of site {alone[0]!r} is per sample, so no one network gives what the gated one gives; "
-                    "bake without it, or keep the gated network"
+                    "bake without it, or keep the gated network; export.Skipping runs one of saliency gates without "
+                    "computing what they close"
                 )
             values = {name: gate.draw(None) for name, gate in self.by_site().items()}
-        baked = deepcopy(self.model, _computed(self.model))
+        baked = self._settled(deepcopy(self.model, _computed(self.model)))
         scale_(dict(baked.named_parameters()), self.points, values)
         return baked, self.keep()
 
@@ -115,21 +126,39 @@ class Gated(nn.Module):
         return {name: (factor != 0).expand_as(tensors[name]) for name, factor in found.items()}
 
     def _draw(self, name: str, x: Tensor | None) -> Tensor:
-        gate = self.by_site()[name]
+        if name in self._forced:
+            return self._forced[name]
+        with self._same_draws(name):
+            return self.by_site()[name].draw(x)
+
+    @contextmanager
+    def _same_draws(self, name: str) -> Iterator[None]:
+        """Inside, the gate of a site draws what it draws in every pass of `drawn`."""
         if self._seed is None:
-            return gate.draw(x)
+            yield
+            return
+        gate = self.by_site()[name]
         with torch.random.fork_rng(devices=sorted({p.device.index for p in gate.parameters() if p.is_cuda})):
             torch.manual_seed(self._seed + list(self.points).index(name))
-            return gate.draw(x)
+            yield
+
+    def _apart(self) -> list[str]:
+        """The sites whose units are not scaled by parameters but changed where layers give or read them."""
+        return [name for name, gate in self.by_site().items() if gate.per_sample]
+
+    def _settled(self, model: nn.Module) -> nn.Module:
+        """A copy of the network, with what there is in its place while it is gated; here nothing."""
+        return model
 
     def _hooks(self, name: str) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        """On the layers that make or read a site's units: the first that is called draws."""
-        seen = list[Tensor]()
+        """On the layers that make, scale or read a site's units: the first that is called draws."""
+        seen, makes = list[Tensor](), name.partition("#")[0]
 
         def drawing(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if not seen:
+            if not seen and inputs:
                 seen.append(self._draw(name, inputs[0]))
 
+        yield from (m.register_forward_pre_hook(drawing) for n, m in self.model.named_modules() if n and n == makes)
         for (layer, side), point in layers_of(self.points[name]).items():
             module = self.model.get_submodule(layer)
             yield module.register_forward_pre_hook(drawing)

@@ -5,8 +5,8 @@
 Paper: He, Kang, Dong, Fu, Yang, "Soft filter pruning for accelerating deep convolutional neural networks",
 arXiv:1808.06866, IJCAI 2018; with `by="geometric_median"` He, Liu, Wang, Hu, Yang, arXiv:1811.00250, CVPR 2019.
 Defaults: Liu et al., arXiv:1810.05270, for CIFAR-10.
-Differs: in residual networks filters inside of blocks, which can be taken out; the papers also zero those of streams,
-which stay in the network. In the end units go with their norm's shift, which a zeroed filter still sends.
+Differs: in residual networks only filters inside of blocks; the papers also zero those of streams, which stay. In the
+end units go with their norm's shift, which a zeroed filter still sends. Not in the papers: `macs`, `budget`, `tune`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,8 @@ from sapwood.errors import InputError, picked
 from sapwood.masking import masks as mask
 from sapwood.methods.parts.phases import tuned
 from sapwood.methods.parts.ranking import drawn, unit_scores
-from sapwood.methods.parts.widths import by_ratios, ratios_of, removable
+from sapwood.methods.parts.widths import Asked, removable
+from sapwood.selection.select import by_count
 from sapwood.shrinking.cutting.units import spread
 from sapwood.shrinking.tracing.site import Role, Site
 from sapwood.training.declared import declares
@@ -33,23 +34,23 @@ MADE: tuple[Role, ...] = ("makes",)
 @declares("rebuilds")
 def soft_filter(
     run: Run, *, pruned: float = 0.3, ratios: str = "", by: str = "l2", samples: int = 512, every: int = 1,
-    epochs: int = 200, tune: int = 0, rate: float = 0.01,
+    epochs: int = 200, tune: int = 0, rate: float = 0.01, macs: float = 0.0, budget: str = "",
 ) -> Iterator[Moment]:  # fmt: skip
     """Trains for `epochs`, at the end of every `every`-th of which filters are zeroed; the last ones are taken out.
 
-    `pruned` is the share of each layer's filters that is zeroed; `ratios` sets the shares by hand, as in "layer1=0.4";
-    `by`: a criterion of units, which may look at `samples`. `tune` more epochs, not in the papers, follow at `rate`
-    times the learning rate. Noted: how many filters that stay have been zeroed once, `revived`; and how far the first
-    and the last two choices are apart, `moved_first` and `moved_last`, as shares of the filters zeroed in either.
+    `pruned` is the share of each layer's filters that is zeroed, `ratios` sets the shares by hand, as in "layer1=0.4";
+    `macs`, if not 0, or `budget`, as in "bytes=0.5", says what is left in the end, by the same share of each layer.
+    `by`: a criterion of units, which may look at `samples`. `tune` more epochs follow at `rate` of the learning rate.
+    Noted: how many filters that stay have been zeroed once, `revived`; and how far the first and the last two choices
+    are apart, `moved_first` and `moved_last`, as shares of the filters zeroed in either.
     """
-    if not 0 <= pruned < 1 or every < 1 or rate < 0:
-        raise InputError(f"{pruned=}, {every=}, {rate=}: need a share in [0, 1), 1 epoch or more, a factor from 0 on")
+    if every < 1 or rate < 0:
+        raise InputError(f"{every=}, {rate=}: need 1 epoch or more, and a factor from 0 on")
     picked("unit criterion", by, UNIT_CRITERIA)
-    found = removable(run)
-    wanted = ratios_of(ratios or float(pruned), found)
+    counts = Asked(found := removable(run), pruned, ratios, macs, "uniform", 1, budget).widths(run)
 
     def weakest() -> Keep:
-        return by_ratios(unit_scores(by, run.model, found, run.task, drawn(run, samples, "soft_filter")), wanted)
+        return by_count(unit_scores(by, run.model, found, run.task, drawn(run, samples, "soft_filter")), counts)
 
     zero(run, found, run.remember("first choice", weakest))
     for now in train(run, epochs=epochs):

@@ -34,7 +34,7 @@ with optional("a report"):
     import jinja2
     from markupsafe import Markup
 
-LINES, SHORT = 5, 170  # of the verdict box: lines, and letters of a finding that may stand there
+LINES, SHORT = 5, 240  # of the verdict box: lines, and letters of a finding that may stand there
 LEGEND = "<!--legend-->"
 NO_BRACKETS = (
     "Without brackets: every seed gave the same in the digits shown, or only one seed has finished (column seeds)."

@@ -1,16 +1,17 @@
 """Words: sentences about paired differences, so that nothing is said which the numbers do not say."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sapwood.study.grid import MINUS, NO_BREAK
 from sapwood.study.seeds import Seeds, summed_up
-from sapwood.study.several import ALPHA, holm, p_value
+from sapwood.study.several import ALPHA, detectable, holm, p_value
 from sapwood.study.study import Finding
 from sapwood.study.table import Summary
 
 Pairs = Mapping[str, Seeds]  # what is compared -> the differences, seed by seed
 MISSING = "the arms for it have not been run"
+APART = "cannot be told apart"
 
 
 def finding(claim: str, answer: str, *sentences: str) -> Finding:
@@ -21,11 +22,23 @@ def finding(claim: str, answer: str, *sentences: str) -> Finding:
 
 
 def count(of: str, pairs: Pairs, more: str, less: str) -> str:
-    """ "3 of 12 pruned networks are better than S, 2 worse; 7 cannot be told apart." Empty without any seed."""
-    known = [found for values in pairs.values() if (found := summed_up(values))]
-    said = Counter(told(each, more, less) for each in known)
-    rest = "".join(f"; {said[word]} {word}" for word in said if word not in (more, less))
+    """ "3 of 12 pruned networks are better than S, 2 worse; 7 cannot be told apart (true differences below 1.1 to 4.1
+    would be missed)." Empty without any seed.
+    """
+    known = {label: found for label, values in pairs.items() if (found := summed_up(values))}
+    said = Counter(told(each, more, less) for each in known.values())
+    missed = {APART: _missed(pairs[label] for label, found in known.items() if told(found, more, less) == APART)}
+    rest = "".join(f"; {said[word]} {word}{missed.get(word, '')}" for word in said if word not in (more, less))
     return f"{said[more]} of {len(known)}{of} are {more}, {said[less]} {less}{rest}." if known else ""
+
+
+def _missed(pairs: Iterable[Seeds]) -> str:
+    """What so few seeds with such a spread find in less than four of five cases, as a remark."""
+    least = sorted(found for values in pairs if (found := detectable(values.values())))
+    if not least:
+        return ""
+    low, high = f"{least[0]:.2g}", f"{least[-1]:.2g}"
+    return f" (true differences below {low if low == high else f'{low} to {high}'} would be missed)"
 
 
 def sentence(start: str, pairs: Pairs, more: str, less: str, decimals: int | None = 2) -> str:
@@ -76,9 +89,7 @@ def _signed(value: float, decimals: int) -> str:
     return f"{value:+.{decimals}f}".replace("-", MINUS)
 
 
-def told(
-    difference: Summary | None, more: str = "higher", less: str = "lower", neither: str = "cannot be told apart"
-) -> str:
+def told(difference: Summary | None, more: str = "higher", less: str = "lower", neither: str = APART) -> str:
     """What a paired difference says: a direction only where its 95 % interval leaves out 0, else `neither`."""
     if difference is None or difference.low is None or difference.high is None:
         return "cannot be told" if difference is None else "cannot be told from one seed"

@@ -14,7 +14,7 @@ from sapwood.errors import InputError, refuse_unless
 from sapwood.models.mlp import mlp
 from sapwood.selection import schedule
 from sapwood.training import losses
-from sapwood.training.task import Augment, Batch, Forward, Task
+from sapwood.training.task import Augment, Batch, Forward, Loss, Task
 
 CONSTANT = "constant"
 FULL, PRECISIONS = "float32", ("float32", "bfloat16")
@@ -118,6 +118,7 @@ class _Taught:
     temperature: float
     soft: float
     forward: Forward
+    own: Loss  # the task's, of labels alone
 
     def __call__(self, model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
         with torch.no_grad():
@@ -132,7 +133,7 @@ def taught(task: Task, teacher: nn.Module, *, temperature: float = 4.0, soft: fl
     """
     if not 0 < temperature < math.inf or not 0 <= soft <= 1:
         raise InputError(f"temperature is {temperature}, soft {soft}; give a number above 0, and a share in [0, 1]")
-    return replace(task, loss=_Taught(teacher.eval(), temperature, soft, task.forward))
+    return replace(task, loss=_Taught(teacher.eval(), temperature, soft, task.forward, task.loss))
 
 
 def _wide(task: Task, hidden: str) -> partial[nn.Sequential]:

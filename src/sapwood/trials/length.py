@@ -6,7 +6,17 @@ from typing import Any, NamedTuple
 Options = Mapping[str, Any]
 Counted = Callable[[Options], float | None]
 
-PHASES = ("first_epochs", "dense_epochs", "gate_epochs", "epochs", "tune", "share_epochs", "retrain")
+PHASES = (
+    "first_epochs",
+    "dense_epochs",
+    "teach_epochs",
+    "gate_epochs",
+    "search_epochs",
+    "epochs",
+    "tune",
+    "share_epochs",
+    "retrain",
+)
 
 
 class Length(NamedTuple):

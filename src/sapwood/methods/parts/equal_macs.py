@@ -51,8 +51,11 @@ def become_like(run: Run, like: Given, widths: str) -> Masks:
     counts, wanted = narrower(run, like.weights), size(like.network(), run.task.example)
     every = sites(run.apart.several)
     if widths != "units":
-        streams = any(counts[site.name] < site.units and made_by(site) > 1 for site in every)
+        streams = any(counts.get(site.name, site.units) < site.units and made_by(site) > 1 for site in every)
         return shrink_to(run, removable(run, streams), wanted.macs, widths)
+    if gone := [site.name for site in every if site.name not in counts]:
+        raise InputError(f"site {gone[0]!r} is not in the network named as like, from which its branch has been "
+                         "removed; give uniform or random widths")  # fmt: skip
     run.shrink(lambda: select.by_count(_ranks(run, {s.name: s.units for s in every}, "other"), counts), every)
     if run.size() != wanted:
         raise InputError(f"as many units of each site make {run.size()}, and the network named as like is {wanted}")
@@ -88,9 +91,14 @@ def other_masks(run: Run, masks: Mapping[str, Tensor], how: str) -> Masks:
 
 
 def narrower(run: Run, weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """How many units a smaller network with these weights has of each site of the run's, {site: units}."""
+    """How many units a smaller network with these weights has of each site of the run's, {site: units}.
+
+    Sites of which it has nothing, as without the branch that they are in, are left out.
+    """
     counts = {}
     for site in sites(run.apart.several):
+        if not any(slot.tensor in weights for slot in site.slots):
+            continue
         slot = next(site.at("makes"))
         each, pinned = (int((slot.unit_of == unit).sum()) for unit in (0, -1))
         left = (weights[slot.tensor].shape[slot.dim] - pinned) // each if slot.tensor in weights else 0
@@ -98,6 +106,8 @@ def narrower(run: Run, weights: Mapping[str, Tensor]) -> dict[str, int]:
             raise InputError(f"site {site.name!r} has {site.units} units here and {left} in the network that is named "
                              "as like; name one that was made of this task's network")  # fmt: skip
         counts[site.name] = left
+    if not counts:
+        raise InputError("no site of this task's network is in the network that is named as like; name one made of it")
     return counts
 
 

@@ -54,6 +54,20 @@ def structures(kind: str, anatomy: Anatomy) -> Structures:
     return Structures(dict.fromkeys(places, 1) | {site.name: site.units for site in found}, places, found)
 
 
+def stages(anatomy: Anatomy) -> dict[str, dict[str, tuple[Point, ...]]]:
+    """{first block of a stage: {block: what scales it last}}: blocks in a row that give the same shape, two or more.
+
+    All but the first keep the shape that they read, so that the last ones can go: a stage is as deep as its blocks.
+    """
+    places, runs = dict(_blocks(anatomy)), list[list[Summand]]()
+    for each in (each for each in summands(anatomy.graph) if each.branch.name in places):
+        if not runs or not _steady(each) or each.node.meta["val"].shape != runs[-1][-1].node.meta["val"].shape:
+            runs.append([])
+        runs[-1].append(each)
+    names = ([each.branch.name for each in run] for run in runs if len(run) > 1)
+    return {blocks[0]: {block: places[block] for block in blocks} for blocks in names}
+
+
 def spared(keep: Mapping[str, Tensor]) -> Keep:
     """The same, and the first unit of each site that would lose all: without it nothing would pass any more."""
     return {name: kept if bool(kept.any()) else torch.arange(len(kept)) == 0 for name, kept in keep.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sapwood.currency import Keep, Scores
@@ -61,6 +62,17 @@ class Asked:
         if self.macs:
             return by_macs(run, ranks, self.found, self.macs, multiple=self.multiple)
         return by_share(ranks, self.pruned, multiple=self.multiple)
+
+    def widths(self, run: Run) -> dict[str, int]:
+        """How many units of each site stay, whichever these are: the allocation is "uniform".
+
+        To be asked before anything is trained. Remembered where milliseconds were measured.
+        """
+        if not self.found and not self.macs and not self.budget:
+            return {}
+        every = {site.name: torch.arange(float(site.units)) for site in self.found}
+        found = run.remember("widths", lambda: self.keep(run, every)) if self.budget else self.keep(run, every)
+        return {name: int(kept.sum()) for name, kept in found.items()}
 
 
 def removable(run: Run, streams: bool = False) -> tuple[Site, ...]:
