@@ -1,6 +1,6 @@
 """How much memory and time `one_shot` takes beside the model: a Llama with random weights, on the CPU.
 
-    python benchmarks/one_shot_memory.py [--size small|1b] [--by wanda|sparsegpt] [--windows 16] [--tokens 512]
+    python benchmarks/one_shot_memory.py [--size small|135m|1b] [--by wanda|sparsegpt] [--windows 16] [--tokens 512]
 
 The pass must fit beside the model: its peak is that of the model, of what one block reads of all windows, and of one
 block's sums. Sums of all blocks together are printed beside it. Linux only (peaks are read from /proc). Needs
@@ -18,6 +18,7 @@ from sapwood import one_shot, prunable
 
 SIZES = {  # width, hidden width, blocks, heads, heads of keys and values
     "small": (256, 1024, 8, 8, 2),
+    "135m": (576, 1536, 30, 9, 3),
     "1b": (2048, 8192, 16, 32, 8),
 }
 WORDS = 32_000

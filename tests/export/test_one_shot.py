@@ -463,8 +463,11 @@ def test_conv1d_of_gpt2_is_pruned_by_its_outputs():
 def test_a_llama_in_bfloat16_with_padding_keeps_its_type_its_head_and_its_cache():
     model = tiny("llama").bfloat16()
     batch = padded(words(7, 4, rows=1), "left")
-    before = weights(model)
+    before, lengths = weights(model), []
+    hook = model.lm_head.register_forward_hook(lambda module, args, y: lengths.append(y.shape[1]))
     shot = one_shot(model, [batch, {"input_ids": words(5)[0]}], sparsity=0.5, by="sparsegpt", refit=True)
+    hook.remove()
+    assert lengths == [1]  # one batch, of which the last token only
     assert shot.tokens == 11 + 15
     assert next(iter(shot.masks)) == "model.layers.0.self_attn.q_proj.weight"
     assert len(shot.masks) == 14

@@ -13,7 +13,7 @@ from sapwood.called import checked
 from sapwood.criteria import CRITERIA
 from sapwood.currency import Masks
 from sapwood.errors import InputError
-from sapwood.export.caches import without_caches
+from sapwood.export.caches import without_caches, without_logits
 from sapwood.export.padding import tokens_in, without_padding
 from sapwood.export.removal import Ratios, Removal, removal_of
 from sapwood.export.shot import LayerSolved, OneShot
@@ -90,7 +90,7 @@ def one_shot(
     place = None if device is None else torch.device(device)
     _refuse_another(model, trunk, asked, after)
     with evaluating(model), eagerly(), without_caches(model):
-        given = [arguments for _, arguments in batching.each(model, batches, "one_shot()")]
+        given = [without_logits(model, each) for _, each in batching.each(model, batches, "one_shot()")]
         return _Pass(model, trunk, asked, given, place).run(after, progress or _silent)
 
 
