@@ -44,6 +44,7 @@ OPTIONS = {
     "one_call": {"macs": 0.6, "multiple": 1, "epochs": 6, "tune": 4, "rate": 0.5},
     "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
     "rethink": {"protocol": "fine_tune", "widths": "uniform", "epochs": 10, "tune": 8, "rate": 0.5},
+    "self_adaptive": {"budget": 0.7, "rate": 0.1, "start": 1.0, "epochs": 10},
     "soft_filter": {"pruned": 0.3, "epochs": 8, "tune": 2, "rate": 0.5},
     "sparse_structure_selection": {"kind": "channels", "strength": 0.05, "epochs": 10, "tune": 3},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
@@ -175,6 +176,7 @@ GOLDEN = {
             "2.weight": "01110001 00000011 10001000 00011100 01011010 01010101 00000000 01001100",
         },
     ),
+    "self_adaptive": Trajectory(correct=[11, 17, 26, 30, 28, 32, 32, 28, 30, 29], pruned=[], masks={}),
     "soft_filter": Trajectory(
         correct=[7, 13, 16, 20, 22, 22, 23, 22, 22, 22],
         pruned=[9],

@@ -154,11 +154,18 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"epochs": 1, "equal_cost": True},
         "by the shadow, a floor under each": {"macs": 0.6, "level": 0.0, "weight": 50.0, "rate": 0.4, "gate_epochs": 2}
         | {"epochs": 1, "ties": "shadow", "floor": 0.2, "shuffled": "across"},
+        "held to a budget by multipliers": {"macs": 0.6, "pull": "macs", "rate": 0.2, "gate_epochs": 1, "epochs": 1},
     },
     "rethink": {
         "uniform widths, for the cost of the whole": {"widths": "uniform", "macs": 0.6, "epochs": 1, "task": DRAWN},
         "random widths, tuned from random weights": {"protocol": "reinitialised", "widths": "random", "macs": 0.5}
         | {"tune": 1, "rate": 0.5, "task": DRAWN},
+    },
+    "self_adaptive": {
+        "a warm-up, then noise, then none": {"budget": 0.6, "warm": 0.3, "epochs": 2, "start": 0.5, "rate": 0.1}
+        | {"judged": 10},
+        "from the first step to the last, half of each layer open": {"budget": 0.7, "warm": 0.0, "reached": 1.0}
+        | {"least": 0.5, "start": 0.0, "epochs": 1},
     },
     "soft_filter": {
         "a share of each, after every epoch": {"pruned": 0.5, "epochs": 3},
@@ -218,6 +225,7 @@ NO_MASKS = (
     "one_call,",
     "pruning_from_scratch,",
     "rethink,",
+    "self_adaptive,",
     "soft_filter,",
     "sparse_structure_selection,",
     "thinet,",

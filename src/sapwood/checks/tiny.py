@@ -75,6 +75,22 @@ def tiny_conv_task() -> Task:
     return Task("tiny conv", tiny_conv_model, data, recipe, batch_size=16, classes=CLASSES)
 
 
+class TinyStream(nn.Module):
+    """Convolutions and norms: a stream with two producers, and units inside of its block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.bn = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.a, self.bn_a = nn.Conv2d(6, 5, 3, padding=1), nn.BatchNorm2d(5)
+        self.b, self.bn_b = nn.Conv2d(5, 6, 1), nn.BatchNorm2d(6)
+        self.head = nn.Linear(6 * 16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn(self.stem(x))
+        x = x + self.bn_b(self.b(self.bn_a(self.a(x)).relu()))
+        return self.head(x.relu().flatten(1))  # type: ignore[no-any-return]
+
+
 def seeded_model(seed: int = 0) -> nn.Sequential:
     """The tiny network without dropout, with weights from `seed`; the global random state is left alone."""
     with seeded(seed):

@@ -4,26 +4,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import cache, partial
+from inspect import signature
 from typing import cast
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
 from sapwood.checks.law import Laws, Result, demand, demand_refused, tried
-from sapwood.checks.tiny import seeded
+from sapwood.checks.tiny import TinyStream, seeded
 from sapwood.gates import Gated, UnitGate
+from sapwood.gates.point import scale_
 from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.shrinking.scaling import points
 from sapwood.shrinking.shrunk import shrink
 from sapwood.shrinking.tracing.anatomy import Anatomy
+from sapwood.shrinking.tracing.site import Site
 
-Make = Callable[[int], UnitGate]  # a number of units -> a gate for them, as it is before any training
+# A number of units, and reads=, the channels of the layer's input, where it takes that -> a gate, not trained yet.
+Make = Callable[..., UnitGate]
 
 
 def check_unit_gate(name: str, make: Make) -> list[Result]:
-    """The laws of gates on units, tried with the gate that `make` returns for a number of units."""
+    """The laws of gates on units, tried with the gate that `make` returns for a number of units.
+
+    Where `make` takes `reads`, it is also given the number of channels that the layer of the units reads.
+    """
     return tried(laws(name, make))
 
 
@@ -32,6 +40,7 @@ def laws(name: str, make: Make) -> Laws:
     bodies: dict[str, Callable[[Make], None]] = {
         "values and what is open are from 0 to 1, one for each unit; exactly what goes is 0": _values,
         "with units closed it is the network without them": _closed,
+        "what a sample does not keep is as removed, per sample": _closed_for_one,
         "baked, it gives what the gated network gives; per sample it refuses": _baked,
         "noise is drawn in training only, and the same in every pass of `drawn`": _noise,
         "each sample passes as it would alone": _alone,
@@ -44,22 +53,6 @@ def laws(name: str, make: Make) -> Laws:
     return {f"unit gate {name}: {law}": partial(body, make) for law, body in bodies.items()}
 
 
-class _Stream(nn.Module):
-    """Convolutions and norms: a stream with two producers, and units inside of its block."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.bn = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6)
-        self.a, self.bn_a = nn.Conv2d(6, 5, 3, padding=1), nn.BatchNorm2d(5)
-        self.b, self.bn_b = nn.Conv2d(5, 6, 1), nn.BatchNorm2d(6)
-        self.head = nn.Linear(6 * 16, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.bn(self.stem(x))
-        x = x + self.bn_b(self.b(self.bn_a(self.a(x)).relu()))
-        return self.head(x.relu().flatten(1))  # type: ignore[no-any-return]
-
-
 @cache
 def _anatomies() -> tuple[Anatomy, ...]:
     """Of the networks that every law is tried on; nobody changes these, so they are taken apart once."""
@@ -70,7 +63,7 @@ def _networks() -> Iterator[tuple[nn.Module, Tensor]]:
     """Networks with norms behind their layers and without, and inputs; no weight or statistic is near 0."""
     with seeded(0):
         pairs: list[tuple[nn.Module, Tensor]] = [
-            (_Stream(), torch.randn(4, 3, 4, 4)),
+            (TinyStream(), torch.randn(4, 3, 4, 4)),
             (nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)), torch.randn(4, 5)),
             (nn.Sequential(nn.Linear(5, 7), nn.Sigmoid(), nn.Linear(7, 2)), torch.randn(4, 5)),
         ]
@@ -87,13 +80,19 @@ def _gated(make: Make, *, moved: bool = True) -> Iterator[tuple[Gated, Anatomy, 
     """Gates on all sites of each network; `moved`: their parameters are drawn so far apart that some units go."""
     for anatomy in _anatomies():
         with seeded(0):
-            gates = {site.name: make(site.units).double() for site in sites(anatomy)}
+            gates = {site.name: _made(make, anatomy.model, site).double() for site in sites(anatomy)}
             gated = Gated(deepcopy(anatomy.model), gates, points(anatomy))
             if moved:
                 with torch.no_grad(), seeded(1):
                     for parameter in gated.gates.parameters():
                         parameter.copy_(3 * torch.randn_like(parameter) - 1.5)
             yield gated, anatomy, cast(Tensor, anatomy.example)
+
+
+def _made(make: Make, model: nn.Module, site: Site) -> UnitGate:
+    """A gate for a site, told what the layer that makes the units reads if it asks."""
+    reads = cast(Tensor, model.get_submodule(site.name).weight).shape[1]
+    return make(site.units, reads=reads) if "reads" in signature(make).parameters else make(site.units)
 
 
 def _static(gated: Gated) -> dict[str, UnitGate]:
@@ -136,6 +135,28 @@ def _closed(make: Make) -> None:
             small = shrink(baked, keep, sites(anatomy), example=inputs, check=False).model
             with evaluating(gated), evaluating(small), torch.no_grad():
                 demand(_alike(gated(inputs), small(inputs)), "without these units it answers otherwise")
+
+
+def _closed_for_one(make: Make) -> None:
+    """Each sample by itself, with what its gates let through multiplied into the weights and the rest cut out."""
+    for gated, anatomy, inputs in _gated(make):
+        gated.eval()
+        for sample in inputs[:, None] if _static(gated).keys() < gated.by_site().keys() else ():
+            with torch.no_grad():
+                told, drawn = _watched(gated, sample)
+                baked = deepcopy(gated.model)
+                scale_(dict(baked.named_parameters()), gated.points, drawn)
+                keep = {name: _some(value != 0) for name, value in drawn.items()}
+                small = shrink(baked, keep, sites(anatomy), example=sample, check=False).model.eval()
+                demand(_alike(told, small(sample)), "without the units that it closes a sample is answered otherwise")
+
+
+def _watched(gated: Gated, sample: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """The outputs for one sample, and what each gate let through, {site: [U]}."""
+    drawn, draw = dict[str, Tensor](), gated._draw
+    with patch.object(gated, "_draw", lambda name, x: drawn.setdefault(name, draw(name, x))):
+        told = gated(sample)
+    return told, {name: value.flatten() for name, value in drawn.items()}
 
 
 def _some(keep: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 network.py     one safetensors file from which the smaller network is built again      onnx.py        ONNX
 packed.py      tensors and words in one file, refused when damaged                     program.py     torch.export
 attributes.py  the numbers that modules hold beside their tensors                      agreement.py   the comparison
+skipping.py    a network whose gates decide for each sample, run without what they close
 """
 
 from sapwood.export.network import load as load
@@ -14,3 +15,4 @@ from sapwood.export.program import to_program as to_program
 from sapwood.export.pruned_text import to_timm as to_timm
 from sapwood.export.reloadable import Reloadable as Reloadable
 from sapwood.export.same import check_same as check_same
+from sapwood.export.skipping import Skipping as Skipping

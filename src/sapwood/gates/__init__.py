@@ -10,8 +10,10 @@ from sapwood.gates.gated import Gated as Gated
 from sapwood.gates.gated import decided as decided
 from sapwood.gates.hard_concrete import HardConcrete as HardConcrete
 from sapwood.gates.interpolated import Interpolated as Interpolated
+from sapwood.gates.lagrangian import Lagrangian as Lagrangian
 from sapwood.gates.point import Point as Point
 from sapwood.gates.point import Points as Points
+from sapwood.gates.saliency import Saliency as Saliency
 from sapwood.gates.unit_gate import UnitGate as UnitGate
 from sapwood.gates.variational_dropout import VariationalDropout as VariationalDropout
 from sapwood.gates.weight_gate import WeightGate as WeightGate
@@ -20,7 +22,7 @@ from sapwood.gates.width_choice import WidthChoice as WidthChoice
 
 # Each is made for a layer's weight.
 GATES: dict[str, type[WeightGate]] = Names("gate", {"variational_dropout": VariationalDropout})
-# Each is made for a number of units.
+# Each is made for a number of units, and `saliency` for the number of channels of its layer's input besides.
 UNIT_GATES: dict[str, type[UnitGate]] = Names(
     "gate of units",
     {
@@ -28,6 +30,7 @@ UNIT_GATES: dict[str, type[UnitGate]] = Names(
         "clamp": Clamp,
         "factor": Factor,
         "hard_concrete": HardConcrete,
+        "saliency": Saliency,
         "width_choice": WidthChoice,
     },
 )

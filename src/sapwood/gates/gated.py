@@ -50,6 +50,7 @@ class Gated(nn.Module):
         self.gates = nn.ModuleDict({name.replace(".", "/"): gate for name, gate in gates.items()})
         self.extra = nn.ParameterDict(dict(extra or {}))
         self._seed: int | None = None  # of the draws that all passes share
+        self._forced: Mapping[str, Tensor] = {}  # what passes take in place of draws
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The network's outputs, with every unit multiplied by what its gate lets through in this pass."""
@@ -73,6 +74,15 @@ class Gated(nn.Module):
         finally:
             self._seed = None
 
+    @contextmanager
+    def forced(self, values: Mapping[str, Tensor]) -> Iterator[None]:
+        """Inside, units are multiplied by these, {site: [U], per sample [B, U]}, not by what gates draw."""
+        self._forced = dict(values)
+        try:
+            yield
+        finally:
+            self._forced = {}
+
     def bake(self) -> tuple[nn.Module, dict[str, Tensor]]:
         """A copy of the network with the values of evaluation multiplied into its weights, and what the gates keep.
 
@@ -84,7 +94,8 @@ class Gated(nn.Module):
             if alone:
                 raise InputError(
                     f"the gate of site {alone[0]!r} is per sample, so no one network gives what the gated one gives; "
-                    "bake without it, or keep the gated network"
+                    "bake without it, or keep the gated network; export.Skipping runs one of saliency gates without "
+                    "computing what they close"
                 )
             values = {name: gate.draw(None) for name, gate in self.by_site().items()}
         baked = self._settled(deepcopy(self.model, _computed(self.model)))
@@ -115,6 +126,8 @@ class Gated(nn.Module):
         return {name: (factor != 0).expand_as(tensors[name]) for name, factor in found.items()}
 
     def _draw(self, name: str, x: Tensor | None) -> Tensor:
+        if name in self._forced:
+            return self._forced[name]
         with self._same_draws(name):
             return self.by_site()[name].draw(x)
 
@@ -138,13 +151,14 @@ class Gated(nn.Module):
         return model
 
     def _hooks(self, name: str) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        """On the layers that make or read a site's units: the first that is called draws."""
-        seen = list[Tensor]()
+        """On the layers that make, scale or read a site's units: the first that is called draws."""
+        seen, makes = list[Tensor](), name.partition("#")[0]
 
         def drawing(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if not seen:
+            if not seen and inputs:
                 seen.append(self._draw(name, inputs[0]))
 
+        yield from (m.register_forward_pre_hook(drawing) for n, m in self.model.named_modules() if n and n == makes)
         for (layer, side), point in layers_of(self.points[name]).items():
             module = self.model.get_submodule(layer)
             yield module.register_forward_pre_hook(drawing)

@@ -20,6 +20,7 @@ from sapwood.methods.nuclear import nuclear
 from sapwood.methods.one_call import one_call
 from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.rethink import rethink
+from sapwood.methods.self_adaptive import self_adaptive
 from sapwood.methods.soft_filter import soft_filter
 from sapwood.methods.sparse_structure_selection import sparse_structure_selection
 from sapwood.methods.sparse_training import sparse_training
@@ -53,6 +54,7 @@ ENTRIES = table(
     Entry(one_call, version=2),  # what still fits comes back
     Entry(pruning_from_scratch, version=2, before=1),  # weights drawn for the small network
     Entry(rethink),
+    Entry(self_adaptive),
     Entry(soft_filter),
     Entry(sparse_structure_selection),
     Entry(sparse_training, version=2, before=1),

@@ -1,0 +1,184 @@
+"""Skipping: a network with saliency gates, run so that what they close for a sample is not computed for it.
+
+Every linear layer and convolution multiplies, for samples with the same masks, only the open rows and columns of its
+weight, W[out][:, in], with the open channels of what it is given.
+"""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sapwood.errors import InputError
+from sapwood.gates import Gated, Saliency
+from sapwood.gates.point import at_positions
+from sapwood.scoring.layers import every_layer
+from sapwood.scoring.layout import Straight
+from sapwood.shrinking.tracing.site import Site, Slot
+
+
+class Skipping(nn.Module):
+    """A copy of a gated network, in evaluation mode, that computes what each sample's gates leave open and no more.
+
+    Its outputs are those of the gated network. After a pass `executed`, int64 [B], says how many multiply-adds each
+    sample took, in linear layers, convolutions and gates. Gates decide layer by layer, so that equal masks are looked
+    for in each layer: of many samples that differ, groups are small, and nothing but multiply-adds is saved.
+
+    gated: its gates are all saliency gates. sites: where they are, as found in `gated.model`. InputError names a layer
+    of whose weight no rows or columns can be left out, as of a grouped convolution.
+    Example: `small = Skipping(gated, sites(gated.model, image)); answers = small(image)`.
+    """
+
+    def __init__(self, gated: Gated, sites: Sequence[Site]) -> None:
+        super().__init__()
+        self.network, self.gates = deepcopy(gated.model), deepcopy(gated.gates)
+        self.executed = torch.zeros(0, dtype=torch.int64)
+        self._pass, known = _Pass(), {site.name: site for site in sites}
+        layers = every_layer(self.network)
+        parts = {n: _Part(m, self._pass) for n, m in layers.items() if isinstance(m, Straight | nn.Linear)}
+        for name, gate in zip(gated.points, self.gates.values(), strict=True):
+            if name not in known or not isinstance(gate, Saliency):
+                raise InputError(f"site {name!r} has a {type(gate).__name__} gate, or is not among the sites given; "
+                                 "give sites(gated.model, example), and Saliency gates only")  # fmt: skip
+            for slot in known[name].slots:
+                _put(parts, known[name], slot)
+            _part(parts, known[name], name.partition("#")[0]).decides.append((name, gate))
+        for name, part in parts.items():
+            layers[name].forward = part.forward  # type: ignore[method-assign, assignment]
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Skipping":
+        """Stay in evaluation mode; it is the gated network that is trained."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, *inputs: Any) -> Any:
+        """The gated network's outputs."""
+        self._pass.begin()
+        outputs = self.network(*inputs)
+        self.executed = self._pass.executed()
+        return outputs
+
+
+class _Pass:
+    """What is known in one pass: each site's masks, and what each sample took so far."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the last pass."""
+        self.masks = dict[str, Tensor]()
+        self._alike, self._each = 0, torch.zeros(1, dtype=torch.int64)
+
+    def count(self, members: Tensor | None, samples: int, macs: int) -> None:
+        """Add what some samples took, or all."""
+        if len(self._each) != samples:
+            self._each = torch.zeros(samples, dtype=torch.int64)
+        if members is None:
+            self._alike += macs
+        else:
+            self._each[members.to(self._each.device)] += macs
+
+    def executed(self) -> Tensor:
+        """What each sample took, [B]."""
+        return self._each + self._alike
+
+
+class _Part:
+    """How a layer computes its open outputs from its open inputs. Closed outputs are 0."""
+
+    def __init__(self, layer: Straight | nn.Linear, now: _Pass) -> None:
+        self.layer, self.now = layer, now
+        self.axis = 1 if isinstance(layer, Straight) else -1
+        self.decides: list[tuple[str, Saliency]] = []  # the sites whose masks are chosen here
+        self.makes: list[tuple[str, Tensor | None]] = []  # (site, the unit at each output; None: one after another)
+        self.reads: list[tuple[str, Tensor | None]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's outputs."""
+        read = self._open(self.reads)
+        for site, gate in self.decides:
+            if site not in self.now.masks:
+                u = gate.pooled(x) if read is None else gate.pooled(x) * read  # what is closed is 0
+                self.now.masks[site] = gate.decided(gate.score(u))
+                self.now.count(None, len(x), gate.macs)
+        y: Tensor | None = None
+        for members, into, out in _groups(read, self._open(self.makes)):
+            part = self._computed(x, members, into, out)
+            if members is None:
+                return part
+            y = part.new_empty(len(x), *part.shape[1:]) if y is None else y
+            y[members] = part
+        assert y is not None  # there is a group at least
+        return y
+
+    def _open(self, places: Sequence[tuple[str, Tensor | None]]) -> Tensor | None:
+        """Which positions are open, bool [B, positions]; None where all are."""
+        found: Tensor | None = None
+        for site, units in places:
+            mask = self.now.masks[site]
+            mask = mask if units is None else at_positions(mask, units)
+            found = mask if found is None else found & mask
+        return found
+
+    def _computed(self, x: Tensor, members: Tensor | None, into: Tensor | None, out: Tensor | None) -> Tensor:
+        """The outputs of some samples with the same masks, by the positions that are open."""
+        weight, bias, samples = self.layer.weight, self.layer.bias, len(x)
+        x = x if members is None else x[members]
+        if out is not None:
+            weight, bias = weight.index_select(0, out), None if bias is None else bias.index_select(0, out)
+        if into is not None:
+            weight, x = weight.index_select(1, into), x.index_select(self.axis, into)
+        linear = isinstance(self.layer, nn.Linear)
+        y: Tensor = F.linear(x, weight, bias) if linear else self.layer._conv_forward(x, weight, bias)  # type: ignore[operator]
+        self.now.count(members, samples, weight.numel() * (y[0].numel() // len(weight)))
+        if out is None:
+            return y
+        shape = [*y.shape]
+        shape[self.axis] = len(self.layer.weight)
+        return y.new_zeros(shape).index_copy_(self.axis, out, y)
+
+
+Group = tuple[Tensor | None, Tensor | None, Tensor | None]  # samples, open inputs, open outputs; None: all
+
+
+def _groups(read: Tensor | None, made: Tensor | None) -> Iterator[Group]:
+    """Samples with the same open inputs and outputs, and which these are."""
+    masks = [mask for mask in (read, made) if mask is not None]
+    if not masks:
+        yield None, None, None
+        return
+    rows = torch.cat(masks, 1)
+    distinct, which = (rows, None) if len(rows) == 1 else torch.unique(rows, dim=0, return_inverse=True)
+    for number, row in enumerate(distinct):
+        members = None if which is None or len(distinct) == 1 else (which == number).nonzero().flatten()
+        places = [part.nonzero().flatten() for part in row.split([mask.shape[1] for mask in masks])]
+        yield members, places[0] if read is not None else None, places[-1] if made is not None else None
+
+
+def _put(parts: dict[str, _Part], site: Site, slot: Slot) -> None:
+    """Tell a layer of a site's units among its outputs or inputs."""
+    name, _, last = slot.tensor.rpartition(".")
+    if slot.role == "holds" and (name not in parts or last == "bias"):
+        return
+    part = _part(parts, site, name)
+    order = torch.equal(slot.unit_of, torch.arange(site.units))
+    if last == "weight" and slot.role != "both" and slot.dim == (slot.role == "reads") and slot.role != "holds":
+        (part.reads if slot.dim else part.makes).append((site.name, None if order else slot.unit_of))
+    elif last != "bias":
+        raise _stuck(site, slot.tensor)
+
+
+def _part(parts: dict[str, _Part], site: Site, name: str) -> _Part:
+    if name not in parts or getattr(parts[name].layer, "groups", 1) > 1:
+        raise _stuck(site, name)
+    return parts[name]
+
+
+def _stuck(site: Site, name: str) -> InputError:
+    return InputError(f"units of site {site.name!r} cannot be skipped at {name!r}: their rows and columns are left out "
+                      "of linear layers and ungrouped convolutions only; leave this site without a gate")  # fmt: skip

@@ -1,0 +1,57 @@
+"""Skipping: the gated network's outputs, alone and in batches, for what is open only, counted twice; refusals."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from planted import leaving_out
+from torch import nn
+
+from sapwood import InputError, points, sites
+from sapwood.export import Skipping
+from sapwood.gates import Clamp, Gated, Saliency
+
+LAWS = leaving_out.laws()
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_skipping(law):
+    law()
+
+
+def test_in_single_precision_outputs_are_within_one_in_ten_thousand():
+    for gated, found, x in leaving_out.networks():
+        gated, x = deepcopy(gated).float(), x.float()
+        skipping = Skipping(gated, found)
+        for inputs in (x, x[:1]):
+            assert (skipping(inputs) - gated(inputs)).abs().max() < 1e-4
+
+
+def test_it_stays_in_evaluation_mode_and_leaves_the_gated_network_alone():
+    gated, found, x = next(leaving_out.networks())
+    before = gated(x)
+    skipping = Skipping(gated, found).train()
+    skipping(x)
+    assert not any(module.training for module in skipping.modules())
+    assert torch.equal(gated(x), before)
+    assert all("forward" not in vars(module) for module in gated.modules())
+
+
+def test_asleep_everything_is_computed():
+    gated, found, x = next(leaving_out.networks())
+    for gate in gated.gates.values():
+        gate.set_(awake=False, noise=1.0)
+    assert torch.allclose(Skipping(gated, found)(x), gated.model(x), atol=1e-10)
+
+
+def test_what_cannot_be_skipped_is_refused_by_name():
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 1)).eval()
+    x = torch.randn(1, 1, 5, 5)
+    found = sites(model, x)
+    gated = Gated(model, {"0": Saliency(4, reads=1)}, points(model, found, x))
+    with pytest.raises(InputError, match="units of site '0' cannot be skipped at '1'"):
+        Skipping(gated, found)
+    with pytest.raises(InputError, match="not among the sites given"):
+        Skipping(gated, ())
+    with pytest.raises(InputError, match="site '0' has a Clamp gate"):
+        Skipping(Gated(model, {"0": Clamp(4)}, points(model, found, x)), found)

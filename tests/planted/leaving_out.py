@@ -1,0 +1,148 @@
+"""Laws of networks that skip what gates close, and bugs planted in them."""
+
+import torch
+from planted.mutant import bugs, instead
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sapwood import macs_of, points, sites
+from sapwood.checks import Laws
+from sapwood.checks.law import demand
+from sapwood.export import Skipping, skipping
+from sapwood.gates import Gated, Saliency
+
+computed, opened, groups = skipping._Part._computed, skipping._Part._open, skipping._groups
+
+
+class Stream(nn.Module):
+    """Two producers of a stream, units inside of a block, two sites side by side in one reader."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.bn = nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.a, self.bn_a = nn.Conv2d(6, 10, 3, padding=1, bias=False), nn.BatchNorm2d(10)
+        self.b, self.c = nn.Conv2d(10, 6, 1), nn.Conv2d(6, 7, 3)
+        self.head = nn.Linear(7 * 4 + 6 * 16, 3)
+
+    def forward(self, x):
+        x = self.bn(self.stem(x))
+        x = (x + self.b(self.bn_a(self.a(x)).relu())).relu()
+        return self.head(torch.cat([self.c(x).relu().flatten(1), x.flatten(1)], 1))
+
+
+def networks():
+    """(gated network in evaluation mode, sites, six samples of which two are alike); float64, norms that shift."""
+    torch.manual_seed(0)
+    plain = [nn.Conv2d(2, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 9), nn.Tanh(), nn.Linear(9, 3)]
+    for model in (Stream(), nn.Sequential(*plain)):
+        x = torch.randn(6, 2, 4, 4, dtype=torch.float64)
+        x[5] = x[2]
+        for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+            norm.bias.data = torch.rand_like(norm.bias) + 0.5
+        found = sites(model.double().eval(), x[:1])
+        reads = {site.name: model.get_submodule(site.name).weight.shape[1] for site in found}
+        gates = {site.name: Saliency(site.units, reads=reads[site.name], start=0.0) for site in found}
+        gated = Gated(model, gates, points(model, found, x[:1])).double().eval()
+        for gate in gated.gates.values():
+            gate.inner.data *= 4
+            gate.outer.data *= 4
+        yield gated, found, x
+
+
+CASES = []
+
+
+def cases():
+    """The networks, made once: no law changes them."""
+    CASES.extend(networks() if not CASES else ())
+    return CASES
+
+
+def laws() -> Laws:
+    return {
+        "skipping: a batch is answered as by the gated network": _batches,
+        "skipping: a sample by itself is answered as by the gated network": _alone,
+        "skipping: what a sample takes is what its open units cost, and the gates": _counted,
+        "skipping: torch counts as many multiplications": _executed,
+    }
+
+
+def _batches() -> None:
+    for gated, found, x in cases():
+        with torch.no_grad():
+            expected = gated(x)
+        gap = float((Skipping(gated, found)(x) - expected).abs().max())
+        demand(gap < 1e-10, f"outputs differ by {gap:.1e}")
+
+
+def _alone() -> None:
+    for gated, found, x in cases():
+        small = Skipping(gated, found)
+        for sample in x[:, None]:
+            with torch.no_grad():
+                gap = float((small(sample) - gated(sample)).abs().max())
+            demand(gap < 1e-10, f"outputs differ by {gap:.1e}")
+
+
+def _counted() -> None:
+    for gated, found, x in cases():
+        small = Skipping(gated, found)
+        with torch.no_grad():
+            gated(x)
+        gates = gated.by_site()
+        expected = macs_of(gated.model, found, x[:1])({n: gate.passed for n, gate in gates.items()})
+        expected += sum(gate.macs for gate in gates.values())
+        small(x)
+        demand(len(expected.unique()) > 2, "all samples cost the same")
+        demand(small.executed.tolist() == expected.tolist(), f"{small.executed.tolist()}, not {expected.tolist()}")
+
+
+def _executed() -> None:
+    for gated, found, x in cases():
+        small = Skipping(gated, found)
+        for inputs in (x, x[:1]):
+            with FlopCounterMode(display=False) as counter:
+                small(inputs)
+            seen, told = counter.get_total_flops() // 2, int(small.executed.sum())
+            demand(seen == told, f"it tells {told} multiply-adds, and torch saw {seen}")
+
+
+def of_zeros(self, x, members, into, out):
+    """Everything multiplied, and what is closed put to 0."""
+    y = computed(self, x, members, None, None)
+    if out is not None:
+        kept = torch.zeros(len(self.layer.weight), dtype=torch.bool)
+        kept[out] = True
+        y = y * kept.view([-1 if dim == self.axis % y.dim() else 1 for dim in range(y.dim())])
+    return y
+
+
+def all_inputs(self, x, members, into, out):
+    return computed(self, x, members, None, out)
+
+
+def one_group(read, made):
+    """All samples as the first one."""
+    yield next(iter(groups(*(None if mask is None else mask[:1] for mask in (read, made)))))
+
+
+def last_site(self, places):
+    return opened(self, places[-1:])
+
+
+MUTANTS = bugs(
+    "skipping",
+    laws,
+    {
+        "a batch is answered as by the gated network": {
+            "all samples of a batch under the masks of the first": instead(skipping, "_groups", one_group),
+            "closed inputs that are read": instead(skipping._Part, "_computed", all_inputs),
+        },
+        "a sample by itself is answered as by the gated network": {
+            "only one of the sites that a layer reads looked at": instead(skipping._Part, "_open", last_site),
+        },
+        "what a sample takes is what its open units cost, and the gates": {
+            "outputs put to 0 and inputs not left out": instead(skipping._Part, "_computed", of_zeros),
+        },
+    },
+)
