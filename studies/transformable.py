@@ -15,14 +15,16 @@ Last run: never at small or paper.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from sapwood.study.claim import Claim
 from sapwood.study.finals import Number, goal_value, number_of, summed
 from sapwood.study.grid import Grid, number
+from sapwood.study.plots import accuracies
 from sapwood.study.questions import Gaps
 from sapwood.study.seeds import Seeds, summed_up
-from sapwood.study.study import Finding, Study, Tabled
+from sapwood.study.study import Figure, Finding, Study, Tabled
 from sapwood.study.table import Summary, Table
 from sapwood.study.words import difference, told
 from sapwood.trials.trial import Trial, Value
@@ -205,6 +207,11 @@ def compared(rows: Table) -> Grid:
     return Grid(("arms", "of what", "difference (points)", "so it is"), tuple(lines))
 
 
+def drawn(rows: Table, folder: Path) -> Any:
+    """Test accuracy of the shapes that are trained."""
+    return accuracies([row for row in rows if row["row"] != FREE], folder)
+
+
 def assumptions(rows: Table) -> Iterator[str]:
     """What a small study cannot say, and where it counts otherwise than the paper."""
     if any(row.get("task") != "resnet56_cifar" for row in rows):
@@ -225,6 +232,7 @@ STUDY = Study(
     "numbers from the authors' repository, D-X-Y/AutoDL-Projects.",
     trials=trials,
     claims=CLAIMS,
+    figures=(Figure("Shapes of as many multiply-adds", "Test accuracy, every seed, mean and 95 % interval.", drawn),),
     tables=(
         Tabled("Shapes", "Means over seeds [95 % interval]; test images, last weights.", measured),
         Tabled("Comparisons", "Differences seed by seed; word: what their 95 % interval says.", compared),
