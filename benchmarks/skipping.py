@@ -7,7 +7,7 @@ everything and shows what deciding, slicing and putting back cost. Batch 1, one 
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle
 
@@ -20,9 +20,10 @@ from sapwood.export import Skipping
 from sapwood.gates import Gated, Saliency
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
+from sapwood.shrinking.tracing.site import Site
 
-ROUNDS, IMAGES, BUDGET = 20, 4, 0.5
-NETWORKS = {
+ROUNDS, IMAGES, BUDGET = 12, 4, 0.5
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "VGG-16, 32 x 32": (vgg_cifar, 32),
     "VGG-16, 128 x 128": (partial(vgg_cifar, side=128), 128),
     "ResNet-20, width 64, 32 x 32": (partial(resnet_cifar, 20, width=64), 32),
@@ -30,7 +31,7 @@ NETWORKS = {
 }
 
 
-def gated(model: nn.Module, images: Tensor) -> tuple[Gated, Sequence[object]]:
+def gated(model: nn.Module, images: Tensor) -> tuple[Gated, Sequence[Site]]:
     """The network with gates that open half of the multiply-adds on average, and its sites."""
     every = sites(model, images[:1])
     inner = [site for site in every[1:] if len(list(site.at("makes"))) == 1]
@@ -58,13 +59,14 @@ def timed(name: str) -> str:
     model, images = make().eval(), torch.randn(IMAGES, 3, side, side)
     network, found = gated(model, images)
     awake = Skipping(network, found, images)
-    for gate in network.gates.values():
-        gate.set_(awake=False, noise=0.0)
+    for gate in network.by_site().values():
+        if isinstance(gate, Saliency):
+            gate.set_(awake=False, noise=0.0)
     asleep = Skipping(network, found, images)
-    shown = {each: _one(cycle(images.split(1))) for each in ("dense", "awake", "asleep")}
+    shown = {each: _one(cycle(torch.split(images, 1))) for each in ("dense", "awake", "asleep")}
     cases = {"dense": lambda: model(next(shown["dense"])), "awake": lambda: awake(next(shown["awake"])),
              "asleep": lambda: asleep(next(shown["asleep"]))}  # fmt: skip
-    took = [awake(image).new_tensor(float(awake.executed)) for image in images.split(1)]
+    took = [awake(image).new_tensor(float(awake.executed)) for image in torch.split(images, 1)]
     times = compare(cases, ROUNDS)
     share = float(torch.stack(took).mean()) / float(macs_of(model, (), images[:1])({}))
     return (f"{name:30} {share:8.3f} {1e3 * times.seconds('dense'):9.2f} {1e3 * times.seconds('awake'):9.2f} "

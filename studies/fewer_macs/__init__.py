@@ -1,7 +1,7 @@
 """Fewer multiply-adds: trained CIFAR ResNets, pruned by every way here and by Torch-Pruning, all recovered alike.
 
 The trained ResNet-20 and ResNet-56 are cut to 75, 50 and 35 % of their multiply-adds, and to what others print; then
-all train on for an epoch, three at 73 %, in bfloat16: SGD from 0.01 to 0 along half a cosine. The last epoch counts,
+all train on for an epoch, ten at 73 %, in bfloat16: SGD from 0.01 to 0 along half a cosine. The last epoch counts,
 and choices look at validation images only. ResNet-56 gets the ways that are best on ResNet-20: `arms.BEST`.
 Expected: ours at least equal to Torch-Pruning at every budget, better at one.
 

@@ -59,6 +59,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "until a rule stops it": {"epochs": 5, "stop": "patience", "target": 1.0},
         "until good enough": {"epochs": 5, "stop": "none", "target": 0.5},
     },
+    "flop": {
+        "gates": {"sparsity": 0.5, "rate": 0.3, "epochs": 1, "gate_epochs": 2, "tune": 1, "task": tiny_task()},
+        "singular values": {"sparsity": 0.6, "by": "svd", "rank": 5, "epochs": 1, "gate_epochs": 1}
+        | {"task": tiny_task()},
+    },
     "global_activation": {
         "neurons": EASY | {"epochs": 5, "cycles": 3, "sparsity": 0.5, "reaches": HALF_OF_ALL},
         "neurons and weights, retraining": EASY
@@ -154,6 +159,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"epochs": 1, "equal_cost": True},
         "by the shadow, a floor under each": {"macs": 0.6, "level": 0.0, "weight": 50.0, "rate": 0.4, "gate_epochs": 2}
         | {"epochs": 1, "ties": "shadow", "floor": 0.2, "shuffled": "across"},
+        "held to a budget by multipliers": {"macs": 0.6, "pull": "macs", "rate": 0.2, "gate_epochs": 1, "epochs": 1},
     },
     "rethink": {
         "uniform widths, for the cost of the whole": {"widths": "uniform", "macs": 0.6, "epochs": 1, "task": DRAWN},
@@ -216,6 +222,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
 NO_MASKS = (
     "adversarial_neural_pruning,",
     "dense,",
+    "flop,",
     "l1_filters,",
     "lasso_channels,",
     "low_rank,",

@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 import torch
 from torch import nn
+from torch.optim import Adam
 
 from sapwood import InputError, bytes_of, macs_of, parameters_of, points, shrink, sites
 from sapwood.checks import tiny_task
@@ -222,6 +223,27 @@ def test_shuffled_within_its_layer_a_gate_changes_no_width_and_no_number_of_the_
     assert all(torch.equal(p, q) for p, q in zip(plain.model.parameters(), within.model.parameters(), strict=True))
 
 
+def test_multipliers_hold_the_expected_multiply_adds_to_the_budget_and_are_in_the_checkpoint():
+    run, moments = life(pull="macs", macs=0.6, gate_epochs=40, rate=0.05, epochs=0)
+    cost = macs_of(run.apart.one, sites(run.apart.several))
+    for _ in moments:
+        if isinstance(run.model, Gated):
+            gated = run.model
+    assert (cost(gated.open()) / cost({})).item() == pytest.approx(0.6, abs=0.03)
+    assert [name for name in gated.state_dict() if name.startswith("extra")] == ["extra.linear", "extra.square"]
+    assert gated.extra["square"] > 0
+    assert run.notes["macs_left"] <= 0.6
+    last = {name: gate.rank() for name, gate in gated.by_site().items()}
+    assert all(torch.equal(rank, last[name]) for name, rank in run.store("best gates")["ranks"].items())
+
+
+def test_without_multipliers_there_is_nothing_of_them():
+    run, moments = life()
+    next(moments)
+    assert not run.model.extra
+    assert isinstance(run.optimizer, Adam)
+
+
 def gates(share):
     """Of ten gates so many are open."""
     found = {"a": Clamp(10)}
@@ -347,7 +369,17 @@ def test_as_costly_as_the_whole_network():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"macs": 0}, {"macs": 1.5}, {"level": -0.1}, {"weight": -1}, {"rate": 0}, {"gate_epochs": 0}, {"floor": 1}]
+    "bad",
+    [
+        {"macs": 0},
+        {"macs": 1.5},
+        {"level": -0.1},
+        {"weight": -1},
+        {"rate": 0},
+        {"gate_epochs": 0},
+        {"floor": 1},
+        {"warmup": 2},
+    ],
 )
 def test_bad_options(bad):
     with pytest.raises(InputError, match="need macs in"):
@@ -360,6 +392,7 @@ def test_bad_options(bad):
         ({"ties": "luck"}, "unknown ties 'luck'"),
         ({"budget": "half"}, "budget 'half' is none"),
         ({"shuffled": "all"}, "unknown shuffled 'all'"),
+        ({"pull": "budget"}, "unknown pull 'budget'"),
     ],
 )
 def test_unknown_words(bad, says):

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cache
 from importlib import import_module
 from unittest.mock import patch
 
@@ -17,6 +18,7 @@ from sapwood.checks.tiny import tiny_samples
 from sapwood.gates import Factor, Gated
 from sapwood.gates.point import Point
 from sapwood.methods import METHODS
+from sapwood.methods.parts import affordable
 from sapwood.methods.parts import structures as parts
 from sapwood.scoring.modes import evaluating
 from sapwood.shrinking.cutting import cut
@@ -32,6 +34,8 @@ OPTIONS = {"strength": 0.35, "epochs": 1, "settle": 0.0, "tune": 1, "task": resi
 MOVED = "factors move by the accelerated proximal step, and by nothing else"
 BUILT = "what is built answers as the network with factors"
 PLACED = "a block has one factor, which scales all that it adds and nothing else"
+RESTING = "with a budget, factors rest as soon as what is not at 0 costs no more"
+CHOSEN = "with a budget, what is at 0 goes, and of the others the smallest, as few as will do"
 GROUPS = "without a group, its channels are gone on both sides of the convolution"
 
 
@@ -42,7 +46,7 @@ def life_laws() -> Laws:
 
 def laws() -> Laws:
     """Of the factors, and of what becomes of them."""
-    bodies = {MOVED: _moved, BUILT: _built, PLACED: _placed, GROUPS: _in_groups}
+    bodies = {MOVED: _moved, BUILT: _built, PLACED: _placed, GROUPS: _in_groups, RESTING: _resting, CHOSEN: _chosen}
     return {f"structures: {law}": body for law, body in bodies.items()}
 
 
@@ -140,6 +144,53 @@ def _in_groups():
     demand(shape == (2, 4, 4), f"groups, inputs and outputs are {shape}")
 
 
+@cache
+def _three_blocks():
+    return parts.structures("blocks", Anatomy(Residual(3), tiny_samples(4).inputs))
+
+
+def _resting():
+    """Each step draws a tenth; the first of three reaches 0 after two more."""
+    with _ending(lambda *_: None), patch.object(selection, "structures", lambda *_: _three_blocks()):
+        run = start(residual_task(3, lr=0.1))
+        run.loss = lambda model, batch, outputs: outputs.sum() * 0
+        options = {"strength": 1.0, "momentum": 0.0, "epochs": 3, "settle": 0.0, "macs": 0.8}
+        for number, _ in enumerate(METHODS["sparse_structure_selection"](run, **options)):
+            if number == 0:
+                for at, gate in enumerate(run.model.gates.values()):
+                    gate.value.data.fill_(0.15 + 0.4 * at)
+    values = [gate.value.item() for gate in run.model.gates.values()]
+    demand(torch.allclose(torch.tensor(values), torch.tensor([0.0, 0.35, 0.75])), f"they end at {values}")
+
+
+def _chosen():
+    """One block less is enough."""
+    run, found = start(residual_task(3)), _three_blocks()
+    few = affordable.Affordable(run, "blocks", found, 0.8)
+    for values, stay in (((0.9, 0.2, 0.5), [1, 0, 1]), ((0.0, 0.3, 0.2), [0, 1, 1]), ((0.0, 0.0, 2.0), [0, 0, 1])):
+        gates = {name: Factor(units).double() for name, units in found.units.items()}
+        for gate, value in zip(gates.values(), values, strict=True):
+            gate.value.data.fill_(value)
+        kept = [int(each) for each in few.chosen(Gated(run.model, gates, found.places)).values()]
+        demand(kept == stay, f"of {values} {kept} stay")
+
+
+def never(few, gated):
+    return False
+
+
+def all_that_fit(few, gated):
+    """As many stay as may, whether they are at 0 or not."""
+    values = {name: gate.draw(None).detach() for name, gate in gated.by_site().items()}
+    return affordable.select.within(values, few._work, few.most)
+
+
+def largest_first(few, gated):
+    values = {name: -gate.draw(None).detach() for name, gate in gated.by_site().items()}
+    larger = affordable.select.within(values, few._work, few.most)
+    return gated.keep() if few.reached(gated) else {name: kept & larger[name] for name, kept in gated.keep().items()}
+
+
 def without_threshold(x, threshold):
     return x
 
@@ -198,6 +249,11 @@ MUTANTS = (
             "a norm takes the factor out again": instead(parts, "_blocks", before_the_norm),
             "biases of a branch have no factor": instead(parts, "_blocks", weights_alone),
             "shortcuts have factors too": instead(parts, "_blocks", all_summands),
+        },
+        RESTING: {"factors are drawn on when enough are at 0": instead(affordable.Affordable, "reached", never)},
+        CHOSEN: {
+            "what is at 0 stays where fewer will do": instead(affordable.Affordable, "chosen", all_that_fit),
+            "the largest factors go": instead(affordable.Affordable, "chosen", largest_first),
         },
         GROUPS: {"a convolution is not told how many groups are left": instead(cut, "regroup_", lambda *_: None)},
     }),

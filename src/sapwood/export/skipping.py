@@ -51,7 +51,7 @@ class Skipping(nn.Module):
                 _put(parts, norms, self.network, self._pass, known[name], slot)
             _part(parts, known[name], name.partition("#")[0]).decides.append((name, gate))
         for name, part in (*parts.items(), *norms.items()):
-            self.network.get_submodule(name).forward = part.forward  # type: ignore[method-assign]
+            self.network.get_submodule(name).forward = part.forward  # type: ignore[method-assign, assignment]
         self.eval()
         self.compact = self._pass.compact = example is not None and self._agrees(sites, example[:1])
 
@@ -212,9 +212,9 @@ def _groups(read: Tensor | None, made: Tensor | None) -> Iterator[Group]:
         yield None, None, None
         return
     rows = torch.cat(masks, 1)
-    distinct, which = (rows, None) if len(rows) == 1 else rows.unique(dim=0, return_inverse=True)
+    distinct, which = (rows, None) if len(rows) == 1 else torch.unique(rows, dim=0, return_inverse=True)
     for number, row in enumerate(distinct):
-        members = None if len(distinct) == 1 else (which == number).nonzero().flatten()
+        members = None if which is None or len(distinct) == 1 else (which == number).nonzero().flatten()
         places = [part.nonzero().flatten() for part in row.split([mask.shape[1] for mask in masks])]
         yield members, places[0] if read is not None else None, places[-1] if made is not None else None
 

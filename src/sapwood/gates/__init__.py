@@ -10,6 +10,7 @@ from sapwood.gates.gated import Gated as Gated
 from sapwood.gates.gated import decided as decided
 from sapwood.gates.hard_concrete import HardConcrete as HardConcrete
 from sapwood.gates.interpolated import Interpolated as Interpolated
+from sapwood.gates.lagrangian import Lagrangian as Lagrangian
 from sapwood.gates.point import Point as Point
 from sapwood.gates.point import Points as Points
 from sapwood.gates.saliency import Saliency as Saliency

@@ -20,6 +20,8 @@ from sapwood.tasks.resnet56_cifar import resnet56_cifar
 from sapwood.tasks.resnet56_cifar_trained import resnet56_cifar_trained
 from sapwood.tasks.text import text
 from sapwood.tasks.text_smoke import text_smoke
+from sapwood.tasks.text_sru import text_sru
+from sapwood.tasks.text_sru_smoke import text_sru_smoke
 from sapwood.tasks.vgg6_cifar_narrow import vgg6_cifar_narrow
 from sapwood.tasks.vgg16_cifar import vgg16_cifar
 from sapwood.training.entry import Column, Entry, table
@@ -45,6 +47,8 @@ ENTRIES = table(
     Entry(resnet8_cifar_smoke, version=2, data="cifar10"),
     Entry(text, data="wikitext2", goal=BITS),
     Entry(text_smoke, data="wikitext2", goal=BITS),
+    Entry(text_sru, data="wikitext2", goal=BITS),
+    Entry(text_sru_smoke, data="wikitext2", goal=BITS),
     Entry(vgg6_cifar_narrow, data="cifar10"),
     Entry(vgg16_cifar, version=2, data="cifar10"),
 )

@@ -15,7 +15,7 @@ from sapwood.masking.holding import seen_through
 from sapwood.scoring.modes import evaluating
 from sapwood.training.epoch import EpochMetrics
 from sapwood.training.run import Run
-from sapwood.training.task import Batch, Samples, Task
+from sapwood.training.task import Batch, Carry, Samples, Task
 
 Update = Callable[[Run, Batch], tuple[Tensor, Tensor]]  # leaves gradients in .grad; (outputs, loss), as recorded
 
@@ -41,11 +41,25 @@ def descend(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
 
     Returns the outputs and the run's loss of them. A function like it is what `train(run, update=...)` takes.
     """
-    outputs = run.task.forward(run.forward, batch)
+    task = run.task
+    outputs = task.forward(run.forward, batch) if task.carry is None else _carried(run, task.carry, batch)
     # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
     loss = run.loss(run.model, batch, outputs) if batch.targets.shape[0] else outputs.sum() * 0
     (loss if run.weight == 1 else loss * run.weight).backward()  # type: ignore[no-untyped-call]
     return outputs, loss
+
+
+def _carried(run: Run, carry: Carry, batch: Batch) -> Tensor:
+    """The outputs of a network that goes on with what it left itself in the step before.
+
+    It begins anew in each call of `train`, in which it may be another network, and in each epoch.
+    """
+    if processes.world() > 1:
+        raise InputError(f"task {run.task.name!r} carries a state from batch to batch, which one process has; run one")
+    memory = run.store("carried")
+    if run.step == run.begun or run.step % run.task.steps_per_epoch == 0:
+        memory.clear()
+    return carry(run.forward, batch, memory)
 
 
 def backward(run: Run, loss: Tensor, into: Iterable[Tensor]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from sapwood.training.samples import Samples as Samples
 
 Loss = Callable[[nn.Module, Batch, Tensor], Tensor]  # (model, batch, the model's outputs) -> mean over the batch
 Forward = Callable[[nn.Module, Batch], Tensor]  # (model, batch) -> the model's outputs
+Carry = Callable[[nn.Module, Batch, dict[str, Any]], Tensor]  # (model, batch, what it left a step ago) -> outputs
 Metrics = Callable[[Tensor, Batch], Mapping[str, Tensor | float]]  # (outputs, batch) -> sums over what `count` counts
 Measure = Callable[[nn.Module, Batch], Tensor | float]  # (model in evaluation mode, batch) -> sum over its samples
 Augment = Callable[[Batch, torch.Generator], Batch]  # (batch, where luck comes from) -> the batch, changed at random
@@ -53,7 +55,9 @@ class Task:
     """What is learned from what, and by which recipe.
 
     Data order is a function of (seed, epoch), and what `augment` does to a batch one of (seed, epoch, step), so a
-    checkpoint has nothing to say about them. Only training batches are augmented.
+    checkpoint has nothing to say about them. Only training batches are augmented. With `carry` batches are in order:
+    row b of a batch follows on row b of the batch before, and the model may begin where it ended there. It leaves
+    tensors in the dict that it is given, which is saved with the run and empty as training or an epoch begins.
     `model` and `optimizer` are called afresh by `start`; `model` runs under the run's seed. Learning rates stay as the
     optimiser has them, or follow `course` over each call of `train`; the next call begins it anew.
     """
@@ -69,6 +73,7 @@ class Task:
     augment: Augment | None = None
     course: Course | None = None
     forward: Forward = forward
+    carry: Carry | None = None  # in place of `forward` in training, for networks with a state
     count: Callable[[Batch], float] = len  # what a batch's loss is a mean over: samples; of text it is tokens
     goal: Goal = ACCURACY  # or a mere (metric, "up" or "down"): what the task is judged by
     measures: Mapping[str, Measure] = field(default_factory=dict, hash=False)  # measured once, when a trial is over
@@ -130,13 +135,15 @@ class Task:
     def batch(self, seed: int, step: int, share: slice = WHOLE) -> Batch:
         """Return the training batch of step `step`, counted from 0, of the stream that `seed` names.
 
-        A pure function: the order is a fresh shuffle for each (seed, epoch), and another seed is another stream.
+        A pure function: the order is a fresh shuffle for each (seed, epoch), and another seed is another stream. With
+        `carry` it begins at another sample, and goes on in order from there.
         `share` picks rows of the batch, and only those are loaded. An augmented batch is made whole first, so that its
         draws are those of one process.
         """
         epoch, within = divmod(step, self.steps_per_epoch)
         train = self.data.train
-        index = _order(*self._samples, seed, epoch)[within]
+        order = _order if self.carry is None else _in_order
+        index = order(*self._samples, seed, epoch)[within]
         if self.augment is None:
             return train.take(index if share is WHOLE else index[share])
         whole = self.augment(train.take(index), luck(seed, "augmentation", step))
@@ -160,6 +167,15 @@ CPU = torch.device("cpu")
 def _order(samples: int, size: int, device: torch.device, seed: int, epoch: int) -> tuple[Tensor, ...]:
     """The numbers of each batch's samples."""
     return torch.split(torch.randperm(samples, generator=luck(seed, "data order", epoch)).to(device), size)
+
+
+@lru_cache(maxsize=4)
+def _in_order(samples: int, size: int, device: torch.device, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """The same where each row of a batch reads a stretch of its own; all are `steps` long but the last."""
+    steps, first = -(-samples // size), int(torch.randint(samples, (), generator=luck(seed, "data order", epoch)))
+    begins = torch.arange(0, samples, steps)
+    rows = (begins[begins + step < samples] + step for step in range(steps))
+    return tuple(((row + first) % samples).to(device) for row in rows)
 
 
 def _refuse_bad_labels(task: str, split: str, labels: Tensor, classes: int) -> None:

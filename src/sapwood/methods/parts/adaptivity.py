@@ -127,7 +127,7 @@ def distances(every: Tensor, classes: Tensor | None) -> dict[str, float]:
     found = {"distance": differ / max(1, pairs)}
     if classes is None:
         return found
-    parts = [_pairs(every[classes == each]) for each in classes.unique()]
+    parts = [_pairs(every[classes == each]) for each in torch.unique(classes)]
     inside, alike = (sum(part[number] for part in parts) for number in (0, 1))
     return found | {"distance_within": alike / max(1, inside),
                     "distance_between": (differ - alike) / max(1, pairs - inside)}  # fmt: skip
@@ -147,12 +147,13 @@ def harder(run: Run, shares: Tensor, samples: Batch) -> dict[str, float]:
         parts = [samples.take(slice(at, at + task.at_once)) for at in range(0, len(samples), task.at_once)]
         losses = torch.cat([F.cross_entropy(task.forward(other, b), b.targets, reduction="none") for b in parts])
     pair = torch.stack([ranks(losses.double()), ranks(shares.double())])
-    rho = float(torch.corrcoef(pair)[0, 1]) if len(pair[1].unique()) > 1 else 0.0
+    rho = float(torch.corrcoef(pair)[0, 1]) if len(torch.unique(pair[1])) > 1 else 0.0
     return {"loss_and_macs": rho, "loss_and_macs_error": (len(samples) - 1) ** -0.5}
 
 
 def ranks(values: Tensor) -> Tensor:
     """The places of numbers [N] in their order, from 1; equals share the mean of theirs."""
-    _, which, counts = values.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    return (last - (counts.double() - 1) / 2)[which]
+    _, which, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    last: Tensor = counts.cumsum(0).double()
+    places: Tensor = last - (counts.double() - 1) / 2
+    return places[which]

@@ -1,27 +1,51 @@
-"""Opened: what clamped gates have learned - the best epoch's, who stays by them, and the same gates shuffled."""
+"""Opened: what clamped gates learn by, what they have learned, who stays by them, and the same gates shuffled."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor, nn
 
 from sapwood.currency import Keep, Scores
 from sapwood.errors import InputError, refuse_unless
 from sapwood.export.run_budget import budget_of, within
-from sapwood.gates import Clamp
+from sapwood.gates import Clamp, Gated, Lagrangian
 from sapwood.selection import select
-from sapwood.shrinking.cost import fewest, macs_of
+from sapwood.shrinking.cost import Cost, fewest, macs_of
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.site import Site
 from sapwood.training.draws import luck
 from sapwood.training.run import Run
+from sapwood.training.task import Batch, Loss
 
-SHUFFLED = ("", "within", "across")
+SHUFFLED, TIES, PULLS = ("", "within", "across"), ("mean", "shadow"), ("level", "macs")
+
+
+def pulled_to(run: Run, gated: Gated, level: float, weight: float) -> Loss:
+    """The task's loss, and weight * (mean of all gates - level)²."""
+
+    def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
+        return run.task.loss(model, batch, outputs) + weight * (torch.cat([*gated.open().values()]).mean() - level) ** 2
+
+    return loss
+
+
+def held_to(run: Run, gated: Gated, held: Lagrangian, cost: Cost) -> Loss:
+    """The task's loss, and what holds the share of the cost that gates remove to its target."""
+    whole = float(cost({}))
+
+    def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
+        removed = 1 - cost(gated.open()) / whole
+        missed: Tensor = held(removed, run.step - run.begun)
+        return run.task.loss(model, batch, outputs) + missed
+
+    return loss
 
 
 def remember_best(run: Run, gates: Mapping[str, Clamp], reached: float, level: float) -> None:
     """Keep this epoch's gates unless better ones are kept: of those open at most to `level` the best by the goal.
 
+    A level below 0: the last.
     Noted of the last epoch: the mean of all gates, and the standard deviation of the layers' means.
     """
     share, best = float(torch.cat([gate.keep() for gate in gates.values()]).double().mean()), run.store("best gates")
@@ -62,7 +86,7 @@ def floored(ranks: Scores, floor: float) -> Scores:
     every = torch.cat([*ranks.values()])
     above = 1 + float(every.max() - every.min())
     last = select.by_count(ranks, {name: math.ceil(floor * len(rank)) for name, rank in ranks.items()})
-    return {name: rank + above * last[name] for name, rank in ranks.items()}
+    return {name: rank.double() + above * last[name] for name, rank in ranks.items()}
 
 
 def shuffled(ranks: Scores, how: str, seed: int) -> Scores:
@@ -70,7 +94,7 @@ def shuffled(ranks: Scores, how: str, seed: int) -> Scores:
     refuse_unless("shuffled", how, SHUFFLED)
     drawn = luck(seed, f"gates shuffled {how}")
 
-    def dealt(values: torch.Tensor) -> torch.Tensor:
+    def dealt(values: Tensor) -> Tensor:
         return values[torch.randperm(len(values), generator=drawn).to(values.device)]
 
     if how == "across":
