@@ -3,25 +3,28 @@
 No training: weights and images are drawn by luck, gates sit on all sites that one layer makes but the first layer's,
 and one number is added to all their scores so that the mean cost, modules included, is half. Masks differ from image to
 image. "awake" is the network as `export.Skipping` runs it, "asleep" the same with all gates open, so that it multiplies
-everything and shows what deciding, slicing and putting back cost. Batch 1, one thread.
+everything and shows what deciding and slicing cost; "sliced" is "awake" with slices of weights kept from image to
+image, as no network could, which shows what is left without copying them. Batch 1, one thread.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle
+from unittest.mock import patch
 
 import torch
 from interleaved import compare
 from torch import Tensor, nn
 
 from sapwood import macs_of, points, sites
-from sapwood.export import Skipping
+from sapwood.export import Skipping, skipping
 from sapwood.gates import Gated, Saliency
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
 from sapwood.shrinking.tracing.site import Site
 
+Slices = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 ROUNDS, IMAGES, BUDGET = 12, 4, 0.5
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "VGG-16, 32 x 32": (vgg_cifar, 32),
@@ -63,15 +66,36 @@ def timed(name: str) -> str:
         if isinstance(gate, Saliency):
             gate.set_(awake=False, noise=0.0)
     asleep = Skipping(network, found, images)
-    shown = {each: _one(cycle(torch.split(images, 1))) for each in ("dense", "awake", "asleep")}
+    shown = {each: _one(cycle(torch.split(images, 1))) for each in ("dense", "awake", "asleep", "sliced")}
+    kept = remembered(skipping._sliced)
+
+    def sliced() -> None:
+        with patch.object(skipping, "_sliced", kept):
+            awake(next(shown["sliced"]))
+
     cases = {"dense": lambda: model(next(shown["dense"])), "awake": lambda: awake(next(shown["awake"])),
-             "asleep": lambda: asleep(next(shown["asleep"]))}  # fmt: skip
+             "asleep": lambda: asleep(next(shown["asleep"])), "sliced": sliced}  # fmt: skip
     took = [awake(image).new_tensor(float(awake.executed)) for image in torch.split(images, 1)]
+    for _ in range(IMAGES):
+        sliced()
     times = compare(cases, ROUNDS)
     share = float(torch.stack(took).mean()) / float(macs_of(model, (), images[:1])({}))
-    return (f"{name:30} {share:8.3f} {1e3 * times.seconds('dense'):9.2f} {1e3 * times.seconds('awake'):9.2f} "
-            f"{1e3 * times.seconds('asleep'):9.2f} {times.ratio('dense', to='awake'):9.2f} "
-            f"{times.spread('dense', to='awake'):7.2f}")  # fmt: skip
+    seconds = " ".join(f"{1e3 * times.seconds(case):9.2f}" for case in cases)
+    ups = " ".join(f"{times.ratio('dense', to=case):9.2f}" for case in ("awake", "sliced"))
+    return f"{name:30} {share:8.3f} {seconds} {ups} {times.spread('dense', to='awake'):7.2f}"
+
+
+def remembered(sliced: Slices) -> Slices:
+    """The same, and what was sliced once is kept."""
+    kept = dict[object, Tensor]()
+
+    def again(weight: Tensor, out: Tensor | None, into: Tensor | None) -> Tensor:
+        key = weight.data_ptr(), *(None if part is None else part.numpy().tobytes() for part in (out, into))
+        if key not in kept:
+            kept[key] = sliced(weight, out, into)
+        return kept[key]
+
+    return again
 
 
 def _one(images: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -80,7 +104,8 @@ def _one(images: Iterator[Tensor]) -> Iterator[Tensor]:
 
 if __name__ == "__main__":
     chosen = [name for name in NETWORKS if not sys.argv[1:] or any(word in name for word in sys.argv[1:])]
-    print(f"{'network':30} {'executed':>8} {'dense ms':>9} {'awake ms':>9} {'asleep ms':>9} {'speed-up':>9} {'+-':>7}")
+    heads = " ".join(f"{head:>9}" for head in ("dense ms", "awake ms", "asleep ms", "sliced ms", "speed-up", "sliced"))
+    print(f"{'network':30} {'executed':>8} {heads} {'+-':>7}")
     with torch.no_grad():
         for name in chosen:
             print(timed(name), flush=True)
