@@ -26,8 +26,8 @@ class Skipping(nn.Module):
 
     Its outputs are those of the gated network. After a pass `executed`, int64 [B], says how many multiply-adds each
     sample took, in linear layers, convolutions and gates. Gates decide layer by layer, so that equal masks are looked
-    for in each layer: of many samples that differ, groups are small, and nothing but multiply-adds is saved. Alone, too,
-    copying slices of weights may take longer than what is left out: time it (`benchmarks/skipping.py`).
+    for in each layer: of many samples that differ, groups are small, and nothing but multiply-adds is saved. For one
+    sample, too, copying slices of weights may take longer than what is left out: see `benchmarks/skipping.py`.
 
     gated: its gates are all saliency gates. sites: where they are, as found in `gated.model`. example: with one, what
     runs between layers is tried on as few channels as are open; where that gives the same, `compact` is True and a
