@@ -37,8 +37,8 @@ def learned(
     gated = Gated(run.model, gates, places, dict(held.named_parameters()))
 
     def loss(model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
-        pull: Tensor = held(budget.sparsity(gated.open()), run.step - run.begun)
-        return run.task.loss(model, batch, outputs) + pull
+        missed: Tensor = held(budget.sparsity(gated.open()), run.step - run.begun)
+        return run.task.loss(model, batch, outputs) + missed
 
     learning, climbing = Adam(gated.gates.parameters(), lr=rate), held.ascent(rate)
     run.become(gated, Together(run.task.optimizer(gated.model.parameters()), learning, climbing))
