@@ -42,6 +42,7 @@ OPTIONS = {
     "network_slimming": {"macs": 0.6, "strength": 0.02, "epochs": 8, "tune": 3, "rate": 0.2},
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
     "one_call": {"macs": 0.6, "multiple": 1, "epochs": 6, "tune": 4, "rate": 0.5},
+    "one_pass": {"sparsity": 0.5, "samples": 48, "epochs": 6, "tune": 4, "rate": 0.5},
     "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
     "rethink": {"protocol": "fine_tune", "widths": "uniform", "epochs": 10, "tune": 8, "rate": 0.5},
     "self_adaptive": {"budget": 0.7, "rate": 0.1, "start": 1.0, "epochs": 10},
