@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
+import fewer
 from drawing import Axis, Point, chart
+from write_results import kept
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "studies" / "results"
@@ -52,11 +54,12 @@ def figures() -> dict[str, str]:
     x, y = Axis("multiply-adds left", 0.85, 0.1, marks), Axis("accuracy", 0.0, 1.0, PERCENT)
     trained = {words: _course(found, "norm", when) for when, words in WHEN.items()}
     chosen = {words: _course(found, by, "recalibrated") for by, words in BY.items()}
-    return {
+    made = {
         "how-much.svg": chart("Test accuracy, digits: mean and range of 3 seeds", x, y, trained, before),
         "criteria.svg": chart("Test accuracy, norms recalibrated, no training", x, y, chosen, before),
         "weights.svg": _weights(),
     }
+    return made | (fewer.figures(kept("fewer_macs")) if (KEPT / "fewer_macs").is_dir() else {})
 
 
 def _course(found: Rows, by: str, when: str) -> list[Point]:

@@ -68,8 +68,8 @@ SCALES: dict[str, tuple[Net, ...]] = {
     "smoke": (Net("digits", "conv_digits", 0.5, 1, 2, 1, True, 4.3, DROPS),),
     "small": (
         Net("LeNet-5", "lenet5_mnist", 0.5, 1, 5, 5, False, 4.2, DROPS),
-        Net("VGG at 1/2", "vgg6_cifar_narrow", 0.5, 3, 15, 5, True, 1.8, DROPS),
-        Net("VGG at 1/4", "vgg6_cifar_narrow", 0.25, 3, 15, 5, True, 1.8, DROPS),
+        Net("VGG at 1/2", "vgg6_cifar_narrow", 0.5, 3, 15, 5, True, 2.3, DROPS),
+        Net("VGG at 1/4", "vgg6_cifar_narrow", 0.25, 3, 15, 5, True, 2.3, DROPS),
     ),
     "paper": (
         Net("VGG-16", "vgg16_cifar", 0.5, 10, 160, 5, True, 1.0, PAPER),

@@ -13,6 +13,7 @@ import sapwood
 from sapwood import CRITERIA, STATISTICS, InputError, export, hold, observe, prune, score, select, start
 from sapwood.called import UNSEEN, WrongCall, checked
 from sapwood.checks import tiny_task
+from sapwood.export.shot import OneShot
 
 IN_STEPS = {"backward", "descend"}  # called in every step of training, which must not get slower
 EXPORTS = ("save", "load", "to_onnx", "to_program", "to_transformers", "to_timm", "not_in_config", "check_same")
@@ -46,7 +47,8 @@ def fitting(wanted):
             "Task": tiny_task, "Run": lambda: start(tiny_task()), "Criterion": lambda: CRITERIA["magnitude"],
             "Statistic": lambda: STATISTICS["active"], "Path": lambda: "file", "Callable": lambda: print,
             "Iterable": list, "Sequence": list, "Collection": list, "Mapping": dict,
-            "MutableMapping": dict, "device": lambda: "cpu", "Pruned": nn.Identity}  # fmt: skip
+            "MutableMapping": dict, "device": lambda: "cpu", "Pruned": nn.Identity,
+            "OneShot": lambda: OneShot("", {}, (), {}, {}, 0, ())}  # fmt: skip
     return made.get(kind.__name__, kind)()
 
 

@@ -1,7 +1,9 @@
 """One pass over the blocks of a pretrained model: what is removed, on what it is judged, and what is left alone."""
 
+import re
 import weakref
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -162,9 +164,9 @@ def test_what_lies_behind_the_blocks_runs_once():
 def test_one_block_is_in_memory_at_a_time(monkeypatch):
     alive, observed, called = list[weakref.ref](), Flow.observed, Flow._called
 
-    def watched(flow, number, statistics, layers):
+    def watched(flow, number, statistics, layers, **options):
         assert not [ref for ref in alive if ref() is not None], "sums of an earlier block are still there"
-        seen = observed(flow, number, statistics, layers)
+        seen = observed(flow, number, statistics, layers, **options)
         alive.extend(weakref.ref(sums[gram]) for sums in seen.values())
         return seen
 
@@ -340,6 +342,17 @@ def test_any_list_of_blocks_will_do():
     ]
 
 
+def test_a_layer_that_does_not_run_is_left_whole_unless_it_was_named():
+    model = decoder()
+    model.layers[1].spare = nn.Linear(8, 8).double()
+    for ratios in ("uniform", "owl"):
+        shot = one_shot(deepcopy(model), BATCHES, sparsity=0.5, ratios=ratios)
+        assert list(shot.masks) == [f"{name}.weight" for name in INNER]
+        assert shot.untouched == ("head", "layers.1.spare")
+    with pytest.raises(InputError, match=r"layer 'spare' of block 'layers.1' did not run; leave it out by only="):
+        one_shot(model, BATCHES, sparsity=0.5, only=["layers.0.up", "layers.1.spare"])
+
+
 def forked():
     class Forked(nn.Module):
         def __init__(self):
@@ -450,8 +463,11 @@ def test_conv1d_of_gpt2_is_pruned_by_its_outputs():
 def test_a_llama_in_bfloat16_with_padding_keeps_its_type_its_head_and_its_cache():
     model = tiny("llama").bfloat16()
     batch = padded(words(7, 4, rows=1), "left")
-    before = weights(model)
+    before, lengths = weights(model), []
+    hook = model.lm_head.register_forward_hook(lambda module, args, y: lengths.append(y.shape[1]))
     shot = one_shot(model, [batch, {"input_ids": words(5)[0]}], sparsity=0.5, by="sparsegpt", refit=True)
+    hook.remove()
+    assert lengths == [1]  # one batch, of which the last token only
     assert shot.tokens == 11 + 15
     assert next(iter(shot.masks)) == "model.layers.0.self_attn.q_proj.weight"
     assert len(shot.masks) == 14
@@ -461,3 +477,13 @@ def test_a_llama_in_bfloat16_with_padding_keeps_its_type_its_head_and_its_cache(
     for name, keep in shot.masks.items():
         assert not model.get_parameter(name)[~keep].any()
     assert model(**batch).logits.isfinite().all()
+
+
+def test_the_page_prunes_evaluates_saves_and_loads_in_under_forty_lines():
+    page = (Path(__file__).parents[2] / "docs" / "language-models.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    code = [line for block in blocks[:2] for line in block.splitlines() if line.strip()]
+    assert len(code) < 40
+    said = "\n".join(code)
+    assert all(word in said for word in ("one_shot(", "perplexity(", "save_pretrained(", "from_pretrained("))
+    assert "make a mainstream server of language models faster" in " ".join(page.split())

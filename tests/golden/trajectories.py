@@ -29,6 +29,7 @@ OPTIONS = {
     | {"share_epochs": 3, "share_rate": 0.1},
     "dense": {"epochs": 10, "target": 0.75, "stop": "epochs"},
     "dynamic_surgery": {"c": "0", "band": 0.2, "gamma": 0.1, "dense_epochs": 2, "surgery": 6, "epochs": 8},
+    "flop": {"sparsity": 0.5, "rate": 0.5, "rise": 0.2, "epochs": 4, "gate_epochs": 8, "tune": 2},
     "global_activation": {"criterion": "active_magnitude", "sparsity": 0.5, "cycles": 3, "first": 0.5, "target": 0.8}
     | {"stop": "epochs", "epochs": 10},
     "gradual_magnitude": {"sparsity": 0.6, "begin": 2, "end": 9, "every": 3, "epochs": 12},
@@ -101,6 +102,11 @@ GOLDEN = {
             "2.weight": "01111011 10110100 10101111 10001001 01010100 11111111 11111001 01010101",
             "4.weight": "11111110 00101011 11001101",
         },
+    ),
+    "flop": Trajectory(
+        correct=[12, 12, 19, 22, 25, 24, 26, 26, 29, 26, 20, 35, 32, 34],
+        pruned=[13],
+        masks={"0.0": "101", "2.0": "1000"},
     ),
     "global_activation": Trajectory(
         correct=[11, 17, 26, 29, 31, 34, 35, 38, 40, 41],

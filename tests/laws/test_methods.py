@@ -59,6 +59,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "until a rule stops it": {"epochs": 5, "stop": "patience", "target": 1.0},
         "until good enough": {"epochs": 5, "stop": "none", "target": 0.5},
     },
+    "flop": {
+        "gates": {"sparsity": 0.5, "rate": 0.3, "epochs": 1, "gate_epochs": 2, "tune": 1, "task": tiny_task()},
+        "singular values": {"sparsity": 0.6, "by": "svd", "rank": 5, "epochs": 1, "gate_epochs": 1}
+        | {"task": tiny_task()},
+    },
     "global_activation": {
         "neurons": EASY | {"epochs": 5, "cycles": 3, "sparsity": 0.5, "reaches": HALF_OF_ALL},
         "neurons and weights, retraining": EASY
@@ -222,6 +227,7 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
 NO_MASKS = (
     "adversarial_neural_pruning,",
     "dense,",
+    "flop,",
     "l1_filters,",
     "lasso_channels,",
     "low_rank,",

@@ -16,6 +16,7 @@ from sapwood.methods.parts.widths import allocated, by_macs, by_ratios, by_share
 from sapwood.methods.rethink import scratch_epochs
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
+from sapwood.selection.select import by_count
 from sapwood.shrinking.cost import macs_of
 from sapwood.shrinking.finding import sites
 from sapwood.training.loop import evaluate
@@ -330,3 +331,17 @@ def test_multiply_adds_of_resnet_34(ratios, after, epochs):
     before, left = macs(ResNet34, stages(*ratios, skipped=ENDS), side=224)
     assert (before, left) == (pytest.approx(3664, abs=0.6), pytest.approx(after, abs=0.6))
     assert scratch_epochs(90, round(1e6 * before), round(1e6 * left), cap=2.0) == epochs
+
+
+FIVE_TIMES = (24, 22, 41, 51, 108, 89, 111, 184, 276, 228, 512, 512, 512)  # VGG-5x in the code of He et al. 2017
+
+
+def test_multiply_adds_of_vgg_5x():
+    """Of convolutions on 224 x 224, in billions: 49 times those on 32 x 32. He, Zhang, Sun: 4.52 times fewer, not 5."""
+    found, cost = costs(vgg_cifar, 32)
+    ranks = {site.name: torch.arange(float(site.units)) for site in found if site.name.startswith("conv")}
+    keep = by_count(ranks, {f"conv{n}": count for n, count in enumerate(FIVE_TIMES, 1)})
+    dense = 512 * 512 + 512 * 10
+    before, after = (49 * (float(cost(each)) - dense) / 1e9 for each in ({}, keep))
+    assert (before, after) == (pytest.approx(15.35, abs=0.006), pytest.approx(3.39, abs=0.006))
+    assert before / after == pytest.approx(4.52, abs=0.006)

@@ -70,7 +70,7 @@ def test_all_gates_are_open_in_the_warm_up_and_noise_is_gone_when_the_budget_is_
 
 
 def test_the_mean_cost_meets_the_budget_and_layers_and_samples_differ():
-    """Within 2 points, as the sheet of the method asks; keep rates of layers apart by 0.05, masks by 2 % of units."""
+    """Within 2 points; rates of layers are apart by 0.05, masks by 2 % of units."""
     run = start(TASKS["conv_digits"](), 0)
     for _ in method(run, budget=0.5, epochs=8):
         pass

@@ -1,6 +1,7 @@
 """Transformable architecture search: what shapes cost, whose turn it is, who teaches, what is built."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from sapwood import InputError, evaluate
 from sapwood.checks.tiny import tiny_conv_task, tiny_samples
 from sapwood.gates import Interpolated
 from sapwood.methods import METHODS
+from sapwood.methods.parts.equal_macs import become_like
 from sapwood.methods.parts.searching import Search, Some, in_turn, space
 from sapwood.methods.parts.structures import stages
 from sapwood.methods.parts.widths import removable
@@ -67,6 +69,19 @@ def test_sure_of_its_shape_expected_and_counted_cost_are_that_of_what_is_built()
     assert not any(True for block in run.model.blocks[3:] for _ in block.parameters())  # gone with all of their numbers
     assert run.notes["blocks_out"] == 2
     assert run.notes["macs_left"] == expected / run.reference.macs
+
+
+def test_controls_of_a_shape_without_blocks_have_all_blocks_and_cost_as_much():
+    run, found = searching(5, **SURE)
+    rebuild(run, found)
+    like = Given(run.model.state_dict(), {}, 1.0, True, lambda: deepcopy(run.model))
+    for widths in ("uniform", "random"):
+        other = start(residual_task(5), 0)
+        become_like(other, like, widths)
+        assert run.size().macs - 12 < other.size().macs <= run.size().macs
+        assert all(any(True for _ in block.parameters()) for block in other.model.blocks)
+    with pytest.raises(InputError, match=r"'blocks.3.fc1' is not in .* give uniform or random widths"):
+        become_like(start(residual_task(5), 0), like, "units")
 
 
 def test_in_evaluation_the_searched_network_is_the_one_that_is_built_but_for_its_weights():

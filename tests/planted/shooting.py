@@ -21,6 +21,7 @@ from sapwood.selection import select
 
 NAMES = [f"blocks.{n}.{name}" for n in range(3) for name in ("up", "down")]
 observed, upper, swept, error = flow.Flow.observed, columnwise._upper, columnwise._swept, block_by_block.output_error
+n_of_m = select.n_of_m
 solving_one, ratios_of, run = block_by_block._Pass._solved, block_by_block._Pass._ratios, block_by_block._Pass.run
 
 
@@ -66,6 +67,10 @@ def wanda_laws() -> Laws:
     return {"wanda: each row loses the lowest of |w| times its input's norm": _rows_lose_the_lowest}
 
 
+def group_laws() -> Laws:
+    return {"groups: of every m inputs in a row each output keeps the n best": _groups_keep_the_best}
+
+
 def columns_laws() -> Laws:
     return {"columns: weights and mask are those of exact inverses, column by column": _exact_inverses}
 
@@ -90,6 +95,17 @@ def _rows_lose_the_lowest() -> None:
             low = (row.abs() * norm).argsort()[: len(row) // 2].sort().values.tolist()
             gone = (~keep).nonzero().flatten().tolist()
             demand(gone == low, f"{name} lost {gone} of a row, the lowest are {low}")
+
+
+def _groups_keep_the_best() -> None:
+    net = model()
+    seen = observe(net, batches(), gram, only=NAMES[:2])
+    shot = one_shot(net, batches(), pattern="1:4")
+    for name in NAMES[:2]:
+        w, norm = model().get_submodule(name).weight.detach(), seen[name][gram].diagonal().sqrt()
+        best, keep = (w.abs() * norm).view(-1, 4).argmax(1), shot.masks[f"{name}.weight"].view(-1, 4)
+        demand(bool(keep.sum(1).eq(1).all()), f"{name}: groups keep {sorted(set(keep.sum(1).tolist()))}")
+        demand(torch.equal(keep.int().argmax(1), best), f"{name}: not the best of each group is kept")
 
 
 def _exact_inverses() -> None:
@@ -191,9 +207,9 @@ def at_once(this, each, gram_II, block, sparsity):
     return solved, change
 
 
-def leaving_hooks(this, number, statistics, layers):
+def leaving_hooks(this, number, statistics, layers, **options):
     this.blocks[number].up.register_forward_hook(lambda *_: None)
-    return observed(this, number, statistics, layers)
+    return observed(this, number, statistics, layers, **options)
 
 
 def ratios_anew(this, after, tell):
@@ -225,6 +241,14 @@ MUTANTS = (
             "rows are compared with one another": instead(removal.select, "per_row", in_all_rows),
         },
     }),
+    *bugs("groups", group_laws, {
+        "of every m inputs in a row each output keeps the n best": {
+            "groups run along the outputs": instead(removal.select, "n_of_m", lambda s, n, m: n_of_m(s, n, m, dim=0)),
+            "n of m are removed": instead(removal.select, "n_of_m", lambda s, n, m: n_of_m(s, m - n, m)),
+            "n of m are kept of the row, not of each group": instead(
+                removal.select, "n_of_m", lambda s, n, m: select.per_row(s, 1 - n / m)),
+        },
+    }),
     *bugs("columns", columns_laws, {
         "weights and mask are those of exact inverses, column by column": {
             "columns behind a block are not told of its errors": instead(columnwise, "_swept", untold),
@@ -238,7 +262,7 @@ MUTANTS = (
             "the second block reads what the first gave before": instead(flow.Flow, "forward", as_it_was),
         },
         "padding is not counted": {
-            "all tokens count": instead(block_by_block, "_tokens_in", lambda arguments: None),
+            "all tokens count": instead(block_by_block, "tokens_in", lambda arguments: None),
         },
         "errors are those of the weights that are written": {
             "errors of weights stand for those of outputs": instead(

@@ -2,9 +2,11 @@
 
 import sys
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import pytest
+from archives import writer
 
 from sapwood import InputError, export, prune
 from sapwood.study import milliseconds
@@ -114,6 +116,58 @@ def test_the_sentences_follow_from_the_rows():
     assert tallied([], 0.3) == ""
 
 
+def left(shares):
+    """Final rows of {arm: multiply-adds left} of 1,000, in each of three seeds."""
+    about = {"method": "", "task": "conv_digits", "step": 1, "epoch": 1, "phase": None, "split": "network"}
+    return [
+        about | {"trial": f"{arm} {seed}", "row": arm, "seed": seed, "metric": metric, "value": value}
+        for arm, share in shares.items()
+        for metric, value in (("macs", 1000 * share), ("reference_macs", 1000))
+        for seed in range(3)
+    ]
+
+
+WAYS = {"prune": 80, "LASSO": 85, "prune, geometric median": 84, "L1 filters": 83, "prune, luck": 60,
+        "Torch-Pruning, L1": 82, "Torch-Pruning, group norm": 70}  # fmt: skip
+
+
+def test_the_figure_has_the_default_the_best_ways_the_best_of_the_peers_and_luck():
+    """By validation images; each point where it was measured to be, with the interval of its seeds."""
+    fewer = writer("fewer")
+    asked = {f"ResNet-20, {way}, {at}": (way, share) for way in WAYS for at, share in arms.THIRDS.items()}
+    rows = made({arm: (WAYS[way] + 10 * share, 80 + 10 * share) for arm, (way, share) in asked.items()})
+    rows += left({arm: share - 0.01 for arm, (_, share) in asked.items()}) + made({"ResNet-20, dense": (99, 93)})
+    names = ["prune, the default", "LASSO", "geometric median", "Torch-Pruning's best", "luck"]
+    shown = fewer.shown(rows, "ResNet-20", arms.THIRDS)
+    assert list(shown) == names
+    assert max(map(len, names)) <= 21, "there is room for so many letters beside the lines"
+    assert [shown[names[at]] for at in (2, 3)] == ["prune, geometric median", "Torch-Pruning, L1"]
+    points = fewer.line(rows, arms.SMALL, "LASSO", arms.THIRDS)
+    assert [point.x for point in points] == pytest.approx([74, 49, 34])
+    assert [point.y for point in points] == pytest.approx([88.5, 86, 84.5])
+    assert [(point.high - point.low) / 2 for point in points] == pytest.approx(
+        [2.484] * 3, abs=1e-3
+    )  # 4.303 / 3 ** 0.5
+    (name,) = fewer.figures(rows)
+    svg = fewer.figures(rows)[name]
+    assert name == "fewer-macs-resnet-20.svg"
+    found = [svg.index(f">{escape(each)}</text>") for each in names]
+    assert found == sorted(found)
+    assert svg.count("<circle") == 3 * len(names)
+    assert "before</text>" in svg
+    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+    assert fewer.figures(made({"ResNet-20, prune, 75 %": (80, 81)})) == {}
+    assert fewer.figures([]) == {}
+
+
+@pytest.mark.parametrize(("low", "high", "marks"), [(85.2, 92.9, 6), (50, 50, 2), (91.31, 91.52, 4), (10, 99, 6)])
+def test_marks_of_accuracy_hold_all_bars_and_are_few(low, high, marks):
+    fewer = writer("fewer")
+    axis = fewer.heights({"a": [fewer.Point(50, low, low, high)]}, None)
+    assert axis.start <= low <= high <= axis.end
+    assert len(axis.marks) == marks
+
+
 def test_times_stand_in_the_tables(tmp_path):
     assert as_rows(tmp_path) == []
     head = "arm,task,engine,batch,ms,faster,lower,upper\n"
@@ -156,7 +210,9 @@ def test_the_smallest_scale_runs(tmp_path, monkeypatch):
     trials = STUDY.at("smoke")
     folder = tmp_path / "results"
     assert dict(serial(partial(run_into, folder), trials, lambda news: None)) == dict.fromkeys(trials)
-    last = {(row["row"], row["metric"]): row["value"] for row in read(folder) if row["phase"] is None}
+    rows = read(folder)
+    assert writer("fewer").figure(rows, arms.DIGITS).count("<circle") == 3  # two of ours, and the peer's
+    last = {(row["row"], row["metric"]): row["value"] for row in rows if row["phase"] is None}
     for way in ("prune", "L1 filters, scanned", "Torch-Pruning, L1"):
         assert last[f"digits, {way}, 50 %", "macs"] <= last[f"digits, {way}, 50 %", "reference_macs"] / 2
         assert last[f"digits, {way}, 50 %", "epochs"] == 1

@@ -79,6 +79,12 @@ def test_the_sentences_follow_from_the_rows():
     assert len(transformable.compared(rows).lines) == 4
 
 
+def test_the_figure_is_of_the_shapes_that_are_trained(tmp_path):
+    rows = made({FOUND: {"accuracy": 0.8}, UNIFORM: {"accuracy": 0.79}, FREE: {"accuracy": 0.1}})
+    (axes,) = STUDY.figures[0].draw(rows, tmp_path).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [FOUND, UNIFORM]
+
+
 @pytest.mark.slow
 def test_the_smallest_scale_runs_and_controls_cost_at_most_what_was_found(tmp_path):
     trials = STUDY.at("smoke")

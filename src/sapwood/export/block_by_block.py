@@ -13,14 +13,15 @@ from sapwood.called import checked
 from sapwood.criteria import CRITERIA
 from sapwood.currency import Masks
 from sapwood.errors import InputError
-from sapwood.export.caches import without_caches
+from sapwood.export.caches import without_caches, without_logits
+from sapwood.export.padding import tokens_in, without_padding
 from sapwood.export.removal import Ratios, Removal, removal_of
 from sapwood.export.shot import LayerSolved, OneShot
 from sapwood.export.trunk import Trunk, trunk_of
 from sapwood.reconstruction.flow import Flow
 from sapwood.reconstruction.normal import output_error
 from sapwood.scoring import batches as batching
-from sapwood.scoring.evidence import Sight, Statistic
+from sapwood.scoring.evidence import Statistic
 from sapwood.scoring.layers import Weight
 from sapwood.scoring.layout import matrix, shaped
 from sapwood.scoring.modes import eagerly, evaluating
@@ -65,7 +66,8 @@ def one_shot(
     sparsity; {block: sparsity} says it of each, in place of `sparsity`.
 
     Linear and convolutional layers in the model's `blocks` are pruned: in the list of modules that holds most of its
-    weights, or the list or blocks named; or the layers named in `only`. Embeddings, head and biases are left alone.
+    weights, or the list or blocks named; or the layers named in `only`. Embeddings, head and biases are left alone, and
+    so are layers that did not run, unless they were named.
     Each block is observed on what the pruned blocks before it give for `batches`, which are as for `observe`: tokens
     [B, T], or dicts, whose padding (0 in "attention_mask") is not counted. In memory are the model, what one block
     gives for all batches, and one block's sums. With `device` each block is moved there for its turn, and back.
@@ -88,7 +90,7 @@ def one_shot(
     place = None if device is None else torch.device(device)
     _refuse_another(model, trunk, asked, after)
     with evaluating(model), eagerly(), without_caches(model):
-        given = [arguments for _, arguments in batching.each(model, batches, "one_shot()")]
+        given = [without_logits(model, each) for _, each in batching.each(model, batches, "one_shot()")]
         return _Pass(model, trunk, asked, given, place).run(after, progress or _silent)
 
 
@@ -127,23 +129,34 @@ class _Pass:
         name, began = self.trunk.names[number], time.perf_counter()
         layers, written = list[LayerSolved](), list[Written]()
         seen = self._observed(flow, number, gram)
-        tokens = shot.tokens or int(seen[self.trunk.inside[name][0].name][count])
+        tokens = shot.tokens or next((int(sums[count]) for sums in seen.values()), 0)
+        unseen = tuple(each.name for each in self.trunk.inside[name] if each.name not in seen)
         for each in self.trunk.inside[name]:
+            if each.name in unseen:
+                continue
             solved, change = self._solved(each, seen.pop(each.name)[gram], name, shot.ratios[name])
             layers.append(solved)
             written.append(change)
         masks: Masks = {each.parameter: keep.cpu() for each, _, keep in written}
         _write(written)
         seconds = {**shot.seconds, name: time.perf_counter() - began}
-        return replace(shot, masks=shot.masks | masks, layers=(*shot.layers, *layers), seconds=seconds, tokens=tokens)
+        return replace(
+            shot,
+            masks=shot.masks | masks,
+            layers=(*shot.layers, *layers),
+            seconds=seconds,
+            tokens=tokens,
+            untouched=shot.untouched + unseen,
+        )
 
     def _observed(self, flow: Flow, number: int, statistic: Statistic) -> dict[str, Mapping[str, Tensor]]:
         """A sum over the rows that each layer of a block reads, without padding, and their count, by layer."""
         name = self.trunk.names[number]
         short = {each.name[len(name) :].lstrip("."): each.name for each in self.trunk.inside[name]}
-        rows = [_tokens_in(arguments) for arguments in self.given]
-        sums = [_without_padding(each, lambda: rows[flow.at]) for each in (statistic, count)]
-        return {short[layer]: seen for layer, seen in flow.observed(number, sums, list(short)).items()}
+        rows = [tokens_in(arguments) for arguments in self.given]
+        sums = [without_padding(each, lambda: rows[flow.at]) for each in (statistic, count)]
+        seen = flow.observed(number, sums, list(short), all_run=self.trunk.named)
+        return {short[layer]: each for layer, each in seen.items()}
 
     def _solved(self, each: Weight, gram_II: Tensor, block: str, sparsity: float) -> tuple[LayerSolved, Written]:
         layer, before = each.layers[0], each.tensor.detach()
@@ -152,7 +165,7 @@ class _Pass:
             if not bool(torch.isfinite(gram_II).all()):
                 raise InputError("what it reads holds NaN or infinite values; check the model, its type and its data")
             found, keep = self.asked.solved(w_OI.clone(), gram_II, sparsity)
-            errors = [output_error(w, w_OI, gram_II) for w in (torch.where(keep, w_OI, 0), found)]
+            errors = _errors(w_OI, found, keep, gram_II)
         except InputError as error:
             raise InputError(f"layer {each.name!r}: {error}") from error
         removed = 1 - int(keep.sum()) / keep.numel()
@@ -180,41 +193,17 @@ class _Pass:
                     shares[name] = share_of_outliers(
                         CRITERIA["wanda"].score(matrix(each.layer, each.tensor.detach()), seen[each.name])
                         for each in self.trunk.inside[name]
+                        if each.name in seen
                     )
                 flow.forward(number)
         return shares
 
 
-def _without_padding(statistic: Statistic, rows: Callable[[], Tensor | None]) -> Statistic:
-    """The same sum over the rows that count; in float32 at least, and in float64 where float32 is not meant exactly."""
-
-    def of(sight: Sight) -> Tensor:
-        x_NI, counted = sight.x_NI, rows()
-        if counted is not None:
-            if len(counted) != len(x_NI):
-                raise InputError(
-                    f"{sight.layer} reads {len(x_NI)} rows where attention_mask has {len(counted)} tokens, so padding "
-                    "cannot be left out; give batches without padding"
-                )
-            x_NI = x_NI[counted.to(x_NI.device)]
-        if statistic == count:
-            return torch.tensor(len(x_NI))
-        if statistic == input_square:
-            return x_NI.double().square().sum(0)
-        exact = torch.get_float32_matmul_precision() == "highest"
-        wide = x_NI.to(torch.promote_types(x_NI.dtype, torch.float32)) if exact else x_NI.double()
-        gram_II = (wide.T @ wide).double()
-        return (gram_II + gram_II.T) / 2
-
-    return Statistic(statistic, of)
-
-
-def _tokens_in(arguments: batching.Arguments) -> Tensor | None:
-    """Which of a batch's tokens are no padding, flat; None where all count."""
-    inside = arguments.keywords.get("attention_mask")
-    if not isinstance(inside, Tensor) or inside.dim() != 2 or bool(inside.all()):
-        return None
-    return inside.flatten() != 0
+def _errors(w_OI: Tensor, found: Tensor, keep: Tensor, gram_II: Tensor) -> tuple[float, float]:
+    """The errors of a layer's outputs with the mask alone, and with the weights that were found."""
+    masked = torch.where(keep, w_OI, 0)
+    now = output_error(found, w_OI, gram_II)
+    return now if torch.equal(masked, found) else output_error(masked, w_OI, gram_II), now
 
 
 def _write(written: Sequence[Written]) -> None:
@@ -260,7 +249,7 @@ def _line(shot: OneShot, name: str) -> str:
     mine = [each for each in shot.layers if each.block == name]
     done, of = len(shot.seconds), len(shot.ratios)
     rest = sum(shot.seconds.values()) / done * (of - done)
-    worst = max(each.error for each in mine)
+    worst = max((each.error for each in mine), default=0.0)
     return (
         f"block {done} of {of}, {name}: largest error {worst:.4f}, {shot.seconds[name]:.1f} s; about {rest:.0f} s left"
     )

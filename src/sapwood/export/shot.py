@@ -30,7 +30,7 @@ class OneShot:
     ratios: Mapping[str, float]  # {block: the sparsity asked of it}, of all blocks, also those still to prune
     seconds: Mapping[str, float]  # {block: how long it took}, of the blocks that are pruned
     tokens: int  # that were looked at; padding is not counted
-    untouched: tuple[str, ...]  # layers that are in no block, or were left out
+    untouched: tuple[str, ...]  # layers that are in no block, were left out, or did not run
 
     @property
     def sparsity(self) -> float:
@@ -61,6 +61,8 @@ class OneShot:
     def _rows(self) -> Iterator[tuple[str, str, str, str, str]]:
         for block, seconds in self.seconds.items():
             mine = [each for each in self.layers if each.block == block]
+            if not mine:
+                continue
             worst = max(mine, key=lambda each: each.error)
             if len(self.layers) <= MOST:
                 yield from (_row(each.layer, each, seconds if each is mine[-1] else None) for each in mine)

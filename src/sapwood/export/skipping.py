@@ -127,20 +127,29 @@ class _Part:
 
     def _computed(self, x: Tensor, members: Tensor | None, into: Tensor | None, out: Tensor | None) -> Tensor:
         """The outputs of some samples with the same masks, by the positions that are open."""
-        weight, bias, samples = self.layer.weight, self.layer.bias, len(x)
+        bias, samples = self.layer.bias, len(x)
         x = x if members is None else x[members]
-        if out is not None:
-            weight, bias = weight.index_select(0, out), None if bias is None else bias.index_select(0, out)
-        if into is not None:
-            weight, x = weight.index_select(1, into), x.index_select(self.axis, into)
-        linear = isinstance(self.layer, nn.Linear)
-        y: Tensor = F.linear(x, weight, bias) if linear else self.layer._conv_forward(x, weight, bias)  # type: ignore[operator]
+        x = x if into is None else x.index_select(self.axis, into)
+        bias = bias if bias is None or out is None else bias.index_select(0, out)
+        weight = _sliced(self.layer.weight, out, into)
+        layer = self.layer
+        y = F.linear(x, weight, bias) if isinstance(layer, nn.Linear) else layer._conv_forward(x, weight, bias)
         self.now.count(members, samples, weight.numel() * (y[0].numel() // len(weight)))
         if out is None:
             return y
         shape = [*y.shape]
         shape[self.axis] = len(self.layer.weight)
         return y.new_zeros(shape).index_copy_(self.axis, out, y)
+
+
+def _sliced(weight: Tensor, out: Tensor | None, into: Tensor | None) -> Tensor:
+    """weight[out][:, into]; both at once, since copying a large weight takes longer than multiplying it a few times."""
+    if out is None:
+        return weight if into is None else weight.index_select(1, into)
+    if into is None:
+        return weight.index_select(0, out)
+    pairs = (out[:, None] * weight.shape[1] + into).flatten()
+    return weight.flatten(0, 1).index_select(0, pairs).view(len(out), len(into), *weight.shape[2:])
 
 
 Group = tuple[Tensor | None, Tensor | None, Tensor | None]  # samples, open inputs, open outputs; None: all

@@ -18,6 +18,7 @@ class Trunk:
     names: tuple[str, ...]
     inside: Mapping[str, tuple[Weight, ...]]
     outside: tuple[str, ...]
+    named: bool  # the layers were named, so all of them must be pruned
 
     @property
     def pruned(self) -> list[str]:
@@ -55,7 +56,7 @@ def trunk_of(model: nn.Module, blocks: str | Sequence[str] | None, only: Iterabl
                 "it out, naming the others with only=[...]"
             )
     chosen = {each.name for each in held}
-    return Trunk(tuple(names), inside, tuple(each.name for each in every if each.name not in chosen))
+    return Trunk(tuple(names), inside, tuple(each.name for each in every if each.name not in chosen), only is not None)
 
 
 def _blocks_of(model: nn.Module, blocks: str | Sequence[str] | None, found: Sequence[Weight]) -> list[str]:

@@ -39,10 +39,15 @@ class HardConcrete(UnitGate):
         """z, [U]."""
         a = self.log_alpha
         if not self.training:
-            whole = torch.sigmoid(0.8 * a) if self.beta == 1 else _stretched(torch.sigmoid(a / self.beta))
-            return whole.clamp(min=TINY) * self.keep()
+            return self.soft() * self.keep()
         u = torch.rand_like(a).clamp(TINY, 1 - TINY)
         return _stretched(torch.sigmoid((u.logit() + a) / self.beta))
+
+    def soft(self) -> Tensor:
+        """What a unit that stays is multiplied by when evaluated, about E[z], of all units [U]."""
+        a = self.log_alpha
+        whole = torch.sigmoid(0.8 * a) if self.beta == 1 else _stretched(torch.sigmoid(a / self.beta))
+        return whole.clamp(min=TINY)
 
     def open(self) -> Tensor:
         """P(z > 0), [U]."""

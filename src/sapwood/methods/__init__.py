@@ -7,6 +7,7 @@ from sapwood.methods.at_init import at_init
 from sapwood.methods.deep_compression import deep_compression
 from sapwood.methods.dense import dense
 from sapwood.methods.dynamic_surgery import dynamic_surgery
+from sapwood.methods.flop import flop
 from sapwood.methods.global_activation import global_activation
 from sapwood.methods.gradual_magnitude import gradual_magnitude
 from sapwood.methods.iterative_magnitude import iterative_magnitude
@@ -42,6 +43,7 @@ ENTRIES = table(
     Entry(deep_compression),
     Entry(dense, version=2),
     Entry(dynamic_surgery, version=3, before=2),
+    Entry(flop),
     Entry(global_activation, version=2, before=1),
     Entry(gradual_magnitude, version=2, before=1, weights_only=True),
     Entry(iterative_magnitude, weights_only=True),

@@ -102,8 +102,13 @@ class Flow:
             raise InputError(f"{len(self.blocks)} blocks ran {len(calls)} times; each must run once")
         return calls
 
-    def observed(self, number: int, statistics: Sequence[Statistic], layers: Sequence[str]) -> Evidence:
-        """The sums over what a block's layers see, by their names in the block."""
+    def observed(
+        self, number: int, statistics: Sequence[Statistic], layers: Sequence[str], *, all_run: bool = True
+    ) -> Evidence:
+        """The sums over what a block's layers see, by their names in the block.
+
+        InputError where `all_run` and a layer did not; otherwise such a layer has no sums.
+        """
         block, evidence = self.blocks[number], Evidence()
         self.ahead.add(number)
         for batch, beside in enumerate(self.beside):
@@ -113,7 +118,8 @@ class Flow:
                     self.was[batch] = self._called(block, self.was[batch], beside[number])
             with observing(block, *statistics, only=layers, into=evidence, wanted=gave):
                 self._called(block, self.now[batch], beside[number])
-        if unseen := [name for name in layers if name not in evidence]:
+        unseen = [name for name in layers if name not in evidence]
+        if unseen and all_run:
             raise InputError(f"layer {unseen[0]!r} of block {self.names[number]!r} did not run; leave it out by only=")
         return settled(evidence)
 

@@ -1,0 +1,82 @@
+"""The study of learned ranks: equal sizes and steps, what its words say of rows, and its smallest scale."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sapwood.study.study import find
+from sapwood.study.table import read
+from sapwood.trials.execution import run_into
+
+STUDY = find(str(Path(__file__).parents[2] / "studies" / "flop.py"))
+study = sys.modules[STUDY.trials.__module__]
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
+def test_arms_differ_in_what_chooses_and_train_for_as_many_epochs(scale):
+    of = study.SCALES[scale]
+    dense = {trial.seed: trial for trial in STUDY.at(scale) if trial.method == "dense"}
+    assert len(dense) == of.seeds
+    for trial in (each for each in STUDY.at(scale) if each.method == "flop"):
+        options = trial.all_options()
+        start = dict(trial.uses).get("start")
+        assert (start is None) is (options["by"] == "fresh")
+        assert start in (None, dense[trial.seed])
+        before = of.dense if start else 0
+        assert (
+            before + sum(options[name] for name in ("epochs", "gate_epochs", "tune")) == of.dense + of.gates + of.tune
+        )
+        assert f"{options['sparsity']:.0%}".replace("%", " %") == trial.arm.rpartition(", ")[2]
+
+
+def made(values):
+    about = {"method": "flop", "task": "text_sru", "step": 1, "epoch": 1, "phase": None}
+    return [
+        about | {"trial": f"{arm} {seed}", "row": arm, "seed": seed, "split": split, "metric": metric, "value": value}
+        for (arm, split, metric), each in values.items()
+        for seed, value in enumerate(each)
+    ]
+
+
+ROWS = {
+    ("FLOP, 70 %", "test", "bits"): (2.0, 2.1, 2.05),
+    ("SVD, 70 %", "test", "bits"): (2.1, 2.2, 2.16),
+    ("shuffled, 70 %", "test", "bits"): (2.0, 2.1, 2.05),
+    ("magnitude, 70 %", "test", "bits"): (1.9, 2.0, 1.95),
+    ("FLOP, 70 %", "note", "sparsity_of_components"): (0.701, 0.702, 0.7),
+    ("FLOP, 70 %", "note", "expected_sparsity"): (0.65, 0.66, 0.67),
+}
+
+
+def test_the_sentences_follow_from_the_rows():
+    rows = made(ROWS)
+    found = {each.claim: each.answer for each in STUDY.summary(rows)}
+    first, *others = found.values()
+    assert first.startswith(
+        "1 of 3 comparisons with networks of the same size are in favour of others, 1 in favour of FLOP"
+    )
+    assert others[0].endswith("better.")
+    assert others[1].startswith("70 %: +0.100")
+    assert others[3] == study.MISSING
+    assert others[4] == "70 %: met, 70.1 % gone, 66.0 % by the gates alone."
+    missed = made({**ROWS, ("FLOP, 70 %", "note", "sparsity_of_components"): (0.72, 0.72, 0.73)})
+    assert "70 %: missed" in study.met(missed)
+    every, compared, printed = (table.build(rows) for table in STUDY.tables)
+    assert [line[0] for line in every.lines] == ["FLOP, 70 %", "SVD, 70 %", "magnitude, 70 %", "shuffled, 70 %"]
+    assert [line[2] for line in compared.lines] == ["better", "worse", "cannot be told apart"]
+    assert printed.lines[0][1] == "1.19 bits"
+    assert STUDY.verdict([]) == [study.MISSING]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_smallest_scale_runs(tmp_path):
+    trials = {trial.arm: trial for trial in STUDY.at("smoke")}
+    some = [trials[arm] for arm in ("dense", "FLOP, 90 %", "small from the start, 90 %")]
+    for trial in some:
+        run_into(tmp_path, trial)
+    last = {(row["row"], row["metric"]): row["value"] for row in read(tmp_path) if row["phase"] is None}
+    for trial in some[1:]:
+        assert 0.9 <= last[trial.arm, "sparsity_of_components"] < 0.95
+        assert last[trial.arm, "parameters"] < 0.8 * last["dense", "parameters"]
