@@ -201,7 +201,8 @@ def use(rows: Table) -> Iterator[str]:
     cheap = [amount for amount in SHARES if (found := best[amount]) and found[1] <= RULES.little]
     if any(best[amount] for amount in SHARES):
         rule = f", by {best[cheap[-1]][0]}" if cheap and best[cheap[-1]] else ""  # type: ignore[index]
-        yield f"Perplexity stays within {RULES.little:g} times dense up to {cheap[-1] if cheap else 'none of these'}{rule}."
+        upto = cheap[-1] if cheap else "none of these"
+        yield f"Perplexity stays within {RULES.little:g} times dense up to {upto}{rule}."
     for amount, found in best.items():
         if found and amount in (HALF, "70 %"):
             other = mean_times(rows, MAGNITUDE, amount)
@@ -217,9 +218,11 @@ def use(rows: Table) -> Iterator[str]:
 
 def slow(rows: Table) -> Finding:
     """What no row can say."""
-    return Finding("Zeros make nothing faster.", "No mainstream server of language models runs zeros or 2:4 patterns "
-                   "faster than a dense matrix; these numbers are about quality. What makes a model faster is to remove "
-                   "whole heads and neurons.")  # fmt: skip
+    said = (
+        "No mainstream server of language models runs zeros or 2:4 patterns faster than a dense matrix; these numbers "
+        "are about quality. What makes a model faster is to remove whole heads and neurons."
+    )
+    return Finding("Zeros make nothing faster.", said)
 
 
 def summary(rows: Table) -> list[str | Finding]:
@@ -232,7 +235,7 @@ def summary(rows: Table) -> list[str | Finding]:
 
 def verdict(rows: Table) -> list[str]:
     """The first screen."""
-    return [*use(rows)][:4] + ["Zeros make nothing faster: read these numbers as quality."]
+    return [*[*use(rows)][:4], "Zeros make nothing faster: read these numbers as quality."]
 
 
 def perplexities(rows: Table) -> Grid:
@@ -254,7 +257,7 @@ def in_print(rows: Table) -> Grid:
 
 
 def costs(rows: Table) -> Grid:
-    """Layers' errors, and how long a trial took beyond what the dense one did, of which all but the pass is the same."""
+    """Layers' errors, and how much longer a trial took than the dense one, from which it differs by the pass."""
     dense = fmean(at_end(rows, DENSE, "seconds").values() or [0.0])
     lines = []
     for rule in RULES_OF:

@@ -1,4 +1,4 @@
-"""One pass as a method, on a tiny random Llama: what it removes, what it refuses, and that a large task leaves rows only."""
+"""One pass as a method, on a tiny random Llama: what it removes and refuses; a large task leaves rows only."""
 
 from functools import partial
 

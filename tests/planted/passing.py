@@ -1,4 +1,4 @@
-"""Bugs planted in one pass as a method: what goes is what `one_shot` removes, on training samples that the seed draws."""
+"""Bugs planted in one pass as a method: it is `one_shot`, on training samples that the seed draws."""
 
 from functools import cache, partial
 from importlib import import_module
@@ -87,8 +87,8 @@ MUTANTS = (
     *bugs("one pass", laws, {
         "weights and masks are those that one_shot gives": {
             "the weights are not refitted": instead(passing, "one_shot", without("refit")),
-            "ratios are uniform": instead(
-                passing, "one_shot", lambda model, batches, **options: SHOT(model, batches, **options | {"ratios": "uniform"})
+            "the rule is the default": instead(
+                passing, "one_shot", lambda model, batches, by, **options: SHOT(model, batches, **options)
             ),
         },
         "a pattern is kept where one is asked for": {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sapwood.study.grid import NOTHING
 from sapwood.study.study import find
 from sapwood.study.table import read
 from sapwood.tasks import TASKS
@@ -86,7 +87,7 @@ def test_ratios_stand_beside_those_in_print():
     lines = {line[:2]: line[2:] for line in study.in_print(made(GOOD)).lines}
     assert lines["50 %", "magnitude"] == ("14.00", "6.98", "2.91", "1.39")
     assert lines["50 %", "SparseGPT"] == ("1.50", "1.33", "1.27", "1.23")
-    assert lines["2:4", "Wanda"][:2] == ("–", "–")
+    assert lines["2:4", "Wanda"][:2] == (NOTHING, NOTHING)
 
 
 def test_without_rows_nothing_is_claimed():
