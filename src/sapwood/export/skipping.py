@@ -50,8 +50,9 @@ class Skipping(nn.Module):
             for slot in known[name].slots:
                 _put(parts, norms, self.network, self._pass, known[name], slot)
             _part(parts, known[name], name.partition("#")[0]).decides.append((name, gate))
-        for name, part in (*parts.items(), *norms.items()):
-            self.network.get_submodule(name).forward = part.forward  # type: ignore[method-assign, assignment]
+        replaced: dict[str, _Part | _Norm] = {**parts, **norms}
+        for name, part in replaced.items():
+            self.network.get_submodule(name).forward = part.forward
         self.eval()
         self.compact = self._pass.compact = example is not None and self._agrees(sites, example[:1])
 
@@ -81,7 +82,8 @@ class Skipping(nn.Module):
                     answers.append(self.network(sample))
                 except (RuntimeError, ValueError, IndexError, TypeError):  # code that wants all channels
                     return False
-            if answers[0].shape != answers[1].shape or not torch.allclose(*answers, rtol=1e-3, atol=1e-4):
+            full, small = answers
+            if full.shape != small.shape or not torch.allclose(full, small, rtol=1e-3, atol=1e-4):
                 return False
         return True
 
@@ -136,7 +138,8 @@ class _Norm:
             return type(norm).forward(norm, x)
         tensors = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
         kept = mask[0].nonzero().flatten()
-        return F.batch_norm(x, *(each if each is None else each[kept] for each in tensors), eps=norm.eps)
+        mean, variance, weight, bias = (each if each is None else each[kept] for each in tensors)
+        return F.batch_norm(x, mean, variance, weight, bias, eps=norm.eps)
 
 
 class _Part:
