@@ -173,6 +173,15 @@ def test_inputs_in_half_precision_do_not_overflow():
     assert sums[input_square].eq(270_000).all()
 
 
+@pytest.mark.parametrize(("row", "column"), [(299, 3), (3, 299), (280, 290)])
+def test_one_number_that_is_not_symmetric_in_a_wide_matrix_is_noticed(row, column):
+    w, x = layer(0, 4, 300)
+    g = x.T @ x
+    g[row, column] += 1e-3 * float(g.diagonal().max())
+    with pytest.raises(InputError, match="it is not symmetric"):
+        output_error(w, w, g)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_errors_stand_in_their_order(seed):
     """The refit of a mask is at most that mask alone, SparseGPT is below magnitude, and refitting it helps again."""

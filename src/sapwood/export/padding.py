@@ -29,8 +29,8 @@ def without_padding(statistic: Statistic, rows: Callable[[], Tensor | None]) -> 
             return x_NI.double().square().sum(0)
         exact = torch.get_float32_matmul_precision() == "highest"
         wide = x_NI.to(torch.promote_types(x_NI.dtype, torch.float32)) if exact else x_NI.double()
-        gram_II = (wide.T @ wide).double()
-        return (gram_II + gram_II.T) / 2
+        gram_II = wide.T @ wide
+        return gram_II.add_(gram_II.T.clone()).div_(2).double()  # in place: it may be the largest tensor of a pass
 
     return Statistic(statistic, of)
 
