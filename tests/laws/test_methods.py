@@ -153,6 +153,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "the same share of each, by what samples change": {"macs": 0.6, "multiple": 1, "uniform": True, "epochs": 1}
         | {"by": "taylor_unit", "samples": 30, "tune": 1},
     },
+    "one_pass": {
+        "wanda, tuned": {"sparsity": 0.5, "samples": 20, "epochs": 1, "tune": 1, "rate": 0.5, "reaches": 0.5},
+        "sparsegpt, refitted, trained": {"sparsity": 0.25, "by": "sparsegpt", "refit": True, "samples": 30}
+        | {"epochs": 1, "tune": 1, "rate": 0.1},
+    },
     "pruning_from_scratch": {
         "gates behind layers": {"macs": 0.6, "level": 0.5, "rate": 0.2, "gate_epochs": 1, "epochs": 1},
         "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}

@@ -18,7 +18,7 @@ from sapwood.tasks import TASK_DATA, TASK_VERSIONS, TASKS
 from sapwood.tasks.split import first, split
 from sapwood.training.task import Batch, Data, Task
 
-TEXTS = ("text", "text_smoke", "text_sru", "text_sru_smoke")  # see test_text.py
+TEXTS = ("smollm2_wikitext", "text", "text_smoke", "text_sru", "text_sru_smoke")  # see test_text.py
 ALL = [
     name if name == "mlp_digits" else pytest.param(name, marks=pytest.mark.data) for name in TASKS if name not in TEXTS
 ]

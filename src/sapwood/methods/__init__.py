@@ -19,6 +19,7 @@ from sapwood.methods.low_rank import low_rank
 from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.one_call import one_call
+from sapwood.methods.one_pass import one_pass
 from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.rethink import rethink
 from sapwood.methods.self_adaptive import self_adaptive
@@ -54,6 +55,7 @@ ENTRIES = table(
     Entry(network_slimming),
     Entry(nuclear, version=2, before=1),
     Entry(one_call, version=2),  # what still fits comes back
+    Entry(one_pass),
     Entry(pruning_from_scratch, version=2, before=1),  # weights drawn for the small network
     Entry(rethink),
     Entry(self_adaptive),

@@ -18,6 +18,7 @@ from sapwood.tasks.resnet20_cifar import resnet20_cifar
 from sapwood.tasks.resnet20_cifar_trained import resnet20_cifar_trained
 from sapwood.tasks.resnet56_cifar import resnet56_cifar
 from sapwood.tasks.resnet56_cifar_trained import resnet56_cifar_trained
+from sapwood.tasks.smollm2_wikitext import smollm2_wikitext
 from sapwood.tasks.text import text
 from sapwood.tasks.text_smoke import text_smoke
 from sapwood.tasks.text_sru import text_sru
@@ -25,7 +26,7 @@ from sapwood.tasks.text_sru_smoke import text_sru_smoke
 from sapwood.tasks.vgg6_cifar_narrow import vgg6_cifar_narrow
 from sapwood.tasks.vgg16_cifar import vgg16_cifar
 from sapwood.training.entry import Column, Entry, table
-from sapwood.training.goal import ACCURACY, BITS, Goal
+from sapwood.training.goal import ACCURACY, BITS, TOKEN_BITS, Goal
 from sapwood.training.task import Task
 
 # `goal` stands here for those who know a task's name and not its data.
@@ -45,6 +46,7 @@ ENTRIES = table(
     Entry(resnet56_cifar, version=2, data="cifar10"),
     Entry(resnet56_cifar_trained, version=2, data="cifar10"),
     Entry(resnet8_cifar_smoke, version=2, data="cifar10"),
+    Entry(smollm2_wikitext, data="wikitext2", goal=TOKEN_BITS),
     Entry(text, data="wikitext2", goal=BITS),
     Entry(text_smoke, data="wikitext2", goal=BITS),
     Entry(text_sru, data="wikitext2", goal=BITS),

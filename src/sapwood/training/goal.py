@@ -48,6 +48,7 @@ class Goal(NamedTuple):
 
 ACCURACY = Goal("accuracy", UP)
 BITS = Goal("bits", DOWN, "per byte")
+TOKEN_BITS = Goal("bits", DOWN, "per token")
 
 
 def checked(goal: tuple[str, ...], whose: str) -> Goal:

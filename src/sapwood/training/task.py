@@ -80,6 +80,7 @@ class Task:
     fresh: Callable[[nn.Module], None] = reset  # gives a network new initial weights, drawn from torch's generator
     at_once: int = 2_000  # samples in one pass of an evaluation; of a convolutional network a tenth takes half as long
     ends: tuple[str, ...] = SPLITS  # the splits that are measured when a trial is over
+    large: bool = False  # True: a trial leaves neither its weights nor the spectra of its layers
 
     def __post_init__(self) -> None:
         if type(self.batch_size) is not int or self.batch_size < 1:

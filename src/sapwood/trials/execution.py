@@ -3,7 +3,8 @@
 trial.json         identity, options, provenance of each life     rows.jsonl           what was found
 state.safetensors  the latest checkpoint, while it runs           weights.safetensors  the network (`study.left`)
 done               when it is over                                failed               the traceback, when it fails
-kept               instead of `done`, when only its rows were restored (`trials.archive`): over, without weights
+kept               instead of `done`: over, without weights, which were not restored (`trials.archive`), or whose task
+                   is a `large` one
 running            the number of the process that is at work
 """
 
@@ -109,8 +110,10 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
                 record.see(moment)
                 voice.hear(moment)
         record.end(final)
-    leave(run, folder)
-    _write_json(folder / "done", ending(record.sums(), disk.read(folder / "rows.jsonl")))
+    if not task.large:
+        leave(run, folder)
+    end = folder / ("kept" if task.large else "done")
+    _write_json(end, ending(record.sums(), disk.read(folder / "rows.jsonl")))
     forget([state_file])
     tell(say(trial, "done", done=1.0, finished=True))
 

@@ -41,7 +41,8 @@ def final_measures(run: Run) -> Iterator[Measure]:
     for split in run.task.ends:
         yield from _quality(run, network, split)
     yield from (Measure("network", metric, float(value)) for metric, value in _size(run, network).items())
-    yield from (Measure("network", metric, float(value)) for metric, value in shape(network, run.task.example).items())
+    shapes = {} if run.task.large else shape(network, run.task.example)
+    yield from (Measure("network", metric, float(value)) for metric, value in shapes.items())
     yield from (Measure("note", name, float(value)) for name, value in sorted(run.notes.items()))
 
 
