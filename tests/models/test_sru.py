@@ -70,6 +70,17 @@ def test_a_sequence_in_two_pieces_is_the_sequence():
     torch.testing.assert_close(fewer, model(tokens, dict(memory))[:2], rtol=0, atol=1e-12)
 
 
+def test_under_autocast_matrices_alone_are_in_half_precision():
+    model, tokens, memory = sru(**SMALL), torch.randint(128, (3, 8), generator=torch.Generator().manual_seed(1)), {}
+    whole = model(tokens).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(tokens, memory)
+    half.float().square().sum().backward()
+    assert {state.dtype for state in memory.values()} == {torch.float32}
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters())
+    torch.testing.assert_close(half.float(), whole, rtol=0.1, atol=0.1)
+
+
 def test_the_network_of_the_paper_has_the_size_that_is_printed():
     with torch.device("meta"):
         model = sru(symbols=205, features=205, width=3056, rank=512, layers=6)

@@ -81,4 +81,4 @@ def test_the_smallest_scale_runs(real_data, tmp_path):
     last = {(row["row"], row["metric"]): row["value"] for row in read(tmp_path) if row["phase"] is None}
     for trial in some[1:]:
         assert 0.5 <= last[trial.arm, "sparsity_of_components"] < 0.55
-        assert last[trial.arm, "parameters"] < 0.75 * last["dense", "parameters"]
+        assert last[trial.arm, "parameters"] < 0.75 * last[trial.arm, "reference_parameters"]

@@ -70,7 +70,10 @@ class Unit(nn.Module):
 
     def forward(self, x_TBI: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What it makes of a sequence, [T, B, D], and the last c [B, D]; `state`: c before the first step."""
-        u, u_f, u_r, *passing = self.weight(self.norm(x_TBI)).unflatten(-1, (-1, self.width)).unbind(-2)
+        wide = self.weight(self.norm(x_TBI))
+        if wide.dtype is not self.bias.dtype:  # under autocast; a state of many steps is kept in full
+            wide = wide.to(self.bias.dtype)
+        u, u_f, u_r, *passing = wide.unflatten(-1, (-1, self.width)).unbind(-2)
         x = passing[0] if passing else x_TBI
         (v_f, v_r), (b_f, b_r) = self.recurrent, self.bias
         first = torch.zeros_like(u[0]) if state is None else state[: u.shape[1]]
