@@ -22,7 +22,7 @@ from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
 from sapwood.shrinking.tracing.site import Site
 
-ROUNDS, IMAGES, BUDGET = 20, 4, 0.5
+ROUNDS, IMAGES, BUDGET = 12, 4, 0.5
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "VGG-16, 32 x 32": (vgg_cifar, 32),
     "VGG-16, 128 x 128": (partial(vgg_cifar, side=128), 128),
@@ -58,11 +58,11 @@ def timed(name: str) -> str:
     torch.manual_seed(0)
     model, images = make().eval(), torch.randn(IMAGES, 3, side, side)
     network, found = gated(model, images)
-    awake = Skipping(network, found)
+    awake = Skipping(network, found, images)
     for gate in network.by_site().values():
         if isinstance(gate, Saliency):
             gate.set_(awake=False, noise=0.0)
-    asleep = Skipping(network, found)
+    asleep = Skipping(network, found, images)
     shown = {each: _one(cycle(torch.split(images, 1))) for each in ("dense", "awake", "asleep")}
     cases = {"dense": lambda: model(next(shown["dense"])), "awake": lambda: awake(next(shown["awake"])),
              "asleep": lambda: asleep(next(shown["asleep"]))}  # fmt: skip

@@ -34,17 +34,18 @@ MISSING = "Not run at this scale."
 
 
 class Scale(NamedTuple):
-    """A task, how many seeds, and epochs: of the dense model, with gates, after the cut."""
+    """A task, how many seeds, epochs of the dense model, with gates and after the cut, and what shares go."""
 
     task: str
     seeds: int
     dense: int
     gates: int
     tune: int
+    shares: tuple[str, ...] = tuple(SPARSITIES)
 
 
 SCALES = {
-    "smoke": Scale("text_sru_smoke", 1, 1, 1, 1),
+    "smoke": Scale("text_sru_smoke", 1, 1, 1, 1, ("50 %",)),
     "small": Scale("text_sru", 3, 2, 2, 1),
     "paper": Scale("text_sru", 5, 20, 20, 10),
 }
@@ -58,7 +59,7 @@ def trials(scale: str) -> Iterator[Trial]:
         dense = Trial.make("dense", of.task, seed, DENSE, stop="epochs", epochs=of.dense)
         yield dense
         for share, sparsity in SPARSITIES.items():
-            for arm, by in ARMS.items():
+            for arm, by in ARMS.items() if share in of.shares else ():
                 before = of.dense if by == "fresh" else 0
                 made = Trial.make("flop", of.task, seed, f"{arm}, {share}", sparsity=sparsity, by=by, epochs=before,
                                   gate_epochs=of.gates, tune=of.tune)  # fmt: skip

@@ -7,9 +7,9 @@ trained weights, and those that network slimming finds while it trains. Expected
 better than random ones and than shuffled gates.
 
 Smoke: digits, one seed, in seconds. Small: LeNet-5 on MNIST, and a narrow VGG on a fifth of CIFAR-10 at a half and at a
-quarter of its multiply-adds, five seeds; about two hours on two cores, estimated from the epochs and what a step of the
-whole networks takes, 0.03 and 0.08 s of a core. Paper: VGG-16 and ResNet-56 on CIFAR-10, 160 epochs, for a
-GPU: sapwood run from_scratch --scale paper --device cuda; stopped after minutes and run again, it goes on where it was.
+quarter of its multiply-adds, five seeds, in bfloat16; about 1.3 hours on two cores, estimated from the epochs and what
+a step takes. Paper: VGG-16 and ResNet-56 on CIFAR-10, 160 epochs, for a GPU:
+sapwood run from_scratch --scale paper --device cuda; stopped after minutes and run again, it goes on where it was.
 Run: sapwood run from_scratch --scale small
 Last run: never at small or paper.
 """
@@ -62,7 +62,7 @@ class Net(NamedTuple):
     recipe: Options
 
 
-DROPS: Options = {"course": "drops"}
+DROPS: Options = {"course": "drops", "precision": "bfloat16"}
 PAPER: Options = {"course": "drops", "batch_size": 128, "learning_rate": 0.1}
 SCALES: dict[str, tuple[Net, ...]] = {
     "smoke": (Net("digits", "conv_digits", 0.5, 1, 2, 1, True, 4.3, DROPS),),

@@ -22,7 +22,7 @@ def test_skipping(law):
 def test_in_single_precision_outputs_are_within_one_in_ten_thousand():
     for gated, found, x in leaving_out.networks():
         gated, x = deepcopy(gated).float(), x.float()
-        skipping = Skipping(gated, found)
+        skipping = Skipping(gated, found, x)
         for inputs in (x, x[:1]):
             assert (skipping(inputs) - gated(inputs)).abs().max() < 1e-4
 
@@ -42,6 +42,28 @@ def test_asleep_everything_is_computed():
     for gate in gated.gates.values():
         gate.set_(awake=False, noise=1.0)
     assert torch.allclose(Skipping(gated, found)(x), gated.model(x), atol=1e-10)
+
+
+class Sized(nn.Module):
+    """Its code goes by the number of channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 6, 1), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x):
+        x = self.b(self.a(x).relu()).relu()
+        return self.c(x / 2 if x.shape[1] < 6 else x)
+
+
+def test_code_that_goes_by_the_number_of_channels_is_run_at_full_size():
+    model, x = Sized().double().eval(), torch.randn(2, 2, 4, 4, dtype=torch.float64)
+    found = [site for site in sites(model, x[:1]) if site.name == "b"]
+    gated = Gated(model, {"b": Saliency(6, reads=4, start=0.0)}, points(model, found, x[:1])).double().eval()
+    small = Skipping(gated, found, x)
+    assert not small.compact
+    assert torch.allclose(small(x[:1]), gated(x[:1]), atol=1e-10)
+    assert int(small.executed) < 16 * (2 * 4 + 4 * 6 + 6 * 2) + gated.by_site()["b"].macs
 
 
 def test_what_cannot_be_skipped_is_refused_by_name():

@@ -11,7 +11,7 @@ from sapwood.checks.law import demand
 from sapwood.export import Skipping, skipping
 from sapwood.gates import Gated, Saliency
 
-computed, opened, groups = skipping._Part._computed, skipping._Part._open, skipping._groups
+computed, opened, groups = skipping._Part._computed, skipping._Pass.open, skipping._groups
 
 
 class Stream(nn.Module):
@@ -62,6 +62,7 @@ def laws() -> Laws:
     return {
         "skipping: a batch is answered as by the gated network": _batches,
         "skipping: a sample by itself is answered as by the gated network": _alone,
+        "skipping: so it is on open channels alone": _compact,
         "skipping: what a sample takes is what its open units cost, and the gates": _counted,
         "skipping: torch counts as many multiplications": _executed,
     }
@@ -75,13 +76,18 @@ def _batches() -> None:
         demand(gap < 1e-10, f"outputs differ by {gap:.1e}")
 
 
-def _alone() -> None:
+def _alone(compact: bool = False) -> None:
     for gated, found, x in cases():
-        small = Skipping(gated, found)
+        small = Skipping(gated, found, x if compact else None)
+        demand(small.compact is compact, f"compact is {small.compact}")
         for sample in x[:, None]:
             with torch.no_grad():
                 gap = float((small(sample) - gated(sample)).abs().max())
             demand(gap < 1e-10, f"outputs differ by {gap:.1e}")
+
+
+def _compact() -> None:
+    _alone(compact=True)
 
 
 def _counted() -> None:
@@ -99,7 +105,7 @@ def _counted() -> None:
 
 def _executed() -> None:
     for gated, found, x in cases():
-        small = Skipping(gated, found)
+        small = Skipping(gated, found, x)
         for inputs in (x, x[:1]):
             with FlopCounterMode(display=False) as counter:
                 small(inputs)
@@ -130,6 +136,16 @@ def last_site(self, places):
     return opened(self, places[-1:])
 
 
+def of_the_others(self, x, forward=skipping._Norm.forward):
+    """The scales of closed channels where there are as many, else of the last ones."""
+    kept = self.now.masks
+    self.now.masks = {name: mask.flip(1) for name, mask in kept.items()}
+    try:
+        return forward(self, x)
+    finally:
+        self.now.masks = kept
+
+
 MUTANTS = bugs(
     "skipping",
     laws,
@@ -139,7 +155,10 @@ MUTANTS = bugs(
             "closed inputs that are read": instead(skipping._Part, "_computed", all_inputs),
         },
         "a sample by itself is answered as by the gated network": {
-            "only one of the sites that a layer reads looked at": instead(skipping._Part, "_open", last_site),
+            "only one of the sites that a layer reads looked at": instead(skipping._Pass, "open", last_site),
+        },
+        "so it is on open channels alone": {
+            "scales of other channels than the open ones": instead(skipping._Norm, "forward", of_the_others),
         },
         "what a sample takes is what its open units cost, and the gates": {
             "outputs put to 0 and inputs not left out": instead(skipping._Part, "_computed", of_zeros),

@@ -7,6 +7,7 @@ import pytest
 
 from sapwood.study.study import find
 from sapwood.study.table import read
+from sapwood.tasks import TASKS
 from sapwood.trials.execution import run_into
 
 STUDY = find(str(Path(__file__).parents[2] / "studies" / "flop.py"))
@@ -71,12 +72,13 @@ def test_the_sentences_follow_from_the_rows():
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_the_smallest_scale_runs(tmp_path):
+def test_the_smallest_scale_runs(real_data, tmp_path):
+    real_data(TASKS["text_sru_smoke"])
     trials = {trial.arm: trial for trial in STUDY.at("smoke")}
-    some = [trials[arm] for arm in ("dense", "FLOP, 90 %", "small from the start, 90 %")]
+    some = [trials[arm] for arm in ("dense", "FLOP, 50 %", "small from the start, 50 %")]
     for trial in some:
         run_into(tmp_path, trial)
     last = {(row["row"], row["metric"]): row["value"] for row in read(tmp_path) if row["phase"] is None}
     for trial in some[1:]:
-        assert 0.9 <= last[trial.arm, "sparsity_of_components"] < 0.95
-        assert last[trial.arm, "parameters"] < 0.8 * last["dense", "parameters"]
+        assert 0.5 <= last[trial.arm, "sparsity_of_components"] < 0.55
+        assert last[trial.arm, "parameters"] < 0.75 * last["dense", "parameters"]

@@ -103,6 +103,7 @@ def test_without_rows_it_says_so_and_shows_what_is_in_print():
     assert len(study.in_print([]).lines) == 11
 
 
+@pytest.mark.slow
 def test_the_smallest_scale_runs_and_the_report_answers(tmp_path):
     trials = STUDY.at("smoke")
     assert dict(serial(partial(run_into, tmp_path), trials, lambda news: None)) == dict.fromkeys(trials)

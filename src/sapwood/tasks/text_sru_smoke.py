@@ -1,6 +1,6 @@
 """text_sru_smoke: text_sru with a network of 15,488 numbers on 5,000 bytes, to see in seconds whether a study runs.
 
-Windows of 8 bytes, batches of 32 of them (20 steps an epoch), windows of 64 for the first 1,000 bytes of each other
+Windows of 4 bytes, batches of 32 of them (40 steps an epoch), windows of 64 for the first 1,000 bytes of each other
 part. Its numbers say nothing about any paper.
 """
 
@@ -14,6 +14,6 @@ from sapwood.training.task import Task
 
 def text_sru_smoke() -> Task:
     """The same language model, tiny, on little text."""
-    data = windows(5_000, 1_000, length=8, longer=64)
+    data = windows(5_000, 1_000, length=4, longer=64)
     model = partial(sru, features=16, width=24, rank=16)
     return replace(text_sru(), name="text_sru_smoke", model=model, data=data)
