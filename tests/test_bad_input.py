@@ -342,7 +342,7 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "unknown scope": (lambda s: s.method("gradual_magnitude", scope="layer"), r"unknown scope 'layer'; did you mean 'per_layer'\?"),
     "diverged": (diverged, r"loss is (nan|inf) at step \d+; lower the learning rate"),
     "unknown preset": (lambda s: preset("paper_global"), r"unknown preset 'paper_global'; did you mean 'paper-global'\?"),
-    "unknown named criterion": (lambda s: criterion_named("wanda"), r"unknown criterion 'wanda'"),
+    "unknown named criterion": (lambda s: criterion_named("wand"), r"unknown criterion 'wand'"),
     # schedules, allocation, stopping
     "density 0": (lambda s: allocate.erk({"w": (3, 4)}, 0.0), r"density is 0.0"),
     "unknown allocation": (lambda s: allocate.named("ekr"), r"unknown allocation 'ekr'; did you mean 'er'\?"),

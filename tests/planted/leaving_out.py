@@ -12,6 +12,7 @@ from sapwood.export import Skipping, skipping
 from sapwood.gates import Gated, Saliency
 
 computed, opened, groups = skipping._Part._computed, skipping._Pass.open, skipping._groups
+count = skipping._Pass.count
 
 
 class Stream(nn.Module):
@@ -127,6 +128,10 @@ def all_inputs(self, x, members, into, out):
     return computed(self, x, members, None, out)
 
 
+def half_of_it(self, members, samples, macs):
+    count(self, members, samples, macs // 2)
+
+
 def one_group(read, made):
     """All samples as the first one."""
     yield next(iter(groups(*(None if mask is None else mask[:1] for mask in (read, made)))))
@@ -162,6 +167,9 @@ MUTANTS = bugs(
         },
         "what a sample takes is what its open units cost, and the gates": {
             "outputs put to 0 and inputs not left out": instead(skipping._Part, "_computed", of_zeros),
+        },
+        "torch counts as many multiplications": {
+            "half of what is multiplied is told": instead(skipping._Pass, "count", half_of_it),
         },
     },
 )

@@ -98,7 +98,7 @@ MUTANTS = (
             ),
         },
         "it looks at training samples, as many as asked for, drawn by the seed": {
-            "luck is that of seed 0": instead(passing, "luck", lambda seed, what: LUCK(0, what)),
+            "the draw is that of seed 0": instead(passing, "luck", lambda seed, what: LUCK(0, what)),
             "one more sample is drawn": instead(
                 passing, "calibration", lambda run, samples, of=passing.calibration: of(run, samples + 1)
             ),
