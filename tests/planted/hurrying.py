@@ -55,9 +55,9 @@ def _wrong():
 def _others():
     model = chain((64, 16, 64))
     scores = {"0": torch.arange(64.0), "2": torch.arange(16.0) * 4 + 20, "4": torch.arange(64.0)}
-    with clock(by_work):
-        left = by_work(prune(model, X, ms=0.45, by=scores, timing=1).model) / by_work(model)
-    demand(left >= 0.42, f"{left:.2f} of the time is left where 0.45 may be")
+    with clock(longer := lambda network: by_work(network) + (0.3 * by_work(model) if widths(network)[1] > 8 else 0)):
+        left = longer(prune(model, X, ms=0.55, by=scores, timing=1).model) / longer(model)
+    demand(left >= 0.45, f"{left:.2f} of the time is left where 0.55 may be")
 
 
 def _engine():

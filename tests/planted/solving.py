@@ -133,7 +133,7 @@ class Stale(blocks._Flow):
     def observed(self, number, statistics, layers):
         evidence = super().observed(number, statistics, layers)
         self.stale = [
-            blocks._called(self.blocks[number], x, b[number]) for x, b in zip(self.now, self.beside, strict=True)
+            self._called(self.blocks[number], x, b[number]) for x, b in zip(self.now, self.beside, strict=True)
         ]
         return evidence
 
