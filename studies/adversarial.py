@@ -17,13 +17,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
+from sapwood.study.asked import MISSING, Asked
 from sapwood.study.claim import Claim
 from sapwood.study.finals import Number, number_of, summed
 from sapwood.study.grid import Grid, number
-from sapwood.study.questions import Gaps
 from sapwood.study.seeds import summed_up
 from sapwood.study.study import Finding, Study, Tabled
-from sapwood.study.table import Summary, Table
+from sapwood.study.table import Table
 from sapwood.study.words import difference, told
 from sapwood.trials.trial import Trial, Value
 
@@ -126,28 +126,6 @@ CLAIMS = tuple(
 )
 
 
-class Asked(NamedTuple):
-    """One arm minus another in some number."""
-
-    what: str
-    claim: str
-    number: Number
-    pair: tuple[str, str]
-    decimals: int = 2
-
-    def gap(self, rows: Table) -> Summary | None:
-        """The difference, seed by seed, summed up."""
-        return summed_up(Gaps(self.number, {"": self.pair})(rows).get(""))
-
-    def answer(self, rows: Table) -> str:
-        """A sentence."""
-        found = self.gap(rows)
-        if found is None:
-            return MISSING
-        return f"{self.what}, {' minus '.join(self.pair)}: {difference(found, self.decimals)}; {told(found)}."
-
-
-MISSING = "Not run at this scale."
 BOUND = 98.5
 HIDDEN = "8. What withstands does not only hide from gradients."
 ASKED = (

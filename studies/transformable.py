@@ -18,14 +18,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sapwood.study.asked import MISSING, Asked
 from sapwood.study.claim import Claim
 from sapwood.study.finals import Number, goal_value, number_of, summed
 from sapwood.study.grid import Grid, number
 from sapwood.study.plots import accuracies
-from sapwood.study.questions import Gaps
 from sapwood.study.seeds import Seeds, summed_up
 from sapwood.study.study import Figure, Finding, Study, Tabled
-from sapwood.study.table import Summary, Table
+from sapwood.study.table import Table
 from sapwood.study.words import difference, told
 from sapwood.trials.trial import Trial, Value
 
@@ -85,35 +85,14 @@ def of_wanted(rows: Table, arm: str) -> Seeds:
     return {seed: left / (100 * WANTED) for seed, left in LEFT(rows, arm).items()}
 
 
-class Asked(NamedTuple):
-    """One arm minus another in some number."""
-
-    what: str
-    claim: str
-    number: Number
-    pair: tuple[str, str]
-
-    def gap(self, rows: Table) -> Summary | None:
-        """The difference, seed by seed, summed up."""
-        return summed_up(Gaps(self.number, {"": self.pair})(rows).get(""))
-
-    def answer(self, rows: Table) -> str:
-        """A sentence."""
-        found = self.gap(rows)
-        if found is None:
-            return MISSING
-        return f"{self.what}, {' minus '.join(self.pair)}: {difference(found)} points; {told(found)}."
-
-
-MISSING = "Not run at this scale."
 LOW, HIGH, SURE, NEAR = 0.90, 1.05, 0.5, 0.5  # of what is wanted; the share of sharp choices; points
 NEARLY, BEATS = (
     Asked("Test accuracy", "4a. The shape that was found is at most half a point below uniform widths of as many "
-          "multiply-adds, with the same teacher ...", goal_value, (FOUND, UNIFORM)),
-    Asked("Test accuracy", "4b. ... and above random ones.", goal_value, (FOUND, RANDOM)),
+          "multiply-adds, with the same teacher ...", goal_value, (FOUND, UNIFORM), unit="points"),
+    Asked("Test accuracy", "4b. ... and above random ones.", goal_value, (FOUND, RANDOM), unit="points"),
 )  # fmt: skip
-TAUGHT = Asked("Test accuracy", "5. It owes something to its teacher.", goal_value, (FOUND, ALONE))
-PRICED = Asked("Multiply-adds left", "6. It is the price that keeps it small.", LEFT, (FREE, FOUND))
+TAUGHT = Asked("Test accuracy", "5. It owes something to its teacher.", goal_value, (FOUND, ALONE), unit="points")
+PRICED = Asked("Multiply-adds left", "6. It is the price that keeps it small.", LEFT, (FREE, FOUND), unit="points")
 ASKED = (NEARLY, BEATS, TAUGHT, PRICED)
 CLAIMS = (
     Claim("Dong 2019, released recipe", "ResNet-56, whole, test accuracy, %", 94.26, 0.5, summed(goal_value, WHOLE)),

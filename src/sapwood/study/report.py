@@ -23,7 +23,7 @@ from sapwood.study.pictures import svg as svg
 from sapwood.study.reached import elsewhere
 from sapwood.study.speed import speed
 from sapwood.study.standing import RULE
-from sapwood.study.study import SCALES, Study, Tabled
+from sapwood.study.study import SCALES, Finding, Study, Tabled
 from sapwood.study.table import Table, in_order, read, write_csv
 from sapwood.training import checkpoint
 from sapwood.trials.execution import over, read_trial, sums
@@ -150,7 +150,7 @@ def _said(study: Study, rows: Table) -> dict[str, Any]:
     every = list(study.summary(rows)) if study.summary else []
     plain = [each for each in every if isinstance(each, str)]
     findings = [each for each in every if not isinstance(each, str)]
-    lines = first_lines(study, rows)
+    lines = _first_lines(study, rows, every)
     return {
         "verdict": lines,
         "sentences": [each for each in plain if each not in lines],
@@ -161,10 +161,14 @@ def _said(study: Study, rows: Table) -> dict[str, Any]:
 
 def first_lines(study: Study, rows: Table) -> list[str]:
     """What the report's first screen says was found, in at most `LINES` lines."""
+    return _first_lines(study, rows, [] if study.verdict or not study.summary else list(study.summary(rows)))
+
+
+def _first_lines(study: Study, rows: Table, every: Sequence[str | Finding]) -> list[str]:
+    """The same, of what the study's summary has said."""
     if study.verdict:
         lines = list(study.verdict(rows))
     else:
-        every = list(study.summary(rows)) if study.summary else []
         plain = [each for each in every if isinstance(each, str)]
         answers = [f"{each.headline} {each.answer}" for each in every if not isinstance(each, str)]
         short = [line for line in answers if len(line) <= SHORT]

@@ -127,7 +127,7 @@ def _luck(thrice: Thrice, cell: Cell, rows: Table) -> Summary | None:
     """The number of the control in this column, where it has one."""
     try:
         return thrice.strict.printed.claim(*cell._replace(label=thrice.control)).found(rows)
-    except KeyError:  # an average of arms, of which it is none
+    except KeyError:  # an average of other arms
         return None
 
 
