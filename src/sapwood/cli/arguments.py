@@ -22,6 +22,13 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Another value for an option of the methods that have it."),
 ]
+Pooled = Annotated[
+    str | None,
+    typer.Option(
+        metavar="serial|processes|together",
+        help="By default processes, when there are several workers; together: one process, alike trials step as one.",
+    ),
+]
 Workers = Annotated[str | None, typer.Option(metavar="N", help="By default one per core, at most one per trial.")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
 Trained = Annotated[

@@ -39,6 +39,7 @@ from sapwood.trials.archive import add, copied, restore
 from sapwood.trials.elsewhere import Elsewhere
 from sapwood.trials.execution import finished, over, run_into, sums
 from sapwood.trials.folder import make_folder, sealed
+from sapwood.trials.lockstep import MOST, Lockstep, together
 from sapwood.trials.pool import Pool, processes, serial
 from sapwood.trials.telling import Tell
 from sapwood.trials.trial import Trial
@@ -217,12 +218,14 @@ def _run(trials: list[Trial], folder: Path, workers: int, order: Order) -> list[
     lost: dict[str, str] = {}  # trials that will not be finished, by id, and why
     ready = partial(_ready, folder=folder, lost=lost)
     pool: Pool[Trial] = partial(serial, ready=ready)
-    if workers > 1:
-        pool = processes(workers, ready)
     job = partial(run_into, folder, device=order.device)
+    if order.pool == "together":
+        pool, job = together(lockstep := Lockstep(order.device), workers, ready), partial(job, ways=lockstep.ways)
+    elif workers > 1:
+        pool, job = processes(workers, ready), partial(_knowing, order.study, job)
     failed = []
     with shown(len(trials)) as view:
-        ends = pool(partial(_knowing, order.study, job) if workers > 1 else job, trials, view.tell)
+        ends = pool(job, trials, view.tell)
         with closing(ends):  # type: ignore[type-var]  # a generator: closing it ends the workers
             for trial, error in ends:
                 view.end(trial, error)
@@ -253,13 +256,14 @@ def _ready(trial: Trial, folder: Path, lost: Mapping[str, str]) -> bool | NotRun
 
 
 def _workers(order: Order, trials: int) -> int:
-    """How many processes: as asked, else one per core that we may use, never more than there are trials."""
+    """How many at a time: as asked, else one per core that we may use, or MOST together; at most one per trial."""
     if order.pool == "serial" and (order.workers or 1) > 1:
         raise InputError(
             f"--pool serial runs one trial at a time, so --workers {order.workers} cannot be; drop one of the two"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 1 if order.pool == "serial" else min(order.workers or cores, max(1, trials))
+    usual = {"serial": 1, "together": MOST}.get(order.pool or "", cores)
+    return min(order.workers or usual, max(1, trials))
 
 
 def _prepare_data(names: Iterable[str], download: bool) -> None:

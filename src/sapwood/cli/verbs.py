@@ -19,6 +19,7 @@ from sapwood.cli.arguments import (
     Lossy,
     Network,
     Only,
+    Pooled,
     Results,
     Source,
     StudyName,
@@ -50,6 +51,7 @@ class PoolName(StrEnum):
 
     serial = "serial"
     processes = "processes"
+    together = "together"
 
 
 def _version(asked: bool) -> None:
@@ -171,10 +173,7 @@ def run(
     scale: Annotated[str, typer.Option(metavar="smoke|small|paper", help="How much of it.")] = "small",
     only: Only = None,
     changes: Changes = None,
-    pool: Annotated[
-        str | None,
-        typer.Option(metavar="serial|processes", help="By default processes, when there are several workers."),
-    ] = None,
+    pool: Pooled = None,
     workers: Workers = None,
     device: Device = "cpu",
     download: Annotated[bool, typer.Option("--download", help="Fetch missing data sets first.")] = False,

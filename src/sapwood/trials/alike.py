@@ -90,7 +90,7 @@ def likeness(run: Run) -> Key | str:
     ]
     structure = [(name, type(m), _settings(m)) for name, m in run.model.named_modules()]
     ways = (_plain(run.loss), _plain(run.task.forward))
-    return Key((*ways, type(run.optimizer), *groups, *tensors, *structure))
+    return Key((*ways, type(run.optimizer).__name__, *groups, *tensors, *structure))
 
 
 def unlike(update: Callable[..., Any]) -> str:

@@ -19,6 +19,7 @@ from sapwood.training.loop import Update, count_in, forget_gradients, one_step
 from sapwood.training.run import Run
 from sapwood.training.task import Task, orders_kept
 from sapwood.trials.alike import Key, Watch, unlike
+from sapwood.trials.execution import Ways
 from sapwood.trials.pool import Job, Outcome, Pool, attempt
 from sapwood.trials.stack import Member, Stack
 from sapwood.trials.turns import NAP, InUse, Ready, Turns, always
@@ -79,6 +80,11 @@ class Lockstep:
         self.stacks: dict[Key, Stack] = {}
         self.unfit: dict[Key, str] = {}  # what vmap could not do, and why
         self._tasks: dict[Callable[[], Task], Task] = {}
+
+    @property
+    def ways(self) -> Ways:
+        """How its trials come by their tasks and steps."""
+        return Ways(self.task, self.step)
 
     def task(self, name: str) -> Task:
         """The task called `name`, the same one for all trials, so that its data is there once."""
