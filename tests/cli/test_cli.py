@@ -210,7 +210,7 @@ def test_bad_input_ends_in_one_line_and_status_2(sapwood, at_home, words, says):
         (["run", "tiny", "--scale", "medium"], "--scale is 'medium'; give smoke, small or paper"),
         (["run", "tiny", "--scale", "smal"], "--scale is 'smal'; give smoke, small or paper; did you mean 'small'?"),
         (["run", "tiny", "--pool", "proceses"],
-         "--pool is 'proceses'; give serial, processes or ray; did you mean 'processes'?"),
+         "--pool is 'proceses'; give serial, processes, together or ray; did you mean 'processes'?"),
         (["run", "tiny", "--workers", "0"], "--workers is '0'; give a whole number, 1 or more"),
         (["run", "tiny", "--workers", "2.5"], "--workers is '2.5'; give a whole number, 1 or more"),
         (["run", "tiny", "--scal", "smoke"], "unknown option of sapwood run: '--scal'; did you mean '--scale'?"),

@@ -20,6 +20,7 @@ class Pools(StrEnum):
 
     serial = "serial"
     processes = "processes"
+    together = "together"
     ray = "ray"
 
 
@@ -53,8 +54,9 @@ PoolName = Annotated[
     str | None,
     typer.Option(
         "--pool",
-        metavar="serial|processes|ray",
-        help="Where trials run: here, in processes (by default, when there are several workers), or on a Ray cluster.",
+        metavar="serial|processes|together|ray",
+        help="By default processes, when there are several workers. together: in one process, where alike trials step "
+        "as one. ray: on a Ray cluster.",
     ),
 ]
 Cpus = Annotated[str | None, typer.Option(metavar="N", help="Cores that a trial takes on Ray; 1 when left out.")]

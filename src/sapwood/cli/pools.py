@@ -1,16 +1,19 @@
 """Pools: where the trials of `sapwood run` run, as `--pool`, `--workers`, `--cpus` and `--gpus` say."""
 
 import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from sapwood.errors import InputError
+from sapwood.trials.lockstep import MOST, Lockstep, together
 from sapwood.trials.on_ray import ADDRESS, Needs, on_ray
-from sapwood.trials.pool import Pool, processes, serial
+from sapwood.trials.pool import Outcome, processes, serial
+from sapwood.trials.telling import Tell
 from sapwood.trials.trial import Trial
 from sapwood.trials.turns import Ready
 
-SERIAL, PROCESSES, RAY = "serial", "processes", "ray"
+SERIAL, TOGETHER, RAY = "serial", "together", "ray"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Asked:
         return Needs(1.0 if self.cpus is None else self.cpus, card if self.gpus is None else self.gpus)
 
     def at_once(self, trials: int) -> int:
-        """How many trials at once: as asked, else one for each core that we may use, never more than there are.
+        """How many trials at once: as asked, else one a core or MOST together; never more than there are.
 
         On a cluster that is there, as many as are asked for; else all trials, of which it runs what it has room for.
         """
@@ -51,14 +54,22 @@ class Asked:
         if self.name == RAY and ADDRESS in os.environ:
             return min(self.workers or trials, max(1, trials))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(self.workers or cores, max(1, trials))
+        return min(self.workers or (MOST if self.name == TOGETHER else cores), max(1, trials))
 
     def in_this_process(self, trials: int) -> bool:
         """Whether no other process is needed."""
-        return self.name != RAY and self.at_once(trials) == 1
+        return self.name == TOGETHER or (self.name != RAY and self.at_once(trials) == 1)
 
-    def made(self, trials: int, ready: Ready[Trial]) -> Pool[Trial]:
-        """The pool, which takes a trial up once it is `ready`."""
+    def ends(
+        self, job: Callable[..., None], trials: Sequence[Trial], tell: Tell, ready: Ready[Trial]
+    ) -> Iterator[Outcome[Trial]]:
+        """The trials and their errors as they end; each is taken up once it is `ready`."""
+        number = self.at_once(len(trials))
+        if self.name == TOGETHER:
+            lockstep = Lockstep(self.device)
+            return together(lockstep, number, ready)(partial(job, ways=lockstep.ways), trials, tell)
         if self.name == RAY:
-            return on_ray(self.at_once(trials), ready, self.needs())
-        return partial(serial, ready=ready) if self.in_this_process(trials) else processes(self.at_once(trials), ready)
+            return on_ray(number, ready, self.needs())(job, trials, tell)
+        if self.in_this_process(len(trials)):
+            return serial(job, trials, tell, ready=ready)
+        return processes(number, ready)(job, trials, tell)

@@ -223,7 +223,7 @@ def _run(trials: list[Trial], folder: Path, pool: pools.Asked, order: Order) -> 
         job = partial(_knowing, _found_anywhere(order.study), job)
     failed = []
     with shown(len(trials)) as view:
-        ends = pool.made(len(trials), ready)(job, trials, view.tell)
+        ends = pool.ends(job, trials, view.tell, ready)
         with closing(ends):  # type: ignore[type-var]  # a generator: closing it ends the workers
             for trial, error in ends:
                 view.end(trial, error)

@@ -149,7 +149,7 @@ class Removed:
     def _bits_for(self, tensor: Tensor) -> Tensor:
         bits = self._bits.get(tensor.dtype)
         if bits is None or bits.device != tensor.device:
-            bits = self._bits[tensor.dtype] = _bits(self.keep.to(tensor.device), tensor.dtype)
+            bits = self._bits[tensor.dtype] = as_bits(self.keep.to(tensor.device), tensor.dtype)
         return bits
 
     def _zero_sparse(self, gradient: Tensor) -> None:
@@ -158,7 +158,7 @@ class Removed:
             gradient._values().masked_fill_(self.keep[tuple(gradient._indices())].logical_not(), 0)
 
 
-def _bits(keep: Tensor, dtype: torch.dtype) -> Tensor:
+def as_bits(keep: Tensor, dtype: torch.dtype) -> Tensor:
     """All ones where an entry stays, the sign's bit alone where it was removed, as small as broadcasting allows.
 
     A multiplication by 0 keeps the sign as well, and scores that are drawn from a weight's bits depend on it.

@@ -92,11 +92,11 @@ def train(
     length = _length(run.task, epochs, steps)
     if not run.enter():
         return
-    end = run.begun + length
+    end, step = run.begun + length, run.stepping or one_step
     try:
         while run.step < end:
             _set_rates(run, length)
-            now = _moment(run, _step(run, update))
+            now = _moment(run, step(run, update))
             try:
                 yield now
             finally:
@@ -137,8 +137,8 @@ def _through(run: Run, split: str) -> dict[str, float]:
         return measured(run.model, run.task, getattr(run.task.data, split))
 
 
-def _step(run: Run, update: Update) -> float:
-    """One update; the loss before it. No weight has changed when the loss is not finite."""
+def one_step(run: Run, update: Update) -> float:
+    """Make one step of a run by itself; return the loss before it. No weight has changed when that is not finite."""
     if not run.model.training:
         run.model.train()
     if processes.world() == 1:
@@ -147,18 +147,23 @@ def _step(run: Run, update: Update) -> float:
         batch = run.task.batch(run.seed, run.step, processes.share())
         # Shares of a batch can differ; the mean over all processes must weigh samples, or tokens, not processes.
         run.weight = processes.weight(run.task.count(batch))
-    _forget_gradients(run.optimizer)
+    forget_gradients(run.optimizer)
     outputs, loss = update(run, batch) if not run.dense else _seen_through(run, batch, update)
     value = loss.item()
-    if not math.isfinite(value):
-        raise InputError(
-            f"the loss is {value} at step {run.step}; lower the learning rate or check the data; "
-            "the model is as it was before this step"
-        )
-    _add(run.sums, run.task, batch, outputs.detach(), value)
+    count_in(run, batch, outputs.detach(), value)
     run.optimizer.step()
     run.step += 1
     return value
+
+
+def count_in(run: Run, batch: Batch, outputs: Tensor, loss: float) -> None:
+    """Add a batch to the sums of its epoch; InputError unless its loss is finite."""
+    if not math.isfinite(loss):
+        raise InputError(
+            f"the loss is {loss} at step {run.step}; lower the learning rate or check the data; "
+            "the model is as it was before this step"
+        )
+    _add(run.sums, run.task, batch, outputs, loss)
 
 
 def _set_rates(run: Run, length: int) -> None:
@@ -170,7 +175,7 @@ def _set_rates(run: Run, length: int) -> None:
         group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
 
-def _forget_gradients(optimizer: Optimizer) -> None:
+def forget_gradients(optimizer: Optimizer) -> None:
     """As zero_grad does, without its bookkeeping, which takes 1 % of a small network's step."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:

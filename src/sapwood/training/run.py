@@ -56,8 +56,7 @@ class Run:
         self.loss: Loss = task.loss
         self.forward: nn.Module = processes.wrap(model)  # for computing the loss only
         self.masks: Masks = {}
-        self.step = 0  # steps made
-        self.round = 0  # prunes made, and cuts
+        self.step, self.round = 0, 0  # steps made; prunes made, and cuts
         self.cuts: list[Cut] = []  # what `shrink` took out
         self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
         self.memory: dict[str, Any] = {}  # what the method keeps, see `remember`, `store` and `note`
@@ -65,9 +64,10 @@ class Run:
         self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
         self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
         self.pruning: Callable[[Run, Masks], None] | None = None  # called by prune before the masks are changed
+        self.stepping: Callable[[Run, Any], float] | None = None  # makes a step in place of `loop.one_step`
+        self.alone = ""  # why it steps by itself where others step together
         self.given: Mapping[str, Given] = {}  # what other runs left, by name; the same in every life of this one
-        self.phase = 0  # which call of train is in progress
-        self.begun = 0  # the step at which it began
+        self.phase, self.begun = 0, 0  # which call of train is in progress, and the step at which it began
         self._calls = 0  # calls of train in this life
         self.origin = "the checkpoint"  # what errors call the saved state
         self._saved: Mapping[str, Any] | None = None  # state to be loaded when the interrupted phase is reached

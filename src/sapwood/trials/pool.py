@@ -172,6 +172,7 @@ def _work(job: Job[Any], item: Any) -> str | None:
 
 
 def attempt(job: Job[T], item: T, tell: Callable[[Any], None]) -> str | None:
+    """Do the job on an item; return what went wrong, None if nothing, `InUse` where another process is at it."""
     try:
         job(item, tell)
     except Busy as error:
