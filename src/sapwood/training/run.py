@@ -40,6 +40,7 @@ from sapwood.training.state import (
     refuse_useless_optimizer,
     saved_between,
 )
+from sapwood.training.tally import Tally
 from sapwood.training.task import Loss, Task
 from sapwood.training.task import fingerprint as fingerprint
 
@@ -61,7 +62,7 @@ class Run:
         self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
         self.memory: dict[str, Any] = {}  # what the method keeps, see `remember`, `store` and `note`
         self.weight = 1.0  # of this process's mean loss in the mean over all processes; set by train for each step
-        self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
+        self.sums = Tally()  # this epoch's running sums of loss and metrics
         self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
         self.pruning: Callable[[Run, Masks], None] | None = None  # called by prune before the masks are changed
         self.stepping: Callable[[Run, Any], float] | None = None  # makes a step in place of `loop.one_step`
@@ -208,7 +209,7 @@ class Run:
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "memory": self.memory,
-            "sums": self.sums,
+            "sums": self.sums.read(),
             "random": checkpoint.random_state(self.device),
         }
 
@@ -249,7 +250,7 @@ class Run:
         if optimizer:  # a copy: it would go on in the saved tensors themselves
             self.optimizer.load_state_dict(deepcopy(saved["optimizer"]))
         self.step, self.round, self.begun = saved["step"], saved["round"], saved["begun"]
-        self.sums = dict(saved["sums"])
+        self.sums = Tally(saved["sums"])
         refill(self.memory, moved(saved["memory"], self.device))
         checkpoint.restore_random_state(saved["random"], self.device)
 
