@@ -14,9 +14,9 @@ SHORT = {"sparsity": 0.5, "epochs": 1, "tune": 1}
 
 @pytest.mark.parametrize("nothing", [{"reduced": 0.0}, {"lower": 1.0}])
 def test_with_nothing_reduced_it_is_truncated_svd(nothing):
-    one = start(tiny_task())
+    one = start(recurrent_task(length=1))
     losses = [now.loss for now in METHODS["sparse_low_rank"](one, **nothing, **SHORT)]
-    other = start(tiny_task())  # whose dropout begins anew
+    other = start(recurrent_task(length=1))
     svd = {"sparsity": 0.5, "by": "svd", "epochs": 1, "gate_epochs": 1, "tune": 0}
     assert losses == [now.loss for now in METHODS["flop"](other, **svd)]
     assert all(torch.equal(p, q) for p, q in zip(one.model.parameters(), other.model.parameters(), strict=True))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from recurrent import recurrent_task
+from torch.optim import SGD, Adam
 
 from sapwood import METHODS, InputError, start
 from sapwood.checks.life import saved_now
@@ -59,6 +60,18 @@ def test_both_terms_are_in_the_loss_and_a_layer_that_is_0_has_gradients():
     gated.by_site()["0.0"].value.data.zero_()
     descend(run, batch)
     assert all(bool(p.grad.isfinite().all()) for p in gated.parameters())
+
+
+@pytest.mark.parametrize("task", [tiny_task(SGD, lr=0.3), tiny_task(Adam, lr=0.3)])
+def test_steep_products_learn_slowly_where_steps_grow_with_them(task):
+    run = start(task)
+    factorise(run)
+    gated = decomposed(run, components(run.apart.several))
+    for gate, group in zip(gated.by_site().values(), run.optimizer.param_groups, strict=False):
+        assert group["params"][0] is gate.value
+        steep = 1 + 2 * float(gate.value.detach().max()) ** 2 if isinstance(run.optimizer, SGD) else 1
+        assert group["lr"] == pytest.approx(0.3 / steep, rel=1e-12)
+    assert run.optimizer.param_groups[-1]["lr"] == 0.3
 
 
 @pytest.mark.parametrize(

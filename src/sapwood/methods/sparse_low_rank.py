@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from sapwood.currency import Keep
 from sapwood.errors import InputError, refuse_unless
-from sapwood.methods.parts.components import budget, components, factorise, ordered_, shares
+from sapwood.methods.parts.components import budget, components, factorise, ordered_, paced, shares
 from sapwood.methods.parts.phases import tuned
 from sapwood.methods.parts.significance import SIGNIFICANCES, least, significance, tails, zeros
 from sapwood.training.declared import declares
@@ -57,6 +57,7 @@ def sparse_low_rank(
         return kept
 
     run.shrink(keep, found)
+    paced(run)
     found = components(run.apart.several)
     run.prune(tails(run.model, found, low, lower))
     yield from tuned(run, epochs=tune, rate=1.0)

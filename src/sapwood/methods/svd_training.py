@@ -8,14 +8,15 @@ regularization and singular value sparsification", CVPR workshops 2020, arXiv:20
 sums are over layers, |s| is what counts, λ_o 1; λ_s 0.07 for their ResNet-20, 0.01 with "hoyer_square", 0.3 with "l1".
 Differs: one e for all layers is found by a budget (`energy` gives it, as theirs). Linear layers and embeddings only, at
 first with as many components as cost no more than the layer; a `rank` as large as a layer is theirs. The factors train
-on without λ_o after the cut. No weight decay on U, V, s, which would move scale from one to the other.
+on without λ_o after the cut. No weight decay on U, V, s, which would move scale from one to the other; theirs is Adam,
+and SGD learns them at lower rates (`parts.singular`).
 """
 
 from collections.abc import Iterator
 
 from sapwood.currency import Keep
 from sapwood.errors import InputError, refuse_unless
-from sapwood.methods.parts.components import budget, components, factorise
+from sapwood.methods.parts.components import budget, components, factorise, paced
 from sapwood.methods.parts.phases import tuned
 from sapwood.methods.parts.singular import MEASURES, decomposed, energies, joined, penalise
 from sapwood.training.declared import declares
@@ -59,4 +60,5 @@ def svd_training(
         return kept
 
     run.shrink(keep, found)
+    paced(run)
     yield from tuned(run, epochs=tune, rate=1.0)

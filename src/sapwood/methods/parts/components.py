@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD
 
 from sapwood.currency import Keep, Scores
 from sapwood.errors import InputError
@@ -38,6 +39,13 @@ def factorise(run: Run, rank: int = 0) -> None:
         run.model.set_submodule(name, factored(name, layer, min(rank or fair, inputs, outputs)))
     groups = rates(run.model, run.optimizer.param_groups[0]["lr"])
     run.become(run.model, run.task.optimizer(groups))  # type: ignore[arg-type]
+
+
+def paced(run: Run) -> None:
+    """Under SGD, the optimiser begins anew at rates that factors stand, as `rates` says; others set their own pace."""
+    if isinstance(run.optimizer, SGD):
+        groups = rates(run.model, run.optimizer.param_groups[0]["lr"])
+        run.become(run.model, run.task.optimizer(groups))  # type: ignore[arg-type]
 
 
 def components(anatomy: Anatomy) -> tuple[Site, ...]:
