@@ -61,7 +61,7 @@ def each_unit(inputs: int, unit_of_I: Tensor | None) -> list[Tensor]:
     counts = torch.bincount(unit[unit >= 0])
     if not bool(counts.all()):
         raise InputError(f"unit_of_I gives unit {int(counts.argmin())} no column; number the units from 0 on")
-    return list(unit.argsort(stable=True)[int((unit < 0).sum()) :].split(counts.tolist()))
+    return list(torch.split(unit.argsort(stable=True)[int((unit < 0).sum()) :], counts.tolist()))
 
 
 def staying(units: int, sparsity: float) -> int:
