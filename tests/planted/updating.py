@@ -16,7 +16,7 @@ from sapwood.training.run import start
 from sapwood.training.together import Together
 
 training = import_module("sapwood.training.loop")
-step, divided = training._step, Together._divided
+step, divided = training.one_step, Together._divided
 SAME_BITS = "interrupted before any step and resumed: the same bits"
 
 
@@ -126,7 +126,7 @@ MUTANTS = (
         {
             "its gradients are those of the step": {
                 "the method's update ignored": instead(
-                    training, "_step", lambda run, update: step(run, training.descend)
+                    training, "one_step", lambda run, update: step(run, training.descend)
                 ),
             }
         },

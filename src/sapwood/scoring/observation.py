@@ -243,6 +243,7 @@ def _adding(
                     _add(evidence, name, statistics, sight)
 
     hook._torchdynamo_disable = True  # type: ignore[attr-defined]  # what is compiled inside the block calls it, too
+    hook.looks_only = True  # type: ignore[attr-defined]  # it may be called after the pass, with what it would have seen
     return hook
 
 

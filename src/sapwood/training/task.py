@@ -1,6 +1,7 @@
 """Task: a model, its data and how it is trained; a value that never changes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -177,6 +178,18 @@ def _in_order(samples: int, size: int, device: torch.device, seed: int, epoch: i
     begins = torch.arange(0, samples, steps)
     rows = (begins[begins + step < samples] + step for step in range(steps))
     return tuple(((row + first) % samples).to(device) for row in rows)
+
+
+@contextmanager
+def orders_kept(streams: int) -> Iterator[None]:
+    """Inside, the orders of so many streams of batches are kept, for runs that go on in turn."""
+    global _order, _in_order
+    before = _order, _in_order
+    _order, _in_order = (lru_cache(maxsize=streams + 4)(each.__wrapped__) for each in before)
+    try:
+        yield
+    finally:
+        _order, _in_order = before
 
 
 def _refuse_bad_labels(task: str, split: str, labels: Tensor, classes: int) -> None:

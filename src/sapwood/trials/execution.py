@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -23,6 +23,7 @@ from sapwood.methods import METHODS
 from sapwood.tasks import TASKS
 from sapwood.tasks.recipe import taught, with_recipe
 from sapwood.training import checkpoint
+from sapwood.training.loop import Update
 from sapwood.training.run import Given, Run, fingerprint, start
 from sapwood.training.state import refuse_other_words
 from sapwood.training.task import Task
@@ -47,10 +48,20 @@ from sapwood.trials.trace import TRACES
 from sapwood.trials.trial import Trial, split_recipe
 
 
-def run_into(results: Path, trial: Trial, tell: Tell = ignore, *, device: str = "cpu") -> None:
+class Ways(NamedTuple):
+    """How a trial comes by its task, and by its steps: a pool may have ways of its own."""
+
+    task: Callable[[str], Task] = lambda name: TASKS[name]()
+    step: Callable[[Run, Update], float] | None = None
+
+
+USUAL = Ways()
+
+
+def run_into(results: Path, trial: Trial, tell: Tell = ignore, *, device: str = "cpu", ways: Ways = USUAL) -> None:
     """`run_trial` in the folder named after the trial's id: the job that pools are given, with `results` filled in."""
     try:
-        run_trial(trial, results / trial.id, device=device, tell=tell)
+        run_trial(trial, results / trial.id, device=device, tell=tell, ways=ways)
     except Busy as busy:
         tell(say(trial, f"{str(busy).partition(';')[0]}; it comes again after the others"))
         raise
@@ -68,6 +79,7 @@ def run_trial(
     tell: Tell = ignore,
     save_every: float = 10.0,
     final: Final = final_measures,
+    ways: Ways = USUAL,
 ) -> None:
     """Make the trial's results exist: nothing to do, go on from the last save, or start.
 
@@ -83,19 +95,19 @@ def run_trial(
     with alone(folder), _failures_kept(folder):
         if finished(folder):  # by another process, since it was asked
             return
-        _live(trial, folder, device, tell, save_every, final)
+        _live(trial, folder, device, tell, save_every, final, ways)
 
 
-def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float, final: Final) -> None:
+def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float, final: Final, ways: Ways) -> None:
     """One life of a trial: from its start or its last save to its end."""
     state_file = folder / "state.safetensors"
     state = checkpoint.read(state_file) if disk.there(state_file) else None
     if state is not None:
         refuse_other_words(state, str(state_file))
     given = {name: _given(trial, name, other, folder.parent, device) for name, other in trial.uses}
-    task = _task(trial, given)
+    task = _task(trial, given, ways.task)
     run = start(task, trial.seed, device=device, saved=state)
-    run.given, run.origin = given, str(state_file)
+    run.given, run.origin, run.stepping = given, str(state_file), ways.step
     if "start" in given:
         _begin(run, given["start"])
     forget(folder / name for name in OVER)  # what was said of an earlier result whose weights are not there
@@ -118,10 +130,10 @@ def _live(trial: Trial, folder: Path, device: str, tell: Tell, save_every: float
     tell(say(trial, "done", done=1.0, finished=True))
 
 
-def _task(trial: Trial, given: Mapping[str, Given]) -> Task:
+def _task(trial: Trial, given: Mapping[str, Given], made: Callable[[str], Task]) -> Task:
     """The trial's task under its recipe, with the teacher that it may have."""
     recipe, teaching = split_recipe(dict(trial.recipe))
-    task = with_recipe(TASKS[trial.task](), **recipe)
+    task = with_recipe(made(trial.task), **recipe)
     if "teacher" not in given:
         if teaching:
             raise InputError(

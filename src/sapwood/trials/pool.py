@@ -44,7 +44,7 @@ def serial(
     turns = Turns(items, ready)
     while turns.left:
         item, refused = turns.next()
-        error = refused or _attempt(job, item, tell)
+        error = refused or attempt(job, item, tell)
         if isinstance(error, InUse):
             turns.again(item)
         else:
@@ -168,10 +168,11 @@ def _end_with_parent() -> None:
 
 
 def _work(job: Job[Any], item: Any) -> str | None:
-    return _attempt(job, item, _tell)
+    return attempt(job, item, _tell)
 
 
-def _attempt(job: Job[T], item: T, tell: Callable[[Any], None]) -> str | None:
+def attempt(job: Job[T], item: T, tell: Callable[[Any], None]) -> str | None:
+    """Do the job on an item; return what went wrong, None if nothing, `InUse` where another process is at it."""
     try:
         job(item, tell)
     except Busy as error:

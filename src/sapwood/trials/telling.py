@@ -64,7 +64,8 @@ class Voice:
         self.spoke = time.monotonic()
         epochs = step / self.run.task.steps_per_epoch
         most = None if self.length is None or epochs > self.length.epochs else self.length.epochs
-        self.tell(say(self.trial, text, _share(epochs, self.length))._replace(epochs=epochs, most=most))
+        alone = f", by itself: {self.run.alone}" if self.run.alone else ""
+        self.tell(say(self.trial, f"{text}{alone}", _share(epochs, self.length))._replace(epochs=epochs, most=most))
 
     def _reached(self, moment: Moment) -> str:
         metric = self.run.task.goal.metric

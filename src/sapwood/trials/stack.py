@@ -1,0 +1,273 @@
+"""Stack: the weights of runs that step together, row by row in shared tensors [E, ...], and one step of all of them.
+
+Each member's parameters, buffers and optimiser state are views of its row, so whoever reads or writes them between
+steps reads and writes the stack. A member that leaves gets tensors of its own back.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.optim import SGD
+from torch.utils._pytree import tree_map
+
+from sapwood.masking.removed import INTEGERS, as_bits
+from sapwood.training.run import Run
+from sapwood.training.task import Batch
+from sapwood.trials.alike import Key, Watch
+from sapwood.trials.elementwise import adapted, descended, numbers
+from sapwood.trials.passing import Passed, Seen
+
+STEP = "step"  # what Adam calls its count of steps, one for each parameter
+
+
+class Member:
+    """A run in a stack, at one of its rows; in none, it steps by itself."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.watch = run, Watch(run)
+        self.stack: Stack | None = None
+        self.row = -1
+        self.batch = run.task.data.train.take(slice(0, 0))  # what its next step is made on
+        self.values: tuple[Tensor, float] | None = None  # what that step gave: outputs, loss
+        self.failure: Exception | None = None  # what a hook of its own has raised
+        self.masks: Mapping[str, Tensor] = {}  # those that the stack knows of
+        self.parameters: dict[str, Tensor] = {}
+        self.addresses: list[tuple[Tensor, int]] = []  # of all that lies in its row
+        self.remembered: list[tuple[Tensor, Any]] = []  # what its optimiser remembers there
+
+    def asks(self, batch: Batch) -> None:
+        """The next step will be made on this batch."""
+        self.batch, self.values, self.failure = batch, None, None
+
+    def placed(self) -> bool:
+        """Whether all that is its own still lies in its row."""
+        state = self.run.optimizer.state
+        return all(tensor.data_ptr() == address for tensor, address in self.addresses) and all(
+            state.get(parameter) is kept for parameter, kept in self.remembered
+        )
+
+    def leave(self) -> None:
+        """Out of its stack, with tensors of its own."""
+        if self.stack is not None:
+            self.stack.drop(self)
+
+
+class Stack:
+    """Runs with the same key, and their tensors."""
+
+    def __init__(self, key: Key, first: Run) -> None:
+        self.key, self.members = key, list[Member]()
+        self.passed = Passed(copy.deepcopy(first.model), first.task.forward, first.loss)
+        names = {id(p): name for name, p in first.model.named_parameters()}
+        self.groups = [(dict(group), [names[id(p)] for p in group["params"]]) for group in first.optimizer.param_groups]
+        self.simple = type(first.optimizer) is SGD
+        self.weights: dict[str, Tensor] = {}
+        self.buffers: dict[str, Tensor] = {}
+        self.memory: dict[str, dict[str, Tensor]] = {}  # {parameter: {what an optimiser calls it: [E, ...]}}
+        self.bits: dict[str, Tensor] = {}  # {masked parameter: ones where a row keeps an entry}
+
+    def take(self, members: Sequence[Member]) -> None:
+        """Take in more members; the tensors are made larger where they have no room for them."""
+        rows = len(self.members) + len(members)
+        if rows > max((len(w) for w in self.weights.values()), default=0):
+            self._grow(members[0].run, rows)
+        for member in members:
+            member.stack, member.row = self, len(self.members)
+            self.members.append(member)
+            self._fill(member)
+
+    def drop(self, member: Member) -> None:
+        """Let a member go; the last one moves to its row."""
+        _release(member)
+        last = self.members.pop()
+        if last is not member:
+            for tensor in self._tensors():
+                tensor[member.row].copy_(tensor[last.row])
+            last.row = member.row
+            self.members[last.row] = last
+            self._bind(last)
+        member.stack, member.row = None, -1
+
+    def step(self, members: Sequence[Member]) -> None:
+        """Make one step of these members, on the batches that they have asked for."""
+        for member in members:
+            if member.masks is not member.run.masks:
+                self._mask(member)
+        for neighbours in neighbours_in(members):
+            self._step_of(neighbours)
+
+    def _step_of(self, members: Sequence[Member]) -> None:
+        """The same of rows side by side whose batches have the same shapes."""
+        rows = slice(members[0].row, members[-1].row + 1)
+        leaves = {name: w[rows].detach() for name, w in self.weights.items()}
+        trained = {name: leaves[name].requires_grad_() for _, names in self.groups for name in names}
+        buffers = {name: b[rows].clone() for name, b in self.buffers.items()}
+        inputs = tree_map(lambda *each: torch.stack(each), *(member.batch.inputs for member in members))
+        targets = torch.stack([member.batch.targets for member in members])
+        self.passed.watch({name for member in members for name in member.watch.observers})
+        losses, outputs, seen = vmap(self.passed.through)(leaves, buffers, inputs, targets)
+        slopes = torch.autograd.grad(losses.sum(), list(trained.values()), allow_unused=True)
+        for name, value in buffers.items():
+            self.buffers[name][rows].copy_(value)
+        gradients = dict(zip(trained, slopes, strict=True))
+        _give(members, losses.detach().tolist(), outputs.detach().unbind(0), gradients)
+        _show(members, seen)
+        sound = [m for m in members if m.failure is None and m.values is not None and math.isfinite(m.values[1])]
+        for neighbours in neighbours_in(sound):
+            self._move(neighbours, gradients, rows.start)
+
+    @torch.no_grad()
+    def _move(self, members: Sequence[Member], gradients: Mapping[str, Tensor | None], begin: int) -> None:
+        """The optimiser's step of rows side by side; row `begin` is the first that `gradients` have."""
+        low, high = members[0].row, members[-1].row + 1
+        for number, (_, names) in enumerate(self.groups):
+            settings = [member.run.optimizer.param_groups[number] for member in members]
+            for name in names:
+                slope = gradients[name]
+                if slope is not None:
+                    w, g = self.weights[name][low:high], slope[low - begin : high - begin]
+                    memory = {what: kept[low:high] for what, kept in self.memory[name].items()}
+                    self._ruled(w, g, memory, settings)
+                    self._clear(name, slice(low, high), (w, *(memory[what] for what in memory if what != STEP)))
+
+    def _ruled(self, w: Tensor, g: Tensor, memory: Mapping[str, Tensor], settings: Sequence[dict[str, Any]]) -> None:
+        lr, decay = (numbers([each[what] for each in settings], w) for what in ("lr", "weight_decay"))
+        if self.simple:
+            descended(w, g, memory, lr, decay, settings[0])
+        else:
+            adapted(w, g, memory, lr, decay, settings[0], memory[STEP].add_(1).tolist())
+
+    def _clear(self, name: str, rows: slice, tensors: Sequence[Tensor]) -> None:
+        """What masks removed is 0 again, in weights and in what the optimiser remembers."""
+        if name in self.bits:
+            ones = self.bits[name][rows]
+            for tensor in tensors:
+                tensor.view(ones.dtype).bitwise_and_(ones)
+
+    def _mask(self, member: Member) -> None:
+        """The stack hears of a member's new masks, which its own weights obey already."""
+        member.masks = member.run.masks
+        for name in {*self.bits, *member.masks}:
+            w, keep = self.weights[name], member.masks.get(name)
+            if name not in self.bits:
+                self.bits[name] = torch.full_like(w, -1, dtype=INTEGERS[w.element_size()])
+            self.bits[name][member.row] = -1 if keep is None else as_bits(keep, w.dtype)
+
+    def _grow(self, run: Run, rows: int) -> None:
+        """Tensors of so many rows, with what the smaller ones had; the members follow."""
+        like = dict(run.model.named_parameters())
+        self.weights = {name: _larger(self.weights.get(name), p, rows) for name, p in like.items()}
+        self.buffers = {name: _larger(self.buffers.get(name), b, rows) for name, b in run.model.named_buffers()}
+        self.bits = {name: _larger(kept, kept[0], rows) for name, kept in self.bits.items()}
+        for group, names in self.groups:
+            for name in names:
+                before, kinds = self.memory.get(name, {}), self._kinds(group, like[name])
+                self.memory[name] = {what: _larger(before.get(what), one, rows) for what, one in kinds.items()}
+        for member in self.members:
+            self._bind(member)
+
+    def _kinds(self, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
+        """What an optimiser remembers of a parameter, each with a tensor that is like it."""
+        if self.simple:
+            return {"momentum_buffer": p} if group["momentum"] else {}
+        return {STEP: torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p}
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from (*self.weights.values(), *self.buffers.values(), *self.bits.values())
+        yield from (kept for memory in self.memory.values() for kept in memory.values())
+
+    @torch.no_grad()
+    def _fill(self, member: Member) -> None:
+        """What a member has goes into its row, and becomes a view of it; what it does not remember yet is 0."""
+        run = member.run
+        for name, value in (*run.model.named_parameters(), *run.model.named_buffers()):
+            self._of(name)[member.row].copy_(value)
+        for name, parameter in run.model.named_parameters():
+            state = run.optimizer.state.get(parameter, {})
+            for what, kept in self.memory.get(name, {}).items():
+                kept[member.row] = state.get(what, 0)
+        self._bind(member)
+        self._mask(member)
+
+    def _bind(self, member: Member) -> None:
+        """A member's tensors are views of its row."""
+        run, row = member.run, member.row
+        member.parameters, member.addresses = dict(run.model.named_parameters()), []
+        for name, value in (*member.parameters.items(), *run.model.named_buffers()):
+            value.data = self._of(name)[row]
+            member.addresses.append((value, value.data_ptr()))
+        remembered = {name: self.memory[name] for name in member.parameters if self.memory.get(name)}
+        for name, memory in remembered.items():
+            run.optimizer.state[member.parameters[name]] = {what: kept[row] for what, kept in memory.items()}
+        state = run.optimizer.state
+        member.remembered = [(member.parameters[name], state[member.parameters[name]]) for name in remembered]
+
+    def _of(self, name: str) -> Tensor:
+        return self.weights[name] if name in self.weights else self.buffers[name]
+
+
+def neighbours_in(members: Sequence[Member]) -> list[list[Member]]:
+    """The members by rows, in lists of such as lie side by side and have batches of the same shapes."""
+    found: list[list[Member]] = []
+    for member in sorted(members, key=lambda each: each.row):
+        before = found[-1][-1] if found else None
+        if before is not None and before.row + 1 == member.row and _form(before.batch) == _form(member.batch):
+            found[-1].append(member)
+        else:
+            found.append([member])
+    return found
+
+
+def _form(batch: Batch) -> list[tuple[str, torch.Size]]:
+    return [(name, part.shape) for name, part in batch.named().items()]
+
+
+def _give(
+    members: Sequence[Member],
+    losses: Sequence[float],
+    outputs: Sequence[Tensor],
+    gradients: Mapping[str, Tensor | None],
+) -> None:
+    """Each member gets its loss, its outputs and its gradients."""
+    for member, loss, given in zip(members, losses, outputs, strict=True):
+        member.values = given, loss
+    for name, slope in gradients.items():
+        for member, mine in zip(members, [None] * len(members) if slope is None else slope.unbind(0), strict=True):
+            member.parameters[name].grad = mine
+
+
+def _show(members: Sequence[Member], seen: Seen) -> None:
+    """The hooks of each member that look at layers see what they would have seen; what they raise is their member's."""
+    for at, member in enumerate(members):
+        try:
+            for name, hooks in member.watch.observers.items():
+                for x, y in seen[name]:
+                    for module, hook, keywords in hooks:
+                        hook(module, (x[at],), *(({},) if keywords else ()), y[at])
+        except Exception as error:
+            member.failure = error
+
+
+@torch.no_grad()
+def _release(member: Member) -> None:
+    """A member's tensors are its own again."""
+    for tensor, _ in member.addresses:
+        tensor.data = tensor.detach().clone()
+        if tensor.grad is not None:
+            tensor.grad = tensor.grad.clone()
+    for _, kept in member.remembered:
+        kept.update({what: value.clone() for what, value in kept.items()})
+    member.addresses, member.remembered, member.masks = [], [], {}
+
+
+def _larger(before: Tensor | None, like: Tensor, rows: int) -> Tensor:
+    """Rows like one tensor, 0 where there were none before."""
+    found = torch.zeros((rows, *like.shape), dtype=like.dtype, device=like.device)
+    if before is not None:
+        found[: len(before)] = before
+    return found
