@@ -70,7 +70,7 @@ size:  ## lines, room by room, against the budget
 # Made again when the project's needs change. Pip tells what it fetches and leaves out what is there.
 .venv/study: EXTRAS := study
 .venv/test: EXTRAS := study,test
-.venv/trainers: EXTRAS := study,test,trainers
+.venv/trainers: EXTRAS := study,test,trainers,ray
 .venv/dev: EXTRAS := study,test,dev
 .venv/bench: EXTRAS := study,test,onnx
 .venv/docs: EXTRAS := study,onnx,docs

@@ -8,6 +8,7 @@ from functools import wraps
 
 import torch
 
+from sapwood.trials.execution import run_into
 from sapwood.trials.folder import Busy
 from sapwood.trials.trial import Trial
 
@@ -74,6 +75,19 @@ def in_use(left, item, tell):
     if there:
         left.write_text(there[1:])
         raise Busy("another process is at it")
+
+
+def killed_once(results, trial, tell):
+    """A trial whose process is killed in its second epoch, once: it has been saved by then."""
+    mark = results / trial.id / "killed"
+
+    def telling(news):
+        tell(news)
+        if news.text.startswith("epoch 1") and not mark.exists():
+            mark.write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run_into(results, trial, telling)
 
 
 def sleepy(item, tell):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sapwood.export.pruning import prune
     from sapwood.export.scan import Sensitivity
     from sapwood.export.scanning import sensitivity
+    from sapwood.export.units_by_block import one_shot_units
     from sapwood.gates import Gated, UnitGate, WeightGate, WeightGated
     from sapwood.masking import masks
     from sapwood.masking.holding import hold
@@ -101,6 +102,7 @@ __all__ = [
     "observe",
     "observing",
     "one_shot",
+    "one_shot_units",
     "parameters_of",
     "per_unit",
     "points",
@@ -174,6 +176,7 @@ _HOME = {  # public name -> the module it lives in, or is: no module has a funct
     "observe": "sapwood.scoring.observation",
     "observing": "sapwood.scoring.observation",
     "one_shot": "sapwood.export.block_by_block",
+    "one_shot_units": "sapwood.export.units_by_block",
     "parameters_of": "sapwood.shrinking.cost",
     "per_unit": "sapwood.shrinking.cutting.units",
     "points": "sapwood.shrinking.scaling",

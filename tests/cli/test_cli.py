@@ -14,7 +14,7 @@ from typing import get_args, get_type_hints
 import pytest
 from typer.main import get_command
 
-from sapwood.cli import describing, running, verbs
+from sapwood.cli import describing, pools, verbs
 from sapwood.cli.listing import KINDS
 from sapwood.criteria import CRITERIA, UNIT_CRITERIA
 from sapwood.data import DATASETS
@@ -175,6 +175,8 @@ def test_what_is_listed_by_name_is_all_there_is_about_it(sapwood):
         (["run", "gradual_magnitude", "--task", "x"], "'gradual_magnitude' is a method, not a study; see sapwood list"),
         (["run", "tiny", "--task", "x"], "unknown option of sapwood run: '--task'"),
         (["run", "tiny", "--pool", "serial", "--workers", "2"], "--pool serial runs one trial at a time"),
+        (["run", "tiny", "--gpus", "0.5"], "--gpus 0.5 says what a trial takes of a Ray cluster; add --pool ray, or"),
+        (["run", "tiny", "--pool", "ray", "--cpus", "-1"], "cpus is -1.0; give a finite number of 0 or more"),
         (
             ["run", "tiny", "--device", "gpu"],
             "--device 'gpu' cannot be used here: torch has no such device; did you mean '",
@@ -208,7 +210,7 @@ def test_bad_input_ends_in_one_line_and_status_2(sapwood, at_home, words, says):
         (["run", "tiny", "--scale", "medium"], "--scale is 'medium'; give smoke, small or paper"),
         (["run", "tiny", "--scale", "smal"], "--scale is 'smal'; give smoke, small or paper; did you mean 'small'?"),
         (["run", "tiny", "--pool", "proceses"],
-         "--pool is 'proceses'; give serial, processes or together; did you mean 'processes'?"),
+         "--pool is 'proceses'; give serial, processes, together or ray; did you mean 'processes'?"),
         (["run", "tiny", "--workers", "0"], "--workers is '0'; give a whole number, 1 or more"),
         (["run", "tiny", "--workers", "2.5"], "--workers is '2.5'; give a whole number, 1 or more"),
         (["run", "tiny", "--scal", "smoke"], "unknown option of sapwood run: '--scal'; did you mean '--scale'?"),
@@ -401,9 +403,9 @@ def test_a_worker_for_each_core_and_none_without_a_trial(sapwood, at_home, monke
         for item in items:
             yield item, chosen.append(item)
 
-    monkeypatch.setattr(running, "serial", lambda *given, ready: (chosen.append("serial"), pool(*given))[1])
-    monkeypatch.setattr(running, "processes", lambda n, ready: (chosen.append(n), pool)[1])
-    monkeypatch.setattr(running.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(pools, "serial", lambda *given, ready: (chosen.append("serial"), pool(*given))[1])
+    monkeypatch.setattr(pools, "processes", lambda n, ready: (chosen.append(n), pool)[1])
+    monkeypatch.setattr(pools.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     sapwood("run", "tiny", *words)
     assert chosen[0] == workers
 
@@ -413,7 +415,7 @@ def test_ctrl_c_says_how_to_go_on_and_is_status_130(sapwood, at_home, monkeypatc
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(running, "serial", stopped)
+    monkeypatch.setattr(pools, "serial", stopped)
     status, out, err = sapwood("run", "tiny", "--pool", "serial", "--only", "arm=G1")
     assert (status, out) == (130, "")
     assert err.endswith("To go on: sapwood run tiny --pool serial --only arm=G1\n")

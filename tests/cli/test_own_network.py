@@ -106,6 +106,12 @@ def test_a_program_for_any_batch(sapwood, mine):
     assert program.get_parameter("0.weight").shape[0] == 16
 
 
+def test_by_a_criterion_of_units(sapwood, mine):
+    status, out, err = sapwood("prune", "mine.py:make", *SHAPE, "--macs", "0.6", "--by", "group_l2")
+    assert (status, err) == (0, "")
+    assert "MACs" in out
+
+
 def test_inputs_by_name_and_whole_numbers(sapwood, mine):
     words = ("--example", "ids=2,5:int", "--example", "scale=2,5,1", "--bytes", "0.7")
     status, out, err = sapwood("prune", "mine.py:Words", *words)
@@ -148,6 +154,7 @@ def test_what_can_go_and_what_stays(sapwood, mine):
         (["look", "mine.py:Words", "--example", "1,3:int", "1,3"], "sapwood look takes 1,3 no more; write"),
         (["look", "mine.py:make", *SHAPE, "again"], "sapwood look: got unexpected extra argument"),
         (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--by", "apoz"], "--by apoz looks at data"),
+        (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--by", "taylor_unit"], "--by taylor_unit looks at data"),
         (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--by", "magnitud"], "unknown criterion 'magnitud'"),
         (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--to", "small.zip"], "--to small.zip ends in '.zip'"),
         (["prune", "mine.py:make", *SHAPE, "--macs", "0.5", "--to", "no/small.pt2"], "--to no/small.pt2: there is no"),

@@ -48,8 +48,10 @@ OPTIONS = {
     "rethink": {"protocol": "fine_tune", "widths": "uniform", "epochs": 10, "tune": 8, "rate": 0.5},
     "self_adaptive": {"budget": 0.7, "rate": 0.1, "start": 1.0, "epochs": 10},
     "soft_filter": {"pruned": 0.3, "epochs": 8, "tune": 2, "rate": 0.5},
+    "sparse_low_rank": {"sparsity": 0.5, "epochs": 10, "tune": 4},
     "sparse_structure_selection": {"kind": "channels", "strength": 0.05, "epochs": 10, "tune": 3},
     "sparse_training": {"sparsity": 0.6, "every": 2, "epochs": 10},
+    "svd_training": {"sparsity": 0.5, "epochs": 4, "sparse_epochs": 8, "tune": 3},
     "thinet": {"kept": 0.5, "epochs": 6, "between": 2, "recover": 2, "rate": 0.5},
     "transformable_architecture_search": {"rate": 0.3, "teach_epochs": 3, "search_epochs": 12, "epochs": 4},
     "unstructured_magnitude": {"sparsity": 0.6, "epochs": 6, "tune": 4, "rate": 0.5},
@@ -198,6 +200,18 @@ GOLDEN = {
         pruned=[9],
         masks={"0": "01110101", "2": "01110110"},
     ),
+    "sparse_low_rank": Trajectory(
+        correct=[12, 12, 19, 22, 24, 25, 25, 30, 29, 28, 26, 27, 27, 28],
+        pruned=[11, 11],
+        masks={
+            "0.0.weight": "111111 110100",
+            "0.1.weight": "10 10 11 11 10 11 10 11",
+            "2.0.weight": "11111111 10110001 10110001",
+            "2.1.weight": "111 111 111 100 100 111 100 100",
+            "0.0": "110",
+            "2.0": "1110",
+        },
+    ),
     "sparse_structure_selection": Trajectory(
         correct=[11, 21, 28, 28, 28, 29, 29, 29, 31, 31, 32, 32, 32],
         pruned=[11],
@@ -211,6 +225,11 @@ GOLDEN = {
             "2.weight": "01100001 00000000 11101001 10000000 00010100 00110000 10110001 01010101",
             "4.weight": "10110111 10011011 10011100",
         },
+    ),
+    "svd_training": Trajectory(
+        correct=[12, 12, 18, 20, 23, 24, 25, 27, 31, 28, 28, 32, 32, 33, 33],
+        pruned=[13],
+        masks={"0.0": "101", "2.0": "1000"},
     ),
     "thinet": Trajectory(
         correct=[11, 17, 26, 32, 32, 35, 37, 38, 39, 40, 40, 40],

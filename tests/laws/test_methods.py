@@ -182,6 +182,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "by the geometric median, now and then, to a share, tuned": {"macs": 0.6, "by": "geometric_median", "every": 2}
         | {"epochs": 3, "tune": 1, "rate": 0.5},
     },
+    "sparse_low_rank": {
+        "by weights": {"sparsity": 0.5, "epochs": 1, "tune": 1, "reaches": 23 / 76, "task": QUICK},
+        "by activations, a few of each, from two components": {"sparsity": 0.3, "by": "activations", "samples": 30}
+        | {"reduced": 0.3, "lower": 0.6, "rank": 2, "epochs": 1, "tune": 1, "task": QUICK},
+    },
     "sparse_structure_selection": {
         "blocks, tuned": {"strength": 0.35, "epochs": 1, "settle": 0.0, "tune": 1, "rate": 0.5}
         | {"task": residual_task(3, batch_size=24, lr=0.5)},
@@ -193,6 +198,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "at random": {"sparsity": 0.6, "grow": "random", "allocation": "uniform", "every": 3, "epochs": 3, "first": 0.5}
         | {"until": 1.0, "output": False, "nested": False, "reaches": 0.6},
         "static": {"sparsity": 0.8, "grow": "none", "allocation": "er", "epochs": 2, "reaches": 0.8},
+    },
+    "svd_training": {
+        "to a budget": {"sparsity": 0.5, "epochs": 1, "sparse_epochs": 1, "tune": 1, "task": QUICK},
+        "by energy, from five components": {"energy": 0.2, "measure": "l1", "strength": 0.1, "rank": 5}
+        | {"epochs": 0, "sparse_epochs": 2, "tune": 1, "task": QUICK},
     },
     "thinet": {
         "half of each, trained on between": {"epochs": 1, "between": 1, "recover": 1, "samples": 40},
@@ -239,6 +249,7 @@ NO_MASKS = (
     "self_adaptive,",
     "soft_filter,",
     "sparse_structure_selection,",
+    "svd_training,",
     "thinet,",
     "transformable_architecture_search,",
 )  # do other things

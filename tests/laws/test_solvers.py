@@ -4,7 +4,7 @@ import pytest
 
 from sapwood import reconstruction, select
 from sapwood.checks import solver
-from sapwood.reconstruction import lasso_channels, reduced_rank, refit, sparsegpt, thinet
+from sapwood.reconstruction import lasso_channels, reduced_rank, refit, sparsegpt, surgeon, thinet
 
 
 def refitted(w_OI, gram_II, sparsity):
@@ -23,6 +23,8 @@ SOLVERS = {  # name -> (solver, what it removes, what it refits)
     "lasso_channels": (by(lasso_channels), "units", "weights"),
     "sparsegpt": (by(sparsegpt), "weights", "nothing"),
     "sparsegpt, in blocks": (by(sparsegpt, block=8), "weights", "nothing"),
+    "surgeon": (by(surgeon), "units", "weights"),
+    "surgeon, four at once": (by(surgeon, at_once=4), "units", "weights"),
     "reduced_rank": (by(reduced_rank), "ranks", "nothing"),
 }
 LAWS = {

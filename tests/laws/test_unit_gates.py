@@ -8,7 +8,7 @@ from planted.gating_units import ByInput
 from torch import nn
 
 from sapwood.checks import broken, unit_gate
-from sapwood.gates import UNIT_GATES, BetaBernoulli, UnitGate
+from sapwood.gates import UNIT_GATES, BetaBernoulli, DependentBetaBernoulli, UnitGate
 
 
 class Careless(UnitGate):
@@ -29,7 +29,12 @@ class Careless(UnitGate):
 
 
 # At its own threshold almost no unit goes where a law moves parameters to, and a law wants some to.
-GATES = {**UNIT_GATES, "beta_bernoulli": partial(BetaBernoulli, threshold=0.7), "by_input": ByInput}
+GATES = {
+    **UNIT_GATES,
+    "beta_bernoulli": partial(BetaBernoulli, threshold=0.7),
+    "dependent_beta_bernoulli": partial(DependentBetaBernoulli, threshold=0.3),
+    "by_input": ByInput,
+}
 LAWS = {law: body for name, make in GATES.items() for law, body in unit_gate.laws(name, make).items()}
 
 

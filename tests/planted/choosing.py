@@ -6,9 +6,10 @@ from planted.mutant import bugs, instead
 from sapwood import select
 from sapwood.checks import limit, pattern, selector
 from sapwood.errors import InputError
+from sapwood.selection import on_host
 
-drop, spare, cut, blockwise, within = select.drop, select._spare, select.lowest, select._blockwise, select.within
-rowwise = select._rowwise
+drop, spare, cut, blockwise, within = select.drop, on_host._spare, on_host.lowest, select._blockwise, select.within
+rowwise, unchecked = select._rowwise, select._dropped
 
 
 def everywhere_laws():
@@ -41,6 +42,10 @@ def one_too_few(scores, count, **options):
 
 def highest(scores, count, **options):
     return drop({name: -s for name, s in scores.items()}, count, **options)
+
+
+def highest_first(scores, count, *asked):
+    return unchecked({name: -s for name, s in scores.items()}, count, *asked)
 
 
 def relative(scores, count, **options):
@@ -104,19 +109,19 @@ MUTANTS = (
         {
             "exactly as many go as asked": {"removes one too few": instead(select, "drop", one_too_few)},
             "exactly as many go as asked when all scores tie": {
-                "a strict threshold: all that tie at the cut go": instead(select, "_spare", lambda *_: None)
+                "a strict threshold: all that tie at the cut go": instead(on_host, "_spare", lambda *_: None)
             },
             "the lowest scores go": {"the highest go": instead(select, "drop", highest)},
             "of equal scores the lowest index stays": {
-                "of ties the last index stays": instead(select, "_spare", last_stays)
+                "of ties the last index stays": instead(on_host, "_spare", last_stays)
             },
             "more sparsity keeps a subset": {
-                "ties settled from either end by turns": instead(select, "_spare", by_turns)
+                "ties settled from either end by turns": instead(on_host, "_spare", by_turns)
             },
             "an increasing transform of the scores changes nothing": {
                 "scores divided by their layer's mean first": instead(select, "drop", relative)
             },
-            "scores are not changed": {"the caller's scores are sorted in place": instead(select, "lowest", sorting)},
+            "scores are not changed": {"the caller's scores are sorted in place": instead(on_host, "lowest", sorting)},
             "keys, shapes and type of the scores": {"masks come back flat": instead(select, "drop", flat)},
             "NaN, infinite and no scores are refused": {
                 "NaN ranked like a number": instead(select, "_finite", lambda scores: None)
@@ -190,7 +195,7 @@ MUTANTS = (
                 )
             },
             "the lowest scores go, of equals the last": {
-                "the highest go first to meet a cost": instead(select, "drop", highest)
+                "the highest go first to meet a cost": instead(select, "_dropped", highest_first)
             },
             "the cost is asked for about log2(entries) times": {
                 "one weight after another is tried": instead(select, "within", one_by_one)

@@ -12,7 +12,7 @@ from sapwood.checks import Laws, unit_criterion
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import seeded, tiny_conv_task
 from sapwood.criteria import UNIT_CRITERIA
-from sapwood.methods.parts import ranking
+from sapwood.export import members as ranking
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.shrinking.finding import sites
 from sapwood.training.task import Batch

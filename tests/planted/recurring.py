@@ -119,7 +119,7 @@ def from_nothing(self, tokens, memory=None, forward=Sru.forward):
 
 
 def by_one_norm(model, found):
-    pairs = {site.name: parts._pair(model, site) for site in found}
+    pairs = {site.name: parts.pair(model, site) for site in found}
     return {name: left.detach().norm(dim=0) for name, (left, _) in pairs.items()}
 
 

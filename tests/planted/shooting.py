@@ -12,7 +12,7 @@ from sapwood.checks.law import demand
 from sapwood.checks.solver import layer_to_solve
 from sapwood.checks.tiny import seeded
 from sapwood.criteria import CRITERIA
-from sapwood.export import block_by_block, removal
+from sapwood.export import block_by_block, removal, turns
 from sapwood.export.block_by_block import one_shot
 from sapwood.reconstruction import columnwise, flow
 from sapwood.scoring.observation import observe
@@ -262,7 +262,7 @@ MUTANTS = (
             "the second block reads what the first gave before": instead(flow.Flow, "forward", as_it_was),
         },
         "padding is not counted": {
-            "all tokens count": instead(block_by_block, "tokens_in", lambda arguments: None),
+            "all tokens count": instead(turns, "tokens_in", lambda arguments: None),
         },
         "errors are those of the weights that are written": {
             "errors of weights stand for those of outputs": instead(

@@ -1,10 +1,11 @@
-"""A pool whose parent can be killed: `python orphans.py FOLDER` starts two workers, which write down who they are."""
+"""A pool whose parent can be killed: `python orphans.py FOLDER [ray]` starts two workers, which say who they are."""
 
 import os
 import sys
 import time
 from pathlib import Path
 
+from sapwood.trials.on_ray import on_ray
 from sapwood.trials.pool import processes
 
 
@@ -19,5 +20,6 @@ def job(item, tell):
 
 if __name__ == "__main__":
     folder = sys.argv[1]
-    for (_, mark), _ in processes(2)(job, [(0, f"{folder}/idle"), (300, f"{folder}/busy")], print):
+    pool = on_ray(2) if sys.argv[2:] == ["ray"] else processes(2)
+    for (_, mark), _ in pool(job, [(0, f"{folder}/idle"), (300, f"{folder}/busy")], print):
         Path(f"{mark}.seen").write_text("")

@@ -6,12 +6,14 @@ import json
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
 from functools import wraps
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from toy import Interrupted, dying_after, small, square
@@ -160,6 +162,36 @@ def test_a_lock_that_cannot_be_had_is_an_error_that_names_the_folder(tmp_path, m
     monkeypatch.setattr(study_folder.fcntl, "flock", fcntl.flock)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot use the folder .*nowhere: No such file"), alone(tmp_path / "nowhere"):
+        pass
+
+
+def refusing_folders(handle, how):
+    """As NFS does, which takes a lock for one on bytes: of what is open for reading there is none to have alone."""
+    if stat.S_ISDIR(os.fstat(handle).st_mode):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    fcntl.flock(handle, how)
+
+
+def test_where_folders_cannot_be_locked_a_file_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(study_folder, "fcntl", SimpleNamespace(**vars(fcntl) | {"flock": refusing_folders}))
+    with alone(tmp_path):
+        assert {each.name for each in tmp_path.iterdir()} == {"running", ".lock"}
+        with pytest.raises(Busy, match=rf"another process \({os.getpid()}\) is running"), alone(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    run_trial(small(), tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {"trial.json", "rows.jsonl", "weights.safetensors", "done"}
+
+
+def test_a_lock_on_a_file_that_was_taken_away_is_none(tmp_path, monkeypatch):
+    """Opened while another process had it, locked right after that one had taken it away: a third may make it anew."""
+
+    def late(handle, how):
+        refusing_folders(handle, how)
+        (tmp_path / ".lock").unlink()
+
+    monkeypatch.setattr(study_folder, "fcntl", SimpleNamespace(**vars(fcntl) | {"flock": late}))
+    with pytest.raises(Busy, match="another process is running"), alone(tmp_path):
         pass
 
 

@@ -1,9 +1,36 @@
-"""Arguments and options that several verbs have, as typer reads them. Nothing heavy is imported here."""
+"""Arguments and options of the verbs, as typer reads them, and what some can be. Nothing heavy is imported here."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Scale(StrEnum):
+    """How much of a study is run."""
+
+    smoke = "smoke"
+    small = "small"
+    paper = "paper"
+
+
+class Pools(StrEnum):
+    """Where trials run."""
+
+    serial = "serial"
+    processes = "processes"
+    together = "together"
+    ray = "ray"
+
+
+class Family(StrEnum):
+    """What a file can be begun for."""
+
+    criterion = "criterion"
+    gate = "gate"
+    method = "method"
+
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name (see: sapwood list), or a file.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
@@ -22,14 +49,23 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Another value for an option of the methods that have it."),
 ]
-Pooled = Annotated[
+Workers = Annotated[str | None, typer.Option(metavar="N", help="By default one per core, at most one per trial.")]
+PoolName = Annotated[
     str | None,
     typer.Option(
-        metavar="serial|processes|together",
-        help="By default processes, when there are several workers; together: one process, alike trials step as one.",
+        "--pool",
+        metavar="serial|processes|together|ray",
+        help="By default processes, when there are several workers. together: in one process, where alike trials step "
+        "as one. ray: on a Ray cluster.",
     ),
 ]
-Workers = Annotated[str | None, typer.Option(metavar="N", help="By default one per core, at most one per trial.")]
+Cpus = Annotated[str | None, typer.Option(metavar="N", help="Cores that a trial takes on Ray; 1 when left out.")]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N", help="Graphics cards that a trial takes on Ray, shares too: 0.25. 1 with --device cuda, else 0."
+    ),
+]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
 Trained = Annotated[
     Path,

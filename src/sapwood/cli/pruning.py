@@ -8,7 +8,6 @@ import torch
 
 from sapwood.cli.owned import Order, Owned
 from sapwood.cli.smaller import NOT_COMPARED, hush, refuse_bad_file
-from sapwood.criteria import named
 from sapwood.errors import InputError
 from sapwood.export import to_onnx, to_program
 from sapwood.export.engines import engine_of
@@ -16,7 +15,7 @@ from sapwood.export.network import put
 from sapwood.export.pruning import prune
 from sapwood.export.samples import samples_of
 from sapwood.export.targets import target_of
-from sapwood.export.worth import NORM
+from sapwood.export.worth import looks_at_data
 
 KINDS = (".safetensors", ".onnx", ".pt2")
 
@@ -34,7 +33,7 @@ def prune_to(order: Order, wanted: Wanted) -> None:
     """Prune the network, print the table, write the file. Whatever was typed wrongly is said before anything runs."""
     target_of(**wanted.targets)
     engine_of(wanted.options["engine"])
-    if wanted.options["by"] != NORM and named(wanted.options["by"]).needs:
+    if looks_at_data(wanted.options["by"]):
         raise InputError(
             f"--by {wanted.options['by']} looks at data, which a file of Python has: use sapwood.prune there"
         )

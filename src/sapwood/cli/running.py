@@ -1,6 +1,5 @@
 """The verbs `run` and `report`: trials are chosen and run, then written up."""
 
-import os
 import shlex
 import signal
 import sys
@@ -18,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from sapwood.cli import choosing
+from sapwood.cli import choosing, pools
 from sapwood.cli.notices import say_what_is_kept, say_what_is_left, why
 from sapwood.cli.progress import shown
 from sapwood.cli.ranges import refuse_out_of_range
@@ -39,8 +38,6 @@ from sapwood.trials.archive import add, copied, restore
 from sapwood.trials.elsewhere import Elsewhere
 from sapwood.trials.execution import finished, over, run_into, sums
 from sapwood.trials.folder import make_folder, sealed
-from sapwood.trials.lockstep import MOST, Lockstep, together
-from sapwood.trials.pool import Pool, processes, serial
 from sapwood.trials.telling import Tell
 from sapwood.trials.trial import Trial
 from sapwood.trials.turns import NotRun
@@ -56,6 +53,8 @@ class Order:
     changes: tuple[str, ...]
     pool: str | None
     workers: int | None
+    cpus: float | None
+    gpus: float | None
     device: str
     download: bool
     results: Path
@@ -69,7 +68,8 @@ def carry_out(order: Order) -> None:
     """
     began = time.monotonic()
     refuse_unless_reports_can_be_written()
-    _refuse_bad_device(order.device)
+    if order.pool != pools.RAY:  # there, it is the workers' machines that need it
+        _refuse_bad_device(order.device)
     torch.set_num_threads(1)  # here too, so that a trial gives the same bits in this process and in a worker
     study = find(order.study)
     trials = choosing.changed(study.at(order.scale), choosing.pairs(order.changes, "--set"))
@@ -82,13 +82,14 @@ def carry_out(order: Order) -> None:
         chosen, lambda trial: over(folder / trial.id), lambda trial: finished(folder / trial.id)
     )
     say_what_is_kept([trial for trial in chosen if trial not in waiting], folder)
-    workers = _workers(order, len(waiting))
+    pool = pools.Asked(order.pool, order.workers, order.cpus, order.gpus, order.device)
+    workers = pool.at_once(len(waiting))
     _prepare_data({TASK_DATA[trial.task] for trial in waiting if trial.task in TASK_DATA}, order.download)
     make_folder(folder)
     _say_what_is_to_come(waiting, workers)
     try:
         with _terminable():
-            failed = _run(waiting, folder, workers, order)
+            failed = _run(waiting, folder.absolute(), pool, order)
     except KeyboardInterrupt as stop:
         typer.echo(f"stopped; what is finished or saved is kept. To go on: {_same_command()}", err=True)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from stop
@@ -213,19 +214,16 @@ def _terminable() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _run(trials: list[Trial], folder: Path, workers: int, order: Order) -> list[tuple[Trial, str]]:
+def _run(trials: list[Trial], folder: Path, pool: pools.Asked, order: Order) -> list[tuple[Trial, str]]:
     """The trials that failed, and why, after all have ended."""
     lost: dict[str, str] = {}  # trials that will not be finished, by id, and why
     ready = partial(_ready, folder=folder, lost=lost)
-    pool: Pool[Trial] = partial(serial, ready=ready)
     job = partial(run_into, folder, device=order.device)
-    if order.pool == "together":
-        pool, job = together(lockstep := Lockstep(order.device), workers, ready), partial(job, ways=lockstep.ways)
-    elif workers > 1:
-        pool, job = processes(workers, ready), partial(_knowing, order.study, job)
+    if not pool.in_this_process(len(trials)):
+        job = partial(_knowing, _found_anywhere(order.study), job)
     failed = []
     with shown(len(trials)) as view:
-        ends = pool(job, trials, view.tell)
+        ends = pool.ends(job, trials, view.tell, ready)
         with closing(ends):  # type: ignore[type-var]  # a generator: closing it ends the workers
             for trial, error in ends:
                 view.end(trial, error)
@@ -244,6 +242,11 @@ def _knowing(study: str, job: Callable[[Trial, Tell], None], trial: Trial, tell:
 _read = cache(find)  # once in each worker
 
 
+def _found_anywhere(study: str) -> str:
+    """A study's name, or its file such that a worker with another working folder finds it."""
+    return str(Path(study).absolute()) if study.endswith(".py") else study
+
+
 def _ready(trial: Trial, folder: Path, lost: Mapping[str, str]) -> bool | NotRun:
     """Whether all trials are finished that it uses; why it will never be ready, if one of them is `lost`."""
     for _, file in trial.uses:
@@ -253,17 +256,6 @@ def _ready(trial: Trial, folder: Path, lost: Mapping[str, str]) -> bool | NotRun
         if other.id in lost:
             return NotRun(f"arm {other.arm!r}, seed {other.seed}, {lost[other.id]}")
     return all(finished(folder / other.id) for other in trial.others)
-
-
-def _workers(order: Order, trials: int) -> int:
-    """How many at a time: as asked, else one per core that we may use, or MOST together; at most one per trial."""
-    if order.pool == "serial" and (order.workers or 1) > 1:
-        raise InputError(
-            f"--pool serial runs one trial at a time, so --workers {order.workers} cannot be; drop one of the two"
-        )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    usual = {"serial": 1, "together": MOST}.get(order.pool or "", cores)
-    return min(order.workers or usual, max(1, trials))
 
 
 def _prepare_data(names: Iterable[str], download: bool) -> None:

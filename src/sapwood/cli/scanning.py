@@ -10,12 +10,11 @@ from torch import nn
 
 from sapwood.cli.owned import Order
 from sapwood.cli.smaller import refuse_bad_file
-from sapwood.criteria import named
 from sapwood.errors import InputError
 from sapwood.export.scan import KINDS
 from sapwood.export.scan_kept import read_scan
 from sapwood.export.scanning import SHARES, sensitivity
-from sapwood.export.worth import NORM
+from sapwood.export.worth import looks_at_data
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Wanted:
 
 def scan_with(order: Order, wanted: Wanted) -> None:
     """Scan the network, print the table, write the picture. What was typed wrongly is said before anything runs."""
-    if wanted.by != NORM and named(wanted.by).needs:
+    if looks_at_data(wanted.by):
         raise InputError(f"--by {wanted.by} looks at data, which a file of Python has: use sapwood.sensitivity there")
     if wanted.file is not None:
         refuse_bad_file(wanted.file, KINDS)

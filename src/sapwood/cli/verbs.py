@@ -4,7 +4,6 @@ Nothing heavy is imported here, so that `sapwood --help` answers at once; each v
 """
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +13,18 @@ from sapwood.cli import typed
 from sapwood.cli.arguments import (
     By,
     Changes,
+    Cpus,
     Device,
     Examples,
+    Family,
+    Gpus,
     Lossy,
     Network,
     Only,
-    Pooled,
+    PoolName,
+    Pools,
     Results,
+    Scale,
     Source,
     StudyName,
     Target,
@@ -28,30 +32,6 @@ from sapwood.cli.arguments import (
     Weights,
     Workers,
 )
-
-
-class Scale(StrEnum):
-    """How much of a study is run."""
-
-    smoke = "smoke"
-    small = "small"
-    paper = "paper"
-
-
-class Family(StrEnum):
-    """What a file can be begun for."""
-
-    criterion = "criterion"
-    gate = "gate"
-    method = "method"
-
-
-class PoolName(StrEnum):
-    """Where trials run."""
-
-    serial = "serial"
-    processes = "processes"
-    together = "together"
 
 
 def _version(asked: bool) -> None:
@@ -173,8 +153,10 @@ def run(
     scale: Annotated[str, typer.Option(metavar="smoke|small|paper", help="How much of it.")] = "small",
     only: Only = None,
     changes: Changes = None,
-    pool: Pooled = None,
+    pool: PoolName = None,
     workers: Workers = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
     device: Device = "cpu",
     download: Annotated[bool, typer.Option("--download", help="Fetch missing data sets first.")] = False,
     results: Results = Path("results"),
@@ -186,11 +168,10 @@ def run(
     """
     from sapwood.cli.running import Order, carry_out
 
-    amount, where = typed.choice("--scale", scale, Scale), pool and typed.choice("--pool", pool, PoolName)
-    number = typed.whole("--workers", workers)
-    carry_out(
-        Order(study, amount, tuple(only or ()), tuple(changes or ()), where, number, device, download, results, source)
-    )
+    amount, where = typed.choice("--scale", scale, Scale), pool and typed.choice("--pool", pool, Pools)
+    number, shares = typed.whole("--workers", workers), (typed.number("--cpus", cpus), typed.number("--gpus", gpus))
+    chosen = tuple(only or ()), tuple(changes or ())
+    carry_out(Order(study, amount, *chosen, where, number, *shares, device, download, results, source))
 
 
 @app.command()

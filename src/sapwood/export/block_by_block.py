@@ -1,8 +1,7 @@
 """Block by block: single weights of a pretrained model are removed in one pass, each block on what pruned ones give."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,14 +13,13 @@ from sapwood.criteria import CRITERIA
 from sapwood.currency import Masks
 from sapwood.errors import InputError
 from sapwood.export.caches import without_caches, without_logits
-from sapwood.export.padding import tokens_in, without_padding
 from sapwood.export.removal import Ratios, Removal, removal_of
 from sapwood.export.shot import LayerSolved, OneShot
 from sapwood.export.trunk import Trunk, trunk_of
+from sapwood.export.turns import Turns, placed
 from sapwood.reconstruction.flow import Flow
 from sapwood.reconstruction.normal import output_error
 from sapwood.scoring import batches as batching
-from sapwood.scoring.evidence import Statistic
 from sapwood.scoring.layers import Weight
 from sapwood.scoring.layout import matrix, shaped
 from sapwood.scoring.modes import eagerly, evaluating
@@ -91,26 +89,28 @@ def one_shot(
     _refuse_another(model, trunk, asked, after)
     with evaluating(model), eagerly(), without_caches(model):
         given = [without_logits(model, each) for _, each in batching.each(model, batches, "one_shot()")]
-        return _Pass(model, trunk, asked, given, place).run(after, progress or _silent)
+        return _Pass(Turns(model, trunk, given, place), asked).run(after, progress or _silent)
 
 
 @dataclass(frozen=True)
 class _Pass:
     """One pass over the blocks."""
 
-    model: nn.Module
-    trunk: Trunk
+    turns: Turns
     asked: Removal
-    given: Sequence[batching.Arguments]
-    device: torch.device | None
+
+    @property
+    def trunk(self) -> Trunk:
+        """The blocks."""
+        return self.turns.trunk
 
     def run(self, after: OneShot | None, tell: Tell) -> OneShot:
         """Prune the blocks that are not in `after`; the whole record."""
         shot = after or OneShot(str(self.asked), {}, (), self._ratios(), {}, 0, self.trunk.outside)
-        flow, names = self._flow(), self.trunk.names
+        flow, names = self.turns.flow(), self.trunk.names
         try:
             for number, name in enumerate(names):
-                with _placed(flow.blocks[number], self.device):
+                with placed(flow.blocks[number], self.turns.device):
                     if name in shot.left:
                         shot = self._pruned(flow, number, shot)
                         tell(_line(shot, name))
@@ -121,14 +121,11 @@ class _Pass:
             raise
         return shot
 
-    def _flow(self) -> Flow:
-        return Flow(self.model, self.trunk.names, self.given, False, skim=True, device=self.device)
-
     def _pruned(self, flow: Flow, number: int, shot: OneShot) -> OneShot:
         """One block pruned, and the record with it."""
         name, began = self.trunk.names[number], time.perf_counter()
         layers, written = list[LayerSolved](), list[Written]()
-        seen = self._observed(flow, number, gram)
+        seen = self.turns.observed(flow, number, gram)
         tokens = shot.tokens or next((int(sums[count]) for sums in seen.values()), 0)
         unseen = tuple(each.name for each in self.trunk.inside[name] if each.name not in seen)
         for each in self.trunk.inside[name]:
@@ -148,15 +145,6 @@ class _Pass:
             tokens=tokens,
             untouched=shot.untouched + unseen,
         )
-
-    def _observed(self, flow: Flow, number: int, statistic: Statistic) -> dict[str, Mapping[str, Tensor]]:
-        """A sum over the rows that each layer of a block reads, without padding, and their count, by layer."""
-        name = self.trunk.names[number]
-        short = {each.name[len(name) :].lstrip("."): each.name for each in self.trunk.inside[name]}
-        rows = [tokens_in(arguments) for arguments in self.given]
-        sums = [without_padding(each, lambda: rows[flow.at]) for each in (statistic, count)]
-        seen = flow.observed(number, sums, list(short), all_run=self.trunk.named)
-        return {short[layer]: each for layer, each in seen.items()}
 
     def _solved(self, each: Weight, gram_II: Tensor, block: str, sparsity: float) -> tuple[LayerSolved, Written]:
         layer, before = each.layers[0], each.tensor.detach()
@@ -185,11 +173,11 @@ class _Pass:
 
     def _outliers(self) -> dict[str, float]:
         """The share of Wanda's scores of each block that stand out, in the model as it is."""
-        flow, shares = self._flow(), dict[str, float]()
+        flow, shares = self.turns.flow(), dict[str, float]()
         for number, name in enumerate(self.trunk.names):
-            with _placed(flow.blocks[number], self.device):
+            with placed(flow.blocks[number], self.turns.device):
                 if self.trunk.inside[name]:
-                    seen = self._observed(flow, number, input_square)
+                    seen = self.turns.observed(flow, number, input_square)
                     shares[name] = share_of_outliers(
                         CRITERIA["wanda"].score(matrix(each.layer, each.tensor.detach()), seen[each.name])
                         for each in self.trunk.inside[name]
@@ -216,20 +204,6 @@ def _write(written: Sequence[Written]) -> None:
         for (each, _, _), was in zip(written, before, strict=True):
             each.tensor.detach().copy_(was)
         raise
-
-
-@contextmanager
-def _placed(block: nn.Module, device: torch.device | None) -> Iterator[None]:
-    """A block on a device for a while."""
-    homes = {parameter.device for parameter in block.parameters()} if device is not None else set()
-    if len(homes) != 1:
-        yield
-        return
-    block.to(device)
-    try:
-        yield
-    finally:
-        block.to(homes.pop())
 
 
 def _say_what_is_done(error: BaseException, shot: OneShot) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sapwood.errors import InputError
+from sapwood.reconstruction.centring import input_sum
 from sapwood.scoring import batches as batching
 from sapwood.scoring.evidence import Sight, Statistic
 from sapwood.scoring.statistics import count, input_square
@@ -27,6 +28,8 @@ def without_padding(statistic: Statistic, rows: Callable[[], Tensor | None]) -> 
             return torch.tensor(len(x_NI))
         if statistic == input_square:
             return x_NI.double().square().sum(0)
+        if statistic == input_sum:
+            return x_NI.sum(0, dtype=torch.float64)
         exact = torch.get_float32_matmul_precision() == "highest"
         wide = x_NI.to(torch.promote_types(x_NI.dtype, torch.float32)) if exact else x_NI.double()
         gram_II = wide.T @ wide

@@ -2,21 +2,25 @@
 
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.caches import without_caches
-from sapwood.export.widths import Blueprint, config_of, sayable
-from sapwood.measure.example import Example
-from sapwood.shrinking.finding import sites
+from sapwood.export.widths import Blueprint, built, config_of, sayable, sizes_of
+from sapwood.measure.example import Example, as_tuple, call
+from sapwood.scoring.modes import evaluating
+from sapwood.shrinking.finding import sites as sites_of
 from sapwood.shrinking.tracing.site import Site
 
 
@@ -58,9 +62,61 @@ def not_in_config(model: nn.Module, example: Example) -> list[str]:
     """
     _refuse_others(model)
     with without_caches(model):
-        found = sites(model, example)
-    said = sayable(Blueprint(model, model.config), [set(_dims(site)) for site in found])
-    return [site.name for site, is_said in zip(found, said, strict=True) if not is_said]
+        found = sites_of(model, example)
+    return [site.name for site, said in zip(found, said_by_config(model, found), strict=True) if not said]
+
+
+def said_by_config(model: nn.Module, sites: Sequence[Site]) -> list[bool]:
+    """For each site of a Hugging Face model, whether numbers of its config give how many units there are."""
+    return sayable(Blueprint(model, model.config), [set(_dims(site)) for site in sites])
+
+
+def takes_heads(config: Any, left: int, of: int) -> bool:
+    """Whether a Hugging Face config with this share of its heads can be read from its file; some refuse other numbers.
+
+    Llama's wants a number of heads by which the width of the stream can be divided, whatever the width of a head.
+    """
+    again = deepcopy(config)
+    for name in ("num_attention_heads", "num_key_value_heads"):
+        if isinstance(heads := getattr(again, name, None), int):
+            again.__dict__[again.attribute_map.get(name, name)] = heads * left // of
+    try:
+        type(again).from_dict(again.to_dict())
+    except Exception:  # what a class says of numbers that it does not like
+        return False
+    return True
+
+
+def is_pretrained(model: object) -> bool:
+    """Whether it is a model of transformers, which writes itself and is built from a config."""
+    return isinstance(model, nn.Module) and hasattr(model, "save_pretrained") and hasattr(model, "config")
+
+
+def follow_(model: Any, example: Example) -> bool:
+    """The config of a smaller Hugging Face model gets the numbers that build it; whether there are such numbers.
+
+    If there are, the folder that its `save_pretrained` writes can be loaded. They are taken back where the model's code
+    reads them while it runs, so that it would answer otherwise.
+    """
+    if sizes_of(built(type(model), model.config)) == sizes_of(model):
+        return True
+    try:
+        config = config_of(model, model.config)
+    except InputError:
+        return False
+    before, answer = dict(vars(model.config)), _answer(model, example)
+    vars(model.config).update(vars(config))
+    now = _answer(model, example)
+    if len(now) == len(answer) and all(map(torch.equal, now, answer)):
+        return True
+    vars(model.config).clear()
+    vars(model.config).update(before)
+    return False
+
+
+def _answer(model: nn.Module, example: Example) -> list[Tensor]:
+    with torch.no_grad(), evaluating(model):
+        return [x for x in pytree.tree_leaves(call(model, as_tuple(example))) if isinstance(x, Tensor)]
 
 
 def _dims(site: Site) -> Iterator[tuple[str, int]]:
@@ -74,7 +130,7 @@ def _refuse_misfits(model: nn.Module, folder: Path) -> None:
 
 
 def _refuse_others(model: nn.Module) -> None:
-    if not isinstance(model, nn.Module) or not hasattr(model, "save_pretrained") or not hasattr(model, "config"):
+    if not is_pretrained(model):
         raise InputError(
             f"model is a {type(model).__name__}, no model of transformers; use export.save, or give the model inside"
         )

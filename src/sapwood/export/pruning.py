@@ -23,13 +23,13 @@ from sapwood.export.hurried import in_time
 from sapwood.export.offers import offer_of
 from sapwood.export.pruned import Answers, Pruned, Sizes, Times
 from sapwood.export.search import Search
+from sapwood.export.shown import Looked, Loss
 from sapwood.export.targets import KINDS, Target, target_of
 from sapwood.export.timing import side_by_side
 from sapwood.export.worth import NORM, By, worth
 from sapwood.measure.example import Example
 from sapwood.measure.norms import recalibrate as recalibrate_
 from sapwood.scoring.batches import tried
-from sapwood.scoring.evidence import Evidence
 from sapwood.shrinking.cost import bytes_of, parameters_of
 from sapwood.shrinking.finding import couplings
 from sapwood.shrinking.shrunk import Shrunk
@@ -40,6 +40,8 @@ UNITS = "prune removes whole units: give macs= or parameters=, the share that is
 SAID = {  # what to give, and what instead of arguments that people try
     **dict.fromkeys(KINDS, "the share of it that may be left, above 0 and below 1, or a number above 1"),
     "by": "a criterion, its name, scores by parameter or by site, or what sensitivity() gives",
+    "evidence": "what observe() gave, or a list of batches, or a DataLoader",
+    "loss": "a function of outputs and batch that returns the sum of losses over the batch",
     "multiple": "a whole number of 1 or more, of which widths become multiples",
     "evaluate": "a function of a model that returns a number",
     "threads": "a whole number of 1 or more",
@@ -60,7 +62,8 @@ def prune(
     bytes: float | None = None,
     ms: float | None = None,
     by: By = NORM,
-    evidence: Evidence | None = None,
+    evidence: Looked | None = None,
+    loss: Loss | None = None,
     multiple: int = 8,
     keep: Collection[str] = (),
     uniform: bool = False,
@@ -81,11 +84,12 @@ def prune(
 
     `by` is "norm", a criterion, its name, scores by parameter or by site, or what `sensitivity` gives. "norm" is the L2
     norm of all weights that touch a unit; in a site that all has to pass, the unit's share of the site's. A criterion
-    that looks at data reads `evidence`, which `observe` gathers. The units with the lowest scores of the whole network
-    are removed first; the best half of a site that all has to pass goes last, and the best quarter of one in a residual
-    branch. With `uniform` every site loses the same share. Widths that change become multiples of `multiple`; one head
-    or group is removed at a time where it has that many channels. A residual branch of thin convolutions, fewer than 64
-    channels between them, keeps 16 or goes whole: processors convolve 16 at a time.
+    that looks at data reads `evidence`, what `observe` gathered or the batches themselves; one that looks at gradients
+    also asks `loss(outputs, batch)`, the sum of losses over a batch. The units with the lowest scores of the whole
+    network are removed first; the best half of a site that all has to pass goes last, and the best quarter of one in a
+    residual branch. With `uniform` every site loses the same share. Widths that change become multiples of `multiple`;
+    one head or group is removed at a time where it has that many channels. A residual branch of thin convolutions,
+    fewer than 64 channels between them, keeps 16 or goes whole: processors convolve 16 at a time.
     Modules and parameters named in `keep` keep their shapes. `lossy` also offers streams that a layer norm goes over:
     then no equality is claimed.
 
@@ -120,7 +124,10 @@ def prune(
     with without_caches(model):
         anatomy = Anatomy(model, example)
         offer = offer_of(anatomy, keep=keep, multiple=multiple, lossy=lossy)
-        scores = worth(model, offer.sites, by, evidence, whole=offer.whole, passed_by=offer.passed_by)
+        scores = worth(
+            model, offer.sites, by, evidence, whole=offer.whole, passed_by=offer.passed_by, loss=loss,
+            example=anatomy.example,
+        )  # fmt: skip
         offer = offer.only(scores)
         search = Search(anatomy, offer.without_branches() if uniform else offer, scores, uniform)
     before = None if evaluate is None else asked_of(evaluate, model)

@@ -15,10 +15,10 @@ from sapwood.export.narrow import passed_by
 from sapwood.export.pruned import why
 from sapwood.export.scan import Sensitivity
 from sapwood.export.scan_kept import Kept, in_order, kept_of
+from sapwood.export.shown import Looked, Loss
 from sapwood.export.worth import NORM, By, worth
 from sapwood.masking.holding import seen_through
 from sapwood.measure.example import Example
-from sapwood.scoring.evidence import Evidence
 from sapwood.selection import select
 from sapwood.shrinking.cutting.units import spread
 from sapwood.shrinking.finding import couplings
@@ -40,7 +40,8 @@ def sensitivity(
     evaluate: Evaluate,
     *,
     by: By = NORM,
-    evidence: Evidence | None = None,
+    evidence: Looked | None = None,
+    loss: Loss | None = None,
     shares: Sequence[float] = SHARES,
     higher: bool = True,
     lossy: bool = False,
@@ -51,7 +52,7 @@ def sensitivity(
     `evaluate(model)` returns a number, say accuracy on validation data; with `higher=False` a lower one is better. It
     is asked once for the whole network, then for each site and each of `shares`, the part of the units that stays, at
     least one; the units with the lowest scores go first. They count as 0: nothing is rebuilt, and the model is left as
-    it was. `by`, `evidence` and `lossy` are those of `prune`, which takes the answer in turn as `by=`.
+    it was. `by`, `evidence`, `loss` and `lossy` are those of `prune`, which takes the answer in turn as `by=`.
 
     With a `cache`, the name of a file, every number is written as soon as it is there, so that an interrupted scan goes
     on, and one that is called again asks for the whole network only. Numbers are those of the same parameters and
@@ -73,7 +74,10 @@ def sensitivity(
         sites = tuple(site for site in found.sites if site.units > 1)
         if not sites:
             raise InputError(f"nothing of {type(model).__name__} can be removed: {'; '.join(why(found.pinned)[:2])}")
-        scores = worth(model, sites, by, evidence, passed_by=passed_by(anatomy, sites) if by == NORM else ())
+        scores = worth(
+            model, sites, by, evidence, passed_by=passed_by(anatomy, sites) if by == NORM else (), loss=loss,
+            example=anatomy.example,
+        )  # fmt: skip
     sites = tuple(site for site in sites if site.name in scores)
     whole = _finite(asked_of(evaluate, model))
     kept = kept_of(None if cache is None else Path(cache), model, whole)

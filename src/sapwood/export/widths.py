@@ -66,13 +66,15 @@ class Blueprint:
         return [lever for lever in tried if lever is not None and lever.moves]
 
     def _lever(self, field: Field, number: int | None) -> Lever | None:
-        for other in (64,) if number is None else (2 * number, number // 2):
+        for other in (64, 96) if number is None else (2 * number, number // 2):
             try:
                 sizes = sizes_of(built(self.kind, changed(self.config, field, other)))
             except Exception:  # numbers that do not go together
                 continue
             if sizes.keys() == self.sizes.keys():
                 moved = {dim: size for dim, size in self.sizes.items() if sizes[dim] != size}
+                if not moved and number is None:  # it may be what None stands for
+                    continue
                 start = {dim: (number, size) if number else (0, 0) for dim, size in moved.items()}
                 return Lever(field, {dim: (*start[dim], other, sizes[dim]) for dim in moved})
         return None

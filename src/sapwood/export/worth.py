@@ -5,24 +5,26 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from sapwood.criteria import CRITERIA
+from sapwood.criteria import CRITERIA, UNIT_CRITERIA
 from sapwood.currency import Scores
 from sapwood.errors import InputError, unknown
 from sapwood.export.offers import channels
 from sapwood.export.scan import Sensitivity
+from sapwood.export.shown import Looked, Loss, of_units, seen_by
+from sapwood.measure.example import Example
 from sapwood.scoring.criterion import Criterion, score
-from sapwood.scoring.evidence import Evidence
+from sapwood.scoring.unit_criterion import UnitCriterion
 from sapwood.shrinking.cutting.units import Touching, per_unit
 from sapwood.shrinking.tracing.site import Site
 
-By = str | Criterion | Mapping[str, Tensor] | Sensitivity
+By = str | Criterion | UnitCriterion | Mapping[str, Tensor] | Sensitivity
 NORM = "norm"
 TOUCHING: dict[str, Touching] = {"output": "makes", "input": "reads"}
 
 
 def worth(
-    model: nn.Module, sites: Sequence[Site], by: By, evidence: Evidence | None = None, *, whole: Collection[str] = (),
-    passed_by: Collection[str] = (),
+    model: nn.Module, sites: Sequence[Site], by: By, evidence: Looked | None = None, *, whole: Collection[str] = (),
+    passed_by: Collection[str] = (), loss: Loss | None = None, example: Example | None = None,
 ) -> Scores:  # fmt: skip
     """What the units of `sites` are worth, {site: float64 [units]}, higher stays; sites without scores are left out.
 
@@ -30,28 +32,41 @@ def worth(
     were worked out elsewhere: of weights by parameter name, or of units by site name, which are taken as they are; or a
     scan, whose `ranks` are such scores. A unit is worth the sum over all weights that make it, hold a number for it or
     read it, divided by the channels that it has: a head with 64 is compared with a neuron channel by channel. By a
-    criterion of outputs it is worth the mean over what makes it, by one of inputs over what reads it. A criterion that
-    needs statistics finds them in `evidence`, which `observe` gathers. Scores of the sites named in `whole`, of which
-    nothing may go, are not asked about.
+    criterion of outputs it is worth the mean over what makes it, by one of inputs over what reads it. What a criterion
+    of units says is taken as it is. `evidence` is what `observe` gathers, or the batches that it would look at; `loss`
+    is its `loss`, `example` what the model is called with. Scores of the sites named in `whole`, of which nothing may
+    go, are not asked about.
     """
     if isinstance(by, Mapping | Sensitivity):
         return _given(model, sites, by.ranks if isinstance(by, Sensitivity) else by, whole)
     if by == NORM:
         return norms(model, sites, passed_by)
-    if isinstance(by, str) and by not in CRITERIA:
-        raise unknown("criterion", by, [NORM, *CRITERIA])
-    criterion = CRITERIA[by] if isinstance(by, str) else by
+    criterion = called(by) if isinstance(by, str) else by
+    if isinstance(criterion, UnitCriterion):
+        return of_units(criterion, by, model, sites, evidence, loss, example)
     if not isinstance(criterion, Criterion):
         raise InputError(f"by is {by!r}; give a criterion, its name, scores by parameter or by site, or a scan")
-    if criterion.needs and not evidence:
-        needs = ", ".join(criterion.needs)
-        raise InputError(f"the criterion needs {needs}; gather it first: evidence=observe(model, batches, *by.needs)")
-    scores = score(
-        model, criterion, evidence, only=list(evidence) if criterion.needs and evidence else _matrices(model)
-    )
+    seen = seen_by(model, criterion.needs, evidence, loss)
+    scores = score(model, criterion, seen, only=list(seen) if criterion.needs and seen else _matrices(model))
     if criterion.per == "weight":
         return _summed(sites, scores)
     return per_unit(_wide(scores), sites, touching=TOUCHING[criterion.per], reduce=torch.mean)
+
+
+def called(name: str) -> Criterion | UnitCriterion:
+    """The criterion of that name; of two, the one of weights. InputError names those that there are."""
+    every: dict[str, Criterion | UnitCriterion] = {**UNIT_CRITERIA, **CRITERIA}
+    if name not in every:
+        raise unknown("criterion", name, [NORM, *every])
+    return every[name]
+
+
+def looks_at_data(name: str) -> bool:
+    """Whether the criterion of that name needs batches; "norm" does not."""
+    if name == NORM:
+        return False
+    found = called(name)
+    return bool(found.needs) if isinstance(found, Criterion) else found.of == "outputs" or found.backward
 
 
 def norms(model: nn.Module, sites: Sequence[Site], passed_by: Collection[str] = ()) -> Scores:

@@ -5,6 +5,7 @@ import warnings
 from sapwood.errors import Names
 from sapwood.gates.beta_bernoulli import BetaBernoulli as BetaBernoulli
 from sapwood.gates.clamp import Clamp as Clamp
+from sapwood.gates.dependent_beta_bernoulli import DependentBetaBernoulli as DependentBetaBernoulli
 from sapwood.gates.factor import Factor as Factor
 from sapwood.gates.gated import Gated as Gated
 from sapwood.gates.gated import decided as decided
@@ -28,6 +29,7 @@ UNIT_GATES: dict[str, type[UnitGate]] = Names(
     {
         "beta_bernoulli": BetaBernoulli,
         "clamp": Clamp,
+        "dependent_beta_bernoulli": DependentBetaBernoulli,
         "factor": Factor,
         "hard_concrete": HardConcrete,
         "saliency": Saliency,

@@ -1,7 +1,7 @@
 """Gated: a network whose units pass through gates, all producers of one site through the same one."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -153,19 +153,29 @@ class Gated(nn.Module):
     def _hooks(self, name: str) -> Iterator[torch.utils.hooks.RemovableHandle]:
         """On the layers that make, scale or read a site's units: the first that is called draws."""
         seen, makes = list[Tensor](), name.partition("#")[0]
+        gate = self.by_site()[name]
 
         def drawing(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
             if not seen and inputs:
                 seen.append(self._draw(name, inputs[0]))
 
-        yield from (m.register_forward_pre_hook(drawing) for n, m in self.model.named_modules() if n and n == makes)
+        def value(point: Point, y: Tensor) -> Tensor:
+            if not seen:
+                seen.append(self._draw(name, _means(point, y, gate.units)))
+            return _aligned(seen[0], point, y)
+
+        early = gate.sees == "inputs"
+        for n, module in self.model.named_modules() if early else ():
+            if n and n == makes:
+                yield module.register_forward_pre_hook(drawing)
         for (layer, side), point in layers_of(self.points[name]).items():
             module = self.model.get_submodule(layer)
-            yield module.register_forward_pre_hook(drawing)
+            if early:
+                yield module.register_forward_pre_hook(drawing)
             if side == "outputs":
-                yield module.register_forward_hook(partial(_outputs, seen, point))
+                yield module.register_forward_hook(partial(_outputs, partial(value, point)))
             else:
-                yield module.register_forward_pre_hook(partial(_inputs, seen, point))
+                yield module.register_forward_pre_hook(partial(_inputs, partial(value, point)))
 
 
 def decided(model: nn.Module) -> Masks:
@@ -180,12 +190,23 @@ def _computed(model: nn.Module) -> dict[int, Any]:
     return {id(value): value.detach().clone() for value in kept if isinstance(value, Tensor) and not value.is_leaf}
 
 
-def _outputs(seen: list[Tensor], point: Point, layer: nn.Module, inputs: tuple[Any, ...], y: Tensor) -> Tensor:
-    return y * _aligned(seen[0], point, y)
+Values = Callable[[Tensor], Tensor]  # of an activation, of its number of dimensions
 
 
-def _inputs(seen: list[Tensor], point: Point, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (inputs[0] * _aligned(seen[0], point, inputs[0]), *inputs[1:])
+def _outputs(value: Values, layer: nn.Module, inputs: tuple[Any, ...], y: Tensor) -> Tensor:
+    return y * value(y)
+
+
+def _inputs(value: Values, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (inputs[0] * value(inputs[0]), *inputs[1:])
+
+
+def _means(point: Point, y: Tensor, units: int) -> Tensor:
+    """The mean of each unit over its positions in an activation, by sample, [B, units]."""
+    y_BPR = y.movedim(point.axis % y.dim(), 1).flatten(2) if y.dim() > 2 else y[..., None]
+    unit_of, place = point.unit_of.to(y.device), (point.unit_of >= 0).to(y.device)
+    total = y_BPR.new_zeros(len(y), units).index_add(1, unit_of[place], y_BPR.mean(2)[:, place])
+    return total / torch.bincount(unit_of[place], minlength=units).clamp(min=1)
 
 
 def _aligned(value_BU: Tensor, point: Point, y: Tensor) -> Tensor:

@@ -1,11 +1,14 @@
 """Unit gate: how far each unit of a site is open; learned, and shared by all that make the site's units."""
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from sapwood.errors import InputError
+
+Sees = Literal["inputs", "units"]
 
 
 class UnitGate(nn.Module, ABC):
@@ -18,6 +21,7 @@ class UnitGate(nn.Module, ABC):
 
     most = 1.0  # values are from 0 to this
     per_sample = False  # True: `draw` gives one row for each sample of x; may be so in training mode only
+    sees: Sees = "inputs"  # per sample: what the layer whose units they are is given, or the units' means, [B, U]
 
     def __init__(self, units: int) -> None:
         super().__init__()
@@ -27,7 +31,7 @@ class UnitGate(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, x: Tensor | None) -> Tensor:
-        """The values z in this pass, [U]; per sample [B, U], x being what the layer whose units they are is given."""
+        """The values z in this pass, [U]; per sample [B, U], x being what the gate `sees`."""
 
     @abstractmethod
     def open(self) -> Tensor:

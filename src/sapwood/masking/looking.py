@@ -14,6 +14,7 @@ from torch.compiler import is_compiling
 from torch.utils.hooks import RemovableHandle
 
 from sapwood.errors import InputError
+from sapwood.masking import launched
 from sapwood.masking.named import Masked, Place
 from sapwood.masking.removed import Removed
 from sapwood.masking.seal import unbroken
@@ -69,14 +70,19 @@ class Look:
             return
         if self._twins is not None:
             self._bind(module, self._twins)
+        late: list[launched.Written] = []
         for path, leaf, removed in self.ways:
             owner = module if not path else _reached(module, path)
             weight = owner._parameters.get(leaf)
             if weight is not removed.weight:
                 _refuse_replicas(module)
                 removed.found(owner, weight)
-            if not unbroken(removed.weight, removed.sealed):
+            if launched.suits(removed.weight):
+                late += removed.written({})
+            elif not unbroken(removed.weight, removed.sealed):
                 removed.clear()
+        if late:
+            launched.clear(late)
 
     def _in_graph(self, module: nn.Module) -> None:
         """The same while a compiler is looking on, in operations it understands; an export takes values as they are."""

@@ -3,7 +3,7 @@
 A mask is a bool tensor, True where the weight stays, filed under the parameter's name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -15,13 +15,18 @@ from sapwood.errors import InputError, unknown
 def sparsity(masks: Mapping[str, Tensor]) -> float:
     """The fraction removed, of all entries of the tensors named in `masks`: zeros / entries; 0 without masks."""
     entries = sum(keep.numel() for keep in masks.values())
-    kept = sum(int(torch.count_nonzero(keep)) for keep in masks.values())
-    return 1 - kept / entries if entries else 0.0
+    return 1 - _nonzero(masks.values()) / entries if entries else 0.0
 
 
 def zeros(tensors: Mapping[str, Tensor]) -> int:
     """How many entries are exactly 0."""
-    return sum(t.numel() - int(torch.count_nonzero(t)) for t in tensors.values())
+    return sum(t.numel() for t in tensors.values()) - _nonzero(tensors.values())
+
+
+def _nonzero(tensors: Iterable[Tensor]) -> int:
+    """How many entries are not 0; a device is waited for once."""
+    counts = [torch.count_nonzero(t) for t in tensors]
+    return sum(torch.stack([count.to(counts[0].device) for count in counts]).tolist()) if counts else 0
 
 
 def intersect(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Masks:

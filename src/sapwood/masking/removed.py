@@ -29,6 +29,7 @@ class Removed:
         self.name, self.keep, self.places = given.names[0], given.keep, given.places
         self.gradients, self.known = gradients, known
         self._bits: dict[torch.dtype, Tensor] = {}
+        self.bounds: dict[torch.dtype, Any] = {}  # what `launched` keeps
         self._memory: dict[tuple[int, str], Seal | None] = {}  # seals of what optimisers remember
         self._hook: RemovableHandle | None = None
         self.weight: Tensor = given.weight
@@ -53,7 +54,7 @@ class Removed:
             self._view.bitwise_and_(self._ones)
             self.sealed = newer(before, self._alias)
             return
-        self._zero(self.weight)
+        self.zero(self.weight)
         self.sealed = seal(self.weight)
         if self.sealed is not None:
             self._alias, self._ones = self.weight.data, self._bits_for(self.weight)
@@ -71,7 +72,7 @@ class Removed:
         if gradient.layout is not torch.strided:
             self._zero_sparse(gradient)
             return
-        self._zero(gradient)
+        self.zero(gradient)
         self._gradient, self._gradient_seal = weakref.ref(gradient), seal(gradient)
 
     def gradient_is_clear(self) -> bool:
@@ -83,8 +84,21 @@ class Removed:
         """Removed entries of everything of the weight's shape in an optimiser's state are exactly 0."""
         for key, value in self._remembered(state):
             if not unbroken(value, self._memory.get(key)):
-                self._zero(value)
+                self.zero(value)
                 self._memory[key] = seal(value)
+
+    def written(self, state: Mapping[Any, Any], *, gradient: bool = False) -> Iterator[tuple[Tensor, "Removed"]]:
+        """What a step may have written to, on a device where nobody can tell; in need of being cleared, with itself."""
+        if self._hook is None and self.gradients:
+            self.clear()  # which begins to watch the gradient
+        else:
+            yield self.weight, self
+        if gradient and self.weight.grad is not None:
+            if self.weight.grad.layout is torch.strided:
+                yield self.weight.grad, self
+            else:
+                self.clear_gradient()
+        yield from ((value, self) for _, value in self._remembered(state))
 
     def vouch(self, state: Mapping[Any, Any]) -> None:
         """What an optimiser has just written is known to be 0 where it was 0: nobody need look."""
@@ -141,7 +155,8 @@ class Removed:
 
         self._hook = self.weight.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
 
-    def _zero(self, tensor: Tensor) -> None:
+    def zero(self, tensor: Tensor) -> None:
+        """Removed entries of a tensor of the weight's shape are 0, with the sign that they had."""
         bits = self._bits_for(tensor)
         data = torch.view_as_real(tensor.data) if tensor.is_complex() else tensor.data
         data.view(bits.dtype).bitwise_and_(bits)

@@ -14,6 +14,7 @@ from torch.optim import SGD, Adam, AdamW
 from torch.optim import optimizer as optimizers
 from torch.utils.hooks import RemovableHandle
 
+from sapwood.masking import launched
 from sapwood.masking.looking import Force
 from sapwood.masking.removed import Removed
 from sapwood.masking.seal import unbroken
@@ -51,13 +52,19 @@ def _before(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> N
             continue
         state = optimizer.state
         force.proven.discard(id(optimizer))
+        late: list[launched.Written] = []
         for removed in force.alive():
+            if launched.suits(removed.weight):
+                late += removed.written(state, gradient=True)
+                continue
             if not unbroken(removed.weight, removed.sealed):
                 removed.clear()
             if not removed.gradient_is_clear():
                 removed.clear_gradient()
             if state:
                 removed.clear_memory(state)
+        if late:
+            launched.clear(late)
         if _harmless(optimizer, args, options):
             force.proven.add(id(optimizer))
 
@@ -75,6 +82,7 @@ def _after(optimizer: Any, *_: Any) -> None:
         state, proven = optimizer.state, id(optimizer) in force.proven
         if proven:
             force.proven.discard(id(optimizer))
+        late: list[launched.Written] = []
         for key, one in list(force.known.items()):  # `alive`, without the call
             removed = one()
             if removed is None or id(removed.weight) != key:
@@ -82,10 +90,15 @@ def _after(optimizer: Any, *_: Any) -> None:
             if proven and removed.gradient_is_clear():
                 removed.vouch(state)
                 continue
+            if launched.suits(removed.weight):
+                late += removed.written(state)
+                continue
             if not unbroken(removed.weight, removed.sealed):
                 removed.clear()
             if state:
                 removed.clear_memory(state)
+        if late:
+            launched.clear(late)
 
 
 def _harmless(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> bool:

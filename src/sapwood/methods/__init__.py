@@ -24,8 +24,10 @@ from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.rethink import rethink
 from sapwood.methods.self_adaptive import self_adaptive
 from sapwood.methods.soft_filter import soft_filter
+from sapwood.methods.sparse_low_rank import sparse_low_rank
 from sapwood.methods.sparse_structure_selection import sparse_structure_selection
 from sapwood.methods.sparse_training import sparse_training
+from sapwood.methods.svd_training import svd_training
 from sapwood.methods.thinet import thinet
 from sapwood.methods.transformable_architecture_search import transformable_architecture_search
 from sapwood.methods.unstructured_magnitude import unstructured_magnitude
@@ -60,8 +62,10 @@ ENTRIES = table(
     Entry(rethink),
     Entry(self_adaptive),
     Entry(soft_filter),
+    Entry(sparse_low_rank),
     Entry(sparse_structure_selection),
     Entry(sparse_training, version=2, before=1),
+    Entry(svd_training),
     Entry(thinet),
     Entry(transformable_architecture_search),
     Entry(unstructured_magnitude),

@@ -9,6 +9,7 @@ lasso.py      LASSO on units, then least squares  columnwise.py  SparseGPT: weig
 ranks.py      the nearest outputs of lower rank   factors.py     a weight of lower rank as two factors
 units.py      what each unit adds to the outputs  blocks.py      layer after layer, on what the pruned ones give
 normal.py     least squares from sums over samples  centring.py    the same about the means, for a bias beside it
+surgery.py    units, one after another, where the others make up for each
 """
 
 from sapwood.reconstruction.blocks import layerwise as layerwise
@@ -18,4 +19,5 @@ from sapwood.reconstruction.lasso import lasso_channels as lasso_channels
 from sapwood.reconstruction.normal import output_error as output_error
 from sapwood.reconstruction.ranks import reduced_rank as reduced_rank
 from sapwood.reconstruction.refitting import refit as refit
+from sapwood.reconstruction.surgery import surgeon as surgeon
 from sapwood.reconstruction.units import contributions as contributions

@@ -33,9 +33,15 @@ def factors(w_OI: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
     Splitting σ evenly gives the two the same norm, the smallest sum of squares among all pairs with this product.
     """
-    _refuse_bad_rank(w_OI, rank)
-    left_OK, right_KI = _split(w_OI.detach().double(), rank)
+    left_OK, right_KI = _split(w_OI, rank)
     return left_OK.to(w_OI.dtype), right_KI.to(w_OI.dtype)
+
+
+def decomposed(w_OI: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """U_k [O, k], σ_1..σ_k, V_kᵀ [k, I], k = `rank`, in float64: U_k diag(σ) V_kᵀ is `truncated(w_OI, rank)`."""
+    _refuse_bad_rank(w_OI, rank)
+    u, sigma, vt = torch.linalg.svd(w_OI.detach().double(), full_matrices=False)
+    return u[:, :rank], sigma[:rank], vt[:rank]
 
 
 class Factored(nn.Sequential):
@@ -88,9 +94,9 @@ def shrunk(w_OI: Tensor, by: Tensor | float) -> Tensor:
 
 
 def _split(w_OI: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    u, sigma, vt = torch.linalg.svd(w_OI, full_matrices=False)
-    root = sigma[:rank].sqrt()
-    return u[:, :rank] * root, root[:, None] * vt[:rank]
+    u, sigma, vt = decomposed(w_OI, rank)
+    root = sigma.sqrt()
+    return u * root, root[:, None] * vt
 
 
 def _thresholds(by: Tensor | float, sigma: Tensor) -> Tensor:

@@ -55,6 +55,15 @@ def columns_of(keep_U: Tensor, unit_of_I: Tensor | None) -> Tensor:
     return keep_U[unit.clamp(min=0)] | (unit < 0)
 
 
+def each_unit(inputs: int, unit_of_I: Tensor | None) -> list[Tensor]:
+    """The columns of each unit, in the order of units; InputError where a unit has none."""
+    unit = _checked(inputs, None if unit_of_I is None else unit_of_I.cpu())
+    counts = torch.bincount(unit[unit >= 0])
+    if not bool(counts.all()):
+        raise InputError(f"unit_of_I gives unit {int(counts.argmin())} no column; number the units from 0 on")
+    return list(torch.split(unit.argsort(stable=True)[int((unit < 0).sum()) :], counts.tolist()))
+
+
 def staying(units: int, sparsity: float) -> int:
     """How many of so many are left at a sparsity; at least 1."""
     if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
@@ -65,13 +74,19 @@ def staying(units: int, sparsity: float) -> int:
 def _onto(w: Tensor, unit_of_I: Tensor | None) -> Tensor:
     """[I, U]: 1 where a column is a unit's."""
     inputs = w.shape[1]
+    unit = _checked(inputs, unit_of_I)
+    onto = torch.zeros(inputs, int(unit.max()) + 1, dtype=w.dtype, device=w.device)
+    here = (unit >= 0).nonzero().flatten()
+    onto[here, unit[here]] = 1
+    return onto
+
+
+def _checked(inputs: int, unit_of_I: Tensor | None) -> Tensor:
+    """The unit of each column; without one each column is its own."""
     unit = torch.arange(inputs) if unit_of_I is None else unit_of_I
     if unit.dtype is not torch.int64 or unit.shape != (inputs,) or int(unit.max()) < 0 or int(unit.min()) < -1:
         raise InputError(
             f"unit_of_I is {unit.dtype} of shape {tuple(unit.shape)}; give the unit of each of the {inputs} columns, "
             "int64, -1 for none"
         )
-    onto = torch.zeros(inputs, int(unit.max()) + 1, dtype=w.dtype, device=w.device)
-    here = (unit >= 0).nonzero().flatten()
-    onto[here, unit[here]] = 1
-    return onto
+    return unit

@@ -31,7 +31,7 @@ def _fires(s: Sight) -> Tensor:
     return s.y_NO.relu().sign_()
 
 
-count = Statistic("count", lambda s: torch.tensor(s.y_NO.shape[0], device=s.y_NO.device))
+count = Statistic("count", lambda s: torch.full((), s.y_NO.shape[0], device=s.y_NO.device))  # waits for no copy
 active = counting("active", _fires)
 inactive = counting("inactive", lambda s: 1 - _fires(s))
 output_sum = Statistic("output_sum", lambda s: s.y_NO.relu().sum(0, dtype=torch.float64))

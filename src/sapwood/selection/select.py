@@ -6,7 +6,6 @@ by position: order of the dict, then flat index; the lowest index stays unless `
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -15,9 +14,8 @@ from torch import Tensor
 from sapwood.currency import Keep as Keep
 from sapwood.currency import Scores as Scores
 from sapwood.errors import InputError, refuse_unless, unknown
-from sapwood.selection.kth import Array, lowest
-
-Ties = Literal["first stays", "first goes"]
+from sapwood.selection import on_device, on_host
+from sapwood.selection.on_host import Ties as Ties
 
 
 def everywhere(
@@ -126,9 +124,10 @@ def within(
     >>> select.within({"a": torch.tensor([3.0, 4.0, 1.0])}, cost, 2)
     {'a': tensor([ True,  True, False])}
     """
+    _finite(scores)
     most = sum(max(0, s.numel() - _floor(least, name)) for name, s in scores.items())
     low, high = 0, most
-    cheapest = float(cost(drop(scores, most, least=least)))
+    cheapest = float(cost(_dropped(scores, most, None, least, "first stays")))
     if not cheapest <= limit:  # NaN too
         raise InputError(
             f"limit {limit} cannot be met: with everything removable gone the cost is {cheapest}; "
@@ -136,9 +135,9 @@ def within(
         )
     while low < high:
         middle = (low + high) // 2
-        fits = float(cost(drop(scores, middle, least=least))) <= limit
+        fits = float(cost(_dropped(scores, middle, None, least, "first stays"))) <= limit
         low, high = (low, middle) if fits else (middle + 1, high)
-    return drop(scores, low, least=least)
+    return _dropped(scores, low, None, least, "first stays")
 
 
 def drop(
@@ -152,76 +151,34 @@ def drop(
     """Exactly the `count` lowest scores go, besides what is False in `among`.
 
     In each entry of the dict the `least` highest stay whatever the others score.
-    Cost: a few passes over the scores, at most 4 bytes a float32 score beside the mask; it runs on the CPU, also for
-    scores on another device, so that the same scores give the same choice everywhere.
+    Cost: a few passes over the scores where they lie, and the same choice everywhere. On the CPU at most 4 bytes a
+    float32 score beside the mask; on another device 2, one more with `least`, and what comes back are counts.
 
     >>> select.drop({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, 1)
     {'a': tensor([ True, False]), 'b': tensor([True, True])}
     """
     _finite(scores)
+    return _dropped(scores, count, among, least, ties)
+
+
+def _dropped(
+    scores: Mapping[str, Tensor],
+    count: int,
+    among: Mapping[str, Tensor] | None,
+    least: int | Mapping[str, int],
+    ties: Ties,
+) -> Keep:
+    """The same of scores that are known to be finite, where they lie."""
     refuse_unless("ties", ties, ("first stays", "first goes"))
-    keep = {name: _alive(name, s, among) for name, s in scores.items()}
-    free = {name: _free(scores[name], keep[name], _floor(least, name), ties) for name in scores}
-    room = sum(int(np.count_nonzero(f)) if isinstance(f, np.ndarray) else scores[n].numel() for n, f in free.items())
-    if not 0 <= count <= room:
-        raise InputError(
-            f"asked to remove {count} of {room} removable entries; ask for 0..{room}, "
-            "or check what `among` and `least` protect"
-        )
-    stays = _staying({name: _flat(s) for name, s in scores.items()}, free, count, ties)
-    return {
-        name: torch.from_numpy(_without(keep[name], free[name], stays[name])).view(s.shape).to(s.device)
-        for name, s in scores.items()
-    }
+    _refuse_other_shapes(scores, among or {})
+    way = on_device.dropped if on_device.suits(scores) else on_host.dropped
+    return way(scores, count, among or {}, {name: _floor(least, name) for name in scores}, ties)
 
 
-def _staying(scores: dict[str, Array], free: dict[str, Array | None], count: int, ties: Ties) -> dict[str, Array]:
-    """Per entry: True where the score survives the one ranking over all free scores."""
-    if count == 0:
-        return {name: np.ones(s.shape, bool) for name, s in scores.items()}
-    cut, going, standing = lowest([s if free[name] is None else s[free[name]] for name, s in scores.items()], count)
-    stays = {name: s > cut for name, s in scores.items()}
-    if standing > going:
-        at_cut = {
-            name: np.flatnonzero((s == cut) if free[name] is None else (s == cut) & free[name])
-            for name, s in scores.items()
-        }
-        _spare(stays, at_cut, standing - going, ties)
-    return stays
-
-
-def _spare(stays: dict[str, Array], at_cut: dict[str, Array], spared: int, ties: Ties) -> None:
-    """Let `spared` of the scores at the cut stay, by position."""
-    for name in at_cut if ties == "first stays" else reversed(at_cut):
-        where = at_cut[name]
-        chosen = where[:spared] if ties == "first stays" else where[max(0, len(where) - spared) :]
-        stays[name][chosen] = True
-        spared -= len(chosen)
-
-
-def _without(alive: Array | None, free: Array | None, stays: Array) -> Array:
-    """What is alive and either protected or staying."""
-    if free is not None:
-        stays |= ~free
-    return stays if alive is None else stays & alive
-
-
-def _alive(name: str, scores: Tensor, among: Mapping[str, Tensor] | None) -> Array | None:
-    if among is None or name not in among:
-        return None
-    if among[name].shape != scores.shape:
-        raise InputError(f"among[{name!r}] has shape {tuple(among[name].shape)}; its scores have {tuple(scores.shape)}")
-    return cast(Array, among[name].detach().cpu().reshape(-1).numpy().astype(bool, copy=False))
-
-
-def _free(scores: Tensor, alive: Array | None, least: int, ties: Ties) -> Array | None:
-    """Which scores may be removed: alive and not among the `least` highest; None means all of them."""
-    if least <= 0:
-        return alive
-    flat = _flat(scores)
-    living = flat.size if alive is None else int(np.count_nonzero(alive))
-    protected = _staying({"": flat}, {"": alive}, max(0, living - least), ties)[""]
-    return ~protected if alive is None else ~protected & alive
+def _refuse_other_shapes(scores: Mapping[str, Tensor], among: Mapping[str, Tensor]) -> None:
+    for name, s in scores.items():
+        if name in among and among[name].shape != s.shape:
+            raise InputError(f"among[{name!r}] has shape {tuple(among[name].shape)}; its scores have {tuple(s.shape)}")
 
 
 def _rowwise(name: str, scores: Tensor, sparsity: float, dim: int) -> Tensor:
@@ -247,18 +204,18 @@ def _last(name: str, scores: Tensor, dim: int) -> Tensor:
     return scores.movedim(dim, -1)
 
 
-def _flat(scores: Tensor) -> Array:
-    """A flat view for NumPy, whose partial sort is ten times faster than torch.kthvalue; half floats are widened."""
-    flat = scores.detach().reshape(-1).cpu()
-    return cast(Array, (flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat).numpy())
-
-
 def _finite(scores: Mapping[str, Tensor]) -> None:
     if not scores:
         raise InputError("no scores were given; is there a layer to prune?")
-    for name, s in scores.items():
-        if s.numel() and s.is_floating_point() and not all(torch.isfinite(end) for end in torch.aminmax(s)):
+    floats = {name: s for name, s in scores.items() if s.numel() and s.is_floating_point()}
+    fine = [torch.isfinite(torch.stack(torch.aminmax(s))).all() for s in floats.values()]
+    for name, yes in zip(floats, _read(fine), strict=True):  # waits for a device once
+        if not yes:
             raise InputError(f"scores of {name!r} hold NaN or infinite values; check the network and its data")
+
+
+def _read(flags: list[Tensor]) -> list[bool]:
+    return torch.stack([flag.to(flags[0].device) for flag in flags]).tolist() if flags else []
 
 
 def _checked(sparsity: float) -> float:

@@ -15,6 +15,7 @@ from sapwood.masking.holding import seen_through
 from sapwood.scoring.modes import evaluating
 from sapwood.training.epoch import EpochMetrics
 from sapwood.training.run import Run
+from sapwood.training.tally import Tally, number
 from sapwood.training.task import Batch, Carry, Samples, Task
 
 Update = Callable[[Run, Batch], tuple[Tensor, Tensor]]  # leaves gradients in .grad; (outputs, loss), as recorded
@@ -45,6 +46,7 @@ def descend(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
     outputs = task.forward(run.forward, batch) if task.carry is None else _carried(run, task.carry, batch)
     # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
     loss = run.loss(run.model, batch, outputs) if batch.targets.shape[0] else outputs.sum() * 0
+    run.sums.expect(loss)
     (loss if run.weight == 1 else loss * run.weight).backward()  # type: ignore[no-untyped-call]
     return outputs, loss
 
@@ -78,7 +80,9 @@ def train(
 
     update: what leaves gradients for the optimiser's step, given (run, batch), and returns (outputs, loss) as they are
     recorded: several passes or objectives, adversarial samples, small parts of a batch one after another, autocast.
-    Parameters without a gradient are not moved. It may draw from torch's random numbers; it must not make the step.
+    Parameters without a gradient are not moved. It may draw from torch's random numbers; it must not make the step. One
+    that calls `run.sums.expect(loss)` before its backward pass is spared waiting for a GPU to end that: the loss is
+    looked at in every step, and when it is not finite the error finds all weights as they were before the step.
     `run.between` is called when the consumer asks for the next moment: by then all that followed from the last step
     has been done, which makes it the one right place for saving.
 
@@ -122,14 +126,14 @@ def evaluate(run: Run, split: str = "valid") -> dict[str, float]:
 @torch.no_grad()
 def measured(model: nn.Module, task: Task, samples: Samples) -> dict[str, float]:
     """The task's mean loss and metrics of `model` over `samples`; mode and random state stay untouched."""
-    sums: dict[str, float] = {}
+    sums = Tally()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with evaluating(model), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for at in range(0, len(samples), task.at_once):
             batch = samples.take(slice(at, at + task.at_once))
             outputs = task.forward(model, batch)
-            _add(sums, task, batch, outputs, task.loss(model, batch, outputs).item())
-    return _means(sums)
+            _add(sums, task, batch, outputs, number(task.loss(model, batch, outputs)))
+    return _means(sums.read())
 
 
 def _through(run: Run, split: str) -> dict[str, float]:
@@ -149,7 +153,7 @@ def one_step(run: Run, update: Update) -> float:
         run.weight = processes.weight(run.task.count(batch))
     forget_gradients(run.optimizer)
     outputs, loss = update(run, batch) if not run.dense else _seen_through(run, batch, update)
-    value = loss.item()
+    value = run.sums.value(loss)
     count_in(run, batch, outputs.detach(), value)
     run.optimizer.step()
     run.step += 1
@@ -200,7 +204,7 @@ def _settle(now: Moment) -> None:
 
 
 def _epoch_metrics(run: Run) -> EpochMetrics:
-    sums, run.sums = processes.add_up_numbers(run.sums), {}
+    sums, run.sums = processes.add_up_numbers(run.sums.read()), Tally()
     return EpochMetrics(_means(sums), lambda: evaluate(run, "valid"), lambda: _standing(run))
 
 
@@ -210,12 +214,12 @@ def _standing(run: Run) -> bytes:
     return processes.digest(tensors | ({f"mask {name}": keep for name, keep in run.masks.items()} if run.dense else {}))
 
 
-def _add(sums: dict[str, float], task: Task, batch: Batch, outputs: Tensor, loss: float) -> None:
+def _add(sums: Tally, task: Task, batch: Batch, outputs: Tensor, loss: float | Tensor) -> None:
     count = task.count(batch)
-    sums["count"] = sums.get("count", 0.0) + count
-    sums["loss"] = sums.get("loss", 0.0) + loss * count
+    sums.add("count", count)
+    sums.add("loss", loss * count)
     for name, value in task.metrics(outputs, batch).items():
-        sums[name] = sums.get(name, 0.0) + float(value)
+        sums.add(name, value)
 
 
 def _means(sums: Mapping[str, float]) -> dict[str, float]:

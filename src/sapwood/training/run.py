@@ -40,6 +40,7 @@ from sapwood.training.state import (
     refuse_useless_optimizer,
     saved_between,
 )
+from sapwood.training.tally import Tally
 from sapwood.training.task import Loss, Task
 from sapwood.training.task import fingerprint as fingerprint
 
@@ -61,14 +62,13 @@ class Run:
         self.dense = False  # True: the forward pass sees masked weights while the dense ones keep learning
         self.memory: dict[str, Any] = {}  # what the method keeps, see `remember`, `store` and `note`
         self.weight = 1.0  # of this process's mean loss in the mean over all processes; set by train for each step
-        self.sums: dict[str, float] = {}  # this epoch's running sums of loss and metrics
+        self.sums = Tally()  # this epoch's running sums of loss and metrics
         self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
         self.pruning: Callable[[Run, Masks], None] | None = None  # called by prune before the masks are changed
         self.stepping: Callable[[Run, Any], float] | None = None  # makes a step in place of `loop.one_step`
         self.alone = ""  # why it steps by itself where others step together
         self.given: Mapping[str, Given] = {}  # what other runs left, by name; the same in every life of this one
-        self.phase, self.begun = 0, 0  # which call of train is in progress, and the step at which it began
-        self._calls = 0  # calls of train in this life
+        self.phase, self.begun, self._calls = 0, 0, 0  # train's call in progress, its first step; calls in this life
         self.origin = "the checkpoint"  # what errors call the saved state
         self._saved: Mapping[str, Any] | None = None  # state to be loaded when the interrupted phase is reached
         self._held: Held | None = None
@@ -208,7 +208,7 @@ class Run:
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "memory": self.memory,
-            "sums": self.sums,
+            "sums": self.sums.read(),
             "random": checkpoint.random_state(self.device),
         }
 
@@ -249,7 +249,7 @@ class Run:
         if optimizer:  # a copy: it would go on in the saved tensors themselves
             self.optimizer.load_state_dict(deepcopy(saved["optimizer"]))
         self.step, self.round, self.begun = saved["step"], saved["round"], saved["begun"]
-        self.sums = dict(saved["sums"])
+        self.sums = Tally(saved["sums"])
         refill(self.memory, moved(saved["memory"], self.device))
         checkpoint.restore_random_state(saved["random"], self.device)
 

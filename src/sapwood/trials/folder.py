@@ -3,6 +3,7 @@
 Who works in a folder holds a lock on it, which goes with the process however it ends, and says in `running` who it is.
 """
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ except ImportError:  # Windows; two processes on one trial are then not noticed
 
 OVER = ("done", "kept")  # the files that say so
 WEIGHTS = "weights.safetensors"  # see `study.left`
+LOCK = ".lock"  # only where a folder cannot be locked
 
 LIFE = schema.record(
     {name: schema.text for name in ("sapwood", "python", "torch", "numpy", "device", "started")}
@@ -196,7 +198,7 @@ def make_folder(folder: Path) -> None:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Only one process works in a folder at a time; the lock goes with the process, however it ends."""
-    handle = _locked(folder) if fcntl is not None else None
+    lock = _Lock(folder) if fcntl is not None else None
     mine = folder / "running"
     try:
         forget(folder.glob(".*.*[0-9]"))  # files that a killed process was writing
@@ -204,27 +206,56 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         forget([mine])
-        if handle is not None:
+        if lock is not None:
+            lock.release()
+
+
+class _Lock:
+    """The folder itself, locked; on a network file system, which locks only what can be written, a file in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file: Path | None = None
+        try:
+            self._handle = self._locked(folder, folder, os.O_RDONLY)
+        except OSError as error:
+            if error.errno != errno.EBADF:  # what NFS says of a folder
+                raise _unlocked(folder, error) from error
+            self._file = folder / LOCK
+            try:
+                self._handle = self._locked(folder, self._file, os.O_RDWR | os.O_CREAT)
+            except OSError as other:
+                raise _unlocked(folder, other) from other
+
+    @staticmethod
+    def _locked(folder: Path, path: Path, how: int) -> int:
+        """An open and locked handle; Busy if somebody else has the lock, or had it and took the file away just now."""
+        try:
+            handle = os.open(path, how)
+        except OSError as error:
+            raise disk.unwritten(f"use the folder {folder}", error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError:
             os.close(handle)
+            raise
+        os.close(handle)
+        raise Busy(f"another process{_who(folder)} is running the trial in {folder}; wait for it or end it")
+
+    def release(self) -> None:
+        """Give the lock back; whoever opened the file meanwhile notices that it is gone."""
+        if self._file is not None:
+            forget([self._file])
+        os.close(self._handle)
 
 
-def _locked(folder: Path) -> int:
-    """The folder, open and locked."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise disk.unwritten(f"use the folder {folder}", error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise Busy(f"another process{_who(folder)} is running the trial in {folder}; wait for it or end it") from None
-    except OSError as error:
-        os.close(handle)
-        raise InputError(
-            f"cannot lock the folder {folder}: {disk.reason(error)}; choose a results folder on another file system"
-        ) from error
-    return handle
+def _unlocked(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot lock the folder {folder}: {disk.reason(error)}; choose a results folder on another file system"
+    )
 
 
 def _who(folder: Path) -> str:

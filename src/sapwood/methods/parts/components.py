@@ -5,15 +5,16 @@ reads: one matrix makes them, one reads them, and nothing stands between. A part
 other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD
 
 from sapwood.currency import Keep, Scores
 from sapwood.errors import InputError
-from sapwood.reconstruction.factors import Factored, factored, factors, rates
+from sapwood.reconstruction.factors import Factored, decomposed, factored, rates
 from sapwood.scoring.layers import chosen
 from sapwood.selection import select
 from sapwood.shrinking.cost import Cost, fewest, parameters_of
@@ -40,6 +41,13 @@ def factorise(run: Run, rank: int = 0) -> None:
     run.become(run.model, run.task.optimizer(groups))  # type: ignore[arg-type]
 
 
+def paced(run: Run) -> None:
+    """Under SGD, the optimiser begins anew at rates that factors stand, as `rates` says; others set their own pace."""
+    if isinstance(run.optimizer, SGD):
+        groups = rates(run.model, run.optimizer.param_groups[0]["lr"])
+        run.become(run.model, run.task.optimizer(groups))  # type: ignore[arg-type]
+
+
 def components(anatomy: Anatomy) -> tuple[Site, ...]:
     """The sites whose units are components; InputError if there are none."""
     found = tuple(site for site in sites(anatomy) if not site.lossy and _is_product(anatomy.model, site))
@@ -60,9 +68,13 @@ class Budget(NamedTuple):
         """The share of the components' parameters that is gone; of P(open) the expected one, with gradients."""
         return (self.whole - self.cost(keep)) / (self.whole - self.least)
 
-    def within(self, scores: Scores, sparsity: float) -> Keep:
-        """The components that stay, the lowest scores removed first until at least the share `sparsity` is gone."""
-        return fewest(scores, self.cost, self.whole - sparsity * (self.whole - self.least))
+    def within(self, scores: Scores, sparsity: float, zeros: Callable[[Keep], int] = lambda keep: 0) -> Keep:
+        """The components that stay, the lowest scores removed first until at least the share `sparsity` is gone.
+
+        `zeros` says how many numbers of the components that stay will be 0, and so are gone too.
+        """
+        most = self.whole - sparsity * (self.whole - self.least)
+        return fewest(scores, lambda keep: self.cost(keep) - zeros(dict(keep)), most)
 
 
 def budget(model: nn.Module, found: Sequence[Site]) -> Budget:
@@ -74,7 +86,7 @@ def budget(model: nn.Module, found: Sequence[Site]) -> Budget:
 
 def norms(model: nn.Module, found: Sequence[Site]) -> Scores:
     """The Frobenius norm of each component, of its column times that of its row."""
-    pairs = {site.name: _pair(model, site) for site in found}
+    pairs = {site.name: pair(model, site) for site in found}
     return {name: left.detach().norm(dim=0) * right.detach().norm(dim=1) for name, (left, right) in pairs.items()}
 
 
@@ -84,15 +96,23 @@ def shares(found: Sequence[Site]) -> Scores:
 
 
 @torch.no_grad()
-def ordered_(model: nn.Module, found: Sequence[Site]) -> None:
-    """Make the components of each product its singular ones, the largest first, in place; what it computes stays."""
+def ordered_(model: nn.Module, found: Sequence[Site], *, apart: bool = False) -> Scores:
+    """Make the components of each product its singular ones, the largest first, in place; what it computes stays.
+
+    Returns the singular values σ. Each matrix holds √σ, or with `apart` neither: the product is U diag(σ) Vᵀ then, and
+    the columns of U and of V are orthonormal.
+    """
+    values = dict[str, Tensor]()
     for site in found:
-        left_OK, right_KI = _pair(model, site)
+        left_OK, right_KI = pair(model, site)
         whole = left_OK.double() @ right_KI.double()
         rank = min(site.units, *whole.shape)  # components beyond are 0
-        left, right = factors(whole, rank)
-        left_OK.zero_()[:, :rank].copy_(left)
-        right_KI.zero_()[:rank].copy_(right)
+        u, sigma, vt = decomposed(whole, rank)
+        root = torch.ones_like(sigma) if apart else sigma.sqrt()
+        left_OK.zero_()[:, :rank].copy_(u * root)
+        right_KI.zero_()[:rank].copy_(root[:, None] * vt)
+        values[site.name] = torch.cat([sigma, sigma.new_zeros(site.units - rank)]).to(left_OK)
+    return values
 
 
 def elsewhere(keep: Keep, seed: int) -> Keep:
@@ -113,8 +133,11 @@ def _is_product(model: nn.Module, site: Site) -> bool:
     return both or (isinstance(first, nn.Embedding) and isinstance(model.get_submodule(reader), nn.Linear))
 
 
-def _pair(model: nn.Module, site: Site) -> tuple[Tensor, Tensor]:
-    """The matrices left_OK, which reads, and right_KI, which makes, as views in the order of the units."""
-    tensors = dict(model.named_parameters())
+def pair(model: nn.Module | Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor]:
+    """The matrices left_OK, which reads, and right_KI, which makes, as views in the order of the units.
+
+    Of a mapping, {parameter: tensor of its shape}, the two tensors that stand there.
+    """
+    tensors = dict(model.named_parameters()) if isinstance(model, nn.Module) else model
     (made,), (read,) = site.at("makes"), site.at("reads")
     return tensors[read.tensor].movedim(read.dim, 1), tensors[made.tensor].movedim(made.dim, 0)
