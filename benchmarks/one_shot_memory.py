@@ -3,9 +3,9 @@
     python benchmarks/one_shot_memory.py [--size small|135m|1b] [--dtype float32|bfloat16] [--by wanda|sparsegpt]
                                          [--windows 16] [--tokens 512]
 
-The pass must fit beside the model: its peak is that of the model, of what one block reads of all windows, of one block's
-sums, and of the masks so far. Sums of all blocks together are printed beside it. The largest model has 1.04 billion parameters. Linux
-only (peaks are read from /proc). Needs transformers.
+The pass must fit beside the model: its peak is that of the model, of what one block reads of all windows, of one
+block's sums, and of the masks so far. Sums of all blocks together are printed beside it. The largest model has 1.04
+billion parameters. Linux only (peaks are read from /proc). Needs transformers.
 """
 
 import argparse
