@@ -47,7 +47,7 @@ def sharded(tensor: object) -> bool:
 
 def whole(tensor: Tensor) -> Tensor:
     """The tensor, put together from its parts if it is sharded, for which all processes must ask at once."""
-    full: Tensor = tensor.detach().full_tensor() if sharded(tensor) else tensor  # type: ignore[operator]
+    full: Tensor = tensor.detach().full_tensor() if sharded(tensor) else tensor  # type: ignore[attr-defined]
     return full
 
 
@@ -56,7 +56,7 @@ def own(tensor: Tensor) -> Tensor:
     if not sharded(tensor):
         return tensor
     with torch.no_grad():
-        part: Tensor = tensor.to_local()  # type: ignore[operator]
+        part: Tensor = tensor.to_local()  # type: ignore[attr-defined]
         return part
 
 
@@ -67,7 +67,24 @@ def like(tensor: Tensor, other: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     to: Any = other
-    return distribute_tensor(tensor.detach().to(other.device), to.device_mesh, to.placements, src_data_rank=None).clone()
+    return distribute_tensor(
+        tensor.detach().to(other.device), to.device_mesh, to.placements, src_data_rank=None
+    ).clone()
+
+
+def parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Its parameters by name; of a sharded model the parts."""
+    reshard(model)
+    return dict(model.named_parameters())
+
+
+def refuse_sharded(model: nn.Module) -> None:
+    """InputError for a model that is taken apart, which needs it whole."""
+    if any(map(sharded, model.parameters())):
+        raise InputError(
+            "the model is sharded over processes (fully_shard); take it apart, count it and shrink it before that, "
+            "or in one process that has loaded its weights"
+        )
 
 
 def reshard(model: nn.Module) -> None:
