@@ -67,6 +67,16 @@ class Held:
             handle.remove()
         _forget_compiled()
 
+    def aside(self) -> None:
+        """Nobody looks around optimisers' steps: who makes those of this model sees to its masks, until `back`."""
+        dismiss(self._force)
+
+    def back(self) -> None:
+        """Look around optimisers' steps again."""
+        dismiss(self._force)
+        if self._force.on:
+            attend(self._force)
+
     def __enter__(self) -> "Held":
         return self
 
