@@ -17,6 +17,7 @@ from sapwood.errors import InputError
 from sapwood.masking.holding import hold
 from sapwood.methods import METHODS
 from sapwood.shrinking.shrunk import shrink
+from sapwood.training import parts
 from sapwood.training.run import start
 
 pytestmark = pytest.mark.slow  # starting interpreters takes seconds
@@ -115,7 +116,7 @@ def held_jobs(folder):
     return found | {"said": refused()}
 
 
-def life(name, shard=sharded, saved=None, stop=None):
+def life(name, shard=sharded, saved=None, stop=None, folder=None):
     """One life of a method, or what is left of one that was saved, or its beginning."""
     method, options = LIVES[name]
     run = start(replace(tiny_task(), model=lambda: shard(tiny_model())), saved=saved)
@@ -124,6 +125,7 @@ def life(name, shard=sharded, saved=None, stop=None):
         metrics += [dict(now.metrics)] if now.ends_epoch else []
         if now.step == stop:
             state = run.state()
+            run.save(folder)
             break
     found = {"metrics": metrics, "round": run.round, "masks": run.masks, "sparsity": run.sparsity()}
     return found | {"model": whole(run.model.state_dict()), "state": state or run.state()}
@@ -135,10 +137,12 @@ def lives(folder):
     Then what is said of scores and of taking apart that need the whole model.
     """
     found = {name: life(name) for name in LIVES}
-    saved = life("gradual", stop=STOP)["state"]
-    found["stopped"] = {"state": saved}
-    found["gone on"] = life("gradual", saved=saved)
-    found["left by one"] = life("gradual", saved=folder / "one")
+    for name in STOPPED:
+        saved = life(name, stop=STOP, folder=folder / f"parts of {name}")["state"]
+        found[f"{name}, stopped"] = {"state": saved}
+        found[f"{name}, gone on"] = life(name, saved=saved)
+        found[f"{name}, gone on from parts"] = life(name, saved=folder / f"parts of {name}")
+        found[f"{name}, left by one"] = life(name, saved=folder / name)
     run = start(replace(tiny_task(), model=lambda: sharded(tiny_model())))
     return found | {"said": {
         "gradients": says(lambda: next(METHODS["at_init"](run, criterion="snip", samples=20))),
@@ -146,7 +150,8 @@ def lives(folder):
     }}  # fmt: skip
 
 
-STOP = 8
+STOP = 8  # in the middle of an epoch
+STOPPED = ("global", "gradual", "ticket")
 EASY = {"first": 0.01, "target": 0.02, "stop": "epochs", "epochs": 3}  # every epoch ends above its mark
 LIVES = {
     "global": ("global_activation", EASY | {"cycles": 2, "criterion": "active_magnitude"}),
@@ -193,8 +198,9 @@ def says(call):
 @pytest.fixture(scope="module", params=WORLDS)
 def living(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("living")
-    checkpoint.write(folder / "one", life("gradual", stop=STOP, shard=lambda model: model)["state"])
-    return together(lives, request.param, folder)
+    for name in STOPPED:
+        life(name, stop=STOP, shard=lambda model: model, folder=folder / name)
+    return folder, together(lives, request.param, folder)
 
 
 @pytest.fixture(scope="module")
@@ -204,16 +210,38 @@ def alone():
 
 @pytest.mark.parametrize("name", LIVES)
 def test_methods_on_a_sharded_model_end_where_one_process_does(living, alone, name):
-    for each in living:
+    for each in living[1]:
         same_end(each[name], alone[name])
-        assert each[name]["metrics"] == [pytest.approx(one, abs=1e-12) for one in alone[name]["metrics"]]
+        same_metrics(each[name], alone[name])
 
 
-def test_a_run_that_was_stopped_is_gone_on_with_by_one_process_and_by_several(living, alone):
-    for each in living:
-        assert each["stopped"]["state"]["step"] == STOP < each["gradual"]["state"]["step"]
-        for end in (each["gone on"], each["left by one"], life("gradual", lambda m: m, saved=each["stopped"]["state"])):
-            same_end(end, alone["gradual"])
+@pytest.mark.parametrize("name", STOPPED)
+def test_a_run_that_was_stopped_is_gone_on_with_by_one_process_and_by_several(living, alone, name):
+    folder, every = living
+    for each in every:
+        saved = each[f"{name}, stopped"]["state"]
+        assert saved["step"] == STOP < each[name]["state"]["step"]
+        ends = [each[f"{name}, {how}"] for how in ("gone on", "gone on from parts", "left by one")]
+        ends += [life(name, lambda model: model, saved=one) for one in (saved, folder / f"parts of {name}")]
+        for end in ends:
+            same_end(end, alone[name])
+            same_metrics(end, alone[name])
+
+
+def test_the_parts_of_a_state_are_all_that_it_has_and_none_is_left_of_an_older_one(living):
+    folder, every = living
+    for name in STOPPED:
+        kept = parts.read(folder / f"parts of {name}")
+        assert checkpoint.fingerprint(kept) == checkpoint.fingerprint(every[0][f"{name}, stopped"]["state"])
+        (shards,) = (folder / f"parts of {name}").glob("parts-*")
+        assert len([*shards.glob("*.safetensors")]) == len(every)
+
+
+def same_metrics(found, alone):
+    """Those of all epochs, or of the last ones for a run that was gone on with."""
+    assert found["metrics"]
+    last = alone["metrics"][-len(found["metrics"]) :]
+    assert found["metrics"] == [pytest.approx(one, abs=1e-12) for one in last]
 
 
 def same_end(found, alone):
@@ -238,7 +266,7 @@ def close(found, wanted):
     ("case", "words"), [("gradients", "sharded over processes.*before fully_shard"), ("apart", "is sharded over proc")]
 )
 def test_what_needs_the_whole_model_is_refused_in_every_process(living, case, words):
-    for found in living:
+    for found in living[1]:
         with pytest.raises(InputError, match=words):
             raise InputError(found["said"][case])
 

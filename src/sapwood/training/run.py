@@ -26,10 +26,10 @@ from sapwood.masking import masks as mask
 from sapwood.masking.holding import Held
 from sapwood.scoring.answers import hidden
 from sapwood.shrinking.tracing.site import Site
-from sapwood.training import checkpoint
+from sapwood.training import checkpoint, parts
 from sapwood.training.apart import Apart
 from sapwood.training.given import Given as Given
-from sapwood.training.memory import cloned, in_parts, moved, parted, refill, whole
+from sapwood.training.memory import cloned, moved, refill
 from sapwood.training.rebuild import Cut, Wanted, cut
 from sapwood.training.size import Size, shapes_of, size, weights_in
 from sapwood.training.state import (
@@ -151,7 +151,7 @@ class Run:
     def rewind(self, weights: Mapping[str, Tensor]) -> None:
         """Values go back to `weights` (a state_dict); masks stay in force, so what they removed is 0 again at once."""
         refuse_other_weights(self.model, weights)
-        self.model.load_state_dict(parted(weights, self.model.state_dict()))
+        self.model.load_state_dict(parts.parted(weights, self.model.state_dict()))
         if not self.dense:
             mask.apply_(processes.parameters(self.model), self.masks)  # 0.0, whatever the sign was
 
@@ -191,11 +191,11 @@ class Run:
         return cast(T, cloned(self.memory["remembered"][name]))
 
     def save(self, path: Path) -> None:
-        """Write the run's state to `path`, in one step."""
-        checkpoint.write(path, self.state())
+        """Write the run's state to `path`, in one step; of a sharded model to a folder, by all processes at once."""
+        parts.save(path, self.state(sharded=True))
 
-    def state(self) -> dict[str, Any]:
-        """Everything that changes, as a tree of plain values and whole tensors; all processes ask for it at once."""
+    def state(self, *, sharded: bool = False) -> dict[str, Any]:
+        """Everything that changes, as a tree of plain values and tensors: whole ones, unless `sharded`, as they are."""
         tree = {
             "task": fingerprint(self.task),
             "seed": self.seed,
@@ -211,7 +211,7 @@ class Run:
             "sums": self.sums.read(),
             "random": checkpoint.random_state(self.device),
         }
-        return whole(tree)
+        return tree if sharded else parts.whole(tree)
 
     def enter(self) -> bool:
         """A call of train begins: False when it was over in an earlier life; loads the saved state if it is the one."""
@@ -235,7 +235,7 @@ class Run:
             return False
         saved, self._saved = self._saved, None
         try:
-            self._load(in_parts(saved, self.model, self.optimizer), optimizer)
+            self._load(parts.in_parts(saved, self.model, self.optimizer), optimizer)
         except InputError as error:
             raise InputError(f"{self.origin} cannot be gone on from: {error}") from error
         return True
@@ -284,7 +284,7 @@ def start(
         where = torch.device(device)
     except RuntimeError as error:
         raise InputError(f"device {device!r} is none that torch knows; give 'cpu' or 'cuda', for example") from error
-    state = checkpoint.read(Path(saved)) if isinstance(saved, (str, Path)) else saved
+    state = parts.read(Path(saved)) if isinstance(saved, (str, Path)) else saved
     if type(seed) is not int or seed < 0:
         raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
     torch.manual_seed(seed)
