@@ -69,8 +69,7 @@ class Run:
         self.alone = ""  # why it steps by itself where others step together
         self.given: Mapping[str, Given] = {}  # what other runs left, by name; the same in every life of this one
         self.phase, self.begun = 0, 0  # which call of train is in progress, and the step at which it began
-        self._calls = 0  # calls of train in this life
-        self.origin = "the checkpoint"  # what errors call the saved state
+        self._calls, self.origin = 0, "the checkpoint"  # calls of train in this life; what errors call the saved state
         self._saved: Mapping[str, Any] | None = None  # state to be loaded when the interrupted phase is reached
         self._held: Held | None = None
         self._began = shapes_of(model)
@@ -197,6 +196,7 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """Everything that changes, as a tree of plain values and tensors."""
+        sums = self.sums.read()  # before all else: what a device alone knows comes with it
         return {
             "task": fingerprint(self.task),
             "seed": self.seed,
@@ -209,7 +209,7 @@ class Run:
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "memory": self.memory,
-            "sums": self.sums.read(),
+            "sums": sums,
             "random": checkpoint.random_state(self.device),
         }
 
@@ -290,8 +290,7 @@ def start(
         raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
     torch.manual_seed(seed)
     data = task.data.to(where)
-    here = task if data is task.data else replace(task, data=data)
-    run = Run(here, seed, task.model().to(where), where)
+    run = Run(task if data is task.data else replace(task, data=data), seed, task.model().to(where), where)
     if state is not None:
         run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
         refuse_other_words(state, run.origin)
