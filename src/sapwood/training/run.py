@@ -68,8 +68,8 @@ class Run:
         self.stepping: Callable[[Run, Any], float] | None = None  # makes a step in place of `loop.one_step`
         self.alone = ""  # why it steps by itself where others step together
         self.given: Mapping[str, Given] = {}  # what other runs left, by name; the same in every life of this one
-        self.phase, self.begun = 0, 0  # which call of train is in progress, and the step at which it began
-        self._calls, self.origin = 0, "the checkpoint"  # calls of train in this life; what errors call the saved state
+        self.phase, self.begun, self._calls = 0, 0, 0  # train's call in progress, its first step; calls in this life
+        self.origin = "the checkpoint"  # what errors call the saved state
         self._saved: Mapping[str, Any] | None = None  # state to be loaded when the interrupted phase is reached
         self._held: Held | None = None
         self._began = shapes_of(model)
