@@ -49,7 +49,7 @@ class Sizes:
     """How much of everything."""
 
     scores: tuple[int, ...]
-    samples: int  # of the paper's network; a tenth of the ResNet
+    samples: int  # to train on
     depth: int  # of the ResNet, 16 channels wide
     batches: tuple[int, int]  # the paper's network's, the ResNet's
     steps: int  # in one timing
@@ -151,8 +151,8 @@ def networks(card: Card, sizes: Sizes) -> Iterator[tuple[str, Task]]:
         partial(mlp, 784, 300, 200, 100, 50, 10),
         partial(resnet_cifar, sizes.depth),
     )
-    for (name, shape), model, batch, part in zip(shapes.items(), models, sizes.batches, (1, 10), strict=True):
-        count = max(2 * batch, sizes.samples // part // batch * batch)
+    for (name, shape), model, batch in zip(shapes.items(), models, sizes.batches, strict=True):
+        count = sizes.samples // batch * batch  # so that all batches are whole
         data = Batch(torch.rand(count, *shape, generator=luck), torch.randint(10, (count,), generator=luck))
         few = data.take(slice(batch))
         yield (
