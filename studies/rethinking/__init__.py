@@ -3,10 +3,11 @@
 Is a pruned network worth anything beyond its architecture? Each method prunes; what it leaves is fine-tuned, trained
 from random weights for as many epochs as the whole network (Scratch-E) and for the same cost (Scratch-B), beside units
 and widths drawn by luck. The last epoch counts, and no choice looks at test images. Expected: Scratch-B as good as
-fine-tuning for structured methods, not for unstructured ones.
+fine-tuning for structured methods, not for unstructured ones. Beside that, what the methods' own papers promise of
+cliffs, of structures at 0, of masks and of soft pruning, each with the control that could refute it.
 
 Smoke: digits, two methods, one seed, under a minute. Small: LeNet-5 on MNIST and a narrow VGG on a fifth of CIFAR-10,
-five methods each, five seeds, in bfloat16; about four hours of computing, estimated. Paper: VGG-16 and ResNet-56 on
+five methods each, five seeds, in bfloat16; about three hours of computing, estimated. Paper: VGG-16 and ResNet-56 on
 CIFAR-10, 160 epochs, on a GPU, resumable: sapwood run rethinking --scale paper --device cuda
 Run: sapwood run rethinking --scale small
 Last run: never at small or paper.

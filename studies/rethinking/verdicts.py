@@ -1,90 +1,56 @@
-"""Verdicts: the paper's three questions, and its exception, answered by the rows in a sentence each."""
+"""Verdicts: the paper's three questions and its exception, and what the methods' own papers promise, by the rows."""
 
-from collections.abc import Mapping
-from statistics import fmean
+from functools import partial
 
-from sapwood.study.finals import goal_value, number_of
-from sapwood.study.grid import Grid, number
-from sapwood.study.questions import Gaps
+from sapwood.study.asked import MISSING as MISSING
+from sapwood.study.finals import goal_value
+from sapwood.study.pooled import Bound, Pooled, apart, findings, in_short
+from sapwood.study.pooled import compared as compared_of
 from sapwood.study.rethought import named
-from sapwood.study.seeds import summed_up, together
-from sapwood.study.study import Finding
-from sapwood.study.table import Summary, Table
-from sapwood.study.words import difference, told
+from sapwood.study.rethought import protocols as protocols_of
+from sapwood.study.seeds import Seeds, minus
+from sapwood.study.table import Table
 
-from .arms import MASKED, STRUCTURED, pairs
+from .arms import AT_ONCE, CLIFF, DENSE, DRAWN, LUCK, MASKED, SOFT, STRUCTURED, STRUCTURES, pairs
 
-MISSING = "Not run at this scale."
-FT, RANDOM = ("fine_tune", "pruned"), ("reinitialised", "pruned")
-SCRATCH_E, SCRATCH_B = ("scratch_e", "pruned"), ("scratch_b", "pruned")
-ASKED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {  # {what: (claim, {pruned arm: both})}
-    "Scratch-B minus fine-tuning": (
-        "1. Is the pruned architecture, trained from random weights for the same cost as the whole network, as good as "
-        "fine-tuning what was inherited? (The paper: yes, for structured methods.)",
-        pairs(STRUCTURED, SCRATCH_B, FT),
-    ),
-    "fine-tuning minus fine-tuning of random units": (
-        "2. Are the weights that a criterion chose worth more than those of units drawn by luck? (The paper: hardly.)",
-        pairs(STRUCTURED, FT, ("fine_tune", "units")),
-    ),
-    "Scratch-B of the pruned widths minus that of uniform ones": (
-        "3. Is the architecture that was found better than uniform widths of as many multiply-adds? (The paper: only "
-        "where the method chooses widths itself.)",
-        pairs(STRUCTURED, SCRATCH_B, ("scratch_b", "uniform")),
-    ),
-    "fine-tuning minus Scratch-E, unstructured": (
-        "The exception: at 95 % sparsity fine-tuning is at least as good as training the masked network from scratch.",
-        pairs(MASKED, FT, SCRATCH_E),
-    ),
-}  # fmt: skip
+FT, SCRATCH_E, SCRATCH_B = ("fine_tune", "pruned"), ("scratch_e", "pruned"), ("scratch_b", "pruned")
 
 
-def pooled(rows: Table, asked: Mapping[str, tuple[str, str]]) -> tuple[Summary | None, int]:
-    """The mean over the comparisons that there are, seed by seed, and how many these are."""
-    found = Gaps(goal_value, asked)(rows)
-    return summed_up(together(found.values(), fmean)) if found else None, len(found)
+def lost(rows: Table, arm: str) -> Seeds:
+    """How many points of test accuracy a VGG loses with 40 % of its channels, not tuned."""
+    return minus(goal_value(rows, arm), goal_value(rows, f"{arm}, {CLIFF}"))
 
 
-def answer(rows: Table, what: str) -> str:
-    """One sentence."""
-    found, count = pooled(rows, ASKED[what][1])
-    if found is None:
-        return MISSING
-    of = "one pruned network" if count == 1 else f"{count} pruned networks"
-    return f"Test accuracy, {what}, mean of {of}: {difference(found)} points; {told(found, 'more', 'less')}."
-
-
-def summary_of(rows: Table) -> list[str | Finding]:
-    """The questions and their answers."""
-    return [Finding(claim, answer(rows, what)) for what, (claim, _) in ASKED.items()]
-
-
-def verdict(rows: Table) -> list[str]:
-    """The same in short."""
-    return [said for what in ASKED if (said := answer(rows, what)) != MISSING] or [MISSING]
-
-
-def compared(rows: Table) -> Grid:
-    """Every comparison by itself."""
-    lines = [
-        (arm, what, difference(each), told(each, "more", "less"))
-        for what, (_, asked) in ASKED.items()
-        for arm, gap in Gaps(goal_value, asked)(rows).items()
-        if (each := summed_up(gap))
-    ]
-    return Grid(("pruned by", "test accuracy", "difference (points)", "so it is"), tuple(lines))
-
-
-def protocols(rows: Table) -> Grid:
-    """A line for each pruned arm: what the protocols reach, at which cost."""
-    shown = {"FT": FT, "FT, random weights": RANDOM, "Scratch-E": SCRATCH_E, "Scratch-B": SCRATCH_B}
-    left, cost = number_of("macs_left", "note", 100), number_of("cost", "note")
-    lines = []
-    for arm in (*STRUCTURED, *MASKED):
-        cells = [number(summed_up(goal_value(rows, named(arm, *each))), 2) for each in shown.values()]
-        longest = named(arm, *SCRATCH_B)
-        if summed_up(left(rows, longest)):
-            spent = (number(summed_up(of(rows, longest)), decimals) for of, decimals in ((left, 1), (cost, 3)))
-            lines.append((arm, number(summed_up(goal_value(rows, arm)), 2), *cells, *spent))
-    return Grid(("pruned by", "not tuned (%)", *(f"{name} (%)" for name in shown), "MACs left (%)",
-                 "cost of Scratch-B (of the dense network's)"), tuple(lines))  # fmt: skip
+ASKED = (
+    Pooled("Scratch-B minus fine-tuning",
+           "1. Is the pruned architecture, trained from random weights for the same cost as the whole network, as good "
+           "as fine-tuning what was inherited? (The paper: yes, for structured methods.)",
+           pairs(STRUCTURED, SCRATCH_B, FT)),
+    Pooled("fine-tuning minus fine-tuning of random units",
+           "2. Are the weights that a criterion chose worth more than those of units drawn by luck? (The paper: "
+           "hardly.)", pairs(STRUCTURED, FT, LUCK)),
+    Pooled("Scratch-B of the pruned widths minus that of uniform ones",
+           "3. Is the architecture that was found better than uniform widths of as many multiply-adds? (The paper: "
+           "only where the method chooses widths itself.)", pairs(STRUCTURED, SCRATCH_B, ("scratch_b", "uniform"))),
+    Pooled("fine-tuning minus Scratch-E, unstructured",
+           "The exception: at 95 % sparsity fine-tuning is at least as good as training the masked network from "
+           "scratch.", pairs(MASKED, FT, SCRATCH_E)),
+    Pooled("fine-tuning minus that of masks shuffled within layers",
+           "At 95 % sparsity it matters which weights stay: masks shuffled within each layer are worse.",
+           pairs(MASKED, FT, LUCK)),
+    Bound("VGG, points lost with 40 % of the channels, scales drawn to 0",
+          "Network slimming: with scales drawn to 0, 40 % of the channels go untuned for at most 3 points ...",
+          partial(lost, arm=f"VGG, {DRAWN}"), most=3),
+    Bound("VGG, points lost so without drawing, minus with it",
+          "... and without, for at least 15 more: training moves the cliff.",
+          lambda rows: minus(lost(rows, f"VGG, {DENSE}"), lost(rows, f"VGG, {DRAWN}")), least=15),
+    Bound("VGG, structures that became 0 left out, not tuned, minus as many drawn by luck, fine-tuned",
+          "Sparse structure selection needs no tuning: it is at least as good as luck that is fine-tuned.",
+          apart(f"VGG, {STRUCTURES}", named(f"VGG, {STRUCTURES}", *LUCK)), least=0),
+    Bound("LeNet-5, soft filter pruning minus as many cut at once, trained on as long",
+          "Soft filter pruning is at most half a point below a cut at once with equal extra epochs.",
+          apart(f"LeNet-5, {SOFT}", f"LeNet-5, {AT_ONCE}"), least=-0.5),
+)  # fmt: skip
+summary_of, verdict = partial(findings, ASKED), partial(in_short, ASKED)
+compared = partial(compared_of, [asked for asked in ASKED if isinstance(asked, Pooled)])
+protocols = partial(protocols_of, (*STRUCTURED, *MASKED))

@@ -44,6 +44,7 @@ OPTIONS = {
     "nuclear": {"strength": 0.1, "every": 1, "epochs": 10},
     "one_call": {"macs": 0.6, "multiple": 1, "epochs": 6, "tune": 4, "rate": 0.5},
     "one_pass": {"sparsity": 0.5, "samples": 48, "epochs": 6, "tune": 4, "rate": 0.5},
+    "one_pass_units": {"sparsity": 0.4, "multiple": 1, "samples": 48, "epochs": 6, "tune": 4, "rate": 0.5},
     "pruning_from_scratch": {"macs": 0.6, "level": 0.5, "rate": 0.3, "gate_epochs": 4, "epochs": 6},
     "rethink": {"protocol": "fine_tune", "widths": "uniform", "epochs": 10, "tune": 8, "rate": 0.5},
     "self_adaptive": {"budget": 0.7, "rate": 0.1, "start": 1.0, "epochs": 10},
@@ -180,6 +181,9 @@ GOLDEN = {
             "2.weight": "10101001 11110000 10001101 10001101 01011100 11000101 10011001 01010101",
             "4.weight": "11001100 01101001 01001101",
         },
+    ),
+    "one_pass_units": Trajectory(
+        correct=[11, 17, 26, 32, 32, 35, 36, 39, 41, 42], pruned=[7], masks={"0": "11110101", "2": "01101111"}
     ),
     "pruning_from_scratch": Trajectory(
         correct=[11, 11, 12, 15, 22, 27, 29, 30, 31, 33],

@@ -158,6 +158,11 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         "sparsegpt, refitted, trained": {"sparsity": 0.25, "by": "sparsegpt", "refit": True, "samples": 30}
         | {"epochs": 1, "tune": 1, "rate": 0.1},
     },
+    "one_pass_units": {
+        "the surgeon, tuned": {"sparsity": 0.4, "multiple": 1, "samples": 20, "epochs": 1, "tune": 1, "rate": 0.5},
+        "by size, one ranking, refitted": {"sparsity": 0.3, "by": "magnitude", "uniform": False, "multiple": 1}
+        | {"samples": 30, "epochs": 1, "tune": 1, "rate": 0.1},
+    },
     "pruning_from_scratch": {
         "gates behind layers": {"macs": 0.6, "level": 0.5, "rate": 0.2, "gate_epochs": 1, "epochs": 1},
         "as costly as the whole, open at most to a level": {"macs": 0.5, "level": 0.9, "rate": 0.3, "gate_epochs": 2}
@@ -244,6 +249,7 @@ NO_MASKS = (
     "network_slimming,",
     "nuclear,",
     "one_call,",
+    "one_pass_units,",
     "pruning_from_scratch,",
     "rethink,",
     "self_adaptive,",

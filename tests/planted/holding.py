@@ -29,7 +29,7 @@ def nothing(*_, **__):
 def multiplied():
     """As a mask is commonly put on; 0 * NaN is NaN."""
     both = ExitStack()
-    both.enter_context(patch.object(Removed, "_zero", lambda r, tensor: tensor.data.mul_(r.keep)))
+    both.enter_context(patch.object(Removed, "zero", lambda r, tensor: tensor.data.mul_(r.keep)))
     both.enter_context(patch.object(removed, "storage_of", lambda *_: None))
     return both
 

@@ -159,7 +159,7 @@ MUTANTS = (
             "the bias stays as it was": instead(unit_rules.UnitRule, "_reader", without_bias),
         },
         "each block is judged on what the smaller ones before it give": {
-            "the second block reads what the first gave before": instead(flow.Flow, "forward", as_it_was),
+            "the second block reads what the first gave with all units": instead(flow.Flow, "forward", as_it_was),
         },
         "the model is as it was afterwards": {
             "what was written stays": instead(units_by_block, "_as_it_was", lambda *args: nullcontext()),

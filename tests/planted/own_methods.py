@@ -10,7 +10,7 @@ from planted.mutant import bugs, instead
 
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
-from sapwood.cli import running
+from sapwood.cli import pools, running
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
 from sapwood.study import study
@@ -78,9 +78,9 @@ def _worker_reads() -> None:
 def _job_of_several() -> None:
     with _files() as file, instead(running, "run_into", lambda folder, trial, tell, device: _know(trial, tell))():
         trial = _forgotten(file)
-        with instead(running, "processes", lambda workers, ready: _in_turn)():
-            order = running.Order(file, "smoke", (), (), None, 2, "cpu", False, Path(), None)
-            running._run([trial], Path(), 2, order)
+        with instead(pools, "processes", lambda workers, ready: _in_turn)():
+            order = running.Order(file, "smoke", (), (), None, 2, None, None, "cpu", False, Path(), None)
+            running._run([trial, trial], Path(), pools.Asked(None, 2), order)
 
 
 def _in_turn(job: Callable, items: list, tell: Callable) -> Iterator[tuple]:

@@ -128,7 +128,7 @@ def ill_timed(*, before_the_consumer, at_epoch_ends):
     def train(run, *, epochs=None, steps=None):
         end = run.begun if not run.enter() else run.begun + training._length(run.task, epochs, steps)
         while run.step < end:
-            now = training._moment(run, training._step(run, training.descend))
+            now = training._moment(run, training.one_step(run, training.descend))
             if before_the_consumer:
                 run.between(run)
             try:

@@ -18,12 +18,16 @@ study = sys.modules["sapwood_study_one_shot"]
 
 def test_every_rule_meets_every_amount_on_as_many_draws():
     trials = STUDY.at("small")
-    assert len(trials) == 1 + 8 * (1 + 3 + 3 + 3) + 6 * 3
+    assert len(trials) == 1 + 8 * (1 + 3 + 3 + 3) + 6 * 3 + 3 * (1 + 3 + 3 + 3)
     of = {}
     for trial in trials[1:]:
         of.setdefault(trial.arm, []).append(trial)
     assert {len(each) for name, each in of.items() if name.startswith("magnitude")} == {1}
-    assert {len(each) for name, each in of.items() if not name.startswith("magnitude")} == {3}
+    once = ("magnitude", "units by group magnitude, 1", "units by group magnitude, 2", "units by group magnitude, 3")
+    assert {len(each) for name, each in of.items() if name.startswith(once)} == {1}
+    assert {len(each) for name, each in of.items() if not name.startswith(once)} == {3}
+    assert of["units by surgeon, refitted, 30 %"][0].all_options()["sparsity"] == 0.3
+    assert of["units by surgeon, 10 %"][0].all_options()["refit"] is False
     assert all(trial.all_options()["samples"] == 32 for trial in trials[1:])
     assert not any(name in of for name in ("Wanda, OWL, 2:4", "Wanda, OWL, 4:8"))
     assert of["Wanda, OWL, 70 %"][0].all_options()["ratios"] == "owl"
@@ -71,6 +75,19 @@ def test_the_rules_decide(changed, far, refit):
     assert (study.far_below(rows).standing, study.refitted(rows).standing) == (far, refit)
 
 
+@pytest.mark.parametrize(
+    ("surgeon", "groups", "stands"),
+    [([2.0, 2.9, 1.5], 40, "holds"), ([2.0, 3.1, 1.5], 40, "holds in part"), ([2.0, 2.9, 1.5], 2.5, "holds in part"),
+     ([5.0, 6.0, 7.0], 4, "contradicted")],
+)  # fmt: skip
+def test_heads_and_widths_are_judged_by_the_rules(surgeon, groups, stands):
+    rows = made({"units by surgeon, refitted, 20 %": surgeon, "units by group magnitude, 20 %": [groups]})
+    assert study.smaller(rows).standing == stands
+    [line] = study.units(rows).lines
+    assert line[0] == "20 %"
+    assert line[2].startswith(f"{20 * groups:g}")
+
+
 @pytest.mark.parametrize(("crossed", "stands"), [(1, "holds"), (2, "not supported")])
 def test_the_order_of_layers_is_counted(crossed, stands):
     rules = (study.SPARSEGPT, study.REFIT, study.WANDA, study.MAGNITUDE)
@@ -91,8 +108,8 @@ def test_ratios_stand_beside_those_in_print():
 
 
 def test_without_rows_nothing_is_claimed():
-    assert [each.answer for each in STUDY.summary([])][:4] == [study.MISSING] * 4
-    assert study.perplexities([]).lines == study.costs([]).lines == ()
+    assert [each.answer for each in STUDY.summary([])][:5] == [study.MISSING] * 5
+    assert study.perplexities([]).lines == study.units([]).lines == study.costs([]).lines == ()
 
 
 @pytest.mark.slow
@@ -100,7 +117,9 @@ def test_without_rows_nothing_is_claimed():
 def test_the_smallest_scale_runs(real_data, tmp_path):
     real_data(TASKS["text_smoke"])
     trials = STUDY.at("smoke")
-    some = [each for each in trials if each.arm in ("dense", "Wanda, refitted, 50 %")]
+    some = [
+        each for each in trials if each.arm in ("dense", "Wanda, refitted, 50 %", "units by surgeon, refitted, 20 %")
+    ]
     for trial in some:
         run_into(tmp_path, trial)
     rows = read(tmp_path)

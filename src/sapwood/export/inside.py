@@ -22,7 +22,7 @@ HEADS, WIDTHS = KINDS = ("heads", "widths")
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Units of one kind in one block, and the layer that reads them."""
+    """Units of one kind, and the layer that reads them, in one block."""
 
     site: Site
     block: str
@@ -66,7 +66,7 @@ class Inside:
 def inside(
     anatomy: Anatomy, trunk: Trunk, *, keep: Collection[str] = (), multiple: int = 1, saved: bool = False
 ) -> Inside:
-    """The places in the blocks of a network where one layer of the same block reads the units, and nothing else does.
+    """The places in the blocks of a network where one layer reads the units, and nothing else does.
 
     Heads are units that take several columns side by side, with all that makes them: of grouped queries, a group of
     heads with its key and value. With `saved` a Hugging Face model's units stay whose number its config cannot say.
@@ -94,7 +94,7 @@ def inside(
 
 
 def _places(model: nn.Module, sites: Sequence[Site], trunk: Trunk, multiple: int) -> Iterator[Place]:
-    """The sites that lie in one block as a whole, in the order of the blocks."""
+    """The sites that one layer in a block reads, in the order of the blocks."""
     layers = {each.name: (block, each) for block, inside in trunk.inside.items() for each in inside}
     found = {block: list[Place]() for block in trunk.names}
     for site in sites:
@@ -102,12 +102,11 @@ def _places(model: nn.Module, sites: Sequence[Site], trunk: Trunk, multiple: int
         if reader in layers and len(layers[reader][1].layers) == 1:
             block, weight = layers[reader]
             [slot] = site.at("reads")
-            if all(belongs(each.tensor, block) for each in site.slots):
-                kind = HEADS if channels(site) > 1 else WIDTHS
-                units = unit_of_columns(model, slot)
-                by = step(site, multiple)
-                may = (0, *sorted(site.units - left for left in range(by, site.units, by)))
-                found[block].append(Place(site, block, kind, weight, units, may, _weights(model, site)))
+            kind = HEADS if channels(site) > 1 else WIDTHS
+            by = step(site, multiple)
+            may = (0, *sorted(site.units - left for left in range(by, site.units, by)))
+            units = unit_of_columns(model, slot)
+            found[block].append(Place(site, block, kind, weight, units, may, _weights(model, site)))
     order = {name: at for at, name in enumerate(layers)}
     for each in found.values():
         yield from sorted(each, key=lambda place: order[place.reader.name])

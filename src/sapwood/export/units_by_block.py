@@ -95,26 +95,32 @@ def one_shot_units(
     with without_caches(model) as restored:
         given = [arguments for _, arguments in batching.each(model, batches, "one_shot_units()")]
         anatomy = Anatomy(model, _first(given[0]) if example is None else example)
-        going = Going(anatomy, given, asked, blocks=blocks, device=device, tell=progress or _silent)
-        with _as_it_was(model, going.before):
-            going.run_()
-            small = shrink(anatomy, going.keep, [place.site for place in going.found.places])
+        found = Going(anatomy, given, asked, blocks, device, progress)
+        with _as_it_was(model, found.before):
+            found.run_()
+            small = shrink(anatomy, found.keep, [place.site for place in found.inside.places])
         loads = is_pretrained(model) and follow_(small.model, anatomy.example)
         restored(small.model)
     return OneShotUnits(
         str(asked),
         small.model,
-        going.keep,
-        tuple(going.layers),
-        going.sparsity,
+        found.keep,
+        tuple(found.layers),
+        found.sparsity,
         (bytes_and_parameters(model)[1], bytes_and_parameters(small.model)[1]),
-        going.seconds,
-        going.tokens,
-        going.found.stays,
+        found.seconds,
+        found.tokens,
+        found.inside.stays,
         small.difference,
         small.proven,
         loads,
     )
+
+
+def going(anatomy: Anatomy, batches: Iterable[Any], asked: UnitRule) -> "Going":
+    """A pass over the blocks of a network, for who goes on with the network that it writes on."""
+    given = [arguments for _, arguments in batching.each(anatomy.model, batches, "one_shot_units()")]
+    return Going(anatomy, given, asked)
 
 
 class Going:
@@ -125,16 +131,14 @@ class Going:
         anatomy: Anatomy,
         given: Sequence[batching.Arguments],
         asked: UnitRule,
-        *,
         blocks: str | Sequence[str] | None = None,
         device: torch.device | str | None = None,
-        tell: Tell,
+        tell: Tell | None = None,
     ) -> None:
-        self.model, self.asked, self.tell = anatomy.model, asked, tell
-        trunk = trunk_of(self.model, blocks, None)
-        self.found: Inside = inside(anatomy, trunk, keep=asked.keep, multiple=asked.multiple,
-                                    saved=asked.uniform and is_pretrained(self.model))  # fmt: skip
-        refuse_absent(asked.sparsity, self.found, self.model)
+        self.model, self.asked, self.tell = anatomy.model, asked, tell or _silent
+        trunk, saved = trunk_of(self.model, blocks, None), asked.uniform and is_pretrained(self.model)
+        self.inside: Inside = inside(anatomy, trunk, keep=asked.keep, multiple=asked.multiple, saved=saved)
+        refuse_absent(asked.sparsity, self.inside, self.model)
         given = [without_logits(self.model, each) for each in given]
         self.turns = Turns(self.model, trunk, given, None if device is None else torch.device(device))
         self.keep: Keep = {}
@@ -144,8 +148,8 @@ class Going:
     @property
     def sparsity(self) -> float:
         """The fraction removed of the weights in the blocks' layers."""
-        gone = sum(int((~self.keep[place.name]).sum()) * place.weights for place in self.found.places)
-        return gone / self.found.weights
+        gone = sum(int((~self.keep[place.name]).sum()) * place.weights for place in self.inside.places)
+        return gone / self.inside.weights
 
     @torch.no_grad()
     def run_(self) -> None:
@@ -154,7 +158,7 @@ class Going:
             counts, flow, names = self._counts(), self.turns.flow(), self.turns.trunk.names
             for number, name in enumerate(names):
                 with placed(flow.blocks[number], self.turns.device):
-                    if places := self.found.of_block.get(name):
+                    if places := self.inside.of_block.get(name):
                         self._solve_(flow, number, places, counts)
                     if number + 1 < len(names):
                         flow.forward(number)
@@ -192,10 +196,10 @@ class Going:
     def _counts(self) -> Counts:
         """How many units of each place go."""
         asked = self.asked.sparsity
-        counts = alike(self.found, asked) if self.asked.uniform else ranked(self.found, asked, self._losses())
+        counts = alike(self.inside, asked) if self.asked.uniform else ranked(self.inside, asked, self._losses())
         shares = asked.values() if isinstance(asked, Mapping) else [asked]
         if any(shares) and not any(counts.values()):
-            kinds = {p.kind: f"{p.may[1]} of {p.site.units} {p.kind}" for p in self.found.places}
+            kinds = {p.kind: f"{p.may[1]} of {p.site.units} {p.kind}" for p in self.inside.places}
             raise InputError(
                 f"sparsity {asked} removes nothing: at least {' or '.join(kinds.values())} go together; give more, "
                 "or a smaller multiple="
@@ -205,11 +209,11 @@ class Going:
     def _losses(self) -> dict[str, Tensor]:
         """What units lose in the model as it is."""
         if self.asked.by == MAGNITUDE:
-            return {place.name: self.asked.losses(self.model, place, {}) for place in self.found.places}
+            return {place.name: self.asked.losses(self.model, place, {}) for place in self.inside.places}
         flow, found, names = self.turns.flow(), dict[str, Tensor](), self.turns.trunk.names
         for number, name in enumerate(names):
             with placed(flow.blocks[number], self.turns.device):
-                if places := self.found.of_block.get(name):
+                if places := self.inside.of_block.get(name):
                     seen = self._seen(flow, number, places)
                     found |= {p.name: self.asked.losses(self.model, p, seen[p.reader.name]) for p in places}
                 if number + 1 < len(names):

@@ -21,6 +21,7 @@ from sapwood.masking import masks as mask
 from sapwood.masking import named
 from sapwood.masking.looking import Force, look_before
 from sapwood.masking.removed import Removed
+from sapwood.masking.sharded import Sharded
 from sapwood.masking.stepping import attend, dismiss
 from sapwood.masking.wrapped import behind, refuse_foreign
 
@@ -39,15 +40,15 @@ class Held:
         parts: bool = True,
     ) -> None:
         """`gradients` as for `hold`; parts=False looks before passes of the whole model only, for `Run`'s own loop."""
+        processes.reshard(model)
         weights = named.masked(model, masks)
         refuse_foreign({each.names[0]: each.weight for each in weights}, optimizer)
         processes.agree(masks)
         self.masks: Masks = {name: each.keep for each in weights for name in each.names}
         self._force = Force(gradients)
-        self._weights = [Removed(each, gradients, self._force.known) for each in weights]
+        self._weights = [_kind(each.weight)(each, gradients, self._force.known) for each in weights]
         for removed in self._weights:
-            removed.weight.data.masked_fill_(removed.keep.logical_not(), 0)
-            removed.clear()
+            removed.begin()
             for each in behind(optimizer):
                 removed.clear_memory(getattr(each, "state", {}))
             if gradients:
@@ -66,6 +67,16 @@ class Held:
             handle.remove()
         _forget_compiled()
 
+    def aside(self) -> None:
+        """Nobody looks around optimisers' steps: who makes those of this model sees to its masks, until `back`."""
+        dismiss(self._force)
+
+    def back(self) -> None:
+        """Look around optimisers' steps again."""
+        dismiss(self._force)
+        if self._force.on:
+            attend(self._force)
+
     def __enter__(self) -> "Held":
         return self
 
@@ -77,7 +88,8 @@ class Held:
 def hold(model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor], *, gradients: bool = True) -> Held:
     """Prune `model` now and keep it pruned until released, in anybody's training loop.
 
-    masks: {parameter name: bool tensor of its shape}. Removed weights are 0 in every forward pass and after every
+    masks: {parameter name: bool tensor of its shape}; a weight that is sharded (FSDP2) may have its whole mask, or a
+    DTensor sharded as it is. Removed weights are 0 in every forward pass and after every
     step, in copies of the model as well; what cannot be kept so is an InputError. Their gradients are 0 from the
     backward pass on; gradients=False leaves them, for methods that look at them to let weights grow back.
     For more sparsity later, release and hold the new masks.
@@ -109,6 +121,10 @@ def seen_through(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None
         with torch.no_grad():
             for name, value in dense.items():
                 parameters[name].copy_(value)
+
+
+def _kind(weight: Tensor) -> type[Removed]:
+    return Sharded if processes.sharded(weight) else Removed
 
 
 def _forget_compiled() -> None:

@@ -77,7 +77,7 @@ class Look:
             if weight is not removed.weight:
                 _refuse_replicas(module)
                 removed.found(owner, weight)
-            if launched.suits(removed.weight):
+            if not removed.sealable or launched.suits(removed.weight):
                 late += removed.written({})
             elif not unbroken(removed.weight, removed.sealed):
                 removed.clear()
@@ -90,7 +90,8 @@ class Look:
             return
         with torch.no_grad():
             for path, leaf, removed in self.ways:
-                _reached(module, path).get_parameter(leaf).masked_fill_(removed.keep.logical_not(), 0)
+                if removed.sealable:  # FSDP2 keeps its gathering out of graphs, and the parts are cleared after steps
+                    _reached(module, path).get_parameter(leaf).masked_fill_(removed.keep.logical_not(), 0)
 
     def _bind(self, module: nn.Module, twins: dict[int, Removed]) -> None:
         """In a copy: masks that fit its weights are on these. A copy that was made smaller has no others."""

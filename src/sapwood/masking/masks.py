@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from sapwood import processes
 from sapwood.currency import Masks as Masks
 from sapwood.errors import InputError, unknown
 
@@ -25,7 +26,7 @@ def zeros(tensors: Mapping[str, Tensor]) -> int:
 
 def _nonzero(tensors: Iterable[Tensor]) -> int:
     """How many entries are not 0; a device is waited for once."""
-    counts = [torch.count_nonzero(t) for t in tensors]
+    counts = [processes.whole(torch.count_nonzero(t)) for t in tensors]  # of what is sharded: over all processes
     return sum(torch.stack([count.to(counts[0].device) for count in counts]).tolist()) if counts else 0
 
 
@@ -59,7 +60,7 @@ def thin(keep: Tensor) -> Tensor:
 
     A step of training reads its masks from memory, and whole units are what is mostly pruned.
     """
-    for dim in range(keep.dim()):
+    for dim in range(keep.dim() if keep.numel() else 0):
         first = keep.narrow(dim, 0, 1)
         if keep.shape[dim] > 1 and torch.equal(keep, first.expand_as(keep)):
             keep = first
@@ -71,4 +72,5 @@ def apply_(parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Non
     """Set every masked-out entry to exactly 0, in place; NaN and infinite entries too."""
     validate(masks, parameters)
     for name, keep in masks.items():
-        parameters[name].masked_fill_(keep.logical_not().to(parameters[name].device), 0)
+        part = processes.own(parameters[name])
+        part.masked_fill_(processes.own(processes.like(keep, parameters[name])).logical_not().to(part.device), 0)

@@ -13,9 +13,11 @@ from torch.nn.utils import prune
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.weight_norm import WeightNorm
 
+from sapwood import processes
 from sapwood.errors import InputError, unknown
 from sapwood.masking import masks as mask
 
+COMPUTING = (ParametrizationList, WeightNorm, prune.BasePruningMethod)  # what computes a weight from a parameter
 BEHIND = ("{}_orig", "{}_v", "parametrizations.{}.original", "parametrizations.{}.original1")
 
 
@@ -46,9 +48,10 @@ def masked(model: nn.Module, masks: Mapping[str, Tensor]) -> list[Masked]:
         weight = every[_actual(name, every)]
         _refuse_unusable(name, weight)
         mask.validate({name: keep}, {name: weight})
+        _refuse_other_parts(name, keep, weight)
         places = tuple(_places(model, every, weight))
         other = found.get(id(weight), Masked((), keep.to(weight.device), weight, places))
-        if not torch.equal(other.keep, keep.to(weight.device)):
+        if not torch.equal(processes.whole(other.keep), processes.whole(keep.to(weight.device))):
             raise InputError(
                 f"masks {other.names[0]!r} and {name!r} differ but are of the same tensor (the weights are tied); "
                 "give one of them, or the same mask twice"
@@ -56,7 +59,7 @@ def masked(model: nn.Module, masks: Mapping[str, Tensor]) -> list[Masked]:
         found[id(weight)] = replace(other, names=(*other.names, name))
         for place in places:
             _refuse_unless_zeros_stay(name, place, other.keep)
-    return list(found.values())
+    return [replace(each, keep=processes.like(each.keep, each.weight)) for each in found.values()]
 
 
 def _actual(name: str, every: Mapping[str, Tensor]) -> str:
@@ -78,9 +81,10 @@ def _places(model: nn.Module, every: Mapping[str, Tensor], weight: Tensor) -> It
 
 def _refuse_unusable(name: str, weight: Tensor) -> None:
     kind = type(weight).__name__
-    if hasattr(weight, "placements") or hasattr(weight, "_local_tensor"):
-        why = "is sharded over processes (a DTensor), and its gradients do not pass where masks could be put on them"
-        do = "hold masks on a model that is not sharded, under DistributedDataParallel for example"
+    odd = [p for p in getattr(weight, "placements", ()) if type(p).__name__ not in ("Shard", "Replicate")]
+    if odd:
+        why = f"is sharded over processes by {odd[0]}, which no mask is cut by"
+        do = "hold masks on a model that fully_shard alone has sharded"
     elif torch.nn.parameter.is_lazy(weight):
         why, do = f"has no shape yet ({kind})", "run the model once first"
     elif weight.is_meta:
@@ -97,9 +101,25 @@ def _refuse_unusable(name: str, weight: Tensor) -> None:
     raise InputError(f"parameter {name!r} {why}; {do}")
 
 
+def _refuse_other_parts(name: str, keep: Tensor, weight: Tensor) -> None:
+    """A mask that is sharded must have its parts where its weight has them."""
+    given, wanted = (getattr(each, "placements", None) for each in (keep, weight))
+    if given is not None and given != wanted:
+        raise InputError(
+            f"mask {name!r} is sharded by {given}, its parameter {f'by {wanted}' if wanted else 'is not'}; "
+            "give the whole mask, which each process takes its part of"
+        )
+
+
 def _refuse_unless_zeros_stay(name: str, place: Place, keep: Tensor) -> None:
     """Where a layer computes its weight from the masked parameter, entries that are 0 must be 0 in what is computed."""
     owner, leaf = place.owner, place.leaf
+    computed = (*owner._forward_pre_hooks.values(), owner if isinstance(owner, ParametrizationList) else None)
+    if processes.sharded(owner._parameters[leaf]) and any(isinstance(each, COMPUTING) for each in computed):
+        raise InputError(
+            f"mask {name!r} is on a parameter that is sharded over processes (a DTensor) and from which a weight is "
+            "computed; shard a model without parametrisations, weight norm and torch's own masks"
+        )
     if isinstance(owner, ParametrizationList):
         why = _lost(owner, leaf, keep)
         if why:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from sapwood import processes
 from sapwood.errors import InputError
 from sapwood.masking import masks as mask
 from sapwood.masking.named import Masked
@@ -24,9 +25,12 @@ SIGNED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # whose 
 class Removed:
     """One weight under one mask. Nothing is read or written as long as nobody has touched it: see `seal`."""
 
+    sealable = True  # False: it is cleared whenever somebody may have written
+
     def __init__(self, given: Masked, gradients: bool, known: MutableMapping[int, "weakref.ref[Removed]"]) -> None:
         """`known` gets it under its weight's id, for those who look for the weights of an optimiser."""
-        self.name, self.keep, self.places = given.names[0], given.keep, given.places
+        self.name, self.keep, self.places = given.names[0], processes.own(given.keep), given.places
+        self.shape = given.weight.shape
         self.gradients, self.known = gradients, known
         self._bits: dict[torch.dtype, Tensor] = {}
         self.bounds: dict[torch.dtype, Any] = {}  # what `launched` keeps
@@ -35,11 +39,16 @@ class Removed:
         self.weight: Tensor = given.weight
         self.sealed: Seal | None = None
         # The weight as last sealed, also as integers, and the mask's bits.
-        self._alias = self._view = self._ones = given.weight.data
+        self._alias = self._view = self._ones = processes.own(given.weight).data
         self._storage = self._alias.untyped_storage()
         self._gradient: Callable[[], Tensor | None] = _nothing  # a weak reference
         self._gradient_seal: Seal | None = None
         self._bind(given.weight)
+
+    def begin(self) -> None:
+        """Removed entries of the weight are 0.0, whatever the sign was."""
+        processes.own(self.weight).data.masked_fill_(self.keep.logical_not(), 0)
+        self.clear()
 
     def clear(self) -> None:
         """Removed entries of the weight are exactly 0, whatever they were."""
@@ -112,9 +121,9 @@ class Removed:
         places = [place.owner._parameters.get(place.leaf) for place in self.places]
         if weight is None or all(place.owner is not owner for place in self.places):
             raise InputError(f"{where} is not there any more; release the mask before the network is changed")
-        if weight.shape != self.keep.shape:
+        if weight.shape != self.shape:
             raise InputError(
-                f"{where} has shape {tuple(weight.shape)} now, its mask {tuple(self.keep.shape)}; "
+                f"{where} has shape {tuple(weight.shape)} now, its mask {tuple(self.shape)}; "
                 "release the mask before the network is changed"
             )
         if any(other is not weight for other in places):
@@ -141,7 +150,7 @@ class Removed:
         if not state:  # plain SGD
             return
         for name, value in state.get(self.weight, _EMPTY).items():
-            shaped = isinstance(value, Tensor) and value.shape == self.keep.shape and name != "step"
+            shaped = isinstance(value, Tensor) and value.shape == self.shape and name != "step"
             if shaped and (value.is_floating_point() or value.is_complex()):
                 yield (id(state), name), value
 

@@ -14,6 +14,7 @@ from torch.optim import SGD, Adam, AdamW
 from torch.optim import optimizer as optimizers
 from torch.utils.hooks import RemovableHandle
 
+from sapwood import processes
 from sapwood.masking import launched
 from sapwood.masking.looking import Force
 from sapwood.masking.removed import Removed
@@ -54,7 +55,7 @@ def _before(optimizer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> N
         force.proven.discard(id(optimizer))
         late: list[launched.Written] = []
         for removed in force.alive():
-            if launched.suits(removed.weight):
+            if not removed.sealable or launched.suits(removed.weight):
                 late += removed.written(state, gradient=True)
                 continue
             if not unbroken(removed.weight, removed.sealed):
@@ -90,7 +91,7 @@ def _after(optimizer: Any, *_: Any) -> None:
             if proven and removed.gradient_is_clear():
                 removed.vouch(state)
                 continue
-            if launched.suits(removed.weight):
+            if not removed.sealable or launched.suits(removed.weight):
                 late += removed.written(state)
                 continue
             if not unbroken(removed.weight, removed.sealed):
@@ -125,4 +126,4 @@ def _in_graph(weights: list[Removed]) -> None:
     """The same while a compiler is looking on, in operations that it understands."""
     with torch.no_grad():
         for removed in weights:
-            removed.weight.masked_fill_(removed.keep.logical_not(), 0)
+            processes.own(removed.weight).masked_fill_(removed.keep.logical_not(), 0)

@@ -20,6 +20,7 @@ from sapwood.methods.network_slimming import network_slimming
 from sapwood.methods.nuclear import nuclear
 from sapwood.methods.one_call import one_call
 from sapwood.methods.one_pass import one_pass
+from sapwood.methods.one_pass_units import one_pass_units
 from sapwood.methods.pruning_from_scratch import pruning_from_scratch
 from sapwood.methods.rethink import rethink
 from sapwood.methods.self_adaptive import self_adaptive
@@ -58,6 +59,7 @@ ENTRIES = table(
     Entry(nuclear, version=2, before=1),
     Entry(one_call, version=2),  # what still fits comes back
     Entry(one_pass),
+    Entry(one_pass_units),
     Entry(pruning_from_scratch, version=2, before=1),  # weights drawn for the small network
     Entry(rethink),
     Entry(self_adaptive),

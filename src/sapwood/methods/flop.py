@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sapwood.currency import Keep
 from sapwood.errors import InputError, refuse_unless
-from sapwood.methods.parts.components import budget, components, elsewhere, factorise, norms, ordered_, shares
+from sapwood.methods.parts.components import FACTORS, budget, components, elsewhere, factorise, norms, ordered_, shares
 from sapwood.methods.parts.constrained import learned, settled
 from sapwood.methods.parts.controls import drawn_for_its_size
 from sapwood.methods.parts.phases import tuned
@@ -26,7 +26,6 @@ from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
 
 ARMS = ("gates", "shuffled", "svd", "magnitude", "fresh")
-FACTORS = "a network without factors gets some, and these are layers that the task's network has not"
 
 
 @declares("rebuilds", unmet={"a file of the network loads to the same outputs": FACTORS})

@@ -15,6 +15,7 @@ import torch
 from sapwood.errors import InputError
 from sapwood.export.block_by_block import one_shot
 from sapwood.export.shot import OneShot
+from sapwood.export.units_by_block import Going
 from sapwood.methods.parts.phases import tuned
 from sapwood.training.declared import declares
 from sapwood.training.draws import luck
@@ -57,7 +58,7 @@ def calibration(run: Run, samples: int) -> list[torch.Tensor]:
     return [split.take(index.to(run.device)).inputs for index in torch.split(order, run.task.at_once)]
 
 
-def errors(shot: OneShot) -> dict[str, float]:
+def errors(shot: OneShot | Going) -> dict[str, float]:
     """What the pass did to the layers' outputs, in numbers with names."""
     each = [layer.error for layer in shot.layers]
     named = {f"error_{number}": error for number, error in enumerate(each, start=1)}

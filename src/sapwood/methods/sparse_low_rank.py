@@ -17,14 +17,12 @@ from collections.abc import Iterator
 
 from sapwood.currency import Keep
 from sapwood.errors import InputError, refuse_unless
-from sapwood.methods.parts.components import budget, components, factorise, ordered_, paced, shares
+from sapwood.methods.parts.components import FACTORS, budget, components, factorise, ordered_, paced, shares
 from sapwood.methods.parts.phases import tuned
 from sapwood.methods.parts.significance import SIGNIFICANCES, least, significance, tails, zeros
 from sapwood.training.declared import declares
 from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
-
-FACTORS = "a network without factors gets some, and these are layers that the task's network has not"
 
 
 @declares("rebuilds", "masks", unmet={"a file of the network loads to the same outputs": FACTORS})

@@ -16,14 +16,12 @@ from collections.abc import Iterator
 
 from sapwood.currency import Keep
 from sapwood.errors import InputError, refuse_unless
-from sapwood.methods.parts.components import budget, components, factorise, paced
+from sapwood.methods.parts.components import FACTORS, budget, components, factorise, paced
 from sapwood.methods.parts.phases import tuned
 from sapwood.methods.parts.singular import MEASURES, decomposed, energies, joined, penalise
 from sapwood.training.declared import declares
 from sapwood.training.loop import Moment, train
 from sapwood.training.run import Run
-
-FACTORS = "a network without factors gets some, and these are layers that the task's network has not"
 
 
 @declares("rebuilds", unmet={"a file of the network loads to the same outputs": FACTORS})

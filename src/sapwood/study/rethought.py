@@ -3,9 +3,15 @@
 One call for any method: `rethought(pruned, "scratch_b")`; see `methods.rethink` for what each protocol is.
 """
 
+from collections.abc import Iterable
+
 from sapwood.errors import refuse_unless
 from sapwood.methods.parts.equal_macs import WIDTHS
 from sapwood.methods.rethink import PROTOCOLS
+from sapwood.study.finals import goal_value, number_of
+from sapwood.study.grid import Grid, number
+from sapwood.study.seeds import summed_up
+from sapwood.study.table import Table
 from sapwood.trials.trial import Trial, Value
 
 SHORT = {
@@ -37,3 +43,23 @@ def rethought(
 def named(arm: str, protocol: str, widths: str = "pruned") -> str:
     """What such a trial's arm is called: "L1 filters, Scratch-B", "L1 filters, random units, FT"."""
     return ", ".join((arm, *([CONTROLS[widths]] if widths in CONTROLS else []), SHORT[protocol]))
+
+
+def protocols(arms: Iterable[str], rows: Table) -> Grid:
+    """A line for each pruned arm: what the protocols reach, at which cost."""
+    shown = {
+        "FT": "fine_tune",
+        "FT, random weights": "reinitialised",
+        "Scratch-E": "scratch_e",
+        "Scratch-B": "scratch_b",
+    }
+    left, cost = number_of("macs_left", "note", 100), number_of("cost", "note")
+    lines = []
+    for arm in arms:
+        cells = [number(summed_up(goal_value(rows, named(arm, each))), 2) for each in shown.values()]
+        longest = named(arm, "scratch_b")
+        if summed_up(left(rows, longest)):
+            spent = (number(summed_up(of(rows, longest)), decimals) for of, decimals in ((left, 1), (cost, 3)))
+            lines.append((arm, number(summed_up(goal_value(rows, arm)), 2), *cells, *spent))
+    return Grid(("pruned by", "not tuned (%)", *(f"{name} (%)" for name in shown), "MACs left (%)",
+                 "cost of Scratch-B (of the dense network's)"), tuple(lines))  # fmt: skip

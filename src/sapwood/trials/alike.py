@@ -113,6 +113,8 @@ def observers(model: nn.Module) -> dict[str, list[tuple[nn.Module, Callable[...,
 def _against_the_task(run: Run) -> Iterator[str]:
     if run.task.carry is not None:
         yield "its task carries a state from batch to batch"
+    if run.loss is not run.task.loss:
+        yield "its loss is its own"
     if run.dense:
         yield "its dense weights learn behind masks"
 

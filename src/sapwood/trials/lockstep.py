@@ -26,6 +26,7 @@ from sapwood.trials.turns import NAP, InUse, Ready, Turns, always
 
 T = TypeVar("T")
 MOST = 32  # trials at a time: more gain little on a processor
+NOBODY = "no other trial at work is like it"
 LONG, ROUNDS = 60.0, 3  # seconds that the turn of a trial may take, and turns that it may take, once all is stopped
 
 
@@ -116,7 +117,8 @@ class Lockstep:
         if member.failure is not None:
             raise member.failure
         if member.values is None:
-            run.alone = self.unfit.get(member.watch.found, "") if isinstance(member.watch.found, Key) else ""
+            member.leave()
+            run.alone = self._against(lane, run) or NOBODY
             return one_step(run, update)
         outputs, loss = member.values
         count_in(run, batch, outputs, loss)

@@ -152,6 +152,8 @@ class Stack:
     def _mask(self, member: Member) -> None:
         """The stack hears of a member's new masks, which its own weights obey already."""
         member.masks = member.run.masks
+        if (held := member.run._held) is not None:
+            held.aside()
         for name in {*self.bits, *member.masks}:
             w, keep = self.weights[name], member.masks.get(name)
             if name not in self.bits:
@@ -263,6 +265,8 @@ def _release(member: Member) -> None:
     for _, kept in member.remembered:
         kept.update({what: value.clone() for what, value in kept.items()})
     member.addresses, member.remembered, member.masks = [], [], {}
+    if (held := member.run._held) is not None:
+        held.back()
 
 
 def _larger(before: Tensor | None, like: Tensor, rows: int) -> Tensor:

@@ -24,6 +24,10 @@ from sapwood.shrinking.tracing.site import Site
 from sapwood.training.draws import luck
 from sapwood.training.run import Run
 
+FACTORS = (
+    "a network without factors gets some, and these are layers that the task's network has not"  # so no file loads
+)
+
 
 def factorise(run: Run, rank: int = 0) -> None:
     """Put two factors in place of each hidden linear layer, unless the network has factors.

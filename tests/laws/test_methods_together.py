@@ -1,0 +1,29 @@
+"""Every method by every rule, two runs together: each as it is alone. A few by day, all by night."""
+
+import os
+
+import pytest
+from planted.stepping_together import RULES, Item, alone, differences, lived, task
+from test_methods import OPTIONS
+
+from sapwood.checks.tiny import tiny_conv_task
+from sapwood.methods import METHODS
+from sapwood.training.declared import declared
+
+BY_DAY = [("dynamic_surgery", "by a share, hidden layers"), ("soft_filter", "a share of each, after every epoch")]
+ALL = [(name, label) for name, each in OPTIONS.items() for label in each]
+CHOSEN = ALL if "SAPWOOD_NETWORKS" in os.environ else BY_DAY
+
+
+@pytest.mark.parametrize("rule", RULES if "SAPWOOD_NETWORKS" in os.environ else ["decay"])
+@pytest.mark.parametrize(("name", "label"), CHOSEN)
+def test_every_method_is_as_it_is_alone(name, label, rule):
+    options = {key: value for key, value in OPTIONS[name][label].items() if key not in ("nested", "reaches")}
+    usual = tiny_conv_task() if "rebuilds" in declared(METHODS[name]).kinds else task(RULES[rule])
+    own = options.pop("task", usual)
+
+    def two():
+        return [Item(name, dict(options), own, seed) for seed in (0, 1)]
+
+    for mine, wanted in zip(lived(two()), alone(two()), strict=True):
+        assert differences(mine, wanted) == ""

@@ -1,0 +1,178 @@
+"""FSDP2: a model whose parameters are sharded over two and over three processes is pruned as one process prunes it."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import distribute_tensor
+from torch.nn.utils import parametrizations
+from training.ranks import together
+
+from sapwood import masks, processes
+from sapwood.checks.tiny import tiny_samples
+from sapwood.errors import InputError
+from sapwood.masking.holding import hold
+
+pytestmark = pytest.mark.slow  # starting interpreters takes seconds
+WORLDS = (2, 3)
+OPTIMISERS = {
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+    "AdamW": lambda p: torch.optim.AdamW(p, lr=0.01),
+}
+
+
+def small():
+    """Of its last 4 rows three processes have 2, 2 and none."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 4)).double()
+
+
+def sharded(model, mesh=None):
+    """Each layer with a weight is a unit, but the last, which is gathered with the rest."""
+    mesh = mesh or init_device_mesh("cpu", (processes.world(),))
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    for layer in layers[:-1]:
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def whole(tensors):
+    return {name: processes.whole(value).clone() for name, value in tensors.items()}
+
+
+def drawn(model):
+    """Masks of half of the weights, one of them with whole rows; the same in every process."""
+    luck = torch.Generator().manual_seed(3)
+    return {
+        name: (torch.rand(p.shape if at else (len(p), 1), generator=luck) > 0.5).expand(p.shape)
+        for at, (name, p) in enumerate(model.named_parameters())
+        if p.dim() > 1
+    }
+
+
+def held(model, optimizer, keep, *, wrapped=None, steps=3):
+    """Steps on this process's samples; the trained weights, and all that must be 0 and is not."""
+    samples = tiny_samples(14)
+    mine = samples.take(processes.share(len(samples.targets)))
+    share = processes.weight(len(mine.targets))
+    left = 0
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (nn.functional.cross_entropy((wrapped or model)(mine.inputs), mine.targets) * share).backward()
+        parameters = dict(model.named_parameters())
+        left += not_zero({n: parameters[n].grad for n in keep}, keep)
+        optimizer.step()
+        left += not_zero({n: parameters[n].detach() for n in keep}, keep)
+        for key in ("momentum_buffer", "exp_avg", "exp_avg_sq"):
+            left += not_zero({n: m[key] for n in keep if key in (m := optimizer.state[parameters[n]])}, keep)
+    return left
+
+
+def not_zero(tensors, keep):
+    return sum(int(processes.whole(value)[~keep[name]].count_nonzero()) for name, value in tensors.items())
+
+
+def trained(kind, shard=lambda model: model, given=lambda keep, model: keep):
+    """A model held for some steps, then free for one, then held anew by other masks."""
+    model = shard(small())
+    wrapped = model if processes.sharded(next(model.parameters())) else processes.wrap(model)
+    optimizer, keep = OPTIMISERS[kind](model.parameters()), drawn(model)
+    with hold(model, optimizer, given(keep, model)):
+        left = held(model, optimizer, keep, wrapped=wrapped)
+        sparsity = masks.sparsity(given(keep, model))
+        zeros = masks.zeros({name: dict(model.named_parameters())[name].detach() for name in keep})
+        with torch.no_grad():
+            model(tiny_samples(4).inputs)  # which leaves the last layer gathered
+    free = held(model, optimizer, {}, wrapped=wrapped, steps=1)
+    turned = {name: keep[name].flip(-1) for name in keep}
+    with torch.no_grad():
+        model(tiny_samples(4).inputs)
+    with hold(model, optimizer, given(turned, model)):
+        left += held(model, optimizer, turned, wrapped=wrapped, steps=2)
+    return {"left": left + free, "sparsity": sparsity, "zeros": zeros, "model": whole(model.state_dict())}
+
+
+def as_parts(keep, model):
+    """DTensors in place of whole masks."""
+    processes.reshard(model)
+    at = dict(model.named_parameters())
+    return {n: distribute_tensor(k.contiguous(), at[n].device_mesh, at[n].placements) for n, k in keep.items()}
+
+
+def hybrid(model):
+    """Two processes with the same parts."""
+    return sharded(model, init_device_mesh("cpu", (processes.world(), 1), mesh_dim_names=("replicate", "shard")))
+
+
+def held_jobs(folder):
+    found = {f"{kind} {way}": trained(kind, *how) for kind in OPTIMISERS for way, how in WAYS.items()}
+    return found | {"said": refused()}
+
+
+WAYS = {"whole masks": (sharded,), "masks in parts": (sharded, as_parts), "hybrid": (hybrid,), "replicas": ()}
+
+
+def refused():
+    """What is said of models, masks and optimisers that cannot be held."""
+    said = {}
+    model = sharded(small())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    name, weight = next((n, p) for n, p in model.named_parameters() if p.dim() > 1)
+    keep = torch.ones(weight.shape, dtype=torch.bool)
+    said["another shape"] = says(lambda: hold(model, optimizer, {name: keep[1:]}))
+    said["different"] = says(lambda: hold(model, optimizer, {name: keep if processes.rank() else ~keep}))
+    other = distribute_tensor(keep, weight.device_mesh, [torch.distributed.tensor.Replicate()])
+    said["other parts"] = says(lambda: hold(model, optimizer, {name: other}))
+    plain = small()
+    said["no parts"] = says(lambda: hold(plain, torch.optim.SGD(plain.parameters(), lr=0.1), {name: other}))
+    normed = sharded(nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 6)), nn.Linear(6, 3)))
+    every = torch.optim.SGD(normed.parameters(), lr=0.1)
+    said["computed"] = says(lambda: hold(normed, every, {"0.weight": torch.ones(6, 4, dtype=torch.bool)}))
+    first = nn.parallel.DistributedDataParallel(small())
+    first.__class__ = type("FullyShardedDataParallel", (type(first),), {})
+    said["FSDP1"] = says(lambda: hold(first, optimizer, {name: keep}))
+    return said
+
+
+def says(call):
+    try:
+        call()
+    except InputError as error:
+        return str(error)
+    return "nothing"
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def holding(request, tmp_path_factory):
+    return together(held_jobs, request.param, tmp_path_factory.mktemp("holding"))
+
+
+@pytest.mark.parametrize("kind", OPTIMISERS)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_sharded_model_is_held_as_one_process_holds_it(holding, kind, way):
+    alone = trained(kind)
+    assert 0 < alone["sparsity"] < 1
+    for found in (each[f"{kind} {way}"] for each in holding):
+        assert found["left"] == alone["left"] == 0
+        assert (found["sparsity"], found["zeros"]) == (alone["sparsity"], alone["zeros"])
+        assert found["model"].keys() == alone["model"].keys()
+        for name, weight in alone["model"].items():
+            torch.testing.assert_close(found["model"][name], weight, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("another shape", "has shape .*; its parameter has"),
+        ("different", "processes decided on different masks"),
+        ("other parts", "is sharded by .*Replicate.*, its parameter by .*Shard.*; give the whole mask"),
+        ("no parts", "is sharded by .*Replicate.*, its parameter is not; give the whole mask"),
+        ("computed", "from which a weight is computed; shard a model without"),
+        ("FSDP1", r"wrapped by FullyShardedDataParallel \(FSDP1\).*fully_shard"),
+    ],
+)
+def test_what_cannot_be_held_is_refused_in_every_process(holding, case, words):
+    for found in holding:
+        with pytest.raises(InputError, match=words):
+            raise InputError(found["said"][case])
