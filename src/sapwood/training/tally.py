@@ -62,12 +62,12 @@ class Underway:
 
 
 def number(value: float | Tensor) -> float | Tensor:
-    """What is on the CPU as a number; anything else where it is, in float64."""
+    """What is read at once as a number; anything else where it is, in float64."""
     if not isinstance(value, Tensor) or here(value):
         return float(value)
     return value.detach().double()
 
 
 def here(tensor: Tensor) -> bool:
-    """Whether reading the tensor makes nobody wait."""
-    return tensor.is_cpu
+    """Whether a tensor is read at once: on a CPU, and where float64 or events may be missing."""
+    return not tensor.is_cuda
