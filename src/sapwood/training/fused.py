@@ -20,7 +20,7 @@ class Counts:
     """How many steps Adam has made, which it keeps on the CPU and a graph needs on the device."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = optimizer
+        self.optimizer = optimizer
         self._there: dict[Tensor, Tensor] = {}
         self._shown: dict[Tensor, Tensor] = {}
 
@@ -44,8 +44,8 @@ class Counts:
                 state["step"] = self._shown[parameter] = number.clone()
 
     def _states(self) -> list[tuple[Tensor, dict[str, Any]]]:
-        groups = [g for g in self._optimizer.param_groups if not (g["fused"] or g.get("capturable"))]
-        every = ((p, self._optimizer.state.get(p, {})) for group in groups for p in group["params"])
+        groups = [g for g in self.optimizer.param_groups if not (g["fused"] or g.get("capturable"))]
+        every = ((p, self.optimizer.state.get(p, {})) for group in groups for p in group["params"])
         return [(p, state) for p, state in every if "step" in state]
 
 

@@ -82,17 +82,24 @@ def recorder_for(run: Run, update: Update, plain: Update) -> Recorder | None:
 
 def unrecordable(run: Run, update: Update, plain: Update) -> str:
     """Why a run's step cannot be one graph, in words; empty if nothing is known against it."""
-    kind, task = type(run.optimizer), run.task
+    if run.device.type != "cuda":
+        return f"the run is on {run.device.type!r}, and only 'cuda' has graphs"
+    if update is not plain:
+        return "update= is a function of your own, whose Python would not run again"
+    return against(run)
+
+
+def against(run: Run) -> str:
+    """The same, of what may change while it trains."""
+    kind, task, strange = type(run.optimizer), run.task, strangers(run)
     reasons = {
-        f"the run is on {run.device.type!r}, and only 'cuda' has graphs": run.device.type != "cuda",
         "several processes train together": processes.world() > 1,
         "trials are stepping together": run.stepping is not None,
-        "update= is a function of your own, whose Python would not run again": update is not plain,
         f"task {task.name!r} carries a state from batch to batch": task.carry is not None,
         f"task {task.name!r} counts something else than samples": task.count is not len,
         "the dense weights keep learning (run.dense)": run.dense,
         f"the optimiser is {kind.__name__}, not one of {', '.join(f.__name__ for f in FUSED)}": kind not in FUSED,
-        strangers(run): bool(strangers(run)),
+        strange: bool(strange),
     }
     return next((why for why, so in reasons.items() if so), "")
 
@@ -102,13 +109,11 @@ class Recorded:
 
     def __init__(self, run: Run, update: Update, recorder: Recorder) -> None:
         self._run, self._update, self._recorder = run, update, recorder
-        groups = run.optimizer.param_groups
         zero = torch.zeros((), dtype=torch.float64, device=run.device)
         self._bad, self._loss, self._made = zero.float(), zero.clone(), zero.clone()
         self._sums: dict[str, Tensor] = {}
-        self._told = [group["lr"] for group in groups]
-        exact = torch.float32 if run.device.type == "cuda" else torch.float64  # what the fused kernels read rates as
-        self._rates = [torch.full_like(zero, rate, dtype=exact) for rate in self._told]
+        self._told: list[float] = []  # rates, and the same on the device
+        self._rates: list[Tensor] = []
         self._counts = Counts(run.optimizer)
         self._first, self._unread, self._tally = run.step, 0, Tally()
         self._batch: Any = None  # what is read by the recording, once there is one
@@ -228,8 +233,13 @@ class Recorded:
         self._tally.behind = self.settle
 
     def _forget(self) -> None:
-        if strange := strangers(self._run):
-            raise InputError(f"{strange}, so that its steps cannot be captured; train without captured=True")
+        if why := against(self._run):
+            raise InputError(f"{why}, so that its steps cannot be captured; train without captured=True")
+        self._told = [group["lr"] for group in self._run.optimizer.param_groups]
+        exact = torch.float32 if self._run.device.type == "cuda" else torch.float64  # as the fused kernels read them
+        self._rates = [torch.full_like(self._loss, rate, dtype=exact) for rate in self._told]
+        if self._counts.optimizer is not self._run.optimizer:
+            self._counts = Counts(self._run.optimizer)
         self._batch, self._warm, self._shape, self._touched, self._gradients = None, 0, [], [], []
         self._of = self._standing()
 
