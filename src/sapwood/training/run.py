@@ -196,11 +196,8 @@ class Run:
 
     def state(self, *, sharded: bool = False) -> dict[str, Any]:
         """Everything that changes, as a tree of plain values and tensors: whole ones, unless `sharded`, as they are."""
-        tree = {
-    def state(self) -> dict[str, Any]:
-        """Everything that changes, as a tree of plain values and tensors."""
         sums = self.sums.read()  # before all else: what a device alone knows comes with it
-        return {
+        tree = {
             "task": fingerprint(self.task),
             "seed": self.seed,
             "step": self.step,
