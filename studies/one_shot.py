@@ -3,8 +3,8 @@
 SmolLM2-135M-Instruct on WikiText-2, as the task `smollm2_wikitext` says: weights that were in 4 bits, windows of 512
 tokens, text for calibration disjoint from the text that is judged. Magnitude, Wanda, SparseGPT, Wanda with ratios by
 outliers (OWL) and Wanda with its kept weights refitted remove 20 to 70 % of every layer, or keep 2 of 4 or 4 of 8
-weights; heads and widths go by group magnitude and by a surgeon, with and without a refit, 10 to 30 % of the blocks'
-weights; each on three draws of 32 windows, but magnitude, which looks at none. Nothing is trained. What is called far
+weights; heads and widths go by group magnitude, by outputs and by a surgeon, with a refit or without, 10 to 30 % of the
+blocks' weights; each on three draws of 32 windows, but magnitude, which looks at none. Nothing is trained. What is far
 below, at or below, and an order of layers is decided in `RULES`, which stands here before the first row.
 
 Smoke: a small model of bytes that learns for an epoch, one draw, in seconds. Small: 129 trials of about six minutes of
@@ -42,7 +42,7 @@ GROUPS, SURGEON = "units by group magnitude", "units by surgeon, refitted"
 UNITS: dict[str, Options] = {  # rules by which heads and widths go
     GROUPS: {"by": "magnitude", "refit": False},
     f"{GROUPS}, refitted": {"by": "magnitude"},
-    "units by surgeon": {"refit": False},
+    "units by outputs": {"by": "outputs", "refit": False},
     SURGEON: {"by": "surgeon"},
 }
 PATTERNS: dict[str, Options] = {"2:4": {"pattern": "2:4"}, "4:8": {"pattern": "4:8"}}

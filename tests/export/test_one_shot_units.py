@@ -168,6 +168,29 @@ def test_it_equals_the_model_with_the_removed_units_as_0_and_prints_it():
     assert shot.parameters == tuple(sum(p.numel() for p in m.parameters()) for m in (model, shot.model))
 
 
+class Joined(nn.Module):
+    """Two hidden layers that one layer reads side by side."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.down = nn.Linear(4, 8), nn.Linear(4, 6), nn.Linear(14, 4)
+
+    def forward(self, x):
+        return x + self.down(torch.cat([self.one(x).relu(), self.other(x).tanh()], -1))
+
+
+def test_a_layer_that_reads_two_hidden_layers_is_solved_for_both():
+    torch.manual_seed(1)
+    model, x = nn.Sequential(Joined(), Block()).double(), rows()
+    before = parameters(model)
+    shot = one_shot_units(model, [x], {"widths": 0.5}, multiple=1)
+    assert unchanged(model, before)
+    first = shot.model[0]
+    assert (first.one.out_features, first.other.out_features, first.down.in_features) == (4, 3, 7)
+    z = torch.cat([first.one(x).relu(), first.other(x).tanh(), torch.ones(len(x), 1, dtype=D)], 1)
+    assert (z.T @ (model[0](x) - first(x))).abs().max() < 1e-6  # no weights that read these are better
+
+
 def test_padding_is_not_counted():
     sentences = words(15, 9, 12, rows=1)
     alone = one_shot_units(decoder(), sentences, 0.3, multiple=1)

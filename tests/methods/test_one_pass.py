@@ -8,6 +8,7 @@ from torch.optim import SGD
 
 from sapwood.errors import InputError
 from sapwood.methods.one_pass import one_pass
+from sapwood.methods.one_pass_units import one_pass_units
 from sapwood.study.table import read
 from sapwood.tasks import TASKS
 from sapwood.tasks.smollm2_wikitext import logits
@@ -26,6 +27,7 @@ SIZES = {"num_hidden_layers": 2, "vocab_size": 32, "hidden_size": 16, "intermedi
 
 def llama():
     config = transformers.LlamaConfig(num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True, **SIZES)
+    config.use_cache = False  # as of the task smollm2_wikitext: no graph can hold caches
     return transformers.LlamaForCausalLM(config).double()
 
 
@@ -57,6 +59,18 @@ def test_of_every_layer_in_the_blocks_as_much_goes_as_was_asked_for(options, rem
     assert run.notes["error_worst"] == max(named)
     assert run.notes["error_mean"] == pytest.approx(sum(named) / 14, rel=1e-12)
     assert (run.notes["masked_mean"] > run.notes["error_mean"]) == (options.get("by", "wanda") != "wanda")
+
+
+def test_heads_and_widths_of_a_llama_go_and_its_config_follows():
+    run = start(task())
+    list(one_pass_units(run, samples=4, sparsity=0.5))
+    config = run.model.config
+    assert (config.num_attention_heads, config.num_key_value_heads, config.intermediate_size) == (2, 1, 16)
+    assert config.head_dim == 4
+    assert run.notes["blocks_removed"] == 0.5
+    assert run.notes["cut_valid_bits"] == evaluate(run)["bits"]
+    blocks = run.reference.weights - 32 * 16  # without the embedding, which is the head
+    assert run.reference.weights - run.size().weights == blocks / 2
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_every_rule_meets_every_amount_on_as_many_draws():
     assert {len(each) for name, each in of.items() if name.startswith(once)} == {1}
     assert {len(each) for name, each in of.items() if not name.startswith(once)} == {3}
     assert of["units by surgeon, refitted, 30 %"][0].all_options()["sparsity"] == 0.3
-    assert of["units by surgeon, 10 %"][0].all_options()["refit"] is False
+    assert of["units by outputs, 10 %"][0].all_options()["refit"] is False
     assert all(trial.all_options()["samples"] == 32 for trial in trials[1:])
     assert not any(name in of for name in ("Wanda, OWL, 2:4", "Wanda, OWL, 4:8"))
     assert of["Wanda, OWL, 70 %"][0].all_options()["ratios"] == "owl"

@@ -24,6 +24,7 @@ from sapwood.export.unit_rules import MAGNITUDE, UnitRule
 from sapwood.measure.example import Example
 from sapwood.reconstruction.centring import input_sum
 from sapwood.reconstruction.flow import Flow
+from sapwood.reconstruction.units import columns_of
 from sapwood.scoring import batches as batching
 from sapwood.scoring.modes import eagerly, evaluating
 from sapwood.scoring.statistics import count, gram
@@ -67,9 +68,10 @@ def one_shot_units(
     `by` is "surgeon" (units go one after another, each time the one that the others make up for best), "outputs" (what
     a unit adds to the outputs of the layer that reads it, squared) or "magnitude" (all weights that touch a unit,
     squared). With `refit` the layer that reads the units, as `o_proj` and `down_proj` do, gets the weights of least
-    squares, and the best bias where it has one. With `uniform` all places of a kind lose the same share, so that a
-    config can say the widths, and units of a Hugging Face model stay whose number it cannot say. Otherwise one ranking
-    over the model decides, by what outputs lose for each weight removed; a quarter of each place stays.
+    squares, and the best bias where it has one; the surgeon's choice counts on it. With `uniform` all places of a kind
+    lose the same share, so that a config can say the widths, and units of a Hugging Face model stay whose number it
+    cannot say. Otherwise one ranking over the model decides, by what outputs lose for each weight removed; a quarter of
+    each place stays.
 
     Each block is observed on what the smaller blocks before it give for `batches`, which are as for `one_shot`. The
     smaller model is proven to equal the model with the removed units as 0, on `example`, by default the first sample,
@@ -167,21 +169,24 @@ class Going:
     def _solve_(self, flow: Flow, number: int, places: Sequence[Place], counts: Counts) -> None:
         """One block."""
         name, began = self.turns.trunk.names[number], time.perf_counter()
-        seen = self._seen(flow, number, places)
-        solved = [self.asked.solved(self.model, p, seen[p.reader.name], counts[p.name]) for p in places]
-        for place, each in zip(places, solved, strict=True):
-            self.tokens = self.tokens or int(seen[place.reader.name][count])
+        seen, worst = self._seen(flow, number, places), 0.0
+        for place in places:
+            sums = seen[place.reader.name]
+            each = self.asked.solved(self.model, place, sums, counts[place.name])
+            worst, self.tokens = max(worst, each.error), self.tokens or int(sums[count])
             self.keep[place.name] = each.keep
             if not bool(each.keep.all()):
                 self._write_(place.reader.parameter, each.weight)
                 if each.bias is not None:
                     self._write_(place.reader.parameter.removesuffix("weight") + "bias", each.bias)
+                for each_sum in (sums[gram], sums[gram].T, sums.get(input_sum)):  # the layer may read other units, too
+                    if each_sum is not None:
+                        each_sum[~columns_of(each.keep, place.unit_of_I)] = 0
             self.layers.append(
                 UnitsSolved(place.name, place.reader.name, name, place.kind, place.site.units,
                             int(each.keep.sum()), each.masked, each.error)
             )  # fmt: skip
         self.seconds[name] = time.perf_counter() - began
-        worst = max(each.error for each in solved)
         self.tell(f"block {number + 1} of {len(self.turns.trunk.names)}, {name}: largest error {worst:.4f}, "
                   f"{self.seconds[name]:.1f} s")  # fmt: skip
 
@@ -191,7 +196,7 @@ class Going:
 
     def _write_(self, name: str, values: Tensor) -> None:
         parameter = self.model.get_parameter(name)
-        self.before[name] = parameter.detach().cpu().clone()
+        self.before.setdefault(name, parameter.detach().cpu().clone())
         parameter.copy_(values)
 
     def _counts(self) -> Counts:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from sapwood.errors import InputError
-from sapwood.export.caches import without_caches
 from sapwood.export.unit_rules import UnitRule
 from sapwood.export.units_by_block import going
 from sapwood.methods.one_pass import calibration, errors
@@ -44,8 +43,7 @@ def one_pass_units(
         found.run_()
         return {"keep": found.keep, "notes": errors(found) | {"blocks_removed": found.sparsity}}
 
-    with without_caches(run.model):
-        found = run.remember("pass", solved)
-        run.shrink(found["keep"], sites(anatomy))
+    found = run.remember("pass", solved)
+    run.shrink(found["keep"], sites(anatomy))
     run.note(**found["notes"])
     yield from tuned(run, epochs=tune, rate=rate)

@@ -62,8 +62,10 @@ def logits(model: nn.Module, batch: Batch) -> Tensor:
 @lru_cache(maxsize=1)
 def _model() -> nn.Module:
     """The network, read once for all trials of a process."""
-    found: nn.Module = _read("AutoModelForCausalLM", dtype=torch.float32).eval()
-    return found
+    found = _read("AutoModelForCausalLM", dtype=torch.float32).eval()
+    found.config.use_cache = False  # no graph can hold caches, and whoever counts or rebuilds makes one
+    model: nn.Module = found
+    return model
 
 
 @lru_cache(maxsize=1)
