@@ -171,6 +171,7 @@ def measured(model: nn.Module, task: Task, samples: Samples) -> dict[str, float]
             batch = samples.take(slice(at, at + task.at_once))
             outputs = task.forward(model, batch)
             _add(sums, task, batch, outputs, number(task.loss(model, batch, outputs)))
+    processes.reshard(model)
     return _means(sums.read())
 
 
@@ -246,7 +247,10 @@ def _epoch_metrics(run: Run) -> EpochMetrics:
 def _standing(run: Run) -> bytes:
     """A digest of all that an evaluation depends on."""
     tensors = dict(run.model.named_parameters()) | dict(run.model.named_buffers())
-    return processes.digest(tensors | ({f"mask {name}": keep for name, keep in run.masks.items()} if run.dense else {}))
+    found = processes.digest(
+        tensors | ({f"mask {name}": keep for name, keep in run.masks.items()} if run.dense else {})
+    )
+    return b"".join(processes.gathered(found)) if any(map(processes.sharded, tensors.values())) else found
 
 
 def _add(sums: Tally, task: Task, batch: Batch, outputs: Tensor, loss: float | Tensor) -> None:
