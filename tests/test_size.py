@@ -12,7 +12,7 @@ FUNCTION, MEDIAN = 40, 8  # lines in a function's body; the median of the bodies
 BELOW = {"scoring", "selection", "masking", "criteria", "gates", "reconstruction", "measure", "training",
          "methods.parts"}  # fmt: skip
 BELOW_METHODS = 8_600  # lines of code in these rooms and the ground: what has not heard of an experiment
-SHRINKING = 5_650  # of the rooms of their own that have a rule for each family of operators
+SHRINKING = 5_850  # of the rooms of their own that have a rule for each family of operators
 ROOMS = 26  # folders with files, the root among them
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager", "registry"}
 
@@ -213,8 +213,8 @@ def test_planted_violations_are_caught_and_what_is_at_the_limit_is_not(tmp_path)
          "everything below methods/ has 8706 lines of code, 8600 may be"),
         ({f"scoring/part{n}.py": "x = 1\n" * 300 for n in range(29)},
          "everything below methods/ has 8706 lines of code, 8600 may be"),
-        ({f"shrinking/part{n}.py": "x = 1\n" * 300 for n in range(19)},
-         "shrinking/ has 5700 lines of code, 5650 may be"),
+        ({f"shrinking/part{n}.py": "x = 1\n" * 300 for n in range(20)},
+         "shrinking/ has 6000 lines of code, 5850 may be"),
         ({f"part{n}.py": "#\n" * 300 for n in range(14)}, None),
         ({f"part{n}.py": '"""Text."""\n\n' * 150 for n in range(14)}, None),
         ({f"room{n}/a.py": "" for n in range(23)}, None),

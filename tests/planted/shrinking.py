@@ -332,7 +332,9 @@ PROVING = {
         "nothing is compared": instead(shrinking, "prove", lambda *_, **__: 0.0),
         "a difference as large as the answers is small": instead(equal, "MOST", 1.0),
     },
-    REFUSED_TOO: {"weights are compared as they are, without noise": instead(shrinking, "stir_", lambda model: model)},
+    REFUSED_TOO: {
+        "weights are compared as they are, without noise": instead(shrinking, "stir_", lambda model, lent: model)
+    },
 }
 MUTANTS = (
     *(

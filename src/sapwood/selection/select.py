@@ -153,7 +153,7 @@ def drop(
 
     In each entry of the dict the `least` highest stay whatever the others score.
     Cost: a few passes over the scores where they lie, and the same choice everywhere. On the CPU at most 4 bytes a
-    float32 score beside the mask; on another device 2, one more with `least`, and what comes back are counts.
+    float32 score beside the mask; on a GPU 2, one more with `least`, and what comes back are counts.
 
     >>> select.drop({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, 1)
     {'a': tensor([ True, False]), 'b': tensor([True, True])}

@@ -25,6 +25,7 @@ from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.config import configured_
 from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
 from sapwood.shrinking.cutting.equal import Blind, Narrow, inputs, prove, stir_, told_apart_in, zero_
+from sapwood.shrinking.cutting.lent import Lent
 from sapwood.shrinking.cutting.wide import narrowest, said, types_of, widened_
 from sapwood.shrinking.finding import given_or_own
 from sapwood.shrinking.finding import sites as sites_of
@@ -182,23 +183,39 @@ class _Proof:
 
     def seen(self, examples: Sequence[tuple[Any, ...]], *, zeroed: bool = True, awake: bool = False) -> float:
         """Largest output difference between the network, zeroed or not, and the sliced one; `awake`: both stirred."""
+        lent = Lent(self.anatomy.model, self.dtype)
+        if lent.worth_it:
+            try:
+                return self._seen(examples, zeroed, awake, lent)
+            except Blind:
+                raise
+            except Exception:  # code that cannot do with it, or the network; the other way says which
+                del lent
+        return self._seen(examples, zeroed, awake)
+
+    def _seen(self, examples: Sequence[tuple[Any, ...]], zeroed: bool, awake: bool, lent: Lent | None = None) -> float:
         with self.whole.fresh() as whole, self.small.fresh() as small:
+            if lent is not None:
+                lent.take_(whole, self.plan.shifts)
             for p in whole.parameters():
-                p.data = p.data.clone()
-            widened_(stir_(whole) if awake else whole, self.dtype)
-            _filled_(widened_(small, self.dtype), whole)
-            self.plan.made(small)  # before the zeroing: they share what is not cut
-            reference = zero_(whole, self.sites, self.keep) if zeroed else whole
-            found = prove(self.anatomy, reference, small, self.plan.places, examples, self.dtype, awake=awake)
+                p.data = p.data if lent is not None and lent.of(p) else p.data.clone()
+            widened_(stir_(whole, lent) if awake else whole, self.dtype)
+            self.plan.made(widened_(_filled_(small, whole), self.dtype))  # before the zeroing: they share what stays
+            if lent is not None:
+                lent.cut_(small, whole, self.plan.places)
+            reference = zero_(whole, self.sites, self.keep, lent) if zeroed else whole
+            places, dtype = self.plan.places, self.dtype
+            found = prove(self.anatomy, reference, small, places, examples, dtype, awake=awake, lent=lent)
             if self.dtype is not torch.float64 and awake == zeroed:
                 told_apart_in(self.dtype, reference, small, self.sites, self.keep, examples[-1], found)
             return found
 
 
-def _filled_(copy: nn.Module, model: nn.Module) -> None:
-    """The parameters of a copy get the model's numbers."""
+def _filled_(copy: nn.Module, model: nn.Module) -> nn.Module:
+    """A copy whose parameters get the model's numbers."""
     for parameter, like in zip(copy.parameters(), model.parameters(), strict=True):
         parameter.data = like.data
+    return copy
 
 
 def _refuse_unless_it_runs(like: Reused | None, small: Reused, example: Example) -> None:

@@ -196,6 +196,7 @@ class Run:
 
     def state(self, *, sharded: bool = False) -> dict[str, Any]:
         """Everything that changes, as a tree of plain values and tensors: whole ones, unless `sharded`, as they are."""
+        sums = self.sums.read()  # before all else: what a device alone knows comes with it
         tree = {
             "task": fingerprint(self.task),
             "seed": self.seed,
@@ -208,7 +209,7 @@ class Run:
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "memory": self.memory,
-            "sums": self.sums.read(),
+            "sums": sums,
             "random": checkpoint.random_state(self.device),
         }
         return tree if sharded else parts.whole(tree)
@@ -289,8 +290,7 @@ def start(
         raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
     torch.manual_seed(seed)
     data = task.data.to(where)
-    here = task if data is task.data else replace(task, data=data)
-    run = Run(here, seed, task.model().to(where), where)
+    run = Run(task if data is task.data else replace(task, data=data), seed, task.model().to(where), where)
     if state is not None:
         run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
         refuse_other_words(state, run.origin)

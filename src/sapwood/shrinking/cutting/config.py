@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sapwood.measure.example import Example, as_tuple
 from sapwood.shrinking.cutting.cut import Positions
@@ -20,6 +21,7 @@ from sapwood.shrinking.tracing.graph import named_tensors
 
 GUESSES = 256  # networks without numbers that are built, about
 MOST = 1e-5  # relative difference of outputs in the model's own precision
+_REGISTER = nn.Module.register_parameter
 
 Shapes = dict[str, torch.Size]
 Place = tuple[int, str]
@@ -127,12 +129,36 @@ def _shapes(model: nn.Module | None) -> Shapes:
 
 
 def _filled(small: nn.Module, config: Any) -> nn.Module | None:
-    """What the class makes of the config, with the small network's tensors."""
+    """What the class makes of the config, on the small network's parameters, with copies of its buffers."""
     here = dict(named_tensors(small))
-    built = _built(type(small), config, str(next(iter(here.values())).device))
-    for name, tensor in named_tensors(built) if built is not None else ():
-        tensor.data = here[name].detach().clone()
+    device = str(next(iter(here.values())).device)
+    with patch.object(nn.Module, "register_parameter", _registered_empty):
+        built = _built(type(small), config, device)
+    _given(built, here)
+    held = [value for module in built.modules() for value in vars(module).values()] if built is not None else [None]
+    parts = [part for value in held for part in (value if isinstance(value, list) else [value])]
+    if built is None or any(isinstance(part, Tensor) and part.is_meta for part in parts):  # its code wants numbers
+        built = _given(_built(type(small), config, device), here)
     return built
+
+
+def _given(built: nn.Module | None, here: Mapping[str, Tensor]) -> nn.Module | None:
+    owned = dict[int, nn.Parameter]()
+    for path, module in [] if built is None else [*built.named_modules()]:
+        for name, parameter in [*module._parameters.items()]:
+            if parameter is not None:
+                like = nn.Parameter(here[f"{path}.{name}".lstrip(".")].detach(), parameter.requires_grad)
+                setattr(module, name, owned.setdefault(id(parameter), like))
+    for name, buffer in built.named_buffers(remove_duplicate=False) if built is not None else ():
+        buffer.data = here[name].detach().clone()
+    return built
+
+
+def _registered_empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+    """A parameter that gets other numbers anyway has none from the start."""
+    if parameter is not None and not parameter.is_meta:
+        parameter = nn.Parameter(parameter.data.to("meta"), parameter.requires_grad)
+    _REGISTER(module, name, parameter)
 
 
 def _alike(small: nn.Module, built: nn.Module, example: Example) -> bool:

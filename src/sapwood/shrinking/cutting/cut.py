@@ -66,6 +66,9 @@ def sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     """What stays of a tensor: {dimension: bool [size]}."""
     if tensor.is_meta:  # there are no numbers, and torch takes long to say what shape is left
         return tensor.new_empty([int(dims[d].sum()) if d in dims else n for d, n in enumerate(tensor.shape)])
+    if tensor.dim() > 1 and not any(tensor.stride()):  # one number everywhere
+        left = [int(dims[d].sum()) if d in dims else n for d, n in enumerate(tensor.shape)]
+        return tensor[(0,) * tensor.dim()].expand(left)
     for dim, keep in sorted(dims.items()):  # rows first: they lie in one piece, and less is left for the columns
         tensor = tensor.index_select(dim, keep.nonzero().flatten().to(tensor.device))
     return tensor

@@ -13,6 +13,7 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, Positions, leaving
+from sapwood.shrinking.cutting.lent import Lent
 from sapwood.shrinking.cutting.wide import Wide, running_in, said, widened_
 from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight
@@ -65,14 +66,16 @@ def stirred(model: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
 
 
 @torch.no_grad()
-def stir_(model: nn.Module) -> nn.Module:
+def stir_(model: nn.Module, lent: Lent | None = None) -> nn.Module:
     """The model with every parameter of ordinary size and noise on it.
 
     Weights that start at 0 would hide what flows into them, and tiny ones how much it is.
     """
     generator = torch.Generator().manual_seed(2)
     for parameter in model.parameters():
-        if parameter.is_floating_point() and parameter.numel():
+        if lent is not None and (loan := lent.of(parameter)) is not None:
+            loan.stir_(_ordinary)
+        elif parameter.is_floating_point() and parameter.numel():
             size = float(parameter.double().square().mean().sqrt())
             wanted = _ordinary(parameter, size)
             noise = torch.randn(parameter.shape, generator=generator).to(parameter)
@@ -88,7 +91,7 @@ def _ordinary(parameter: Tensor, size: float) -> float:
 
 
 @torch.no_grad()
-def zero_(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
+def zero_(model: nn.Module, sites: Iterable[Site], keep: Keep, lent: Lent | None = None) -> nn.Module:
     """The model, in which from now on the removed units count as 0 wherever they are read.
 
     Weights that read them are 0. Whatever makes and holds them is noise: a slot in the wrong place lets it through.
@@ -103,6 +106,9 @@ def zero_(model: nn.Module, sites: Iterable[Site], keep: Keep) -> nn.Module:
         for slot in site.slots
     ]
     for slot, gone, zero in sorted(going, key=lambda each: each[2]):
+        if lent is not None and (loan := lent.of(tensors[slot.tensor])) is not None:
+            loan.zeroed.append((slot.dim, gone, zero))
+            continue
         values = tensors[slot.tensor].data.movedim(slot.dim, 0)
         at = gone.nonzero().flatten().to(values.device)
         if zero:
@@ -120,13 +126,15 @@ def difference(
     dtype: torch.dtype | None = None,
     *,
     awake: bool = False,
+    lent: Lent | None = None,
 ) -> float:
     """The largest relative difference of the outputs; infinite where their shapes differ.
 
     Both draw the same random numbers. With a type they run in it whatever the code casts to, and `awake` as `Wide`
     does it. `Narrow` is raised where the reference cannot, or where some operator's precision was less.
     """
-    mode = Wide(dtype or torch.float64, awake=awake, gpus={p.device.index for p in small.parameters() if p.is_cuda})
+    gpus = {p.device.index for p in small.parameters() if p.is_cuda}
+    mode = Wide(dtype or torch.float64, awake=awake, gpus=gpus, lent=lent)
     with untouched(reference, small):
         if dtype is None:
             return max(apart(_seeded(mode, reference, x), _seeded(mode, small, x)) for x in examples)
@@ -205,13 +213,14 @@ def prove(
     dtype: torch.dtype = torch.float64,
     *,
     awake: bool = False,
+    lent: Lent | None = None,
 ) -> float:
     """The difference of both at the examples; an InputError that names an operator unless they are equal.
 
     `Narrow` where the original does not run in this type.
     """
     try:
-        found = difference(reference, small, examples, dtype, awake=awake)
+        found = difference(reference, small, examples, dtype, awake=awake, lent=lent)
     except (InputError, Narrow):
         raise
     except Exception as error:  # the model's own code, on sizes that it may not expect

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sapwood.errors import first_line
+from sapwood.shrinking.cutting.lent import Lent
 from sapwood.shrinking.tracing.graph import written_out
 from sapwood.shrinking.tracing.lines import OWN as ROOM
 from sapwood.shrinking.tracing.lines import of_torch, where
@@ -61,15 +62,22 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     `drawn` lists the random draws, `narrow` the operators that gave less than `dtype` all the same. The draws numbered
     in `even` give the same number everywhere. `awake`: what is flat somewhere, as a ReLU, lets a tenth of its input by.
+    `lent`: what operators read of empty parameters.
     """
 
     supports_higher_order_operators = True  # what these run inside is as wide as what it is given
 
     def __init__(
-        self, dtype: torch.dtype, even: frozenset[int] = frozenset(), *, awake: bool = False, gpus: Iterable[int] = ()
+        self,
+        dtype: torch.dtype,
+        even: frozenset[int] = frozenset(),
+        *,
+        awake: bool = False,
+        gpus: Iterable[int] = (),
+        lent: Lent | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.dtype, self.even, self.awake, self.gpus = dtype, even, awake, tuple(gpus)
+        self.dtype, self.even, self.awake, self.gpus, self.lent = dtype, even, awake, tuple(gpus), lent
         self.types = {narrow: dtype for narrow in REAL if narrow.itemsize < dtype.itemsize}
         if dtype is torch.float64:
             self.types |= {torch.complex64: torch.complex128, torch.complex32: torch.complex128}
@@ -79,7 +87,7 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def again(self, even: frozenset[int] | None = None, *, awake: bool | None = None) -> "Wide":
         """Another like it, which has seen nothing."""
         even, awake = self.even if even is None else even, self.awake if awake is None else awake
-        return Wide(self.dtype, even, awake=awake, gpus=self.gpus)
+        return Wide(self.dtype, even, awake=awake, gpus=self.gpus, lent=self.lent)
 
     def seed(self, number: int) -> None:
         """Only where models draw whose random state is kept."""
@@ -88,7 +96,7 @@ class Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator, with wide numbers."""
-        kwargs = kwargs or {}
+        args, kwargs = (args, kwargs or {}) if self.lent is None else self.lent.given(func, args, kwargs or {})
         if not isinstance(func, torch._ops.OpOverload):
             self.compiled = True
             return func(*args, **kwargs)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -65,6 +66,15 @@ def recompute_(module: nn.Module) -> None:
             hook(module, ())
         elif isinstance(hook, SpectralNorm):
             setattr(module, hook.name, hook.compute_weight(module, do_power_iteration=False))
+
+
+def sources(model: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters of modules that work weights out from some."""
+    for module in model.modules():
+        hooks = module._forward_pre_hooks.values()
+        known = any(isinstance(hook, WeightNorm | BasePruningMethod | SpectralNorm) for hook in hooks)
+        if known or isinstance(module, ParametrizationList):
+            yield from module.parameters()
 
 
 def computed(model: nn.Module) -> dict[int, Any]:

@@ -1,0 +1,121 @@
+"""Bugs planted in the lending of weights to a proof."""
+
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from planted.mutant import bugs, instead
+from planted.shrinking import running
+from shrinking.zoo import Written, flat, settled
+from torch import nn
+
+from sapwood import shrink, sites
+from sapwood.checks.law import Laws, demand
+from sapwood.shrinking import shrunk
+from sapwood.shrinking.cutting import lent
+from sapwood.shrinking.tracing.anatomy import Anatomy
+
+ONE_TRY = "a proof on lent weights finds the difference that widened ones have"
+WRITTEN = "code that writes to a weight gets all weights"
+ROOM = "no more numbers are held than may be"
+CHANGED, MADE = lent.Loan._changed, lent.Loan.made
+
+
+def plain(of, x):
+    return of["b"](F.relu(of["a"](x)))
+
+
+def writing(of, x):
+    of["a"].weight.data[0].mul_(0.5)
+    return plain(of, x)
+
+
+@contextmanager
+def all_lent(tried):
+    original = shrunk._Proof._seen
+
+    def seen(proof, examples, zeroed, awake, loans=None):
+        tried.append(loans is not None)
+        return original(proof, examples, zeroed, awake, loans)
+
+    with ExitStack() as stack:
+        for name, value in {"ENOUGH": 0, "LEAST": 0, "BLOCK": 16}.items():
+            stack.enter_context(patch.object(lent, name, value))
+        stack.enter_context(patch.object(shrunk._Proof, "_seen", seen))
+        yield
+
+
+def tries(how):
+    """For each try of a proof whether it lent weights."""
+    model = settled(Written(plain, a=nn.Linear(8, 12), b=nn.Linear(12, 3))).float()
+    anatomy, tried = Anatomy(model, flat(8).float()), []
+    (site,) = sites(anatomy)
+    model.how = how
+    with all_lent(tried):
+        shrink(anatomy, {site.name: torch.arange(12) % 2 == 0})
+    return tried
+
+
+@running()
+def one_try():
+    found = tries(plain)
+    demand(found == [True, True], f"tried {found}")
+
+
+@running()
+def given_up():
+    found = tries(writing)
+    demand(found == [True, False, True, False], f"tried {found}")
+
+
+@running()
+def held():
+    with all_lent([]):
+        model = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(6)))
+        loans = lent.Lent(model, torch.float64)
+        loans.take_(model, ())
+        loans.most = 2 * 64 * 8
+        for layer in model:
+            loans.given(torch.ops.aten.t.default, (layer.weight,), {})
+        found = sum(tensor.numel() * 8 for tensor in loans._made.values())
+    demand(found <= loans.most, f"{found} bytes are held, {loans.most} may be")
+
+
+def noise_of_its_own(loan, block, start, number):
+    shift = len(loan.staying) * 1000
+    return CHANGED(loan, block, start, number + shift)
+
+
+def nothing_zeroed(loan, block, start, number):
+    zeroed, loan.zeroed = loan.zeroed, []
+    try:
+        return CHANGED(loan, block, start, number)
+    finally:
+        loan.zeroed = zeroed
+
+
+CLAIMS = {
+    ONE_TRY: (
+        one_try,
+        {
+            "the smaller network has noise of its own": instead(lent.Loan, "_changed", noise_of_its_own),
+            "what goes is lent as it was": instead(lent.Loan, "_changed", nothing_zeroed),
+            "what stays is a little off": instead(
+                lent.Loan, "made", lambda loan, dtype: MADE(loan, dtype) * (1 + 1e-6 * bool(loan.staying))
+            ),
+        },
+    ),
+    WRITTEN: (given_up, {"writing into a part of a weight is not seen": instead(lent, "_is_lent", lambda _: False)}),
+    ROOM: (held, {"what was made is kept": instead(lent.Lent, "_make_room", lambda *_: None)}),
+}
+
+
+def of(claim) -> Laws:
+    return {f"lending: {claim}": CLAIMS[claim][0]}
+
+
+MUTANTS = tuple(
+    mutant for claim, (_, planted) in CLAIMS.items() for mutant in bugs("lending", partial(of, claim), {claim: planted})
+)
