@@ -94,7 +94,7 @@ def read(path: Path) -> dict[str, Any]:
         tensors = _read_parts(folder)
         if tensors.keys() != names.keys():
             raise ValueError("other parts are in its files")
-        return _with(kept["state"], {names[name]: value for name, value in tensors.items()})
+        return _with(kept["state"], {at: tensors[name] for name, at in names.items()})
     except (ValueError, OSError) as error:
         raise InputError(f"{path} holds no whole state ({schema.brief(error)}); delete it to start afresh") from error
 
