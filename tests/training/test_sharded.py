@@ -175,6 +175,7 @@ LIVES = {
     "iterative": ("iterative_magnitude", {"rounds": 2, "first_epochs": 1, "round_epochs": 1}),
     "surgery": ("dynamic_surgery", {"c": "0.3", "dense_epochs": 1, "surgery": 1, "epochs": 2}),
 }
+LIVES = LIVES if EVERYTHING else {name: LIVES[name] for name in ("global", "rigl", "ticket", "surgery")}
 WAYS = {"whole masks": (sharded,), "masks in parts": (sharded, as_parts), "hybrid": (hybrid,), "replicas": ()}
 
 
