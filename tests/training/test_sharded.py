@@ -150,6 +150,7 @@ def lives(folder):
     Then what is said of scores and of taking apart that need the whole model.
     """
     found = {name: life(name) for name in some(LIVES)}
+    found["replicas"] = life("global", shard=lambda model: model)
     for name in some(STOPPED):
         saved = life(name, stop=STOP, folder=folder / f"parts of {name}")["state"]
         found[f"{name}, stopped"] = {"state": saved}
@@ -233,6 +234,13 @@ def test_methods_on_a_sharded_model_end_where_one_process_does(living, alone, wo
     for each in living(world)[1]:
         same_end(each[name], alone[name])
         same_metrics(each[name], alone[name])
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_replicas_end_where_one_process_does_too(living, alone, world):
+    for each in living(world)[1]:
+        same_end(each["replicas"], alone["global"])
+        same_metrics(each["replicas"], alone["global"])
 
 
 @pytest.mark.parametrize(("world", "name"), cases(STOPPED))
