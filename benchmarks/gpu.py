@@ -6,9 +6,10 @@
 
 *selection*: `select.everywhere` beside `torch.sort` of the same scores on the same device, and what it needs in bytes a
 score beside its mask. *step*: a step of `train`, masked and counted, beside a bare loop (a permuted index,
-index_select, cross-entropy, SGD), and beside a bare loop that is captured as a CUDA graph; how many numbers a step
-reads. *held*: a step of AdamW with masks held beside one without. *proof*: `shrink` of a Llama in bfloat16 with its
-proof, beside the same without (`check=False`), and its memory beyond the model; needs transformers.
+index_select, cross-entropy, SGD); captured, beside a bare loop that is captured as a CUDA graph; how many numbers a
+step reads. *together*: steps a second of 64 networks that step as one, masked and counted, not captured. *held*: a
+step of AdamW with masks held beside one without. *proof*: `shrink` of a Llama in bfloat16 with its proof, beside the
+same without (`check=False`), and its memory beyond the model; needs transformers, and is left out when time is short.
 
 Ratios are medians over rounds in which all cases take turns, by the wall's clock, the device waited for at the end of
 each. What misses what is wanted says so; the exit status does not.
@@ -28,6 +29,7 @@ from typing import Any
 import torch
 from analysis import llama
 from interleaved import compare
+from together import together as made_together
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -36,10 +38,12 @@ from sapwood.models.mlp import mlp
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.scoring.answers import hidden
 from sapwood.shrinking.tracing.anatomy import Anatomy
-from sapwood.training.task import Batch, Data, Task
+from sapwood.training.task import Batch, Data, Task, orders_kept
 
-SPARSITY, MINUTES = 0.8, 6
-LINE = "{:64}{:>9}{:>9}  {}"
+SPARSITY, MINUTES, LATE = 0.8, 6, 4  # after so many minutes no other proof is begun
+PAPER_STEPS = 23e6  # of all its trials
+FASTER = (6.0, 1.6)  # a captured step of the paper's network, of the ResNet
+LINE = "{:74}{:>9}{:>9}  {}"
 Steps = Generator[object, None, None]  # makes one step each time it is asked
 
 
@@ -48,11 +52,12 @@ class Sizes:
     """How much of everything."""
 
     scores: tuple[int, ...]
-    samples: int  # of the paper's network; a tenth of the ResNet
+    samples: int  # to train on
     depth: int  # of the ResNet, 16 channels wide
     batches: tuple[int, int]  # the paper's network's, the ResNet's
     steps: int  # in one timing
     rounds: int
+    members: int  # networks that step together
     held: tuple[int, int]  # layers, width
     llamas: dict[str, dict[str, int]]
 
@@ -64,8 +69,8 @@ def of_llama(layers: int, width: int, inner: int, heads: int, pairs: int, words:
 
 
 LLAMAS = {"1B": of_llama(16, 2048, 8192, 32, 8, 128_256), "7B": of_llama(32, 4096, 11_008, 32, 32, 32_000)}
-LARGE = Sizes((10**8, 10**9), 54_000, 20, (32, 128), 40, 7, (14, 2048), LLAMAS)
-SMALL = Sizes((10**4, 10**5), 320, 8, (32, 8), 1, 1, (2, 32), {"tiny": of_llama(1, 32, 48, 2, 1, 32)})
+LARGE = Sizes((10**8, 10**9), 54_000, 20, (32, 128), 40, 7, 64, (14, 2048), LLAMAS)
+SMALL = Sizes((10**4, 10**5), 320, 8, (32, 8), 1, 1, 2, (2, 32), {"tiny": of_llama(1, 32, 48, 2, 1, 32)})
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class Card:
     def __init__(self, device: str) -> None:
         self.device = torch.device(device)
         self.cuda = self.device.type == "cuda"
+        self.began = time.perf_counter()
         self.name = torch.cuda.get_device_name(self.device) if self.cuda else "CPU"
 
     def wait(self) -> None:
@@ -150,8 +156,8 @@ def networks(card: Card, sizes: Sizes) -> Iterator[tuple[str, Task]]:
         partial(mlp, 784, 300, 200, 100, 50, 10),
         partial(resnet_cifar, sizes.depth),
     )
-    for (name, shape), model, batch, part in zip(shapes.items(), models, sizes.batches, (1, 10), strict=True):
-        count = max(2 * batch, sizes.samples // part // batch * batch)
+    for (name, shape), model, batch in zip(shapes.items(), models, sizes.batches, strict=True):
+        count = sizes.samples // batch * batch  # so that all batches are whole
         data = Batch(torch.rand(count, *shape, generator=luck), torch.randint(10, (count,), generator=luck))
         few = data.take(slice(batch))
         yield (
@@ -167,15 +173,15 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: (torch.rand(w.shape, generator=luck) >= SPARSITY).to(w.device) for name, w in inner}
 
 
-def ours(card: Card, task: Task, counted: bool) -> Steps:
-    """`train`, masked; with samples counted or not."""
+def ours(card: Card, task: Task, counted: bool, graph: bool = False) -> Steps:
+    """`train`, masked; with samples counted or not, one by one or captured."""
     run = start(task, device=card.device)
     run.prune(weights_of(run.model))
     with ExitStack() as stack:
         if counted:
             only = hidden(run.model, run.task.example)
             stack.enter_context(observing(run.model, statistics.active, only=only, training=True))
-        yield from train(run, epochs=1_000_000)
+        yield from train(run, epochs=1_000_000, captured=graph)
 
 
 def bare(card: Card, task: Task) -> Steps:
@@ -242,20 +248,44 @@ def step(card: Card, sizes: Sizes) -> Iterator[Figure]:
     for name, task in networks(card, sizes):
         ways = {"bare": bare(card, task), "masked": ours(card, task, False), "counted": ours(card, task, True)}
         if card.cuda:
-            ways["captured"] = captured(card, task)
+            ways |= {"graph": captured(card, task), "captured": ours(card, task, True, True)}
         cases = {way: partial(several, steps, sizes.steps) for way, steps in ways.items()}
         took = card.compared(dict(cases), sizes.rounds)
         for way, words in (("masked", "masked"), ("counted", "masked and counted")):
             yield Figure(f"step of {name}, {words} / bare loop", took(way, "bare"),
                          more=f"{took(way) / sizes.steps * 1e3:.3f} ms")  # fmt: skip
         if card.cuda:
-            yield Figure("  bare loop / bare loop, captured", took("bare", "captured"),
+            yield Figure("  bare loop / bare loop, captured", took("bare", "graph"),
+                         more=f"{took('graph') / sizes.steps * 1e3:.3f} ms captured")  # fmt: skip
+            yield Figure("  masked and counted, captured / bare loop, captured", took("captured", "graph"), 1.1,
                          more=f"{took('captured') / sizes.steps * 1e3:.3f} ms captured")  # fmt: skip
+            yield Figure("  masked and counted, one by one / captured", took("counted", "captured"),
+                         least=FASTER[task.batch_size == sizes.batches[1]])  # fmt: skip
         with Reads() as read:
             next(ways["counted"])
         yield Figure("  numbers read in a step", read.count, most=1 if card.cuda else inf)
         for steps in ways.values():
             steps.close()
+
+
+def together(card: Card, sizes: Sizes) -> Iterator[Figure]:
+    """Steps of many of the paper's networks made as one, masked and counted."""
+    _, task = next(networks(card, sizes))
+    task = replace(task, data=task.data.to(card.device))
+    with orders_kept(sizes.members):
+        case, lanes = made_together(task, sizes.members, sizes.steps, str(card.device))
+        name = f"network-steps a second, {sizes.members} networks together"
+        try:
+            case()  # the first steps take the networks in
+            seconds = card.compared({"together": case}, sizes.rounds)("together")
+        except RuntimeError as error:
+            yield Figure(name, more=str(error))
+            return
+        finally:
+            lanes.stop()
+    rate = sizes.members * sizes.steps / seconds
+    yield Figure(name, rate, least=80_000)
+    yield Figure("  minutes for all that activation_pruning steps at scale paper", PAPER_STEPS / rate / 60, 10)
 
 
 def layered(card: Card, sizes: Sizes, masked: bool) -> Steps:
@@ -287,6 +317,9 @@ def held(card: Card, sizes: Sizes) -> Iterator[Figure]:
 def proof(card: Card, sizes: Sizes) -> Iterator[Figure]:
     """A Llama without a tenth of its multiply-adds."""
     for name, size in sizes.llamas.items():
+        if time.perf_counter() - card.began > 60 * LATE:
+            yield Figure(f"proof of a Llama, {name}", more="left out: it is late")
+            continue
         try:
             yield from _proven(card, name, **size)
         except ModuleNotFoundError as error:
@@ -320,6 +353,7 @@ def _proven(card: Card, name: str, *, layers: int, **size: int) -> Iterator[Figu
 SECTIONS: dict[str, Callable[[Card, Sizes], Iterator[Figure]]] = {
     "selection": selection,
     "step": step,
+    "together": together,
     "held": held,
     "proof": proof,
 }
@@ -333,13 +367,13 @@ def main(words: Sequence[str] | None = None) -> None:
     given = asked.parse_args(words)
     if unknown := set(given.sections) - SECTIONS.keys():
         asked.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
-    card, began = Card(given.device), time.perf_counter()
+    card = Card(given.device)
     print(f"{card.name}, torch {torch.__version__}{'' if card.cuda else '; small sizes, which say nothing of speed'}")
     print(LINE.format("", "ratio", "wanted", ""))
     for name in given.sections or SECTIONS:
         for figure in SECTIONS[name](card, LARGE if card.cuda else SMALL):
             print(figure if card.cuda else replace(figure, most=inf, least=0.0), flush=True)
-    print(Figure("minutes", (time.perf_counter() - began) / 60, MINUTES))
+    print(Figure("minutes", (time.perf_counter() - card.began) / 60, MINUTES))
 
 
 if __name__ == "__main__":

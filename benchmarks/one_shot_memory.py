@@ -3,9 +3,9 @@
     python benchmarks/one_shot_memory.py [--size small|135m|1b] [--dtype float32|bfloat16] [--by wanda|sparsegpt]
                                          [--windows 16] [--tokens 512]
 
-The pass must fit beside the model: its peak is that of the model, of what one block reads of all windows, and of one
-block's sums. Sums of all blocks together are printed beside it. The largest model has 1.04 billion parameters. Linux
-only (peaks are read from /proc). Needs transformers.
+The pass must fit beside the model: its peak is that of the model, of what one block reads of all windows, of one
+block's sums, and of the masks so far. Sums of all blocks together are printed beside it. The largest model has 1.04
+billion parameters. Linux only (peaks are read from /proc). Needs transformers.
 """
 
 import argparse
@@ -73,6 +73,8 @@ def main() -> None:
         f"peak beside the model {more / 2**20:,.0f} MiB: {1 + more / size:.2f} times the model in all; {seconds:.0f} s"
     )
     print(f"peak of the process {peak / 2**20:,.0f} MiB: {peak / size:.2f} times the model, Python and torch included")
+    kept = sum(keep.numel() * keep.element_size() for keep in shot.masks.values())
+    print(f"masks of all blocks, which are returned, {kept / 2**20:,.0f} MiB of that")
     print(f"sums of one block {sums / len(shot.ratios) / 2**20:,.0f} MiB, of all {sums / 2**20:,.0f} MiB")
 
 

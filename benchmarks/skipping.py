@@ -2,15 +2,18 @@
 
 No training: weights and images are drawn by luck, gates sit on all sites that one layer makes but the first layer's,
 and one number is added to all their scores so that the mean cost, modules included, is half. Masks differ from image to
-image. "awake" is the network as `export.Skipping` runs it, "asleep" the same with all gates open, so that it multiplies
-everything and shows what deciding and slicing cost; "sliced" is "awake" with slices of weights kept from image to
-image, as no network could, which shows what is left without copying them. Batch 1, one thread.
+image. "awake" is the network as `export.Skipping` runs it. "chosen" is that with `whole="measured"`: layers that are
+not faster in parts multiply everything. "asleep" has all gates open, so that it multiplies everything and shows what
+deciding and slicing cost. "sliced" is "awake" with slices of weights kept from image to image, as no network could:
+what is left without copying. Executed are shares of the dense multiply-adds; speed-ups are dense / awake, chosen and
+sliced, in CPU time. Batch 1, one thread.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle
+from statistics import fmean
 from unittest.mock import patch
 
 import torch
@@ -18,7 +21,7 @@ from interleaved import compare
 from torch import Tensor, nn
 
 from sapwood import macs_of, points, sites
-from sapwood.export import Skipping, skipping
+from sapwood.export import Skipping, open_channels
 from sapwood.gates import Gated, Saliency
 from sapwood.models.resnet_cifar import resnet_cifar
 from sapwood.models.vgg_cifar import vgg_cifar
@@ -61,28 +64,38 @@ def timed(name: str) -> str:
     torch.manual_seed(0)
     model, images = make().eval(), torch.randn(IMAGES, 3, side, side)
     network, found = gated(model, images)
-    awake = Skipping(network, found, images)
+    awake, chosen = Skipping(network, found, images), Skipping(network, found, images, whole="measured")
     for gate in network.by_site().values():
         if isinstance(gate, Saliency):
             gate.set_(awake=False, noise=0.0)
     asleep = Skipping(network, found, images)
-    shown = {each: _one(cycle(torch.split(images, 1))) for each in ("dense", "awake", "asleep", "sliced")}
-    kept = remembered(skipping._sliced)
+    shown = {each: _one(cycle(torch.split(images, 1))) for each in ("dense", "awake", "chosen", "asleep", "sliced")}
+    kept = remembered(open_channels.sliced)
 
     def sliced() -> None:
-        with patch.object(skipping, "_sliced", kept):
+        with patch.object(open_channels, "sliced", kept):
             awake(next(shown["sliced"]))
 
     cases = {"dense": lambda: model(next(shown["dense"])), "awake": lambda: awake(next(shown["awake"])),
-             "asleep": lambda: asleep(next(shown["asleep"])), "sliced": sliced}  # fmt: skip
-    took = [awake(image).new_tensor(float(awake.executed)) for image in torch.split(images, 1)]
+             "chosen": lambda: chosen(next(shown["chosen"])), "asleep": lambda: asleep(next(shown["asleep"])),
+             "sliced": sliced}  # fmt: skip
     for _ in range(IMAGES):
         sliced()
     times = compare(cases, ROUNDS)
-    share = float(torch.stack(took).mean()) / float(macs_of(model, (), images[:1])({}))
+    whole = float(macs_of(model, (), images[:1])({}))
+    shares = " ".join(f"{_mean(each, images) / whole:8.3f}" for each in (awake, chosen))
     seconds = " ".join(f"{1e3 * times.seconds(case):9.2f}" for case in cases)
-    ups = " ".join(f"{times.ratio('dense', to=case):9.2f}" for case in ("awake", "sliced"))
-    return f"{name:30} {share:8.3f} {seconds} {ups} {times.spread('dense', to='awake'):7.2f}"
+    ups = " ".join(f"{times.ratio('dense', to=case):9.2f}" for case in ("awake", "chosen", "sliced"))
+    return f"{name:30} {shares} {seconds} {ups} {times.spread('dense', to='chosen'):7.2f} {len(chosen.whole):6}"
+
+
+def _mean(network: Skipping, images: Tensor) -> float:
+    """The mean multiply-adds that an image takes."""
+    took = []
+    for image in torch.split(images, 1):
+        network(image)
+        took.append(int(network.executed))
+    return fmean(took)
 
 
 def remembered(sliced: Slices) -> Slices:
@@ -104,8 +117,9 @@ def _one(images: Iterator[Tensor]) -> Iterator[Tensor]:
 
 if __name__ == "__main__":
     chosen = [name for name in NETWORKS if not sys.argv[1:] or any(word in name for word in sys.argv[1:])]
-    heads = " ".join(f"{head:>9}" for head in ("dense ms", "awake ms", "asleep ms", "sliced ms", "speed-up", "sliced"))
-    print(f"{'network':30} {'executed':>8} {heads} {'+-':>7}")
+    every = [*(f"{case} ms" for case in ("dense", "awake", "chosen", "asleep", "sliced")), "awake", "chosen", "sliced"]
+    heads = " ".join(f"{head:>9}" for head in every)
+    print(f"{'network':30} {'executed':>8} {'chosen':>8} {heads} {'+-':>7} {'whole':>6}")
     with torch.no_grad():
         for name in chosen:
             print(timed(name), flush=True)

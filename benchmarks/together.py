@@ -40,12 +40,12 @@ def alone(task: Task, steps: int) -> Callable[[], object]:
     return lambda: [next(moments).step for _ in range(steps)]
 
 
-def together(task: Task, members: int, steps: int) -> tuple[Callable[[], object], Lanes[int]]:
-    """So many steps of each of the networks, and their lanes."""
-    lockstep, lanes = Lockstep(), Lanes[int]()
+def together(task: Task, members: int, steps: int, device: str = "cpu") -> tuple[Callable[[], object], Lanes[int]]:
+    """So many steps of each of the networks, and their lanes. The task's data must lie on the device."""
+    lockstep, lanes = Lockstep(device), Lanes[int]()
 
     def job(seed: int, _: object) -> None:
-        run = start(task, seed)
+        run = start(task, seed, device=device)
         run.stepping = lockstep.step
         for _ in life(run):
             if run.alone:

@@ -11,7 +11,7 @@ FILE, CRITERION, METHOD = 300, 60, 80  # lines in a file
 FUNCTION, MEDIAN = 40, 8  # lines in a function's body; the median of the bodies must be below
 BELOW = {"scoring", "selection", "masking", "criteria", "gates", "reconstruction", "measure", "training",
          "methods.parts"}  # fmt: skip
-BELOW_METHODS = 8_600  # lines of code in these rooms and the ground: what has not heard of an experiment
+BELOW_METHODS = 8_900  # lines of code in these rooms and the ground: what has not heard of an experiment
 SHRINKING = 5_850  # of the rooms of their own that have a rule for each family of operators
 ROOMS = 26  # folders with files, the root among them
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager", "registry"}
@@ -209,10 +209,10 @@ def test_planted_violations_are_caught_and_what_is_at_the_limit_is_not(tmp_path)
         ({"masks.py": "def f(\n    a,\n    b,\n):" + _function(41)[8:]}, None),  # a signature is not code to follow
         ({"utils.py": ""}, "utils.py is the name of a drawer; name the concept in it"),
         ({"core/__init__.py": ""}, "core is the name of a drawer; name the concept in it"),
-        ({f"part{n}.py": "x = 1\n" * 300 for n in range(29)},
-         "everything below methods/ has 8706 lines of code, 8600 may be"),
-        ({f"scoring/part{n}.py": "x = 1\n" * 300 for n in range(29)},
-         "everything below methods/ has 8706 lines of code, 8600 may be"),
+        ({f"part{n}.py": "x = 1\n" * 300 for n in range(30)},
+         "everything below methods/ has 9006 lines of code, 8900 may be"),
+        ({f"scoring/part{n}.py": "x = 1\n" * 300 for n in range(30)},
+         "everything below methods/ has 9006 lines of code, 8900 may be"),
         ({f"shrinking/part{n}.py": "x = 1\n" * 300 for n in range(20)},
          "shrinking/ has 6000 lines of code, 5850 may be"),
         ({f"part{n}.py": "#\n" * 300 for n in range(14)}, None),

@@ -72,6 +72,21 @@ def like(tensor: Tensor, other: Tensor) -> Tensor:
     ).clone()
 
 
+def parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Its parameters by name; of a sharded model the parts."""
+    reshard(model)
+    return dict(model.named_parameters())
+
+
+def refuse_sharded(model: nn.Module) -> None:
+    """InputError for a model that is taken apart, which needs it whole."""
+    if any(map(sharded, model.parameters())):
+        raise InputError(
+            "the model is sharded over processes (fully_shard); take it apart, count it and shrink it before that, "
+            "or in one process that has loaded its weights"
+        )
+
+
 def reshard(model: nn.Module) -> None:
     """Let parameters be the parts again, which FSDP2 leaves gathered after a pass without gradients."""
     if not (AVAILABLE and dist.is_initialized()):

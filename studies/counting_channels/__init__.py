@@ -9,7 +9,8 @@ Expected: better than luck where little is left; with the same share of every la
 Smoke: digits, one seed, in seconds. Small: LeNet-5 on MNIST and a narrow VGG on a fifth of CIFAR-10, five seeds;
 in bfloat16; about two hours of computing, estimated.
 Run: sapwood run counting_channels --scale small
-Last run: never at small or paper.
+Last run: 2026-11-28 to 2026-11-29, at commit ac734f7f864a, on cpu (x86_64, AVX512), threads: 1; 370 trials, 2.9 hours
+of computing.
 """
 
 from collections.abc import Iterator, Mapping

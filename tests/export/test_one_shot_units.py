@@ -14,7 +14,7 @@ from torch import nn
 from sapwood import one_shot, one_shot_units
 from sapwood.errors import InputError
 from sapwood.export import amounts, units_by_block
-from sapwood.export.pretrained import takes_heads
+from sapwood.export.pretrained import takes_heads, unmarked_
 from sapwood.reconstruction import refit, surgeon
 from sapwood.reconstruction.surgery import outputs_of_units
 
@@ -124,6 +124,8 @@ def test_sums_do_not_care_how_samples_come_and_how_many_there_are():
         other = one_shot_units(model, batches, {"widths": 0.5}, multiple=1)
         assert all(torch.equal(one.keep[name], kept) for name, kept in other.keep.items())
         assert torch.allclose(one.model(x), other.model(x), rtol=1e-9)
+    placed = one_shot_units(model, [x], {"widths": 0.5}, multiple=1, device="cpu")
+    assert torch.equal(one.model(x), placed.model(x))
 
 
 def test_the_model_is_as_it_was_and_so_it_is_when_interrupted():
@@ -337,6 +339,22 @@ def test_what_save_pretrained_writes_loads_in_a_process_without_sapwood_to_the_s
         assert torch.equal(torch.load(tmp_path / name / "logits.pt"), each(ids[0]).logits), name
     again = type(half).from_pretrained(tmp_path / "weights")
     assert not any(again.get_parameter(name)[~keep].any() for name, keep in masks.items())
+
+
+@pytest.mark.parametrize("packed", [{}, {"model.layers.0.mlp.up_proj": 1}])
+def test_a_model_that_was_read_from_gguf_is_one_like_any_other_once_its_weights_are_plain(packed):
+    """Trap: transformers refuses to write a model that says it is quantised, though it was dequantised when read."""
+    model, told = tiny("llama"), []
+    model.hf_quantizer = SimpleNamespace(
+        quantization_config=SimpleNamespace(quant_method="gguf"),
+        packed_modules=packed,
+        remove_quantization_config=told.append,
+    )
+    unmarked_(model)
+    assert told == ([] if packed else [model])
+    model.hf_quantizer.quantization_config.quant_method = "bitsandbytes"
+    unmarked_(model)
+    assert len(told) == (not packed)
 
 
 def test_heads_of_gpt2_stay_where_its_config_has_no_number_for_them():

@@ -8,7 +8,7 @@ from planted import leaving_out
 from torch import nn
 
 from sapwood import InputError, points, sites
-from sapwood.export import Skipping
+from sapwood.export import Skipping, open_channels
 from sapwood.gates import Clamp, Gated, Saliency
 
 LAWS = leaving_out.laws()
@@ -64,6 +64,40 @@ def test_code_that_goes_by_the_number_of_channels_is_run_at_full_size():
     assert not small.compact
     assert torch.allclose(small(x[:1]), gated(x[:1]), atol=1e-10)
     assert int(small.executed) < 16 * (2 * 4 + 4 * 6 + 6 * 2) + gated.by_site()["b"].macs
+
+
+def test_layers_that_are_slower_in_parts_are_run_whole(monkeypatch):
+    """Timed for every sample of the example; the clock here says that one layer is slower in parts, and no other."""
+    gated, found, x = next(leaving_out.networks())
+    ways = []
+
+    def seconds(run):
+        whole, (layer,) = run.args[0], {run.func.__self__.layer}
+        ways.append(whole)
+        run()
+        return 1.0 + (whole is (tuple(layer.weight.shape) != (10, 6, 3, 3)))
+
+    monkeypatch.setattr(open_channels, "shortest", seconds)
+    fast = Skipping(gated, found, x[:2], whole="measured")
+    assert fast.whole == ("a",)
+    assert ways == [False, True] * 5 * 2  # five layers, two samples
+    assert (fast(x) - gated(x)).abs().max() < 1e-10
+
+
+def test_the_clock_takes_the_shortest_of_a_few_runs(monkeypatch):
+    now = iter([0.0, 5.0, 10.0, 11.0, 20.0, 24.0, 30.0, 33.0, 40.0, 42.0])
+    monkeypatch.setattr(open_channels, "perf_counter", lambda: next(now))
+    runs = []
+    assert open_channels.shortest(lambda: runs.append(1)) == 1.0
+    assert len(runs) == 1 + open_channels.REPEATS
+
+
+def test_whole_layers_are_named_or_measured():
+    gated, found, x = next(leaving_out.networks())
+    with pytest.raises(InputError, match="unknown layer 'z'"):
+        Skipping(gated, found, x, whole=["z"])
+    with pytest.raises(InputError, match="whole='measured' times layers on an example; give one"):
+        Skipping(gated, found, whole="measured")
 
 
 def test_what_cannot_be_skipped_is_refused_by_name():

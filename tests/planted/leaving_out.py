@@ -8,11 +8,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from sapwood import macs_of, points, sites
 from sapwood.checks import Laws
 from sapwood.checks.law import demand
-from sapwood.export import Skipping, skipping
+from sapwood.export import Skipping, open_channels
 from sapwood.gates import Gated, Saliency
 
-computed, opened, groups = skipping._Part._computed, skipping._Pass.open, skipping._groups
-count = skipping._Pass.count
+computed, opened, groups = open_channels.Part._computed, open_channels.Pass.open, open_channels.groups
+count, full = open_channels.Pass.count, open_channels.Part._full
+whole, everything = open_channels.Part._all_of_one, open_channels.Part._all
 
 
 class Stream(nn.Module):
@@ -66,6 +67,7 @@ def laws() -> Laws:
         "skipping: so it is on open channels alone": _compact,
         "skipping: what a sample takes is what its open units cost, and the gates": _counted,
         "skipping: torch counts as many multiplications": _executed,
+        "skipping: layers that multiply everything answer the same, and tell what they took": _whole,
     }
 
 
@@ -114,6 +116,28 @@ def _executed() -> None:
             demand(seen == told, f"it tells {told} multiply-adds, and torch saw {seen}")
 
 
+def _whole() -> None:
+    """Every second layer, and all, in batches and alone, on open channels and at full size."""
+    for gated, found, x in cases():
+        with torch.no_grad():
+            expected = gated(x)
+        layers = [name for name, m in gated.model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        for whole in (layers[::2], layers[1::2], layers):
+            for example in (None, x):
+                small = Skipping(gated, found, example, whole=whole)
+                demand(list(small.whole) == whole, f"whole are {small.whole}, not {whole}")
+                gaps = [
+                    float((small(part) - each).abs().max()) for part, each in ((x, expected), (x[:1], expected[:1]))
+                ]
+                demand(max(gaps) < 1e-10, f"outputs differ by {max(gaps):.1e}")
+                with FlopCounterMode(display=False) as counter:
+                    small(x[:1])
+                seen, told = counter.get_total_flops() // 2, int(small.executed)
+                demand(seen == told, f"it tells {told} multiply-adds, and torch saw {seen}")
+        every = sum(gate.macs for gate in gated.by_site().values()) + int(macs_of(gated.model, found, x[:1])({}))
+        demand(told == every, f"all layers take {told}, the network and its gates {every}")
+
+
 def of_zeros(self, x, members, into, out):
     """Everything multiplied, and what is closed put to 0."""
     y = computed(self, x, members, None, None)
@@ -141,14 +165,30 @@ def last_site(self, places):
     return opened(self, places[-1:])
 
 
-def of_the_others(self, x, forward=skipping._Norm.forward):
+def of_the_others(self, x, forward=open_channels.Norm.forward):
     """The scales of closed channels where there are as many, else of the last ones."""
-    kept = self.now.masks
-    self.now.masks = {name: mask.flip(1) for name, mask in kept.items()}
+    kept, places = self.now.masks, self.now._places
+    self.now.masks, self.now._places = {name: mask.flip(1) for name, mask in kept.items()}, {}
     try:
         return forward(self, x)
     finally:
-        self.now.masks = kept
+        self.now.masks, self.now._places = kept, places
+
+
+def read_anyway(self, x, into, out):
+    """Closed inputs of a layer that multiplies everything are what they are."""
+    return whole(self, x, into if self.now.compact else None, out)
+
+
+def unfilled(self, x, places, size):
+    """Channels put at the first places instead of where they belong."""
+    return full(self, x, torch.arange(len(places)), size)
+
+
+def as_if_half(self, x):
+    y = everything(self, x)
+    self.now.count(None, len(x), -self.layer.weight.numel() // 2)
+    return y
 
 
 MUTANTS = bugs(
@@ -156,20 +196,25 @@ MUTANTS = bugs(
     laws,
     {
         "a batch is answered as by the gated network": {
-            "all samples of a batch under the masks of the first": instead(skipping, "_groups", one_group),
-            "closed inputs that are read": instead(skipping._Part, "_computed", all_inputs),
+            "all samples of a batch under the masks of the first": instead(open_channels, "groups", one_group),
+            "closed inputs that are read": instead(open_channels.Part, "_computed", all_inputs),
         },
         "a sample by itself is answered as by the gated network": {
-            "only one of the sites that a layer reads looked at": instead(skipping._Pass, "open", last_site),
+            "only one of the sites that a layer reads looked at": instead(open_channels.Pass, "open", last_site),
         },
         "so it is on open channels alone": {
-            "scales of other channels than the open ones": instead(skipping._Norm, "forward", of_the_others),
+            "scales of other channels than the open ones": instead(open_channels.Norm, "forward", of_the_others),
         },
         "what a sample takes is what its open units cost, and the gates": {
-            "outputs put to 0 and inputs not left out": instead(skipping._Part, "_computed", of_zeros),
+            "outputs put to 0 and inputs not left out": instead(open_channels.Part, "_computed", of_zeros),
+        },
+        "layers that multiply everything answer the same, and tell what they took": {
+            "closed inputs of a whole layer that are read": instead(open_channels.Part, "_all_of_one", read_anyway),
+            "channels of a whole layer that lie elsewhere": instead(open_channels.Part, "_full", unfilled),
+            "a whole layer that tells half of what it took": instead(open_channels.Part, "_all", as_if_half),
         },
         "torch counts as many multiplications": {
-            "half of what is multiplied is told": instead(skipping._Pass, "count", half_of_it),
+            "half of what is multiplied is told": instead(open_channels.Pass, "count", half_of_it),
         },
     },
 )

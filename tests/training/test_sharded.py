@@ -1,5 +1,7 @@
 """FSDP2: a model whose parameters are sharded over two and over three processes is pruned as one process prunes it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,10 +11,14 @@ from torch.distributed.tensor import distribute_tensor
 from torch.nn.utils import parametrizations
 from training.ranks import together
 
-from sapwood import masks, processes
-from sapwood.checks.tiny import tiny_samples
+from sapwood import checkpoint, masks, processes
+from sapwood.checks.tiny import tiny_model, tiny_samples, tiny_task
 from sapwood.errors import InputError
 from sapwood.masking.holding import hold
+from sapwood.methods import METHODS
+from sapwood.shrinking.shrunk import shrink
+from sapwood.training import parts
+from sapwood.training.run import start
 
 pytestmark = pytest.mark.slow  # starting interpreters takes seconds
 WORLDS = (2, 3)
@@ -110,6 +116,52 @@ def held_jobs(folder):
     return found | {"said": refused()}
 
 
+def life(name, shard=sharded, saved=None, stop=None, folder=None):
+    """One life of a method, or what is left of one that was saved, or its beginning."""
+    method, options = LIVES[name]
+    run = start(replace(tiny_task(), model=lambda: shard(tiny_model())), saved=saved)
+    metrics, state = [], None
+    for now in METHODS[method](run, **options):
+        metrics += [dict(now.metrics)] if now.ends_epoch else []
+        if now.step == stop:
+            state = run.state()
+            run.save(folder)
+            break
+    found = {"metrics": metrics, "round": run.round, "masks": run.masks, "sparsity": run.sparsity()}
+    return found | {"model": whole(run.model.state_dict()), "state": state or run.state()}
+
+
+def lives(folder):
+    """Each life, and one that stops and goes on from where it stopped; what one process has left is gone on with, too.
+
+    Then what is said of scores and of taking apart that need the whole model.
+    """
+    found = {name: life(name) for name in LIVES}
+    for name in STOPPED:
+        saved = life(name, stop=STOP, folder=folder / f"parts of {name}")["state"]
+        found[f"{name}, stopped"] = {"state": saved}
+        found[f"{name}, gone on"] = life(name, saved=saved)
+        found[f"{name}, gone on from parts"] = life(name, saved=folder / f"parts of {name}")
+        found[f"{name}, left by one"] = life(name, saved=folder / name)
+    run = start(replace(tiny_task(), model=lambda: sharded(tiny_model())))
+    return found | {"said": {
+        "gradients": says(lambda: next(METHODS["at_init"](run, criterion="snip", samples=20))),
+        "apart": says(lambda: shrink(run.model, {}, example=run.task.example)),
+    }}  # fmt: skip
+
+
+STOP = 8  # in the middle of an epoch
+STOPPED = ("global", "gradual", "ticket")
+EASY = {"first": 0.01, "target": 0.02, "stop": "epochs", "epochs": 3}  # every epoch ends above its mark
+LIVES = {
+    "global": ("global_activation", EASY | {"cycles": 2, "criterion": "active_magnitude"}),
+    "local": ("local_activation", EASY | {"sparsity": 0.5}),
+    "gradual": ("gradual_magnitude", {"begin": 1, "end": 2, "every": 2, "epochs": 3}),
+    "rigl": ("sparse_training", {"sparsity": 0.6, "every": 2, "epochs": 3}),
+    "ticket": ("lottery_ticket", {"rounds": 2, "round_epochs": 2, "rewind": 0.5}),
+    "iterative": ("iterative_magnitude", {"rounds": 2, "first_epochs": 1, "round_epochs": 1}),
+    "surgery": ("dynamic_surgery", {"c": "0.3", "dense_epochs": 1, "surgery": 1, "epochs": 2}),
+}
 WAYS = {"whole masks": (sharded,), "masks in parts": (sharded, as_parts), "hybrid": (hybrid,), "replicas": ()}
 
 
@@ -144,6 +196,82 @@ def says(call):
 
 
 @pytest.fixture(scope="module", params=WORLDS)
+def living(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("living")
+    for name in STOPPED:
+        life(name, stop=STOP, shard=lambda model: model, folder=folder / name)
+    return folder, together(lives, request.param, folder)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return {name: life(name, shard=lambda model: model) for name in LIVES}
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_methods_on_a_sharded_model_end_where_one_process_does(living, alone, name):
+    for each in living[1]:
+        same_end(each[name], alone[name])
+        same_metrics(each[name], alone[name])
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_a_run_that_was_stopped_is_gone_on_with_by_one_process_and_by_several(living, alone, name):
+    folder, every = living
+    for each in every:
+        saved = each[f"{name}, stopped"]["state"]
+        assert saved["step"] == STOP < each[name]["state"]["step"]
+        ends = [each[f"{name}, {how}"] for how in ("gone on", "gone on from parts", "left by one")]
+        ends += [life(name, lambda model: model, saved=one) for one in (saved, folder / f"parts of {name}")]
+        for end in ends:
+            same_end(end, alone[name])
+            same_metrics(end, alone[name])
+
+
+def test_the_parts_of_a_state_are_all_that_it_has_and_none_is_left_of_an_older_one(living):
+    folder, every = living
+    for name in STOPPED:
+        kept = parts.read(folder / f"parts of {name}")
+        assert checkpoint.fingerprint(kept) == checkpoint.fingerprint(every[0][f"{name}, stopped"]["state"])
+        (shards,) = (folder / f"parts of {name}").glob("parts-*")
+        assert len([*shards.glob("*.safetensors")]) == len(every)
+
+
+def same_metrics(found, alone):
+    """Those of all epochs, or of the last ones for a run that was gone on with."""
+    assert found["metrics"]
+    last = alone["metrics"][-len(found["metrics"]) :]
+    assert found["metrics"] == [pytest.approx(one, abs=1e-12) for one in last]
+
+
+def same_end(found, alone):
+    assert found["round"] == alone["round"] > 0
+    assert found["masks"].keys() == alone["masks"].keys()
+    assert all(torch.equal(found["masks"][n], keep) for n, keep in alone["masks"].items())
+    assert not all(keep.all() for keep in alone["masks"].values())
+    assert found["sparsity"] == alone["sparsity"]
+    close(found["model"], alone["model"])
+    steps, others = (each["state"]["optimizer"]["state"] for each in (found, alone))
+    for number, kept in others.items():
+        close(steps[number], kept)
+
+
+def close(found, wanted):
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("case", "words"), [("gradients", "sharded over processes.*before fully_shard"), ("apart", "is sharded over proc")]
+)
+def test_what_needs_the_whole_model_is_refused_in_every_process(living, case, words):
+    for found in living[1]:
+        with pytest.raises(InputError, match=words):
+            raise InputError(found["said"][case])
+
+
+@pytest.fixture(scope="module", params=WORLDS)
 def holding(request, tmp_path_factory):
     return together(held_jobs, request.param, tmp_path_factory.mktemp("holding"))
 
@@ -156,9 +284,7 @@ def test_a_sharded_model_is_held_as_one_process_holds_it(holding, kind, way):
     for found in (each[f"{kind} {way}"] for each in holding):
         assert found["left"] == alone["left"] == 0
         assert (found["sparsity"], found["zeros"]) == (alone["sparsity"], alone["zeros"])
-        assert found["model"].keys() == alone["model"].keys()
-        for name, weight in alone["model"].items():
-            torch.testing.assert_close(found["model"][name], weight, rtol=0, atol=1e-12)
+        close(found["model"], alone["model"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Trials together: each as it is alone; who steps by itself and why; failures that stay their own; Ctrl-C; resuming."""
 
 import threading
+import warnings
 from functools import partial
 
 import pytest
@@ -125,19 +126,34 @@ def test_what_runs_must_have_in_common():
     assert unlike(own_update) == unlike(partial(own_update)) == "its update is its own, own_update"
 
 
-def test_what_vmap_cannot_do_is_done_one_by_one_and_said():
-    class Choosing(nn.Sequential):
-        def forward(self, x):
-            return super().forward(x) if float(x.sum()) > 0 else super().forward(x + 1)
+class Choosing(nn.Sequential):
+    """Looks at its inputs."""
 
+    def forward(self, x):
+        return super().forward(x) if float(x.sum()) > 0 else super().forward(x + 1)
+
+
+class Slow(nn.Sequential):
+    """As if vmap had no rule for one of its operators."""
+
+    def forward(self, x):
+        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+            warnings.warn("There is a performance drop because ...", stacklevel=1)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("kind", "why"), [
+    (Choosing, "RuntimeError: vmap: It looks like"), (Slow, "UserWarning: There is a performance drop"),
+])  # fmt: skip
+def test_what_vmap_cannot_do_is_done_one_by_one_and_said(kind, why):
     def of(seed):
         chosen = task(RULES["sgd"])
-        network = partial(lambda made: Choosing(*made()), chosen.model)
+        network = partial(lambda made: kind(*made()), chosen.model)
         return Item("dense", {"epochs": 1, "stop": "epochs"}, Task("c", network, chosen.data, chosen.optimizer), seed)
 
     mine, wanted = lived([of(0), of(1)]), alone([of(0), of(1)])
     assert [item.losses for item in mine] == [item.losses for item in wanted]
-    assert all(said.startswith("RuntimeError: vmap: It looks like") for item in mine for said in item.said)
+    assert all(said.startswith(why) for item in mine for said in item.said)
 
 
 def test_an_update_of_ones_own_and_a_loss_that_is_not_finite_are_ones_own(monkeypatch):

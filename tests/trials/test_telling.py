@@ -54,7 +54,7 @@ def test_within_a_long_epoch_steps_are_told_and_what_they_are_of_the_trial(monke
     monkeypatch.setattr(telling, "time", clock := Clock())
     task, told = SimpleNamespace(steps_per_epoch=1000, goal=ACCURACY), []
     trial = Trial.make("l1_filters", "mlp_digits", 0, "S", epochs=4, tune=1)
-    voice = Voice(trial, SimpleNamespace(given={}, task=task, sparsity=lambda: 0.5), told.append)
+    voice = Voice(trial, SimpleNamespace(given={}, alone="", task=task, sparsity=lambda: 0.5), told.append)
     voice.begin(None)
     for step in range(1, 6001):
         clock.now = step / 25
@@ -71,6 +71,6 @@ def test_within_a_long_epoch_steps_are_told_and_what_they_are_of_the_trial(monke
 
 def test_a_resumed_trial_tells_what_was_done_before():
     told = []
-    run = SimpleNamespace(given={}, task=SimpleNamespace(steps_per_epoch=10))
+    run = SimpleNamespace(given={}, alone="", task=SimpleNamespace(steps_per_epoch=10))
     Voice(Trial.make("dense", "mlp_digits", 0, "S", epochs=4, stop="epochs"), run, told.append).begin(20)
     assert (told[0].text, told[0].done) == ("resumed at step 20", 0.5)

@@ -13,6 +13,7 @@ from sapwood.criteria import CRITERIA
 from sapwood.currency import Masks
 from sapwood.errors import InputError
 from sapwood.export.caches import without_caches, without_logits
+from sapwood.export.pretrained import unmarked_
 from sapwood.export.removal import Ratios, Removal, removal_of
 from sapwood.export.shot import LayerSolved, OneShot
 from sapwood.export.trunk import Trunk, trunk_of
@@ -89,7 +90,9 @@ def one_shot(
     _refuse_another(model, trunk, asked, after)
     with evaluating(model), eagerly(), without_caches(model):
         given = [without_logits(model, each) for _, each in batching.each(model, batches, "one_shot()")]
-        return _Pass(Turns(model, trunk, given, place), asked).run(after, progress or _silent)
+        shot = _Pass(Turns(model, trunk, given, place), asked).run(after, progress or _silent)
+    unmarked_(model)
+    return shot
 
 
 @dataclass(frozen=True)

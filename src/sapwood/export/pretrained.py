@@ -114,6 +114,18 @@ def follow_(model: Any, example: Example) -> bool:
     return False
 
 
+def unmarked_(model: Any) -> None:
+    """A model that was read from GGUF, whose weights are plain numbers by now, no longer says that it is quantised.
+
+    transformers would refuse to write it, and write config and names of weights as those of a quantised one.
+    """
+    quantizer = getattr(model, "hf_quantizer", None)
+    method = getattr(getattr(quantizer, "quantization_config", None), "quant_method", None)
+    packed = getattr(quantizer, "packed_modules", None) or not all(p.is_floating_point() for p in model.parameters())
+    if quantizer is not None and getattr(method, "value", method) == "gguf" and not packed:
+        quantizer.remove_quantization_config(model)
+
+
 def _answer(model: nn.Module, example: Example) -> list[Tensor]:
     with torch.no_grad(), evaluating(model):
         return [x for x in pytree.tree_leaves(call(model, as_tuple(example))) if isinstance(x, Tensor)]

@@ -90,7 +90,9 @@ class UnitRule:
         if self.refit and self.by != SURGEON:
             found, _ = refit(w_OI, gram_II, keep=stay_I)
         found = found if self.refit else masked
-        errors = [output_error(each, w_OI, gram_II) for each in (masked, found)]
+        errors = [
+            max(0.0, output_error(each, w_OI, gram_II)) for each in (masked, found)
+        ]  # of 0, rounding may leave less
         layer, before = place.reader.layers[0], place.reader.tensor.detach()
         weight = shaped(layer, found[:, :-1] if bias else found, before)
         return Solved(keep.cpu(), weight, found[:, -1] if bias else None, *errors)
@@ -101,7 +103,8 @@ class UnitRule:
         units = place.site.units
         if self.by == SURGEON:
             return surgeon(w_OI, gram_II, sparsity=gone / units, unit_of_I=unit_of_I, at_once=max(1, units // STEPS))
-        sizes = _sizes(model, place) if self.by == MAGNITUDE else outputs_of_units(w_OI, gram_II, unit_of_I)
+        size = _sizes(model, place) if self.by == MAGNITUDE else outputs_of_units(w_OI, gram_II, unit_of_I)
+        sizes = size.to(w_OI.device)
         keep: Keep = select.by_count({"": sizes}, {"": units - gone})
         return w_OI, keep[""]
 
@@ -119,5 +122,5 @@ class UnitRule:
 def _sizes(model: nn.Module, place: Place) -> Tensor:
     """The sum of squares of all weights that touch a unit: of a group, as it is called."""
     tensors = {slot.tensor for slot in place.site.slots}
-    squares = {name: p.detach().double().square() for name, p in model.named_parameters() if name in tensors}
+    squares = {name: p.detach().cpu().double().square() for name, p in model.named_parameters() if name in tensors}
     return per_unit(squares, [place.site], touching="both")[place.name]

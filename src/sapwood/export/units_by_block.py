@@ -16,7 +16,7 @@ from sapwood.export.amounts import Counts, Sparsity, alike, ranked, refuse_absen
 from sapwood.export.build import bytes_and_parameters
 from sapwood.export.caches import without_caches, without_logits
 from sapwood.export.inside import Inside, Place, inside
-from sapwood.export.pretrained import follow_, is_pretrained
+from sapwood.export.pretrained import follow_, is_pretrained, unmarked_
 from sapwood.export.shot_units import OneShotUnits, UnitsSolved
 from sapwood.export.trunk import trunk_of
 from sapwood.export.turns import Turns, placed
@@ -101,6 +101,7 @@ def one_shot_units(
             small = shrink(anatomy, found.keep, [place.site for place in found.inside.places])
         loads = is_pretrained(model) and follow_(small.model, anatomy.example)
         restored(small.model)
+    unmarked_(small.model)
     return OneShotUnits(
         str(asked),
         small.model,

@@ -112,12 +112,13 @@ def seen_through(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None
     Forward and backward inside, the optimiser's step outside: the pruned weights then keep learning from the
     gradient that the masked network gives them (straight-through), and may be kept again by a later mask.
     """
-    parameters = dict(model.named_parameters())
+    parameters = processes.parameters(model)
     dense = {name: parameters[name].detach().clone() for name in masks}
     mask.apply_(parameters, masks)
     try:
         yield
     finally:
+        processes.reshard(model)
         with torch.no_grad():
             for name, value in dense.items():
                 parameters[name].copy_(value)

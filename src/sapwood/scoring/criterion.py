@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sapwood import processes
 from sapwood.called import checked
 from sapwood.currency import Scores
 from sapwood.errors import InputError, refuse_unless
@@ -70,7 +71,8 @@ def _spread(weight: Weight, criterion: Criterion, evidence: Evidence, per_neuron
     name, seen = weight.name, evidence.get(weight.name, {})
     if missing := [statistic for statistic in criterion.needs if statistic not in seen]:
         raise _unseen(name, missing[0], evidence)
-    w_OI = matrix(weight.layer, weight.tensor.detach())
+    tensor = processes.whole(weight.tensor).detach()  # of a sharded model, one layer at a time
+    w_OI = matrix(weight.layer, tensor)
     raw = criterion.score(w_OI, seen)
     expected = {"weight": w_OI.shape, "output": w_OI.shape[:1], "input": w_OI.shape[1:]}[criterion.per]
     found = tuple(raw.shape) if isinstance(raw, Tensor) else type(raw).__name__
@@ -81,7 +83,7 @@ def _spread(weight: Weight, criterion: Criterion, evidence: Evidence, per_neuron
     s_OI = {"weight": raw, "output": raw[:, None], "input": raw[None]}[criterion.per] if raw.dim() == 1 else raw
     if per_neuron and criterion.per != "output":
         s_OI = s_OI.expand_as(w_OI).double().mean(1, keepdim=True)
-    return shaped(weight.layer, s_OI.expand_as(w_OI), weight.tensor)
+    return shaped(weight.layer, s_OI.expand_as(w_OI), tensor)
 
 
 def _unseen(name: str, statistic: Statistic, evidence: Evidence) -> InputError:

@@ -4,8 +4,10 @@ Shape suffixes: N samples times positions, I inputs times kernel positions, O ou
 """
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,8 +127,9 @@ class Sums(MutableMapping[str, Tensor]):
 
     def see(self, statistic: Statistic, sight: Sight) -> None:
         """Add what the layer showed in one pass."""
-        if statistic.rows is None:
+        if statistic.rows is None or _touched is not None:
             _add_to(self._sums, statistic, statistic.of(sight))
+            touched(self._sums, str(statistic), self._sums[statistic])
             return
         ones, before = statistic.rows(sight), self._pending.get(statistic)
         if before is not None and before.shape == ones.shape and self._passes < self.MOST:
@@ -166,6 +169,27 @@ class Sums(MutableMapping[str, Tensor]):
 def _add_to(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
     # The first is copied: it may be a piece of the layer's own output, which others go on using.
     sums[str(name)] = sums[name].add_(value.detach()) if name in sums else value.detach().clone()
+
+
+Touched = tuple[Mapping[str, Any], str, Any]  # what had been found under a name where
+_touched: list[Touched] | None = None
+
+
+@contextmanager
+def straight(noted: list[Touched]) -> Iterator[None]:
+    """Inside, every sum is added to where it lies, with nothing pending; which ones these are is noted."""
+    global _touched
+    _touched = noted
+    try:
+        yield
+    finally:
+        _touched = None
+
+
+def touched(holder: Mapping[str, Any], name: str, thing: Any) -> None:
+    """What `holder` has under this name was added to."""
+    if _touched is not None:
+        _touched.append((holder, name, thing))
 
 
 Evidence = dict[str, MutableMapping[str, Tensor]]  # layer name -> statistic -> its sum

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
+from sapwood import processes
 from sapwood.errors import InputError
 from sapwood.scoring.layers import Weight
 
@@ -23,7 +24,13 @@ def differentiable(weights: Sequence[Weight]) -> Iterator[Used]:
     """Inside, gradients of these weights can be had, of frozen ones too; filled while the model runs.
 
     What a parameter is, it is always; a weight that is computed from others is what its layer used in each call.
+    InputError for a sharded weight (FSDP2), which autograd does not come to: the gathered one is used.
     """
+    if parts := [weight.name for weight in weights if processes.sharded(weight.tensor)]:
+        raise InputError(
+            f"the weight of {parts[0]!r} is sharded over processes (a DTensor), and scores from gradients need it "
+            "whole; take them before fully_shard, or from .grad after a step's backward pass"
+        )
     used: Used = {weight.name: [weight.tensor] if _plain(weight) else [] for weight in weights}
     hooks = [
         layer.register_forward_hook(_noting(used[weight.name]))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from sapwood import processes
 from sapwood.called import checked
 from sapwood.errors import InputError, unknown
 from sapwood.scoring.layout import Layer, is_layer, is_turned
@@ -84,6 +85,7 @@ def every_layer(model: nn.Module) -> dict[str, Layer]:
 
 def _found(model: nn.Module) -> tuple[list[Weight], dict[str, Weight]]:
     """All weights, and each by every name that its layers and itself have."""
+    processes.reshard(model)
     known, layers, names = dict[int, str](), dict[int, list[nn.Module]](), dict[int, list[str]]()
     for name, parameter in model.named_parameters(remove_duplicate=False):
         known.setdefault(id(parameter), name)

@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.scoring import batches as batching
-from sapwood.scoring.evidence import Evidence, Sight, Statistic, Sums, settled
+from sapwood.scoring.evidence import Evidence, Sight, Statistic, Sums, settled, touched
 from sapwood.scoring.gradients import along, differentiable, refuse_unused
 from sapwood.scoring.layers import Weight, uses, weights
 from sapwood.scoring.modes import eagerly, evaluating
@@ -251,6 +251,7 @@ def _add(evidence: Evidence, name: str, statistics: Sequence[Statistic], sight: 
     sums = evidence.get(name)
     if not isinstance(sums, Sums):
         sums = evidence[name] = Sums(sums or {})
+    touched(evidence, name, sums)
     for statistic in statistics:
         sums.see(statistic, sight)
 

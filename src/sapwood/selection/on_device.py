@@ -14,6 +14,7 @@ from torch import Tensor
 from sapwood.currency import Keep
 from sapwood.selection.on_host import Ties, refuse_more
 
+DEVICES = ("cuda", "xpu")  # elsewhere float64, or counting small integers, may be missing
 BITS = 11  # of a pass: 2,048 counts fit into the fast memory of a GPU's multiprocessor
 PARTS = 12  # the temporaries of one part take up to 33 bytes a score, before the mask is there: 2.8 of all of them
 SMALLEST, LARGEST = 2**20, 2**26  # scores of a part
@@ -30,13 +31,9 @@ class Pool(NamedTuple):
 
 
 def suits(scores: Mapping[str, Tensor]) -> bool:
-    """Whether all scores lie on one device that is not the CPU, in types whose bits can be ranked."""
+    """Whether all scores lie on one such device, in types whose bits can be ranked."""
     devices = {s.device for s in scores.values()}
-    return (
-        len(devices) == 1
-        and devices.pop().type not in ("cpu", "meta")
-        and all(s.dtype in RANKED for s in scores.values())
-    )
+    return len(devices) == 1 and devices.pop().type in DEVICES and all(s.dtype in RANKED for s in scores.values())
 
 
 def dropped(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sapwood import processes
 from sapwood.currency import Keep as Keep
 from sapwood.currency import Scores as Scores
 from sapwood.errors import InputError, refuse_unless, unknown
@@ -49,7 +50,7 @@ def per_layer(
     >>> select.per_layer({"a": torch.tensor([3.0, 4.0]), "b": torch.tensor([2.0, 1.0])}, 0.5)
     {'a': tensor([False,  True]), 'b': tensor([ True, False])}
     """
-    _finite(scores)
+    scores = _finite(scores)
     return {
         name: everywhere({name: s}, _of(sparsity, name), among=_only(among, name), ties=ties)[name]
         for name, s in scores.items()
@@ -62,7 +63,7 @@ def by_count(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, ties: T
     >>> select.by_count({"a": torch.tensor([3.0, 4.0, 1.0])}, {"a": 1})
     {'a': tensor([False,  True, False])}
     """
-    _finite(scores)
+    scores = _finite(scores)
     for name in scores:
         if not 0 <= _of(counts, name) <= scores[name].numel():
             raise InputError(f"count {_of(counts, name)} for {name!r} is outside 0..{scores[name].numel()}")
@@ -75,7 +76,7 @@ def above(scores: Mapping[str, Tensor], threshold: float) -> Keep:
     >>> select.above({"a": torch.tensor([3.0, 4.0, 1.0])}, 3.0)
     {'a': tensor([False,  True, False])}
     """
-    _finite(scores)
+    scores = _finite(scores)
     if not np.isfinite(threshold):
         raise InputError(f"threshold is {threshold}; give a finite number")
     return {name: s > threshold for name, s in scores.items()}
@@ -91,7 +92,7 @@ def per_row(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float],
     {'a': tensor([[False,  True],
             [ True, False]])}
     """
-    _finite(scores)
+    scores = _finite(scores)
     return {name: _rowwise(name, s, _checked(_of(sparsity, name)), dim) for name, s in scores.items()}
 
 
@@ -105,7 +106,7 @@ def n_of_m(scores: Mapping[str, Tensor], n: int, m: int, *, dim: int = -1) -> Ke
     """
     if not 1 <= n <= m:
         raise InputError(f"n of m is {n} of {m}; n must lie in 1..m")
-    _finite(scores)
+    scores = _finite(scores)
     return {name: _blockwise(name, s, n, m, dim) for name, s in scores.items()}
 
 
@@ -124,7 +125,7 @@ def within(
     >>> select.within({"a": torch.tensor([3.0, 4.0, 1.0])}, cost, 2)
     {'a': tensor([ True,  True, False])}
     """
-    _finite(scores)
+    scores = _finite(scores)
     most = sum(max(0, s.numel() - _floor(least, name)) for name, s in scores.items())
     low, high = 0, most
     cheapest = float(cost(_dropped(scores, most, None, least, "first stays")))
@@ -152,12 +153,12 @@ def drop(
 
     In each entry of the dict the `least` highest stay whatever the others score.
     Cost: a few passes over the scores where they lie, and the same choice everywhere. On the CPU at most 4 bytes a
-    float32 score beside the mask; on another device 2, one more with `least`, and what comes back are counts.
+    float32 score beside the mask; on a GPU 2, one more with `least`, and what comes back are counts.
 
     >>> select.drop({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, 1)
     {'a': tensor([ True, False]), 'b': tensor([True, True])}
     """
-    _finite(scores)
+    scores = _finite(scores)
     return _dropped(scores, count, among, least, ties)
 
 
@@ -204,14 +205,17 @@ def _last(name: str, scores: Tensor, dim: int) -> Tensor:
     return scores.movedim(dim, -1)
 
 
-def _finite(scores: Mapping[str, Tensor]) -> None:
+def _finite(scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The scores, whole where they are sharded over processes; InputError unless all are finite."""
     if not scores:
         raise InputError("no scores were given; is there a layer to prune?")
+    scores = {name: processes.whole(s) for name, s in scores.items()}
     floats = {name: s for name, s in scores.items() if s.numel() and s.is_floating_point()}
     fine = [torch.isfinite(torch.stack(torch.aminmax(s))).all() for s in floats.values()]
     for name, yes in zip(floats, _read(fine), strict=True):  # waits for a device once
         if not yes:
             raise InputError(f"scores of {name!r} hold NaN or infinite values; check the network and its data")
+    return scores
 
 
 def _read(flags: list[Tensor]) -> list[bool]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
+from sapwood import processes
 from sapwood.currency import Masks
 from sapwood.errors import InputError
 
@@ -30,7 +31,7 @@ def of_deviations(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], fa
     *Differs:* whether removed weights count in the paper is not said; here they do not, or each round would cut lower.
     """
     found = {}
-    for name, w in weights.items():
+    for name, w in ((name, processes.whole(w)) for name, w in weights.items()):
         keep = masks.get(name, torch.ones_like(w, dtype=torch.bool))
         found[name] = keep & (w.abs() >= factors[name] * deviation(w[keep]))
     return found
@@ -55,7 +56,7 @@ def spliced(w: Tensor, keep: Tensor, threshold: float, band: float) -> Tensor:
 
     *Paper:* Guo et al. 2016, arXiv 1608.04493, where the two are a and b. *Differs:* `band` 0.1 is from their code.
     """
-    size = w.abs()
+    size = processes.whole(w).abs()
     return (size >= (1 + band) * threshold) | (keep & (size >= (1 - band) * threshold))
 
 
@@ -69,5 +70,8 @@ def below(values: Tensor, share: float) -> float:
 
 def shared(groups: Mapping[str, Mapping[str, Tensor]], of: Callable[[str, Tensor], float]) -> dict[str, float]:
     """Threshold of each weight: `of(name, values)` of its group, where values are all numbers of the group."""
-    found = {name: of(name, torch.cat([w.flatten() for w in group.values()])) for name, group in groups.items()}
+    found = {
+        name: of(name, torch.cat([processes.whole(w).flatten() for w in group.values()]))
+        for name, group in groups.items()
+    }
     return {weight: found[name] for name, group in groups.items() for weight in group}

@@ -26,7 +26,7 @@ from sapwood.masking import masks as mask
 from sapwood.masking.holding import Held
 from sapwood.scoring.answers import hidden
 from sapwood.shrinking.tracing.site import Site
-from sapwood.training import checkpoint
+from sapwood.training import checkpoint, parts
 from sapwood.training.apart import Apart
 from sapwood.training.given import Given as Given
 from sapwood.training.memory import cloned, moved, refill
@@ -138,10 +138,10 @@ class Run:
         Gone are exact zeros, and what the network has fewer of than the one it began with. As long as gates are in
         training, what they would remove now counts as 0.
         """
-        weights = {name: p for name, p in self.model.named_parameters() if p.dim() > 1}
+        weights = {name: p for name, p in processes.parameters(self.model).items() if p.dim() > 1}
         total, keep = sum(p.numel() for p in weights.values()), self.masks | decided(self.model)
         whole = max(total, weights_in(self._began))
-        masked = {name: p * keep[name] if name in keep else p for name, p in weights.items()}
+        masked = {name: p * processes.like(keep[name], p) if name in keep else p for name, p in weights.items()}
         return (whole - total + mask.zeros(masked)) / whole if whole else 0.0
 
     def hidden(self) -> list[str]:
@@ -151,9 +151,9 @@ class Run:
     def rewind(self, weights: Mapping[str, Tensor]) -> None:
         """Values go back to `weights` (a state_dict); masks stay in force, so what they removed is 0 again at once."""
         refuse_other_weights(self.model, weights)
-        self.model.load_state_dict(dict(weights))
+        self.model.load_state_dict(parts.parted(weights, self.model.state_dict()))
         if not self.dense:
-            mask.apply_(dict(self.model.named_parameters()), self.masks)  # 0.0, whatever the sign was
+            mask.apply_(processes.parameters(self.model), self.masks)  # 0.0, whatever the sign was
 
     def become(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
         """Go on with another network, or with the same one and a fresh optimiser; masks end here.
@@ -191,12 +191,13 @@ class Run:
         return cast(T, cloned(self.memory["remembered"][name]))
 
     def save(self, path: Path) -> None:
-        """Write the run's state to `path`, in one step."""
-        checkpoint.write(path, self.state())
+        """Write the run's state to `path`, in one step; of a sharded model to a folder, by all processes at once."""
+        parts.save(path, self.state(sharded=True))
 
-    def state(self) -> dict[str, Any]:
-        """Everything that changes, as a tree of plain values and tensors."""
-        return {
+    def state(self, *, sharded: bool = False) -> dict[str, Any]:
+        """Everything that changes, as a tree of plain values and tensors: whole ones, unless `sharded`, as they are."""
+        sums = self.sums.read()  # before all else: what a device alone knows comes with it
+        tree = {
             "task": fingerprint(self.task),
             "seed": self.seed,
             "step": self.step,
@@ -208,9 +209,10 @@ class Run:
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "memory": self.memory,
-            "sums": self.sums.read(),
+            "sums": sums,
             "random": checkpoint.random_state(self.device),
         }
+        return tree if sharded else parts.whole(tree)
 
     def enter(self) -> bool:
         """A call of train begins: False when it was over in an earlier life; loads the saved state if it is the one."""
@@ -234,7 +236,7 @@ class Run:
             return False
         saved, self._saved = self._saved, None
         try:
-            self._load(saved, optimizer)
+            self._load(parts.in_parts(saved, self.model, self.optimizer), optimizer)
         except InputError as error:
             raise InputError(f"{self.origin} cannot be gone on from: {error}") from error
         return True
@@ -254,8 +256,7 @@ class Run:
         checkpoint.restore_random_state(saved["random"], self.device)
 
     def _set_masks(self, masks: Mapping[str, Tensor]) -> None:
-        parameters = dict(self.model.named_parameters())
-        mask.validate(masks, parameters)
+        mask.validate(masks, processes.parameters(self.model))
         if self._held is not None:
             self._held.release()
             self._held = None
@@ -284,13 +285,12 @@ def start(
         where = torch.device(device)
     except RuntimeError as error:
         raise InputError(f"device {device!r} is none that torch knows; give 'cpu' or 'cuda', for example") from error
-    state = checkpoint.read(Path(saved)) if isinstance(saved, (str, Path)) else saved
+    state = parts.read(Path(saved)) if isinstance(saved, (str, Path)) else saved
     if type(seed) is not int or seed < 0:
         raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
     torch.manual_seed(seed)
     data = task.data.to(where)
-    here = task if data is task.data else replace(task, data=data)
-    run = Run(here, seed, task.model().to(where), where)
+    run = Run(task if data is task.data else replace(task, data=data), seed, task.model().to(where), where)
     if state is not None:
         run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
         refuse_other_words(state, run.origin)

@@ -41,6 +41,7 @@ STATE = schema.record({
     "memory": schema.mapping(_any, _name), "sums": schema.mapping(schema.number),
     "random": schema.record({"cpu": _tensor}, {"cuda": _tensor}),
 }, {
+    "summed": schema.items(schema.items(_name)),  # what several processes had each its own of; see `parts`
     "seconds": schema.number,  # what a trial adds
     "best": schema.record({}, {"valid": schema.number, "epoch": schema.whole(), "stage": schema.text,
                                "weights": schema.mapping(_tensor)}),

@@ -1,6 +1,6 @@
 """Tally: an epoch's running sums. What lies on a device is added up there, and read when somebody asks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ class Tally:
     def __init__(self, sums: Mapping[str, float] | None = None) -> None:
         self._sums: dict[str, float | Tensor] = dict(sums or {})
         self._underway: Underway | None = None
+        self.behind: Callable[[], None] | None = None  # brings what a recording has added up, before anybody reads
 
     def add(self, name: str, value: float | Tensor) -> None:
         """Add to the sum of this name, which begins at 0."""
@@ -19,8 +20,14 @@ class Tally:
 
     def read(self) -> dict[str, float]:
         """The sums as numbers; waits for a device that has some of them."""
+        if self.behind is not None:
+            self.behind()
         self._sums = {name: float(value) for name, value in self._sums.items()}
         return {name: float(value) for name, value in self._sums.items()}
+
+    def take(self, sums: Mapping[str, float]) -> None:
+        """These in place of all there were."""
+        self._sums = dict(sums)
 
     def expect(self, loss: Tensor) -> None:
         """The loss is known and will be asked for: an update says so before its backward pass.
@@ -28,7 +35,7 @@ class Tally:
         `loss` here is the tensor that the update returns. On a GPU its value is then on its way while the backward pass
         runs, and whoever asks waits for the forward pass alone.
         """
-        if not here(loss):
+        if self.behind is None and not here(loss):
             self._underway = Underway(loss)
 
     def value(self, loss: Tensor) -> float:
@@ -55,12 +62,12 @@ class Underway:
 
 
 def number(value: float | Tensor) -> float | Tensor:
-    """What is on the CPU as a number; anything else where it is, in float64."""
+    """What is read at once as a number; anything else where it is, in float64."""
     if not isinstance(value, Tensor) or here(value):
         return float(value)
     return value.detach().double()
 
 
 def here(tensor: Tensor) -> bool:
-    """Whether reading the tensor makes nobody wait."""
-    return tensor.is_cpu
+    """Whether a tensor is read at once: on a CPU, and where float64 or events may be missing."""
+    return not tensor.is_cuda

@@ -9,6 +9,7 @@ running            the number of the process that is at work
 """
 
 import gc
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -67,8 +68,9 @@ def run_into(results: Path, trial: Trial, tell: Tell = ignore, *, device: str = 
         raise
     finally:
         # Runs, records and hooks refer to each other, and Python's collector, which counts objects and not bytes, would
-        # let data sets and networks of many trials gather.
-        gc.collect()
+        # let data sets and networks of many trials gather. Who is stopped goes at once.
+        if isinstance(sys.exception(), Exception | None):
+            gc.collect()
 
 
 def run_trial(

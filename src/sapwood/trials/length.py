@@ -9,6 +9,7 @@ Counted = Callable[[Options], float | None]
 PHASES = (
     "first_epochs",
     "dense_epochs",
+    "sparse_epochs",
     "teach_epochs",
     "gate_epochs",
     "search_epochs",

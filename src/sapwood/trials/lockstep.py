@@ -6,6 +6,7 @@ else. Each trial has torch's random numbers to itself.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -142,7 +143,9 @@ class Lockstep:
         if new := [member for member in group if member.stack is None]:
             stack.take(new)
         try:
-            stack.step(group)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message=".*performance drop")  # vmap would take one after another
+                stack.step(group)
         except Exception as error:  # whatever it is, by itself each member makes its own step, or its own error
             self.unfit[key] = f"{type(error).__name__}: {first_line(error)}"
             for member in group:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
+from sapwood import processes
 from sapwood.errors import InputError
 from sapwood.measure.example import Example
 from sapwood.shrinking.rules.anew import Anew
@@ -33,6 +34,7 @@ class Anatomy:
     """
 
     def __init__(self, model: nn.Module, example: Example) -> None:
+        processes.refuse_sharded(model)
         self.model, self.example = model, example
         self._kept = dict[object, Any]()
 
