@@ -182,7 +182,8 @@ def main(given: Sequence[str]) -> None:
     if unknown := [name for name in asked if name not in SUBJECTS]:
         raise SystemExit(f"{unknown[0]!r} is none of {', '.join(SUBJECTS)}")
     for name in asked:
-        sizes = SUBJECTS[name][2 if "--small" in given else 1]
+        _, large, few = SUBJECTS[name]
+        sizes = few if "--small" in given else large
         for what, found in figures(name, small="--small" in given):
             print(f"{what}, {sizes[0]:g} to {sizes[-1]:g} {name}: exponent {found}", flush=True)
 
