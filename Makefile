@@ -42,10 +42,11 @@ laws: .venv/test  ## the laws of every family, then bugs planted against them; m
 	$(if $(ONLY),,$(BIN)/python tests/mutants.py)
 
 nightly: .venv/trainers  ## hours: 2,000 random networks of each kind, 2,000 situations of training, 20,000 damaged files of each kind
-	SAPWOOD_NETWORKS=2000 SAPWOOD_SITUATIONS=2000 SAPWOOD_MUTATIONS=20000 SAPWOOD_KILLS=20 \
+	SAPWOOD_NETWORKS=2000 SAPWOOD_SITUATIONS=2000 SAPWOOD_MUTATIONS=20000 SAPWOOD_KILLS=20 SAPWOOD_RANKS=1 \
 	  $(PYTEST) $(SIDE_BY_SIDE) --timeout 0 tests/shrinking/test_random_*.py tests/shrinking/test_offered.py \
 	  tests/masking/test_situations.py tests/models/test_resnet_cifar.py tests/reading tests/laws/test_methods.py \
-	  tests/trials/test_kill.py tests/study/test_quickstart.py
+	  tests/trials/test_kill.py tests/study/test_quickstart.py \
+	  tests/training/test_sharded.py tests/training/test_failing_ranks.py tests/training/test_torchrun.py
 
 smoke: .venv/study  ## the smallest scale of the paper's study
 	$(BIN)/sapwood run activation_pruning --scale smoke

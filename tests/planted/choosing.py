@@ -124,7 +124,7 @@ MUTANTS = (
             "scores are not changed": {"the caller's scores are sorted in place": instead(on_host, "lowest", sorting)},
             "keys, shapes and type of the scores": {"masks come back flat": instead(select, "drop", flat)},
             "NaN, infinite and no scores are refused": {
-                "NaN ranked like a number": instead(select, "_finite", lambda scores: None)
+                "NaN ranked like a number": instead(select, "_finite", lambda scores: scores)
             },
             "a sparsity outside [0, 1) is refused": {
                 "any number taken for a sparsity": instead(select, "_checked", float)
@@ -173,7 +173,7 @@ MUTANTS = (
             },
             "scores are not changed": {"n:m overwrites the scores": instead(select, "_blockwise", overwriting)},
             "NaN, infinite and no scores are refused": {
-                "n:m ranks NaN": instead(select, "_finite", lambda scores: None)
+                "n:m ranks NaN": instead(select, "_finite", lambda scores: scores)
             },
             "n outside 1..m, and rows that m does not divide, are refused": {
                 "the last block may be shorter": instead(select, "_blockwise", padded)
@@ -204,7 +204,7 @@ MUTANTS = (
                 "everything goes when the limit cannot be met": instead(select, "within", giving_up)
             },
             "NaN, infinite and no scores are refused": {
-                "NaN ranked to meet a cost": instead(select, "_finite", lambda scores: None)
+                "NaN ranked to meet a cost": instead(select, "_finite", lambda scores: scores)
             },
         },
     ),
@@ -216,7 +216,7 @@ MUTANTS = (
                 ">= for > at a threshold": instead(select, "above", lambda s, t: {n: v >= t for n, v in s.items()})
             },
             "NaN, infinite and no scores are refused": {
-                "NaN compared with a threshold": instead(select, "_finite", lambda scores: None)
+                "NaN compared with a threshold": instead(select, "_finite", lambda scores: scores)
             },
             "a threshold that is NaN or infinite is refused": {
                 "any threshold taken": instead(select, "above", lambda s, t: {n: v > t for n, v in s.items()})

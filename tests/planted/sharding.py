@@ -122,7 +122,11 @@ CLAIMS = {
     },
     "what a folder of parts holds is the last state, whole": {
         "older parts left": instead(parts.shutil, "rmtree", nothing),
-        "parts not read": instead(parts, "_read_parts", nothing),
+        "parts laid out but not filled": instead(
+            parts,
+            "_read_parts",
+            lambda folder, real=parts._read_parts: {name: each.zero_() for name, each in real(folder).items()},
+        ),
     },
 }
 

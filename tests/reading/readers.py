@@ -9,11 +9,12 @@ import gzip
 import io
 import json
 import lzma
+import shutil
 import struct
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b, sha256
 from math import prod
 from pathlib import Path
@@ -23,18 +24,21 @@ from typing import Any
 
 import mutations
 import torch
+import torch.distributed as dist
 from safetensors.torch import load as tensors_in
 from safetensors.torch import save as file_of
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 
 from sapwood import checkpoint, codec, export
-from sapwood.checks import tiny_task
+from sapwood.checks import tiny_model, tiny_task
 from sapwood.codec import file as swz
 from sapwood.data import cifar10, idx
 from sapwood.export import packed, scan_kept
 from sapwood.processes import digest as digest_of
 from sapwood.shrinking.shrunk import compact
 from sapwood.study import cost, maps
+from sapwood.training import parts
 from sapwood.training.loop import train
 from sapwood.training.run import start
 from sapwood.training.samples import Batch
@@ -290,6 +294,39 @@ def _run_read(folder: Path) -> Any:
     next(moments, None)
     moments.close()
     return checkpoint.decode(state)
+
+
+# A state in parts
+
+
+def _parts(folder: Path) -> None:
+    """Of one process, which has all parts."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        run = start(replace(tiny_task(), model=lambda: fully_shard(tiny_model())), 0)
+        next(train(run, steps=1))
+        run.save(folder / "run")
+    finally:
+        dist.destroy_process_group()
+    for path in (folder / "run").rglob("*.safetensors"):
+        path.rename(folder / "+".join(path.relative_to(folder / "run").parts))
+    shutil.rmtree(folder / "run")
+
+
+def _parts_read(folder: Path) -> Any:
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    for path in folder.glob("*.safetensors"):
+        there = folder / "run" / path.name.replace("+", "/")
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, there)
+    try:
+        return parts.read(folder / "run")
+    finally:
+        shutil.rmtree(folder / "run", ignore_errors=True)
+
+
+def _parts_forged(files: Files, luck: Random) -> Files:
+    return files | _checkpoint_forged({parts.REST: files[parts.REST]}, luck)
 
 
 # Data sets
@@ -551,6 +588,10 @@ READERS = {
     "state": Reader(
         ("training.run.start", "trials.execution._live", "cli.trained._of_checkpoint"),
         lambda: in_folder(_saved_run), _run_read, _checkpoint_forged, _tree_again,
+    ),
+    "parts": Reader(
+        ("training.parts.read", "training.parts._sum", "training.parts._added_up", "training.parts.save"),
+        lambda: in_folder(_parts), _parts_read, _parts_forged, _tree_again,
     ),
     "idx": Reader(("data.idx.read",), _idx_file, _idx_read, _idx_forged, _idx_again),
     "cifar10": Reader(

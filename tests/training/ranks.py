@@ -14,7 +14,10 @@ import torch.distributed as dist
 from sapwood import checkpoint
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["torch", "torch.distributed.fsdp", "torch.distributed.checkpoint", "sapwood.checks"])
+SERVER.set_forkserver_preload([
+    *("torch", "torch.distributed.fsdp", "torch.distributed.checkpoint", "torch._dynamo", "torch.export", "pytest"),
+    *("sapwood.checks", "sapwood.training.run", "sapwood.shrinking.shrunk"),
+])  # fmt: skip
 
 
 def begin(job, world, folder, *given):

@@ -1,6 +1,8 @@
 """FSDP2: a model whose parameters are sharded over two and over three processes is pruned as one process prunes it."""
 
+import os
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from sapwood.training import parts
 from sapwood.training.run import start
 
 pytestmark = pytest.mark.slow  # starting interpreters takes seconds
+EVERYTHING = "SAPWOOD_RANKS" in os.environ  # all of it in three processes, too
 WORLDS = (2, 3)
 OPTIMISERS = {
     "momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
@@ -41,6 +44,16 @@ def sharded(model, mesh=None):
     for layer in layers[:-1]:
         fully_shard(layer, mesh=mesh)
     return fully_shard(model, mesh=mesh)
+
+
+def some(names):
+    """Those that are tried in so many processes."""
+    return [*names] if EVERYTHING or processes.world() == 2 else [*names][:1]
+
+
+def cases(names):
+    """A number of processes, and a name that is tried in so many."""
+    return [(world, name) for world in WORLDS for name in (names if EVERYTHING or world == 2 else [*names][:1])]
 
 
 def whole(tensors):
@@ -112,7 +125,7 @@ def hybrid(model):
 
 
 def held_jobs(folder):
-    found = {f"{kind} {way}": trained(kind, *how) for kind in OPTIMISERS for way, how in WAYS.items()}
+    found = {f"{kind} {way}": trained(kind, *WAYS[way]) for way in some(WAYS) for kind in OPTIMISERS}
     return found | {"said": refused()}
 
 
@@ -136,8 +149,9 @@ def lives(folder):
 
     Then what is said of scores and of taking apart that need the whole model.
     """
-    found = {name: life(name) for name in LIVES}
-    for name in STOPPED:
+    found = {name: life(name) for name in some(LIVES)}
+    found["replicas"] = life("global", shard=lambda model: model)
+    for name in some(STOPPED):
         saved = life(name, stop=STOP, folder=folder / f"parts of {name}")["state"]
         found[f"{name}, stopped"] = {"state": saved}
         found[f"{name}, gone on"] = life(name, saved=saved)
@@ -151,7 +165,7 @@ def lives(folder):
 
 
 STOP = 8  # in the middle of an epoch
-STOPPED = ("global", "gradual", "ticket")
+STOPPED = ("global", "ticket") if EVERYTHING else ("global",)
 EASY = {"first": 0.01, "target": 0.02, "stop": "epochs", "epochs": 3}  # every epoch ends above its mark
 LIVES = {
     "global": ("global_activation", EASY | {"cycles": 2, "criterion": "active_magnitude"}),
@@ -162,6 +176,7 @@ LIVES = {
     "iterative": ("iterative_magnitude", {"rounds": 2, "first_epochs": 1, "round_epochs": 1}),
     "surgery": ("dynamic_surgery", {"c": "0.3", "dense_epochs": 1, "surgery": 1, "epochs": 2}),
 }
+LIVES = LIVES if EVERYTHING else {name: LIVES[name] for name in ("global", "rigl", "ticket", "surgery")}
 WAYS = {"whole masks": (sharded,), "masks in parts": (sharded, as_parts), "hybrid": (hybrid,), "replicas": ()}
 
 
@@ -195,12 +210,18 @@ def says(call):
     return "nothing"
 
 
-@pytest.fixture(scope="module", params=WORLDS)
-def living(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("living")
-    for name in STOPPED:
-        life(name, stop=STOP, shard=lambda model: model, folder=folder / name)
-    return folder, together(lives, request.param, folder)
+@pytest.fixture(scope="module")
+def living(tmp_path_factory):
+    """What the lives of several processes left: how many -> the folder, and what each of them found."""
+
+    @cache
+    def of(world):
+        folder = tmp_path_factory.mktemp("living")
+        for name in STOPPED:
+            life(name, stop=STOP, shard=lambda model: model, folder=folder / name)
+        return folder, together(lives, world, folder)
+
+    return of
 
 
 @pytest.fixture(scope="module")
@@ -208,16 +229,23 @@ def alone():
     return {name: life(name, shard=lambda model: model) for name in LIVES}
 
 
-@pytest.mark.parametrize("name", LIVES)
-def test_methods_on_a_sharded_model_end_where_one_process_does(living, alone, name):
-    for each in living[1]:
+@pytest.mark.parametrize(("world", "name"), cases(LIVES))
+def test_methods_on_a_sharded_model_end_where_one_process_does(living, alone, world, name):
+    for each in living(world)[1]:
         same_end(each[name], alone[name])
         same_metrics(each[name], alone[name])
 
 
-@pytest.mark.parametrize("name", STOPPED)
-def test_a_run_that_was_stopped_is_gone_on_with_by_one_process_and_by_several(living, alone, name):
-    folder, every = living
+@pytest.mark.parametrize("world", WORLDS)
+def test_replicas_end_where_one_process_does_too(living, alone, world):
+    for each in living(world)[1]:
+        same_end(each["replicas"], alone["global"])
+        same_metrics(each["replicas"], alone["global"])
+
+
+@pytest.mark.parametrize(("world", "name"), cases(STOPPED))
+def test_a_run_that_was_stopped_is_gone_on_with_by_one_process_and_by_several(living, alone, world, name):
+    folder, every = living(world)
     for each in every:
         saved = each[f"{name}, stopped"]["state"]
         assert saved["step"] == STOP < each[name]["state"]["step"]
@@ -228,9 +256,10 @@ def test_a_run_that_was_stopped_is_gone_on_with_by_one_process_and_by_several(li
             same_metrics(end, alone[name])
 
 
-def test_the_parts_of_a_state_are_all_that_it_has_and_none_is_left_of_an_older_one(living):
-    folder, every = living
-    for name in STOPPED:
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_parts_of_a_state_are_all_that_it_has_and_none_is_left_of_an_older_one(living, world):
+    folder, every = living(world)
+    for name in STOPPED[:1]:
         kept = parts.read(folder / f"parts of {name}")
         assert checkpoint.fingerprint(kept) == checkpoint.fingerprint(every[0][f"{name}, stopped"]["state"])
         (shards,) = (folder / f"parts of {name}").glob("parts-*")
@@ -266,22 +295,22 @@ def close(found, wanted):
     ("case", "words"), [("gradients", "sharded over processes.*before fully_shard"), ("apart", "is sharded over proc")]
 )
 def test_what_needs_the_whole_model_is_refused_in_every_process(living, case, words):
-    for found in living[1]:
+    for found in living(2)[1]:
         with pytest.raises(InputError, match=words):
             raise InputError(found["said"][case])
 
 
-@pytest.fixture(scope="module", params=WORLDS)
-def holding(request, tmp_path_factory):
-    return together(held_jobs, request.param, tmp_path_factory.mktemp("holding"))
+@pytest.fixture(scope="module")
+def holding(tmp_path_factory):
+    return cache(lambda world: together(held_jobs, world, tmp_path_factory.mktemp("holding")))
 
 
 @pytest.mark.parametrize("kind", OPTIMISERS)
-@pytest.mark.parametrize("way", WAYS)
-def test_a_sharded_model_is_held_as_one_process_holds_it(holding, kind, way):
+@pytest.mark.parametrize(("world", "way"), cases(WAYS))
+def test_a_sharded_model_is_held_as_one_process_holds_it(holding, kind, world, way):
     alone = trained(kind)
     assert 0 < alone["sparsity"] < 1
-    for found in (each[f"{kind} {way}"] for each in holding):
+    for found in (each[f"{kind} {way}"] for each in holding(world)):
         assert found["left"] == alone["left"] == 0
         assert (found["sparsity"], found["zeros"]) == (alone["sparsity"], alone["zeros"])
         close(found["model"], alone["model"])
@@ -299,6 +328,6 @@ def test_a_sharded_model_is_held_as_one_process_holds_it(holding, kind, way):
     ],
 )
 def test_what_cannot_be_held_is_refused_in_every_process(holding, case, words):
-    for found in holding:
+    for found in holding(2):
         with pytest.raises(InputError, match=words):
             raise InputError(found["said"][case])

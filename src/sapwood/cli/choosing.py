@@ -55,6 +55,12 @@ def with_needed(trials: Sequence[Trial], over: Callable[[Trial], bool], usable: 
     return list(waiting)
 
 
+def without(trials: Iterable[Trial], others: Iterable[Trial]) -> list[Trial]:
+    """The trials that are not among others."""
+    left_out = set(others)
+    return [trial for trial in trials if trial not in left_out]
+
+
 def changed(trials: Sequence[Trial], changes: Sequence[Pair]) -> list[Trial]:
     """The trials with other values for some options, where the method has them; those that became equal run once."""
     known = {name for trial in trials for name in option_types(trial.method)}

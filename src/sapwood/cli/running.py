@@ -81,7 +81,7 @@ def carry_out(order: Order) -> None:
     waiting = choosing.with_needed(
         chosen, lambda trial: over(folder / trial.id), lambda trial: finished(folder / trial.id)
     )
-    say_what_is_kept([trial for trial in chosen if trial not in waiting], folder)
+    say_what_is_kept(choosing.without(chosen, waiting), folder)
     pool = pools.Asked(order.pool, order.workers, order.cpus, order.gpus, order.device)
     workers = pool.at_once(len(waiting))
     _prepare_data({TASK_DATA[trial.task] for trial in waiting if trial.task in TASK_DATA}, order.download)
@@ -99,7 +99,7 @@ def carry_out(order: Order) -> None:
         study.extras(folder, order.scale)
     time_taken = _time_taken([folder / trial.id for trial in chosen], time.monotonic() - began, workers)
     _write_up(study, folder, trials, time_taken)
-    say_what_is_left([trial for trial in trials if trial not in chosen and not over(folder / trial.id)])
+    say_what_is_left([trial for trial in choosing.without(trials, chosen) if not over(folder / trial.id)])
     if failed:
         raise typer.Exit(1)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice, product
+from itertools import accumulate, islice, product
 from typing import Any
 
 import torch
@@ -126,6 +126,19 @@ class _Stage:
             except Exception:  # with numbers the model's own code may go where it did not without
                 return False
         return False
+
+    @cached_property
+    def changed(self) -> dict[str, set[tuple[int, int]]]:
+        """{start of tensors' names, as "a.b.": (old, new) sizes of them and of the sites that sit on them}."""
+        sizes = [(t, (len(stay), int(stay.sum()))) for t, dims in self.places.items() for stay in dims.values()]
+        for site in (site for site in self.sites if site.name in self.keep):
+            size = site.units, int(self.keep[site.name].sum())
+            sizes += [(tensor, size) for tensor in dict.fromkeys(slot.tensor for slot in site.slots)]
+        found = dict[str, set[tuple[int, int]]]()
+        for tensor, size in sizes:
+            for start in accumulate(tensor.split(".")[:-1], lambda before, part: f"{before}{part}.", initial=""):
+                found.setdefault(start, set()).add(size)
+        return found
 
     @cached_property
     def watched(self) -> list[Number]:
@@ -262,15 +275,9 @@ def _options(stage: _Stage, name: str, module: nn.Module) -> Options:
 
 def _changes(stage: _Stage, name: str, module: nn.Module) -> dict[int, set[int]]:
     """{old size: new sizes} of tensors below a module, and of their sites; of all where it has none of its own."""
-    own = next(named_tensors(module), None)
-    inside, changes = f"{name}." if name and own else "", dict[int, set[int]]()
-    for tensor, dims in stage.places.items():
-        if tensor.startswith(inside):
-            for stay in dims.values():
-                changes.setdefault(len(stay), set()).add(int(stay.sum()))
-    for site in stage.sites:
-        if site.name in stage.keep and any(slot.tensor.startswith(inside) for slot in site.slots):
-            changes.setdefault(site.units, set()).add(int(stage.keep[site.name].sum()))
+    own, changes = next(named_tensors(module), None), dict[int, set[int]]()
+    for old, new in stage.changed.get(f"{name}." if name and own else "", ()):
+        changes.setdefault(old, set()).add(new)
     return {old: {size for size in new if size != old} for old, new in changes.items()}
 
 

@@ -52,16 +52,25 @@ def descend(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
 
     Returns the outputs and the run's loss of them. A function like it is what `train(run, update=...)` takes.
     """
+    return descended(run, *passed(run, batch, run.forward))
+
+
+def passed(run: Run, batch: Batch, network: nn.Module) -> tuple[Tensor, Tensor]:
+    """The forward pass of `descend`: outputs, and the run's loss of them. `network` is `run.forward` in some form."""
     task = run.task
-    outputs = task.forward(run.forward, batch) if task.carry is None else _carried(run, task.carry, batch)
+    outputs = task.forward(network, batch) if task.carry is None else _carried(run, network, task.carry, batch)
     # More processes than samples in a last batch leave a share empty, whose mean loss would be NaN.
-    loss = run.loss(run.model, batch, outputs) if batch.targets.shape[0] else outputs.sum() * 0
+    return outputs, run.loss(run.model, batch, outputs) if batch.targets.shape[0] else outputs.sum() * 0
+
+
+def descended(run: Run, outputs: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
+    """The backward pass of `descend`, which hands on what it was given."""
     run.sums.expect(loss)
     (loss if run.weight == 1 else loss * run.weight).backward()  # type: ignore[no-untyped-call]
     return outputs, loss
 
 
-def _carried(run: Run, carry: Carry, batch: Batch) -> Tensor:
+def _carried(run: Run, network: nn.Module, carry: Carry, batch: Batch) -> Tensor:
     """The outputs of a network that goes on with what it left itself in the step before.
 
     It begins anew in each call of `train`, in which it may be another network, and in each epoch.
@@ -71,7 +80,7 @@ def _carried(run: Run, carry: Carry, batch: Batch) -> Tensor:
     memory = run.store("carried")
     if run.step == run.begun or run.step % run.task.steps_per_epoch == 0:
         memory.clear()
-    return carry(run.forward, batch, memory)
+    return carry(network, batch, memory)
 
 
 def backward(run: Run, loss: Tensor, into: Iterable[Tensor]) -> None:

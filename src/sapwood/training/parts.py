@@ -4,7 +4,9 @@ What processes have different tensors of in a method's memory are sums over thei
 of the processes that go on the first has the sum, the others 0.
 """
 
+import hashlib
 import json
+import re
 import secrets
 import shutil
 import warnings
@@ -14,16 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sapwood import disk, processes
+from sapwood import disk, processes, schema
 from sapwood.errors import InputError
 from sapwood.training import checkpoint
+from sapwood.training.state import key_of
 
 At = tuple[str | int, ...]  # the keys that lead to something in a tree
 SEEN = ("memory", "seen")  # what one process, which cannot tell, has summed over all samples
+KEPT = schema.record({
+    "folder": schema.text, "files": schema.mapping(schema.text), "state": schema.mapping(lambda *_: None),
+    "parts": schema.items(schema.items(key_of, least=1)),
+})  # fmt: skip
 REST = "rest.safetensors"  # the file with all that is not sharded
 
 
@@ -68,8 +74,10 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     folder = f"parts-{processes.gathered(secrets.token_hex(4).encode())[0].decode()}"
     _agreed(lambda: path.mkdir(parents=True, exist_ok=True), path)
     _write_parts(path / folder, {_name(at): value for at, value in parts.items()})
-    about = [[list(at), list(value.shape), str(value.dtype).removeprefix("torch.")] for at, value in parts.items()]
-    _agreed(lambda: _finish(path, {"folder": folder, "parts": about, "state": rest}), path)
+    sums = [json.loads(each) for each in processes.gathered(json.dumps(_own_sums(path / folder)).encode())]
+    files = {name: one for each in sums for name, one in each.items()}
+    kept = {"folder": folder, "files": files, "parts": [list(at) for at in parts], "state": rest}
+    _agreed(lambda: _finish(path, kept), path)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -78,14 +86,27 @@ def read(path: Path) -> dict[str, Any]:
         return checkpoint.read(path)
     kept = checkpoint.read(path / REST)
     try:
-        tensors = {tuple(at): torch.empty(shape, dtype=getattr(torch, dtype)) for at, shape, dtype in kept["parts"]}
-        _read_parts(path / kept["folder"], {_name(at): value for at, value in tensors.items()})
-        return _with(kept["state"], tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OSError, SafetensorError) as error:
-        why = str(error).strip().rpartition("\n")[2]
-        raise InputError(
-            f"{path} holds no whole state ({type(error).__name__}: {why}); delete it to start afresh"
-        ) from error
+        KEPT(kept, "it")
+        schema.demand(re.fullmatch(r"parts-[0-9a-f]{8}", kept["folder"]) is not None, "folder", kept["folder"], "parts")
+        folder, names = path / kept["folder"], {_name(at): tuple(at) for at in kept["parts"]}
+        if {file.name: _sum(file) for file in folder.glob("*.safetensors")} != kept["files"]:
+            raise ValueError(f"the files in {kept['folder']} are not those that were written")
+        tensors = _read_parts(folder)
+        if tensors.keys() != names.keys():
+            raise ValueError("other parts are in its files")
+        return _with(kept["state"], {at: tensors[name] for name, at in names.items()})
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} holds no whole state ({schema.brief(error)}); delete it to start afresh") from error
+
+
+def _own_sums(folder: Path) -> dict[str, str]:
+    """The digest of each file that this process has written."""
+    return {file.name: _sum(file) for file in folder.glob(f"shard-{processes.rank() + 1:05d}-*.safetensors")}
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _tensors(tree: Mapping[Any, Any], at: At = ()) -> Iterator[tuple[At, Tensor]]:
@@ -142,15 +163,15 @@ def _write_parts(folder: Path, parts: dict[str, Any]) -> None:
         raise disk.unwritten(f"write the parts of a state to {folder}", error) from error
 
 
-def _read_parts(folder: Path, tensors: dict[str, Any]) -> None:
+def _read_parts(folder: Path) -> dict[str, Tensor]:
     shared: Any = import_module("torch.distributed.checkpoint")
-
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process is as welcome
-            shared.load(tensors, storage_reader=shared.HuggingFaceStorageReader(str(folder)), no_dist=True)
-    except shared.CheckpointException as error:
-        raise ValueError(error) from error
+    reader = shared.HuggingFaceStorageReader(str(folder))
+    about = reader.read_metadata().state_dict_metadata
+    tensors = {name: torch.empty(each.size, dtype=each.properties.dtype) for name, each in about.items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process is as welcome
+        shared.load(tensors, storage_reader=reader, no_dist=True)
+    return tensors
 
 
 def _finish(path: Path, kept: Mapping[str, Any]) -> None:

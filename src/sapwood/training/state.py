@@ -22,7 +22,8 @@ def _mask(value: Any, where: str) -> None:
     schema.demand(isinstance(value, Tensor) and value.dtype is torch.bool, where, value, "a tensor of bools")
 
 
-def _name(value: Any, where: str) -> None:
+def key_of(value: Any, where: str) -> None:
+    """A key of a dict in a checkpoint."""
     schema.demand(isinstance(value, (str, int)) and not isinstance(value, bool), where, value, "a word or whole number")
 
 
@@ -38,10 +39,10 @@ STATE = schema.record({
         "state": schema.mapping(schema.mapping(_any), schema.whole()),
         "param_groups": schema.items(schema.record({"params": schema.items(schema.whole())}, rest=_any)),
     }),
-    "memory": schema.mapping(_any, _name), "sums": schema.mapping(schema.number),
+    "memory": schema.mapping(_any, key_of), "sums": schema.mapping(schema.number),
     "random": schema.record({"cpu": _tensor}, {"cuda": _tensor}),
 }, {
-    "summed": schema.items(schema.items(_name)),  # what several processes had each its own of; see `parts`
+    "summed": schema.items(schema.items(key_of)),  # what several processes had each its own of; see `parts`
     "seconds": schema.number,  # what a trial adds
     "best": schema.record({}, {"valid": schema.number, "epoch": schema.whole(), "stage": schema.text,
                                "weights": schema.mapping(_tensor)}),

@@ -1,0 +1,192 @@
+"""How cost grows: CPU seconds against size as a power law, whose exponent should be 1.1 at most.
+
+A line for each: the exponent over the upper half of the sizes, its 95 % interval from a fit through all rounds in
+logarithms, and the exponent of the last step alone, of the least seconds. Small sizes are mostly fixed costs, so the
+lower half says little. Scores are ranked; networks of more and more layers are exported, run on ids, grouped into
+sites, shrunk without and with a proof; more and more weights are held over a step of SGD; a study's rows are parsed,
+put in order, summed up and written; half of its trials are found to be done when it goes on.
+
+    python benchmarks/growth.py [--small] [NAME ...]
+"""
+
+import gc
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import log, sqrt
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import nn
+
+from sapwood import hold, select, shrink, sites
+from sapwood.cli import choosing
+from sapwood.models.gpt import gpt
+from sapwood.shrinking.tracing.anatomy import Anatomy
+from sapwood.study.earlier import as_found
+from sapwood.study.report import _others, _unfinished
+from sapwood.study.table import in_order, over_seeds, write_csv
+from sapwood.trials.folder import finished, over
+from sapwood.trials.rows import Row, in_lines, rows_in
+from sapwood.trials.trial import Trial
+
+Run = Callable[[], object]
+ONCE = ("export", "ids", "sites", "shrink without proof", "shrink with proof", "hold")  # kept, or long
+Make = Callable[[int], Iterator[tuple[str, Run]]]  # for a size: what is measured, in order, each after those before
+ROUNDS = 3
+MOST = 1.1
+ENOUGH = 0.02  # CPU seconds: what takes less is done several times
+T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23}  # t(0.975, freedom)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An exponent and where it may lie."""
+
+    exponent: float
+    low: float
+    high: float
+    last: float
+
+    def __str__(self) -> str:
+        missed = ", MISSED" if self.low > MOST else ""
+        return f"{self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}], last step {self.last:.2f}{missed}"
+
+
+def fitted(sizes: Sequence[int], rounds: Sequence[Sequence[float]]) -> Fitted:
+    """The slope of log(cost) over log(size), upper half of the sizes; `rounds[i][j]`: round i at size j."""
+    half = max(2, (len(sizes) + 1) // 2)
+    points = [(log(n), log(cost)) for each in rounds for n, cost in zip(sizes[-half:], each[-half:], strict=True)]
+    middle, level = fmean(x for x, _ in points), fmean(y for _, y in points)
+    spread = sum((x - middle) ** 2 for x, _ in points)
+    slope = sum((x - middle) * (y - level) for x, y in points) / spread
+    left = sum((y - level - slope * (x - middle)) ** 2 for x, y in points)
+    freedom = len(points) - 2
+    error = T.get(freedom, 1.96 + 2.7 / max(freedom, 1)) * sqrt(left / freedom / spread) if freedom else float("inf")
+    least = [min(column) for column in zip(*rounds, strict=True)]
+    last = log(least[-1] / least[-2]) / log(sizes[-1] / sizes[-2])
+    return Fitted(slope, slope - error, slope + error, last)
+
+
+def seconds(run: Run, *, once: bool) -> float:
+    """CPU seconds of a run; of several where it takes little and a second one does the same again."""
+    gc.collect()
+    began, count, taken = time.process_time(), 0, 0.0
+    while not count or (taken < ENOUGH and not once):
+        run()
+        count, taken = count + 1, time.process_time() - began
+    return max(taken / count, 1e-9)
+
+
+def scores(count: int) -> Iterator[tuple[str, Run]]:
+    """Half of the scores go, everywhere."""
+    given = {"a": torch.rand(count // 2), "b": torch.rand(count - count // 2)}
+    yield "select.everywhere", lambda: select.everywhere(given, 0.5)
+
+
+def layers(count: int) -> Iterator[tuple[str, Run]]:
+    """A narrow decoder from its graph to a smaller one."""
+    model = gpt(symbols=16, context=8, width=16, heads=2, blocks=count).eval()
+    anatomy = Anatomy(model, torch.arange(8)[None])
+    yield "export", lambda: anatomy.graph
+    yield "ids", lambda: anatomy.runs()
+    yield "sites", lambda: sites(anatomy)
+    keep = {site.name: torch.arange(site.units) < (site.units + 1) // 2 for site in sites(anatomy)}
+    yield "shrink without proof", lambda: shrink(anatomy, keep, check=False)
+    yield "shrink with proof", lambda: shrink(anatomy, keep)
+
+
+def parameters(count: int) -> Iterator[tuple[str, Run]]:
+    """A held model takes a step."""
+    width = max(4, round(sqrt(count / 4)))
+    model = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(4))
+    masks = {name: torch.rand(p.shape) < 0.5 for name, p in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    held: list[object] = []
+    yield "hold", lambda: held.append(hold(model, optimizer, masks))
+    yield "held step", lambda: optimizer.step()
+
+
+def rows(count: int) -> Iterator[tuple[str, Run]]:
+    """A study's rows from lines to a table and a file: 100 a trial, the last of them at its end."""
+    found = [Row(n, n // 10, None if n % 100 == 99 else 0, "test", "accuracy", 0.5) for n in range(count)]
+    lines = in_lines(*found)
+    yield "parse rows", lambda: rows_in(lines, Path("rows.jsonl"))
+    ids = [f"{n:012x}" for n in range(count // 100 + 1)]
+    table = [
+        {"trial": ids[n // 100], "row": f"arm {n // 1000}", "seed": n // 100 % 10, "task": "tiny"} | row._asdict()
+        for n, row in enumerate(found)
+    ]
+    yield "order rows", lambda: in_order(table, ids)
+    yield "sum up rows", lambda: over_seeds(table, "accuracy", "test")
+    with tempfile.TemporaryDirectory() as folder:
+        yield "write rows", lambda: write_csv(table, Path(folder) / "rows.csv")
+
+
+def trials(count: int) -> Iterator[tuple[str, Run]]:
+    """A run that goes on: every other trial is done, and lies in its folder."""
+    found = [Trial.make("dense", "mlp_digits", seed) for seed in range(count)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, trial in enumerate(found):
+            (folder / trial.id).mkdir()
+            for file in ("trial.json", *(("done", "weights.safetensors") if number % 2 else ())):
+                (folder / trial.id / file).write_text(json.dumps({}), "utf-8")
+        yield "scan at resume", lambda: scanned(found, folder)
+        ids = [trial.id for trial in found]
+        yield "scan for a report", lambda: (_unfinished(found, folder), _others(ids, folder))
+
+
+def scanned(every: Sequence[Trial], folder: Path) -> list[Trial]:
+    """What `run` looks at before it starts: what is there, what is missing, what is not run again."""
+    chosen = as_found(every, folder)
+    waiting = choosing.with_needed(
+        chosen, lambda trial: over(folder / trial.id), lambda trial: finished(folder / trial.id)
+    )
+    return choosing.without(chosen, waiting)
+
+
+SUBJECTS: dict[str, tuple[Make, Sequence[int], Sequence[int]]] = {  # sizes, small ones
+    "scores": (scores, (10**4, 10**5, 10**6, 10**7), (100, 200)),
+    "layers": (layers, (12, 25, 50, 100, 200), (1, 2)),
+    "parameters": (parameters, (10**4, 10**5, 10**6, 10**7), (100, 200)),
+    "rows": (rows, (10**2, 10**3, 10**4, 10**5), (100, 200)),
+    "trials": (trials, (10, 100, 1000, 10**4), (4, 8)),
+}
+
+
+def figures(name: str, *, small: bool = False, rounds: int = ROUNDS) -> Iterator[tuple[str, Fitted]]:
+    """(what, its exponent) of a subject; sizes are gone through in turn, round after round."""
+    make, large, few = SUBJECTS[name]
+    sizes = few if small else large
+    taken: dict[str, list[list[float]]] = {}
+    for number in range(rounds):
+        for size in sizes:
+            for what, run in make(size):
+                costs = taken.setdefault(what, [[] for _ in range(rounds)])
+                costs[number].append(seconds(run, once=what in ONCE))
+    for what, every in taken.items():
+        yield what, fitted(sizes, every)
+
+
+def main(given: Sequence[str]) -> None:
+    """Print the figures asked for."""
+    torch.set_num_threads(1)
+    asked = [name for name in given if name != "--small"] or [*SUBJECTS]
+    if unknown := [name for name in asked if name not in SUBJECTS]:
+        raise SystemExit(f"{unknown[0]!r} is none of {', '.join(SUBJECTS)}")
+    for name in asked:
+        _, large, few = SUBJECTS[name]
+        sizes = few if "--small" in given else large
+        for what, found in figures(name, small="--small" in given):
+            print(f"{what}, {sizes[0]:g} to {sizes[-1]:g} {name}: exponent {found}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,56 @@
+"""The benchmark of growth: a power law is found again, and every subject runs at small sizes. Nothing is timed."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+FILE = Path(__file__).parents[1] / "benchmarks" / "growth.py"
+
+
+@pytest.fixture(scope="module")
+def growth():
+    return runpy.run_path(str(FILE))
+
+
+@pytest.mark.parametrize("power", [0.9, 1.0, 1.5, 2.0])
+def test_an_exponent_is_found_again(growth, power):
+    sizes = (10, 100, 1000, 10_000)
+    found = growth["fitted"](sizes, [[3e-6 * n**power for n in sizes] for _ in range(2)])
+    assert found.exponent == pytest.approx(power)
+    assert found.low == pytest.approx(power)
+    assert found.high == pytest.approx(power)
+    assert found.last == pytest.approx(power)
+    assert ("MISSED" in str(found)) == (power > 1.1)
+
+
+def test_fixed_costs_of_small_sizes_do_not_hide_a_square(growth):
+    sizes = (10, 100, 1000, 10_000)
+    found = growth["fitted"](sizes, [[1 + 1e-5 * n**2 for n in sizes]] * 2)
+    assert found.last > 1.9
+    assert found.exponent > 1.9
+
+
+def test_the_interval_is_that_of_least_squares_by_hand(growth):
+    """Logs (0, 0), (1, 1), (1, 3) in units of log 10: slope 2, left over 2 in all, one degree of freedom."""
+    found = growth["fitted"]((1, 10), [[1, 10], [1, 1000]])
+    assert found.exponent == pytest.approx(2)
+    error = 4.30 * (2 / 2 / 1) ** 0.5  # four points, two of them at 1; spread 1
+    assert (found.low, found.high) == pytest.approx((2 - error, 2 + error))
+
+
+@pytest.mark.parametrize("name", ["scores", "layers", "parameters", "rows", "trials"])
+def test_every_subject_runs(growth, name):
+    found = dict(growth["figures"](name, small=True, rounds=1))
+    assert found
+    assert all(isinstance(each.exponent, float) for each in found.values())
+
+
+def test_a_half_of_the_trials_is_left(growth, tmp_path):
+    made = list(growth["trials"](6))
+    assert [what for what, _ in made] == ["scan at resume", "scan for a report"]
+
+
+def test_a_name_that_is_none_is_refused(growth):
+    with pytest.raises(SystemExit, match="everything"):
+        growth["main"](["everything"])
