@@ -162,7 +162,7 @@ def test_it_equals_the_model_with_the_removed_units_as_0_and_prints_it():
     assert [(each.site.split(".")[-1], each.kind, each.left) for each in shot.layers[:2]] == [
         ("qkv", "heads", 1), ("up", "widths", 12)]  # fmt: skip
     said = str(shot)
-    assert said.startswith("surgeon, 25 % of the widths, 50 % of the heads, uniform: 37.5 % of the blocks' weights")
+    assert said.startswith("outputs, 25 % of the widths, 50 % of the heads, uniform: 37.5 % of the blocks' weights")
     assert "proof  equal to the model with the removed units as 0" in said
     assert "export.save(shot.model, path, of=model)" in said
     assert shot.parameters == tuple(sum(p.numel() for p in m.parameters()) for m in (model, shot.model))
@@ -245,7 +245,7 @@ def test_not_uniform_a_block_that_matters_less_loses_more():
     model[1].down.weight.data[:, 3:] *= 1e-3  # nine of its units add next to nothing
     same = one_shot_units(model, [x], 0.3, multiple=1)
     assert {each.left for each in same.layers} == {8}
-    free = one_shot_units(model, [x], 0.3, multiple=1, uniform=False)
+    free = one_shot_units(model, [x], 0.3, by="surgeon", multiple=1, uniform=False)
     assert free.layers[1].left == 3
     assert free.sparsity == pytest.approx(0.3, abs=1 / 36)
     for by in ("outputs", "magnitude"):

@@ -183,7 +183,7 @@ GOLDEN = {
         },
     ),
     "one_pass_units": Trajectory(
-        correct=[11, 17, 26, 32, 32, 35, 36, 39, 41, 42], pruned=[7], masks={"0": "11110101", "2": "01101111"}
+        correct=[11, 17, 26, 32, 32, 35, 37, 41, 42, 43], pruned=[7], masks={"0": "11110101", "2": "11101101"}
     ),
     "pruning_from_scratch": Trajectory(
         correct=[11, 11, 12, 15, 22, 27, 29, 30, 31, 33],

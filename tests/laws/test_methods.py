@@ -159,7 +159,15 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"epochs": 1, "tune": 1, "rate": 0.1},
     },
     "one_pass_units": {
-        "the surgeon, tuned": {"sparsity": 0.4, "multiple": 1, "samples": 20, "epochs": 1, "tune": 1, "rate": 0.5},
+        "the surgeon, tuned": {
+            "by": "surgeon",
+            "sparsity": 0.4,
+            "multiple": 1,
+            "samples": 20,
+            "epochs": 1,
+            "tune": 1,
+            "rate": 0.5,
+        },
         "by size, one ranking, refitted": {"sparsity": 0.3, "by": "magnitude", "uniform": False, "multiple": 1}
         | {"samples": 30, "epochs": 1, "tune": 1, "rate": 0.1},
     },

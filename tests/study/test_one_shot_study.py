@@ -18,7 +18,7 @@ study = sys.modules["sapwood_study_one_shot"]
 
 def test_every_rule_meets_every_amount_on_as_many_draws():
     trials = STUDY.at("small")
-    assert len(trials) == 1 + 8 * (1 + 3 + 3 + 3) + 6 * 3 + 3 * (1 + 3 + 3 + 3)
+    assert len(trials) == 1 + 8 * (1 + 3 + 3 + 3) + 6 * 3 + 3 * (1 + 4 * 3)
     of = {}
     for trial in trials[1:]:
         of.setdefault(trial.arm, []).append(trial)
@@ -76,12 +76,12 @@ def test_the_rules_decide(changed, far, refit):
 
 
 @pytest.mark.parametrize(
-    ("surgeon", "groups", "stands"),
+    ("outputs", "groups", "stands"),
     [([2.0, 2.9, 1.5], 40, "holds"), ([2.0, 3.1, 1.5], 40, "holds in part"), ([2.0, 2.9, 1.5], 2.5, "holds in part"),
      ([5.0, 6.0, 7.0], 4, "contradicted")],
 )  # fmt: skip
-def test_heads_and_widths_are_judged_by_the_rules(surgeon, groups, stands):
-    rows = made({"units by surgeon, refitted, 20 %": surgeon, "units by group magnitude, 20 %": [groups]})
+def test_heads_and_widths_are_judged_by_the_rules(outputs, groups, stands):
+    rows = made({"units by outputs, refitted, 20 %": outputs, "units by group magnitude, 20 %": [groups]})
     assert study.smaller(rows).standing == stands
     [line] = study.units(rows).lines
     assert line[0] == "20 %"

@@ -49,7 +49,7 @@ class UnitRule:
     """What is asked for, known to make sense."""
 
     sparsity: Sparsity
-    by: str = SURGEON
+    by: str = OUTPUTS
     refit: bool = True
     uniform: bool = True
     multiple: int = 8

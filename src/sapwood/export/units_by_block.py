@@ -38,7 +38,7 @@ TOKENS = 32  # of a sample, on which the proof is made
 @checked(
     batches="a list of batches, or a DataLoader",
     sparsity="the fraction removed, as in sparsity=0.2, or one for each kind: {'heads': 0.25, 'widths': 0.2}",
-    by="'surgeon', 'outputs' or 'magnitude'",
+    by="'outputs', 'surgeon' or 'magnitude'",
     multiple="a whole number of 1 or more, of which widths become multiples",
     blocks="the list of blocks by its name, as in blocks='model.layers', or the names of the blocks",
     progress="a function that is told one line for each block, such as print",
@@ -48,7 +48,7 @@ def one_shot_units(
     batches: Iterable[Any],
     sparsity: Sparsity = 0.2,
     *,
-    by: str = "surgeon",
+    by: str = "outputs",
     refit: bool = True,
     uniform: bool = True,
     multiple: int = 8,
@@ -65,13 +65,13 @@ def one_shot_units(
     attention; of grouped queries, a group with its key and value; widths are those inside of MLPs. What is left of a
     head, and the stream between blocks, are as wide as before. Widths that change become multiples of `multiple`.
 
-    `by` is "surgeon" (units go one after another, each time the one that the others make up for best), "outputs" (what
-    a unit adds to the outputs of the layer that reads it, squared) or "magnitude" (all weights that touch a unit,
-    squared). With `refit` the layer that reads the units, as `o_proj` and `down_proj` do, gets the weights of least
-    squares, and the best bias where it has one; the surgeon's choice counts on it. With `uniform` all places of a kind
-    lose the same share, so that a config can say the widths, and units of a Hugging Face model stay whose number it
-    cannot say. Otherwise one ranking over the model decides, by what outputs lose for each weight removed; a quarter of
-    each place stays.
+    `by` is "outputs" (what a unit adds to the outputs of the layer that reads it, squared), "surgeon" (units go one by
+    one, each time the one that the others make up for best: slower, and counts on the refit) or "magnitude" (all
+    weights that touch a unit, squared). With `refit` the layer that reads the units, as `o_proj` and `down_proj` do,
+    gets the weights of least squares, and the best bias where it has one. With `uniform` all places of a kind lose the
+    same share, so that a config can say the widths, and units of a Hugging Face model stay whose number it cannot say.
+    Otherwise one ranking over the model decides, by what outputs lose for each weight removed; a quarter of each place
+    stays.
 
     Each block is observed on what the smaller blocks before it give for `batches`, which are as for `one_shot`. The
     smaller model is proven to equal the model with the removed units as 0, on `example`, by default the first sample,

@@ -22,7 +22,7 @@ from sapwood.training.run import Run
 
 @declares("rebuilds", "solves")
 def one_pass_units(
-    run: Run, *, sparsity: float = 0.2, by: str = "surgeon", refit: bool = True, uniform: bool = True,
+    run: Run, *, sparsity: float = 0.2, by: str = "outputs", refit: bool = True, uniform: bool = True,
     multiple: int = 8, samples: int = 128, epochs: int = 0, tune: int = 0, rate: float = 0.01,
 ) -> Iterator[Moment]:  # fmt: skip
     """Trains for `epochs`, takes units out in one pass, trains on for `tune` epochs at `rate` times the learning rate.
