@@ -131,6 +131,7 @@ OTHERWISE = {
     "study.smaller": "sentences, shown as they are",
     "study.milliseconds": "lines of a table, each looked at; tests/study/test_fewer_macs.py damages them",
     "data.files._verify": "takes the digest of the bytes",
+    "data.image_folder.digest": "takes the digest of the bytes",
     "study.study._files": "looks for studies among Python files",
     "study.report._source": "the package's own page",
     "models.trained_digits": "the package's own weights, whose digest is compared",
