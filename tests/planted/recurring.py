@@ -109,9 +109,8 @@ def without_the_gate(ctx, given, backward=_Scan.backward):
     return backward(Without, given)
 
 
-def without_the_states_end(run, carry, batch):
-    memory = run.store("carried")
-    return carry(run.forward, batch, memory)
+def without_the_states_end(run, network, carry, batch):
+    return carry(network, batch, run.store("carried"))
 
 
 def from_nothing(self, tokens, memory=None, forward=Sru.forward):

@@ -7,6 +7,7 @@ can run now: what waits stays with `turns`, so that an item is taken up once wha
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -92,7 +93,10 @@ def _cluster(workers: int | None, needs: Needs) -> Iterator[None]:
     address, ours = os.environ.get(ADDRESS), signal.getsignal(signal.SIGTERM)
     here = {"num_cpus": max(1, round((workers or 1) * needs.cpus)), "include_dashboard": False}
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **({} if address else here))
+        with _own_path():
+            ray.init(
+                address=address or "local", log_to_driver=False, logging_level="error", **({} if address else here)
+            )
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
         where = f"reach the Ray cluster at {ADDRESS}={address}" if address else "start Ray on this machine"
         raise InputError(
@@ -109,6 +113,20 @@ def _cluster(workers: int | None, needs: Needs) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_path() -> Iterator[None]:
+    """Processes that are started inside find the modules that this one does, as those of the other pools do."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _room(workers: int | None, needs: Needs) -> int:
