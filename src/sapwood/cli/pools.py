@@ -47,7 +47,7 @@ class Asked:
     def at_once(self, trials: int) -> int:
         """How many trials at once: as asked, else one a core or MOST together; never more than there are.
 
-        On a cluster that is there, as many as are asked for; else all trials, of which it runs what it has room for.
+        On a cluster at $RAY_ADDRESS without `--workers`: all of them, and the cluster runs as many as fit.
         """
         if self.name == SERIAL:
             return 1
