@@ -16,7 +16,7 @@ from sapwood.trials.on_ray import on_ray
 from sapwood.trials.pool import Pool, processes
 from sapwood.trials.trial import Trial
 
-WORKERS, TRIALS, ROUNDS = 2, 12, 3
+WORKERS, TRIALS, ROUNDS = 2, 60, 3
 
 
 def trials(number: int) -> list[Trial]:

@@ -171,7 +171,7 @@ class _Crew:
     def ended(self) -> Iterator[Outcome[Any]]:
         """Pass on what was told, then the items that are over."""
         ray = _ray()
-        done, _ = ray.wait([*self.running], num_returns=len(self.running), timeout=0.1) if self.running else ([], [])
+        done, _ = ray.wait([*self.running], timeout=0.1) if self.running else ([], [])
         for message in ray.get(self._told.take.remote()):  # asked after `done`: all that those told is there
             self._tell(message)
         for each in done:
