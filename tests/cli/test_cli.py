@@ -410,6 +410,13 @@ def test_a_worker_for_each_core_and_none_without_a_trial(sapwood, at_home, monke
     assert chosen[0] == workers
 
 
+def test_a_cluster_without_ray_is_refused_before_anything_is_said(sapwood, at_home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    status, out, err = sapwood("run", "tiny", "--pool", "ray")
+    assert (status, out) == (2, "")
+    assert err == 'error: --pool ray needs ray; run: pip install "sapwood[ray]"\n'
+
+
 def test_ctrl_c_says_how_to_go_on_and_is_status_130(sapwood, at_home, monkeypatch):
     def stopped(job, items, tell, ready):
         raise KeyboardInterrupt

@@ -7,7 +7,7 @@ from functools import partial
 
 from sapwood.errors import InputError
 from sapwood.trials.lockstep import MOST, Lockstep, together
-from sapwood.trials.on_ray import ADDRESS, Needs, on_ray
+from sapwood.trials.on_ray import ADDRESS, Needs, on_ray, package
 from sapwood.trials.pool import Outcome, processes, serial
 from sapwood.trials.telling import Tell
 from sapwood.trials.trial import Trial
@@ -38,6 +38,7 @@ class Asked:
                 )
         if self.name == RAY:
             self.needs()
+            package()  # before anything is said or read
 
     def needs(self) -> Needs:
         """What a trial takes of a node: a core, and a card if it computes on one, unless other numbers were typed."""

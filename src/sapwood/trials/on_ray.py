@@ -54,7 +54,7 @@ def on_ray(workers: int | None = None, ready: Ready[Any] = always, needs: Needs 
 
     workers: at most so many items at once; on a cluster None is as many as it has room for.
     """
-    _ray()
+    package()
     wanted = needs or Needs()
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}; give at least 1")
@@ -84,7 +84,7 @@ def on_ray(workers: int | None = None, ready: Ready[Any] = always, needs: Needs 
 @contextmanager
 def _cluster(workers: int | None, needs: Needs) -> Iterator[None]:
     """Connected to the cluster that is there, or to one that is started for this and ended after it."""
-    ray = _ray()
+    ray = package()
     if ray.is_initialized():  # by who calls this: it stays as it is
         yield
         return
@@ -131,7 +131,7 @@ def _own_path() -> Iterator[None]:
 
 def _room(workers: int | None, needs: Needs) -> int:
     """How many items the cluster can do at once as it is now: nodes come and go."""
-    ray = _ray()
+    ray = package()
     has = ray.cluster_resources()
     kinds = (("CPU", needs.cpus), ("GPU", needs.gpus))
     fits = min(int(has.get(kind, 0.0) / each + 1e-9) for kind, each in kinds if each)
@@ -154,7 +154,7 @@ class _Crew:
     """What runs on the cluster now, and what is told from there."""
 
     def __init__(self, job: Job[Any], needs: Needs, tell: Callable[[Any], None]) -> None:
-        ray = _ray()
+        ray = package()
 
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
@@ -170,7 +170,7 @@ class _Crew:
 
     def ended(self) -> Iterator[Outcome[Any]]:
         """Pass on what was told, then the items that are over."""
-        ray = _ray()
+        ray = package()
         done, _ = ray.wait([*self.running], timeout=0.1) if self.running else ([], [])
         for message in ray.get(self._told.take.remote()):  # asked after `done`: all that those told is there
             self._tell(message)
@@ -179,7 +179,7 @@ class _Crew:
 
     def close(self) -> None:
         """End what runs, at once: it can be resumed."""
-        ray = _ray()
+        ray = package()
         for each in self.running:
             ray.cancel(each, force=True)
         ray.kill(self._told)
@@ -201,7 +201,7 @@ class _Told:
 
 def _work(job: Job[Any], item: Any, told: Any) -> str | None:
     """In a worker: one thread, as in the other pools, since bits depend on how many there are."""
-    ray = _ray()
+    ray = package()
     torch.set_num_threads(1)
     sent: list[Any] = []
 
@@ -215,7 +215,7 @@ def _work(job: Job[Any], item: Any, told: Any) -> str | None:
 
 def _error(reference: Any) -> str | None:
     """Why the item failed, if it did; a worker or node that was lost for good has its own words."""
-    ray = _ray()
+    ray = package()
     try:
         error: str | None = ray.get(reference)
     except ray.exceptions.RayTaskError as failure:
@@ -225,7 +225,7 @@ def _error(reference: Any) -> str | None:
     return error
 
 
-def _ray() -> Any:
+def package() -> Any:
     """The package, or the line that installs it."""
     with optional("--pool ray"):
         import ray
