@@ -110,7 +110,7 @@ class Card:
         self.wait()
 
     def peak(self, work: Callable[[], object]) -> int | None:
-        """The bytes that it needs at its peak beyond those that are held before; None where nobody counts them."""
+        """The peak memory that it adds to what is held before, in bytes; None where nobody counts them."""
         if not self.cuda:
             work()
             return None

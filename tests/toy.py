@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from functools import wraps
+from pathlib import Path
 
 import torch
 
@@ -94,3 +95,11 @@ def sleepy(item, tell):
     """Says its process, then would sleep for long."""
     tell(os.getpid())
     time.sleep(600)
+
+
+def gone(pid):
+    """Whether a process is over."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True

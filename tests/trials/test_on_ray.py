@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from toy import begun, in_use, killed_once, sleepy, small, square, surroundings
+from toy import begun, gone, in_use, killed_once, sleepy, small, square, surroundings
 
 from sapwood.errors import InputError
 from sapwood.extras import MissingExtra
@@ -91,13 +91,6 @@ def test_ctrl_c_in_the_driver_ends_the_workers_at_once(cluster):
     while not gone(workers[0]):
         assert time.monotonic() < began + PATIENCE, "it works on for nobody"  # it would sleep for 600
         time.sleep(0.1)
-
-
-def gone(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 def test_a_driver_that_is_killed_takes_its_workers_along(tmp_path):

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from toy import Interrupted, dying_after, small, square
+from toy import Interrupted, dying_after, gone, small, square
 
 from sapwood import checkpoint, disk
 from sapwood.cli import running
@@ -30,13 +30,6 @@ from sapwood.trials.rows import Row, RowFile, read_rows
 
 HERE = Path(__file__).parent
 PATIENCE = 240  # seconds for what takes one or two on a free machine
-
-
-def gone(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 def until(condition):

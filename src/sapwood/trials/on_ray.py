@@ -19,7 +19,7 @@ import torch
 
 from sapwood.errors import InputError
 from sapwood.extras import optional
-from sapwood.trials.pool import KILLED, Job, Outcome, Pool, attempt
+from sapwood.trials.pool import KILLED, Job, Outcome, Pool, attempt, environment
 from sapwood.trials.turns import NAP, InUse, Ready, Turns, always
 
 ADDRESS = "RAY_ADDRESS"  # Ray's own name for where a cluster is; "auto" is the one that this machine belongs to
@@ -93,7 +93,8 @@ def _cluster(workers: int | None, needs: Needs) -> Iterator[None]:
     address, ours = os.environ.get(ADDRESS), signal.getsignal(signal.SIGTERM)
     here = {"num_cpus": max(1, round((workers or 1) * needs.cpus)), "include_dashboard": False}
     try:
-        with _own_path():
+        # Processes that are started here find the modules that this one does, as those of the other pools do.
+        with environment({"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}):
             ray.init(
                 address=address or "local", log_to_driver=False, logging_level="error", **({} if address else here)
             )
@@ -113,20 +114,6 @@ def _cluster(workers: int | None, needs: Needs) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def _own_path() -> Iterator[None]:
-    """Processes that are started inside find the modules that this one does, as those of the other pools do."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
 
 
 def _room(workers: int | None, needs: Needs) -> int:

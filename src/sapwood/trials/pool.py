@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -116,7 +116,11 @@ class _Slot:
     def take(self, job: Job[Any], item: Any) -> None:
         """Begin with an item; a worker that is gone is replaced."""
         self.item, before = item, set(multiprocessing.active_children())
-        with _starting(), _one_thread_in_environment(), _deaf():  # a new process reads it before torch does
+        with (
+            _starting(),
+            environment(dict.fromkeys(ONE_THREAD, "1")),
+            _deaf(),
+        ):  # a new process reads it before torch does
             try:
                 self.running = self.executor.submit(_work, job, item)
             except BrokenProcessPool:
@@ -212,9 +216,10 @@ def _deaf() -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread_in_environment() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Inside, the environment has these values too, for processes that are started there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
