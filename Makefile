@@ -75,7 +75,9 @@ size:  ## lines, room by room, against the budget
 .venv/dev: EXTRAS := study,test,dev
 .venv/bench: EXTRAS := study,test,onnx
 .venv/docs: EXTRAS := study,onnx,docs
-.venv/study .venv/test .venv/trainers .venv/dev .venv/bench .venv/docs: pyproject.toml constraints.txt | $(BIN)/python
+.venv/ci: EXTRAS := study,test,trainers,ray,dev,onnx,docs
+.venv/ci: HOLDS := .venv/test .venv/trainers .venv/dev .venv/docs
+.venv/study .venv/test .venv/trainers .venv/dev .venv/bench .venv/docs .venv/ci: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing sapwood[$(EXTRAS)] into .venv; the first time takes minutes, PyTorch is large"
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]" \
 	  | { grep --line-buffered -E '^(Collecting|Processing|Installing|Successfully)|^ +Downloading .* [MG]B' || true; }

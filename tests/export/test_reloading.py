@@ -22,8 +22,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 ids = torch.arange(8)[None]
 for auto, folder in ((AutoModelForSequenceClassification, "bert"), (AutoModelForCausalLM, "qwen")):
+    model = auto.from_pretrained(folder)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()  # in the file they lie anywhere, where some processors add otherwise
     with torch.no_grad():
-        torch.save(auto.from_pretrained(folder)(input_ids=ids).logits, folder + ".pt")
+        torch.save(model(input_ids=ids).logits, folder + ".pt")
 """
 
 
