@@ -116,3 +116,25 @@ def test_a_loss_that_is_no_sum_is_told(by, loss, says):
 def test_a_criterion_that_writes_into_the_weights_is_told():
     with pytest.raises(InputError, match=r"written into the weights of layer '0', whose numbers are lost; load them"):
         score(three(), Criterion(lambda w_OI, seen: w_OI.abs_()))
+
+
+class Deciding(nn.Module):
+    """A network that does something else when it is narrow."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 32), nn.Linear(32, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.a(x))
+        if h.shape[-1] > 20:
+            h = h * 2
+        return self.b(h)
+
+
+def test_code_that_decides_by_a_size_is_named():
+    assert prune(Deciding(), X, macs=0.8, multiple=1, timing=0).difference < 1e-12
+    with pytest.raises(
+        InputError, match=r"it runs other operators from .*test_given.py:\d+ on, as its code decides by a s"
+    ):
+        prune(Deciding(), X, macs=0.5, multiple=1, timing=0)

@@ -1,5 +1,6 @@
 """Bugs planted in what is made of what users give: tasks, scores, losses, layouts, files of weights."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,8 +10,9 @@ from export import test_given as nets
 from planted.mutant import bugs, instead
 from torch import nn
 
-from sapwood import Batch, Criterion, Data, InputError, Task, score
+from sapwood import Batch, Criterion, Data, InputError, Task, disk, score
 from sapwood.checks.law import demand
+from sapwood.shrinking.cutting import equal
 
 task, samples, select = (import_module(f"sapwood.{name}") for name in
                          ("training.task", "training.samples", "selection.select"))  # fmt: skip
@@ -38,6 +40,8 @@ def laws():
         "given: weights saved with a wrapper's names are read": _wrapped,
         "given: a whole model in a file is told as such": _whole,
         "given: a function of the user's that fails is named": _failing,
+        "given: what is no plain file is not replaced": _pipe,
+        "given: code that decides by a size is named": _decides,
     }
 
 
@@ -143,6 +147,19 @@ def _failing():
     _demand(lambda: scanning._counting(lambda: 1, "mine.py:one")(nn.ReLU()), "mine.py:one fails: TypeError: ")
 
 
+def _pipe():
+    with TemporaryDirectory() as folder:
+        pipe = Path(folder) / "pipe"
+        os.mkfifo(pipe)
+        said = _said(lambda: disk.replace(pipe, b""))
+        demand(pipe.is_fifo(), f"a file is where a pipe was, and it says {said!r}")
+
+
+def _decides():
+    said = _said(lambda: _prune(nets.Deciding()))
+    demand("runs other operators from " in said and "test_given.py:" in said, f"it says {said!r}")
+
+
 def _refilled(network, tensors, path):
     try:
         network.load_state_dict(tensors)
@@ -183,6 +200,12 @@ CLAIMS = {
     },
     "a function of the user's that fails is named": {
         "it fails as it likes": instead(scanning, "_counting", lambda evaluate, name: evaluate)
+    },
+    "what is no plain file is not replaced": {
+        "whatever is there gives way": instead(disk, "_refuse_what_is_no_file", lambda path: None)
+    },
+    "code that decides by a size is named": {
+        "nobody compares what runs": instead(equal, "parting", lambda graph, model, example: "")
     },
 }
 

@@ -39,7 +39,7 @@ def as_tuple(example: Example) -> tuple[Any, ...]:
 
 
 def learned(tree: Any) -> bool:
-    """Whether torch knows more dataclasses than before: those in a tree of tensors are registered for `torch.export`."""
+    """Register the dataclasses in a tree of tensors, so that torch looks into them; whether there was a new one."""
     new = {type(leaf) for leaf in pytree.tree_leaves(tree) if is_dataclass(leaf) and not isinstance(leaf, type)}
     for each in new:
         torch.export.register_dataclass(each)

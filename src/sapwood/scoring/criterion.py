@@ -77,8 +77,8 @@ def _spread(weight: Weight, criterion: Criterion, evidence: Evidence, per_neuron
     raw = criterion.score(w_OI, seen)
     if _writes(tensor) != writes:
         raise InputError(
-            f"the criterion has written into the weights of layer {name!r}, whose numbers are lost; load them again, and "
-            "let it compute on copies: w_OI.abs(), not w_OI.abs_()"
+            f"the criterion has written into the weights of layer {name!r}, whose numbers are lost; load them again, "
+            "and let it compute on copies: w_OI.abs(), not w_OI.abs_()"
         )
     expected = {"weight": w_OI.shape, "output": w_OI.shape[:1], "input": w_OI.shape[1:]}[criterion.per]
     found = tuple(raw.shape) if isinstance(raw, Tensor) else type(raw).__name__

@@ -8,8 +8,9 @@ import operator
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -116,6 +117,15 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
     graph = replace(_graph(model, program), by_mode=bool(read))
     with_sizes(graph.module, lambda interpreter: _run(interpreter, graph, model, example))
     return graph
+
+
+def parting(graph: Graph, model: nn.Module, example: Example) -> str:
+    """The line from which on a model runs other operators than a graph's; "" if there is none, or no graph of it."""
+    with suppress(Exception):  # its weights may be lent, its sizes not what its code expects
+        for one, other in zip_longest(graph.nodes(), exported(model, example).nodes()):
+            if one is None or other is None or op_of(one) != op_of(other):
+                return line(one or other)
+    return ""
 
 
 def refuse_unanswered(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
