@@ -83,7 +83,8 @@ def checked(**advice: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def fields_checked(value: object, **advice: str) -> None:
     """For a dataclass's `__post_init__`: a field of another type than its annotation is a `WrongCall`."""
-    for said in _misfits(inspect.signature(type(value)), vars(value), _hints(type(value)), advice):
+    kind: Any = type(value)
+    for said in _misfits(inspect.signature(kind), vars(value), _hints(kind), advice):
         raise WrongCall(said)
 
 
