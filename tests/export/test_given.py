@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapwood import Criterion, InputError, export, prune, score
+from sapwood import Criterion, InputError, prune, score
 
 
 def three(**options):
@@ -46,14 +46,6 @@ def test_outputs_may_be_dataclasses_in_dataclasses():
     pruned = prune(Wordy(), X, macs=0.5, multiple=1, timing=0)
     assert pruned.difference < 1e-12
     assert isinstance(pruned.model(X).inner, Inner)
-
-
-def test_a_network_that_answers_in_a_dataclass_is_written_as_a_program(tmp_path):
-    @dataclass
-    class Fresh(Out):
-        """One that torch has not met."""
-
-    assert export.to_program(Wordy(Fresh), X, tmp_path / "w.pt2") < 1e-6
 
 
 def test_what_torch_cannot_look_into_is_named():

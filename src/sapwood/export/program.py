@@ -16,7 +16,7 @@ from sapwood.errors import InputError
 from sapwood.export.agreement import TOLERANCE, disagreement
 from sapwood.export.caches import without_caches
 from sapwood.export.samples import samples_of, wanted
-from sapwood.measure.example import Example, arguments, as_tuple, learned
+from sapwood.measure.example import Example, arguments, as_tuple
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.tracing.exporting import as_said, quietly, refusal
 from sapwood.shrinking.tracing.graph import refuse_unanswered
@@ -61,8 +61,7 @@ def exported(model: nn.Module, example: Example, inputs: tuple[Any, ...], *, ope
     try:
         return _exported(model, inputs, opened)
     except Exception as error:  # whatever stops it
-        if learned(refuse_unanswered(model, as_tuple(example))):
-            return exported(model, example, inputs, opened=opened)
+        refuse_unanswered(model, as_tuple(example))
         fixed = samples_of(example)
         what = f"{type(model).__name__} cannot be exported"
         if opened and _goes(model, as_tuple(example)):

@@ -66,10 +66,7 @@ def refusal(error: BaseException) -> str:
             "decide by sizes or with torch.where, or prune the part of the model without it"
         )
     if unknown := re.search(r"Found <class '(.*?)'> in (input|output)", str(error)):
-        return (
-            f"{unknown[1]} is among its {unknown[2]}s, in which torch.export sees no tensors; "
-            "use tuples, dicts or dataclasses"
-        )
+        return f"{unknown[1]} is among its {unknown[2]}s, in which torch.export sees no tensors; use tuples or dicts"
     return f"{first_line(error)}{culprit(error)}"
 
 
