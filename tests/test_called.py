@@ -17,11 +17,13 @@ from sapwood.export.shot import OneShot
 
 IN_STEPS = {"backward", "descend"}  # called in every step of training, which must not get slower
 EXPORTS = ("save", "load", "to_onnx", "to_program", "to_transformers", "to_timm", "not_in_config", "check_same")
+SELECTS = ("everywhere", "per_layer", "by_count", "above", "per_row", "n_of_m", "within", "drop")
+ROOMS = {export: EXPORTS, select: SELECTS}
 FUNCTIONS = {
     name: getattr(sapwood, name)
     for name in sapwood.__all__
     if inspect.isfunction(getattr(sapwood, name)) and name not in {*IN_STEPS, "declares"}
-} | {f"export.{name}": getattr(export, name) for name in EXPORTS}
+} | {f"{room.__name__}.{name}": getattr(room, name) for room, names in ROOMS.items() for name in names}
 
 
 class Stranger:

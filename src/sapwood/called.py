@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
+from functools import cache, wraps
 from numbers import Number
 from pathlib import Path
 from types import NoneType, UnionType
@@ -79,6 +79,18 @@ def checked(**advice: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return call
 
     return around
+
+
+def fields_checked(value: object, **advice: str) -> None:
+    """For a dataclass's `__post_init__`: a field of another type than its annotation is a `WrongCall`."""
+    kind: Any = type(value)
+    for said in _misfits(inspect.signature(kind), vars(value), _hints(kind), advice):
+        raise WrongCall(said)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _refusals(

@@ -29,9 +29,8 @@ def reason(error: Exception) -> str:
 
 def unwritten(what: str, error: Exception) -> InputError:
     """The error for something that cannot be written or made: `what` says it, with its name."""
-    return InputError(
-        f"cannot {what}: {reason(error)}; {TODO.get(getattr(error, 'errno', None) or 0, f'{SPACE} or {PLACE}')}"
-    )
+    otherwise = f"{SPACE} or {PLACE}" if isinstance(error, OSError) else "give another name"
+    return InputError(f"cannot {what}: {reason(error)}; {TODO.get(getattr(error, 'errno', None) or 0, otherwise)}")
 
 
 def there(path: Path) -> bool:
@@ -61,6 +60,7 @@ def replace(path: Path, content: bytes) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write and read, which takes the place of `path` in one step when all is written; not on failure."""
+    _refuse_what_is_no_file(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(beside, "w+b") as file:
@@ -74,6 +74,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         _forget(beside)
         raise
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """A rename would put a file in the place of a device, as of /dev/null, where one may do so."""
+    if not path.name:
+        raise InputError(f"cannot write {str(path)!r}: it is no name of a file; give one")
+    if there(path) and not path.is_file() and not path.is_dir():
+        raise InputError(f"cannot write {path}: it is a device or a pipe, not a plain file; give another name")
 
 
 def _forget(path: Path) -> None:

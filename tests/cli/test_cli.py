@@ -1,6 +1,7 @@
 """The command line, used as people use it: help, lists, runs, errors in one line, and verbs that stay as they are."""
 
 import json
+import os
 import re
 import runpy
 import signal
@@ -10,6 +11,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import get_args, get_type_hints
+from unittest import mock
 
 import pytest
 from typer.main import get_command
@@ -228,6 +230,23 @@ def test_wrong_usage_is_one_line_and_status_2(sapwood, at_home, words, says):
     assert err.startswith(f"error: {says}")
     assert err.count("\n") == 1
     assert not (at_home / "results").exists()
+
+
+def test_a_terminal_of_few_letters_gets_question_marks():
+    ended = subprocess.run([*COMMAND, "list", "methods", "svd_training"], capture_output=True, text=True, check=False,
+                           env={**os.environ, "PYTHONIOENCODING": "ascii"})  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "?" in ended.stdout
+
+
+def test_too_little_memory_is_no_fault_of_ours(sapwood, monkeypatch):
+    def greedy(words, **_):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 7 bytes")
+
+    monkeypatch.setattr(verbs, "app", mock.Mock(side_effect=greedy, registered_commands=verbs.app.registered_commands))
+    status, _, said = sapwood("list")
+    assert status == 2
+    assert said == "error: there is not enough memory for this; give a smaller example, or free some\n"
 
 
 def test_without_words_there_is_help_and_status_2(sapwood):

@@ -103,7 +103,7 @@ CLAIMS = {
         )
     },
     "a network that cannot be made is told in one line": {
-        "the whole message is handed on": instead(owned, "_said", lambda error: f"{type(error).__name__}: {error}")
+        "the whole message is handed on": instead(owned, "said", lambda error: f"{type(error).__name__}: {error}")
     },
 }
 

@@ -17,6 +17,7 @@ def main() -> None:
     anywhere among the words, an error says where in the code it arose.
     """
     words = [word for word in sys.argv[1:] if word != SWITCH]
+    _in_any_letters()
     try:
         sys.exit(_carried_out(words))
     except (Exception, KeyboardInterrupt) as error:
@@ -24,6 +25,13 @@ def main() -> None:
         if SWITCH in sys.argv[1:]:
             traceback.print_exc()
         _give_up(said, status)
+
+
+def _in_any_letters() -> None:
+    """A terminal that cannot show a letter gets a question mark in its place."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def _carried_out(words: list[str]) -> Any:
@@ -57,6 +65,8 @@ def _ending(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return 130, "stopped"
     said = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "allocate memory" in said:
+        return 2, "there is not enough memory for this; give a smaller example, or free some"
     return 1, f"{type(error).__name__}: {said[:300]} (a fault of sapwood's; with {SWITCH} it says where)"
 
 

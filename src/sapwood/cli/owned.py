@@ -10,13 +10,13 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sapwood.cli.checking import load
-from sapwood.errors import InputError, first_line, unknown
+from sapwood.errors import InputError, unknown
 from sapwood.measure.example import Example, as_tuple, call, takes
+from sapwood.trials.elsewhere import unreadable, unwrapped
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -76,6 +76,8 @@ class Order:
         if not callable(found):
             known = [n for n, thing in vars(self._module).items() if callable(thing)]
             raise unknown(f"function in {self.source.rpartition(':')[0]}:", name, known)
+        if isinstance(found, nn.Module):
+            raise InputError(f"{name} in {self.source} is a network; give a function that makes it, as def make(): ...")
         function: Callable[..., Any] = found
         return function
 
@@ -102,7 +104,7 @@ def _made(make: Callable[[], Any], source: str) -> object:
     try:
         return make()
     except (Exception, SystemExit) as error:
-        raise InputError(f"{source} fails: {_said(error)}; mend it, or see where with --traceback") from error
+        raise InputError(f"{source} fails: {said(error)}; mend it, or see where with --traceback") from error
 
 
 def _refuse_unanswered(network: nn.Module, example: Any, given: str) -> None:
@@ -116,7 +118,7 @@ def _refuse_unanswered(network: nn.Module, example: Any, given: str) -> None:
     except Exception as error:
         what = given or "the example that comes with it"
         raise InputError(
-            f"{type(network).__name__} does not take {what}: {_said(error)}; {_hint(network, example)}"
+            f"{type(network).__name__} does not take {what}: {said(error)}; {_hint(network, example)}"
         ) from error
 
 
@@ -127,7 +129,7 @@ def _hint(network: nn.Module, example: Any) -> str:
     return f"{takes(network)}; for a dict, or arguments by name, write --example NAME=SHAPE once for each"
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """An error in one short line."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}".rstrip(": ")
 
@@ -172,7 +174,7 @@ def _instead(found: object) -> str:
 def _fill_(network: nn.Module, tensors: Mapping[str, Tensor], path: Path | None) -> None:
     """Weights into the network; errors name their file."""
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(unwrapped(tensors, network.state_dict()))
     except RuntimeError as error:
         said = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         raise InputError(f"the weights in {path} are not this network's: {said[0][:200]}") from error
@@ -181,15 +183,8 @@ def _fill_(network: nn.Module, tensors: Mapping[str, Tensor], path: Path | None)
 def _read(path: Path) -> Any:
     try:
         return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, ImportError) as error:
-        raise _unreadable(path, error) from error
-    except Exception as error:  # pickle's own
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    said = first_line(error)
-    return InputError(f"{path} cannot be read as weights: {said[:200]}")
+    except Exception as error:  # safetensors' and pickle's own are of many kinds
+        raise unreadable(path, error) from error
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...], bool]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from sapwood.cli.owned import Order
+from sapwood.cli.owned import Order, said
 from sapwood.cli.smaller import refuse_bad_file
 from sapwood.errors import InputError
 from sapwood.export.scan import KINDS
@@ -43,7 +43,8 @@ def scan_with(order: Order, wanted: Wanted) -> None:
         print(f"no --weights: the numbers are those that {order.name} gives")
     options: dict[str, Any] = {"higher": not wanted.lower, "lossy": wanted.lossy, "by": wanted.by, "cache": cache}
     shares = wanted.shares or SHARES
-    scan = sensitivity(found.model, found.example, _counting(evaluate), shares=shares, **options)
+    asked = _counting(evaluate, f"{order.source.rpartition(':')[0]}:{wanted.evaluate}")
+    scan = sensitivity(found.model, found.example, asked, shares=shares, **options)
     print(scan)
     print(f"kept: {cache}, by which the same scan goes on, or asks for next to nothing")
     if wanted.file is not None:
@@ -51,8 +52,8 @@ def scan_with(order: Order, wanted: Wanted) -> None:
         print(f"written: {wanted.file}")
 
 
-def _counting(evaluate: Callable[..., Any]) -> Callable[[nn.Module], Any]:
-    """The same function; in a terminal it says how often it has been asked."""
+def _counting(evaluate: Callable[..., Any], name: str) -> Callable[[nn.Module], Any]:
+    """The same function; in a terminal it says how often it has been asked. That it fails is told by its name."""
     asked = 0
 
     def ask(model: nn.Module) -> Any:
@@ -60,6 +61,9 @@ def _counting(evaluate: Callable[..., Any]) -> Callable[[nn.Module], Any]:
         asked += 1
         if sys.stderr.isatty():
             print(f"\r{asked} asked", end="", file=sys.stderr, flush=True)
-        return evaluate(model)
+        try:
+            return evaluate(model)
+        except Exception as error:
+            raise InputError(f"{name} fails: {said(error)}; mend it, or see where with --traceback") from error
 
     return ask

@@ -18,6 +18,7 @@ from sapwood import criteria
 from sapwood.currency import Scores
 from sapwood.errors import InputError, picked, refuse_unless
 from sapwood.gates.point import Point, Points, layers_of
+from sapwood.scoring.criterion import moduli
 from sapwood.scoring.modes import evaluating
 from sapwood.scoring.unit_criterion import Group, Norm, UnitCriterion
 from sapwood.shrinking.cutting.units import per_unit
@@ -92,7 +93,7 @@ def unit_scores(
 
 def _held(judge: UnitCriterion, model: nn.Module, sites: Sequence[Site], *_: object) -> dict[Member, Tensor]:
     """Scores of the weights themselves."""
-    return _of_weights(judge, {name: p.detach() for name, p in model.named_parameters()}, model, sites)
+    return _of_weights(judge, {name: moduli(p.detach()) for name, p in model.named_parameters()}, model, sites)
 
 
 def _changed(

@@ -13,6 +13,7 @@ from sapwood.export.samples import samples_of
 from sapwood.measure.example import Example
 from sapwood.scoring import batches as batching
 from sapwood.scoring.evidence import Evidence, Statistic
+from sapwood.scoring.gradients import refuse_no_sum
 from sapwood.scoring.modes import evaluating
 from sapwood.scoring.observation import observe
 from sapwood.scoring.unit_criterion import UnitCriterion
@@ -87,4 +88,4 @@ class _Asks:
     def loss(self, model: nn.Module, batch: _Shown, outputs: Any) -> Tensor:
         """The mean over samples."""
         assert self.summed is not None  # looked at before
-        return self.summed(outputs, batch.given) / len(batch)
+        return refuse_no_sum(self.summed(outputs, batch.given)) / len(batch)

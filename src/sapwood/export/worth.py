@@ -12,7 +12,7 @@ from sapwood.export.offers import channels
 from sapwood.export.scan import Sensitivity
 from sapwood.export.shown import Looked, Loss, of_units, seen_by
 from sapwood.measure.example import Example
-from sapwood.scoring.criterion import Criterion, score
+from sapwood.scoring.criterion import Criterion, moduli, score
 from sapwood.scoring.unit_criterion import UnitCriterion
 from sapwood.shrinking.cutting.units import Touching, per_unit
 from sapwood.shrinking.tracing.site import Site
@@ -79,7 +79,7 @@ def norms(model: nn.Module, sites: Sequence[Site], passed_by: Collection[str] = 
     So narrow layers, whose units have no more weight than those of wide ones and carry more each, are worth as much as
     wide ones together. In the branch of an addition norms are compared as they are: the addition goes on without it.
     """
-    squares = {name: model.get_parameter(name).detach().cpu().double().square() for name in _matrices(model)}
+    squares = {name: moduli(model.get_parameter(name).detach().cpu()).double().square() for name in _matrices(model)}
     found = {name: each.sqrt() for name, each in _summed(sites, squares).items()}
     whole = {s.name: float(found[s.name].sum()) * channels(s) for s in sites if s.name in {*found} - {*passed_by}}
     most = max(whole.values(), default=0.0)
@@ -98,12 +98,23 @@ def _given(model: nn.Module, sites: Sequence[Site], scores: Mapping[str, Tensor]
     if scores and all(name in parameters and s.shape == parameters[name].shape for name, s in scores.items()):
         return _summed(sites, scores)
     scores = {name: each for name, each in scores.items() if name in units or name not in whole}
+    _refuse_other_weights({n: s for n, s in scores.items() if n not in units}, parameters)
     for name, each in scores.items():
         if name not in units:
             raise unknown("parameter or site in by", name, {*parameters, *units})
         if each.shape != (units[name],):
             raise InputError(f"by gives site {name!r} scores of shape {tuple(each.shape)}; it has {units[name]} units")
     return _wide(scores)
+
+
+def _refuse_other_weights(scores: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+    """InputError where scores are of parameters and not shaped like them, or where only some are of parameters."""
+    for name, each in scores.items():
+        if name in parameters and each.shape != parameters[name].shape:
+            shape = tuple(parameters[name].shape)
+            raise InputError(f"by gives parameter {name!r} scores of shape {tuple(each.shape)}; it has {shape}")
+    if of := [name for name in scores if name in parameters]:
+        raise InputError(f"by gives scores by parameter, as {of[0]!r}, and others by site; give one kind")
 
 
 def _wide(scores: Mapping[str, Tensor]) -> Scores:

@@ -64,7 +64,7 @@ def masked(model: nn.Module, masks: Mapping[str, Tensor]) -> list[Masked]:
 
 def _actual(name: str, every: Mapping[str, Tensor]) -> str:
     """The name of the parameter from which the weight called `name` comes."""
-    path, _, leaf = name.rpartition(".")
+    path, _, leaf = str(name).rpartition(".")
     behind = (f"{path}.{form.format(leaf)}".removeprefix(".") for form in BEHIND)
     found = next((n for n in (name, *behind) if n in every), None)
     if found is None:

@@ -2,8 +2,10 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
+import torch.export
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 from torch.utils import _pytree as pytree
@@ -34,6 +36,14 @@ def as_tuple(example: Example) -> tuple[Any, ...]:
     given = tuple(example) if isinstance(example, tuple) else (Keywords(example) if keywords else example,)
     plain: tuple[Any, ...] = pytree.tree_map_only(Tensor, _plain, given)
     return plain
+
+
+def learned(tree: Any) -> bool:
+    """Register the dataclasses in a tree of tensors, so that torch looks into them; whether there was a new one."""
+    new = {type(leaf) for leaf in pytree.tree_leaves(tree) if is_dataclass(leaf) and not isinstance(leaf, type)}
+    for each in new:
+        torch.export.register_dataclass(each)
+    return bool(new) and (learned(tree) or True)
 
 
 def call(model: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:

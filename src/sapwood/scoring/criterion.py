@@ -72,8 +72,14 @@ def _spread(weight: Weight, criterion: Criterion, evidence: Evidence, per_neuron
     if missing := [statistic for statistic in criterion.needs if statistic not in seen]:
         raise _unseen(name, missing[0], evidence)
     tensor = processes.whole(weight.tensor).detach()  # of a sharded model, one layer at a time
-    w_OI = matrix(weight.layer, tensor)
+    w_OI = matrix(weight.layer, moduli(tensor))
+    writes = _writes(tensor)
     raw = criterion.score(w_OI, seen)
+    if _writes(tensor) != writes:
+        raise InputError(
+            f"the criterion has written into the weights of layer {name!r}, whose numbers are lost; load them again, "
+            "and let it compute on copies: w_OI.abs(), not w_OI.abs_()"
+        )
     expected = {"weight": w_OI.shape, "output": w_OI.shape[:1], "input": w_OI.shape[1:]}[criterion.per]
     found = tuple(raw.shape) if isinstance(raw, Tensor) else type(raw).__name__
     if found != tuple(expected):
@@ -84,6 +90,16 @@ def _spread(weight: Weight, criterion: Criterion, evidence: Evidence, per_neuron
     if per_neuron and criterion.per != "output":
         s_OI = s_OI.expand_as(w_OI).double().mean(1, keepdim=True)
     return shaped(weight.layer, s_OI.expand_as(w_OI), tensor)
+
+
+def _writes(tensor: Tensor) -> int:
+    """How often a tensor has been written to; torch does not count that of one made in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def moduli(weight: Tensor) -> Tensor:
+    """A real weight as it is, and how large the numbers of a complex one are: what criteria compute with."""
+    return weight.abs() if weight.is_complex() else weight
 
 
 def _unseen(name: str, statistic: Statistic, evidence: Evidence) -> InputError:

@@ -77,15 +77,21 @@ def thawed(tensors: Iterable[Tensor]) -> Iterator[None]:
             tensor.requires_grad_(False)
 
 
+def refuse_no_sum(loss: Any) -> Tensor:
+    """The loss as it is; an InputError unless it is one number that depends on weights."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        given = f"tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(f"the loss is a {given}; give one number, the sum over the batch")
+    if not loss.requires_grad:
+        raise InputError("the loss depends on no weight: the model's outputs are detached, or made under no_grad")
+    return loss
+
+
 def along(
     total: Any, used: Used, others: Sequence[Any] = (), **options: Any
 ) -> tuple[dict[str, Tensor | None], list[Any]]:
     """d total / d weight, summed over what stood for each weight, and d total / d others; None where no way leads."""
-    if not isinstance(total, Tensor) or total.numel() != 1:
-        given = f"shape {tuple(total.shape)}" if isinstance(total, Tensor) else type(total).__name__
-        raise InputError(f"the loss is a {given}; give one number, the sum over the batch")
-    if not total.requires_grad:
-        raise InputError("the loss depends on no weight: the model's outputs are detached, or made under no_grad")
+    refuse_no_sum(total)
     used = {name: [tensor for tensor in its if tensor.requires_grad] for name, its in used.items()}
     flat = [tensor for its in used.values() for tensor in its]
     try:

@@ -12,13 +12,21 @@ import torch
 from torch import Tensor
 
 from sapwood import processes
+from sapwood.called import checked
 from sapwood.currency import Keep as Keep
 from sapwood.currency import Scores as Scores
 from sapwood.errors import InputError, refuse_unless, unknown
 from sapwood.selection import on_device, on_host
 from sapwood.selection.on_host import Ties as Ties
 
+looked_at = checked(
+    scores="what score() gives, a dict of tensors by name",
+    sparsity="the fraction removed, in [0, 1), or a dict of them",
+    among="a dict of masks, {name: bool tensor, True where it is kept}",
+)
 
+
+@looked_at
 def everywhere(
     scores: Mapping[str, Tensor],
     sparsity: float,
@@ -38,6 +46,7 @@ def everywhere(
     return drop(scores, _new(total, _checked(sparsity), among), among=among, least=least, ties=ties)
 
 
+@looked_at
 def per_layer(
     scores: Mapping[str, Tensor],
     sparsity: float | Mapping[str, float],
@@ -57,6 +66,7 @@ def per_layer(
     }
 
 
+@looked_at
 def by_count(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, ties: Ties = "first stays") -> Keep:
     """The `counts[name]` highest scores of each entry stay.
 
@@ -70,6 +80,7 @@ def by_count(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, ties: T
     return {name: drop({name: s}, s.numel() - int(_of(counts, name)), ties=ties)[name] for name, s in scores.items()}
 
 
+@looked_at
 def above(scores: Mapping[str, Tensor], threshold: float) -> Keep:
     """Scores greater than the threshold stay; how many that is depends on the scores.
 
@@ -82,6 +93,7 @@ def above(scores: Mapping[str, Tensor], threshold: float) -> Keep:
     return {name: s > threshold for name, s in scores.items()}
 
 
+@looked_at
 def per_row(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float], *, dim: int = 0) -> Keep:
     """Each row ranked alone: round(sparsity * its length) of its scores go.
 
@@ -96,6 +108,7 @@ def per_row(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float],
     return {name: _rowwise(name, s, _checked(_of(sparsity, name)), dim) for name, s in scores.items()}
 
 
+@looked_at
 def n_of_m(scores: Mapping[str, Tensor], n: int, m: int, *, dim: int = -1) -> Keep:
     """The n highest of every m consecutive scores along dimension `dim` stay (2 of 4, for example).
 
@@ -110,6 +123,7 @@ def n_of_m(scores: Mapping[str, Tensor], n: int, m: int, *, dim: int = -1) -> Ke
     return {name: _blockwise(name, s, n, m, dim) for name, s in scores.items()}
 
 
+@looked_at
 def within(
     scores: Mapping[str, Tensor],
     cost: Callable[[Keep], float | Tensor],
@@ -141,6 +155,7 @@ def within(
     return _dropped(scores, low, None, least, "first stays")
 
 
+@looked_at
 def drop(
     scores: Mapping[str, Tensor],
     count: int,

@@ -148,6 +148,11 @@ def _same(new: Inputs, old: Inputs) -> bool:
 
 
 def _refuse_bad_split(name: str, split: Samples) -> None:
+    if not (hasattr(split, "take") and hasattr(split, "digest")):
+        raise InputError(
+            f"the {name} split is a {type(split).__name__}; give Batch(inputs, targets), the tensors of all of its "
+            "samples, or samples of your own that have __len__, take, digest and to"
+        )
     if not isinstance(split, Batch):
         if len(split) == 0:
             raise InputError(f"the {name} split is empty; give at least one sample")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sapwood import processes
+from sapwood.called import fields_checked
 from sapwood.errors import InputError, refuse_unless
 from sapwood.scoring.batches import forward
 from sapwood.training import goal as goals
@@ -31,6 +32,9 @@ Augment = Callable[[Batch, torch.Generator], Batch]  # (batch, where luck comes 
 Course = Callable[[float], float]  # share of a training phase that is over, [0, 1) -> factor on the learning rates
 
 WHOLE = slice(None)
+SPLIT = "Data(train=Batch(inputs, targets), valid=..., test=...)"
+MAKES = "a function that builds one, such as its class, or lambda: ..."
+OPTIMIZES = "a function of the parameters that makes one, such as partial(torch.optim.SGD, lr=0.1)"
 SPLITS = ("train", "valid", "test")
 
 
@@ -89,6 +93,9 @@ class Task:
         for name in self.ends:
             refuse_unless(f"task {self.name!r}: a split in ends", name, SPLITS)
         object.__setattr__(self, "goal", goals.checked(self.goal, f"task {self.name!r}"))
+        fields_checked(self, data=SPLIT, model=MAKES, optimizer=OPTIMIZES)
+        if isinstance(self.model, nn.Module):
+            raise InputError(f"task {self.name!r}: model is a network, {type(self.model).__name__}; give {MAKES}")
         if self.classes is not None:
             for name in SPLITS:
                 if isinstance(split := getattr(self.data, name), Batch):

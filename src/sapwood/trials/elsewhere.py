@@ -1,12 +1,13 @@
 """Elsewhere: a network that was trained elsewhere, as a file of weights, for a trial to begin with or to learn from."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from os import stat
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -101,14 +102,35 @@ def state_dict_in(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
         found: Any = _opened(content, path)
     except Exception as error:  # safetensors' and pickle's own are of many kinds
-        said = first_line(error)
-        raise InputError(f"{path} cannot be read as weights: {said[:200]}; save model.state_dict()") from error
+        raise unreadable(path, error) from error
     for inner in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(inner), Mapping):
             found = found[inner]
     if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
         raise InputError(f"{path} holds no state dict; save model.state_dict()")
     return dict(found)
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """What to say of a file of weights that cannot be read; safetensors' and pickle's own words are of many kinds."""
+    said = first_line(error)[:100]
+    if isinstance(error, UnpicklingError):
+        said = "torch.save did not write it"
+        if "GLOBAL" in str(error):
+            said = "it holds more than tensors, as a whole model does, and reading that can run anything"
+    return InputError(f"{path} cannot be read as weights: {said}; save model.state_dict()")
+
+
+def unwrapped(tensors: Mapping[str, Tensor], names: Collection[str]) -> Mapping[str, Tensor]:
+    """Weights under a model's `names`, where all were saved with words of a wrapper before them.
+
+    "module." is from DataParallel and DDP, "_orig_mod." from torch.compile, "model." and the like from Lightning.
+    """
+    first = next(iter(tensors), "")
+    for wrapper in (first[: at + 1] for at, letter in enumerate(first) if letter == "."):
+        if tensors.keys() == {f"{wrapper}{name}" for name in names}:
+            return {name.removeprefix(wrapper): each for name, each in tensors.items()}
+    return tensors
 
 
 def _opened(content: bytes, path: Path) -> object:
@@ -119,6 +141,7 @@ def _opened(content: bytes, path: Path) -> object:
 
 
 def _filled(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> nn.Module:
+    weights = unwrapped(weights, model.state_dict())
     try:
         refuse_other_weights(model, weights)
     except InputError as error:

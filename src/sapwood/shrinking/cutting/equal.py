@@ -19,7 +19,7 @@ from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.computed import copied, plain_
-from sapwood.shrinking.tracing.graph import line, named_tensors, op_of, traced
+from sapwood.shrinking.tracing.graph import line, named_tensors, op_of, parting, traced
 from sapwood.shrinking.tracing.site import Site
 
 MOST = 1e-9  # relative; rounding in float64 stays far below, a wrong slice far above
@@ -228,7 +228,7 @@ def prove(
     if not found <= most(dtype):
         raise InputError(
             f"the smaller network would differ from the original by {found:.1e} (relative, {str(dtype)[6:]})"
-            + (ROUNDED if found < IN_LESS[torch.float32] else _suspect(anatomy, staying))
+            + (ROUNDED if found < IN_LESS[torch.float32] else _suspect(anatomy, staying, small, examples[0]))
         )
     return found
 
@@ -271,8 +271,8 @@ def _without(
             weight.copy_(values)
 
 
-def _suspect(anatomy: Anatomy, staying: Positions) -> str:
-    """The first operator with sizes of its own that a removed unit passes."""
+def _suspect(anatomy: Anatomy, staying: Positions, small: nn.Module | None = None, example: Example = ()) -> str:
+    """The first operator with sizes of its own that a removed unit passes, or from which on the networks differ."""
     graph = anatomy.graph
     found = anatomy.once("tied", lambda: traced(replace(graph, training=None)))
     gone = {
@@ -288,6 +288,8 @@ def _suspect(anatomy: Anatomy, staying: Positions) -> str:
                 f"; a size may be written into aten.{op_of(node)} ({line(node)}): write -1 or take it from the "
                 "tensor there, or keep all units that pass it"
             )
+    if small is not None and (where := parting(graph, small, example)):
+        return f"; it runs other operators from {where} on, as its code decides by a size; keep the units counted there"
     return "; no operator with sizes of its own is on the way, so the sites do not fit this network"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -64,6 +65,8 @@ def refusal(error: BaseException) -> str:
             f"its code decides by what numbers in a tensor are{culprit(error)}, and a graph has one way only; "
             "decide by sizes or with torch.where, or prune the part of the model without it"
         )
+    if unknown := re.search(r"Found <class '(.*?)'> in (input|output)", str(error)):
+        return f"{unknown[1]} is among its {unknown[2]}s, in which torch.export sees no tensors; use tuples or dicts"
     return f"{first_line(error)}{culprit(error)}"
 
 

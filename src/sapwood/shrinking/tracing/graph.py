@@ -8,8 +8,9 @@ import operator
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from sapwood.errors import InputError, first_line
 from sapwood.measure.example import Example as Example
-from sapwood.measure.example import arguments, takes
+from sapwood.measure.example import arguments, learned, takes
 from sapwood.measure.example import as_tuple as as_tuple
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.rules import rule_for
@@ -107,7 +108,8 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
             warnings.filterwarnings("ignore", message=r"The tensor attributes?.* during export")  # of LSTMs
             program = torch.export.export(model, args, kwargs, strict=False)
     except Exception as error:  # whatever stops it, the remedy is the same
-        refuse_unanswered(model, as_tuple(example))
+        if learned(refuse_unanswered(model, as_tuple(example))):
+            return exported(model, example, training=training)
         raise InputError(
             f"{type(model).__name__} cannot be exported for this example: {refusal(error)}; "
             "torch.export.export(model, example, strict=False) says more"
@@ -117,13 +119,22 @@ def exported(model: nn.Module, example: Example, *, training: bool = False) -> G
     return graph
 
 
-def refuse_unanswered(model: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """InputError if the model itself does not run, graph or no graph; for a better word on what cannot be exported."""
+def parting(graph: Graph, model: nn.Module, example: Example) -> str:
+    """The line from which on a model runs other operators than a graph's; "" if there is none, or no graph of it."""
+    with suppress(Exception):  # its weights may be lent, its sizes not what its code expects
+        for one, other in zip_longest(graph.nodes(), exported(model, example).nodes()):
+            if one is None or other is None or op_of(one) != op_of(other):
+                return line(one or other)
+    return ""
+
+
+def refuse_unanswered(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    """Inputs and outputs; InputError if the model itself does not run: a better word on what cannot be exported."""
     args, kwargs = pytree.tree_map(_own, arguments(model, inputs))
     try:
         with untouched(model), warnings.catch_warnings(), quietly():
             warnings.simplefilter("ignore")
-            model(*args, **kwargs)
+            return args, kwargs, model(*args, **kwargs)
     except Exception as error:
         named = [each for each in (*inputs, kwargs) if isinstance(each, Mapping) and each]
         keys = f"; the example has the keys {', '.join(map(repr, named[0]))}" if named else ""
