@@ -19,6 +19,7 @@ from sapwood.selection import thresholds
 
 NOWHERE = -1  # the label of a weight that has been removed
 BITS = 15  # labels are int16
+Clusters = dict[str, tuple[Tensor, Tensor]]  # parameter -> values, labels
 
 
 def widths(bits: str, weights: Iterable[str]) -> dict[str, int]:
@@ -39,6 +40,14 @@ def clustered(w: Tensor, keep: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     labels = torch.full_like(w, NOWHERE, dtype=torch.int16)
     labels[keep] = within.to(torch.int16)
     return centroids[used], labels
+
+
+def clusters_of(model: nn.Module, keep: Mapping[str, Tensor], bits: Mapping[str, int]) -> Clusters:
+    """Clusters of the parameters that `bits` names; of one that has no mask in `keep`, all entries are kept."""
+    of = {name: model.get_parameter(name) for name in bits}
+    return {
+        name: clustered(w, keep.get(name, torch.ones_like(w, dtype=torch.bool)), bits[name]) for name, w in of.items()
+    }
 
 
 class Sharing:
