@@ -111,6 +111,53 @@ def test_huffman_is_within_two_percent_of_the_entropy(density):
     assert 0 < stored.table < stored.bytes
 
 
+def few_weights():
+    """Two weights in a hundred, eight values, most rows and columns empty: where tables cost more than they spare."""
+    luck = np.random.default_rng(0)
+    model = nn.Linear(200, 100)
+    there = luck.random((100, 200)) < 0.08
+    there[luck.permutation(100)[:50]] = False
+    there[:, luck.permutation(200)[:100]] = False
+    with torch.no_grad():
+        values = torch.linspace(-1, 1.1, 8)[torch.from_numpy(luck.binomial(7, 0.5, (100, 200)))]
+        model.weight.copy_(values.masked_fill(torch.from_numpy(~there), 0))
+        model.bias.copy_(torch.linspace(-1, 1, 4)[torch.from_numpy(luck.binomial(3, 0.2, 100))])
+    return model
+
+
+def test_an_adaptive_code_is_taken_where_huffmans_table_outweighs_the_symbols(tmp_path):
+    model = few_weights()
+    sizes, plain = codec.save(model, tmp_path / "n.swz"), codec.encode(model, adaptive=False)[1]
+    assert digest(codec.load(tmp_path / "n.swz", few_weights)) == digest(model)
+    by_name = {each.name: each for each in sizes.stored}
+    assert by_name["weight"].coders == ("contexts", "adaptive")
+    assert by_name["weight"].table == by_name["bias"].table == 0
+    assert by_name["weight"].coded < 1.15 * by_name["weight"].entropy + 32, "what is learned on the way costs something"
+    assert {coder for each in plain.stored for coder in each.coders} == {"huffman"}
+    assert plain.parts()["tables_bytes"] == sum(each.table for each in plain.stored) > 0
+    assert sizes.bytes < plain.bytes - plain.parts()["tables_bytes"], "more is spared than the tables"
+    said = words((tmp_path / "n.swz").read_bytes())
+    assert [stream[0] for stream in said["weight"][4:]] == ["contexts", "raw", "adaptive"]
+
+
+def test_the_parts_are_the_whole():
+    _, sizes = codec.encode(few_weights())
+    parts = sizes.parts()
+    assert sum(value for name, value in parts.items() if name != "tables_bytes") == sizes.bytes
+    weight, bias = sizes.stored
+    assert parts["places_bytes"] == weight.places
+    assert parts["values_bytes"] == weight.bytes - weight.places
+    assert parts["biases_bytes"] == bias.bytes
+
+
+def test_a_file_of_the_version_before_is_read(tmp_path):
+    """It had Huffman's codes and no others, and is the same but for its version and its digest."""
+    content, _ = codec.encode(swz.plain(), adaptive=False)
+    old = content[:8] + b"\1\0" + content[10:14]
+    (tmp_path / "n.swz").write_bytes(old + hashlib.blake2b(old + content[30:], digest_size=16).digest() + content[30:])
+    assert digest(codec.load(tmp_path / "n.swz", swz.plain)) == digest(swz.plain())
+
+
 def test_the_same_network_is_the_same_bytes():
     assert len({codec.encode(swz.plain())[0] for _ in range(3)}) == 1
 
