@@ -22,11 +22,13 @@ BITS = 15  # labels are int16
 Clusters = dict[str, tuple[Tensor, Tensor]]  # parameter -> values, labels
 
 
-def widths(bits: str, weights: Iterable[str]) -> dict[str, int]:
-    """Bits for each weight from an option's words: "6" for all of them, or "8 8 5 5" one by one."""
-    found = thresholds.numbers("bits", bits, weights)
+def widths(bits: str, tensors: Iterable[str], option: str = "bits") -> dict[str, int]:
+    """Bits for each tensor from an option's words: "6" for all of them, or "8 8 5 5" one by one."""
+    found = thresholds.numbers(option, bits, tensors)
     if any(width not in range(1, BITS + 1) for width in found.values()):
-        raise InputError(f"bits is {bits!r}; give whole numbers in 1..{BITS}, for 2^bits different values in a layer")
+        raise InputError(
+            f"{option} is {bits!r}; give whole numbers in 1..{BITS}, for 2^bits different values in a layer"
+        )
     return {name: int(width) for name, width in found.items()}
 
 

@@ -50,7 +50,7 @@ def deep_compression(
     weights = [f"{name}.weight" for name in layers]
     refuse_unless("coder", coder, CODERS)
     own = [f"{name}.bias" for name, layer in layers.items() if layer.bias is not None]
-    of = widths(bits, weights) | (widths(biases, own) if biases else {})
+    of = widths(bits, weights) | (widths(biases, own, "biases") if biases else {})
     if rounds:
         yield from iterative_magnitude(
             run, sparsity=sparsity, rounds=rounds, quality=quality, scope=scope,
