@@ -51,7 +51,7 @@ ASSUMED = (
     "had been measured on test images with two seeds.",
     "What is compressed has a teacher and blanks, the dense reference has neither. The dense network with the same "
     "teacher is what it should be compared with.",
-    "How many values are shared was chosen by validation errors of one network, at small scale: 16 in each layer, not 8.",
+    "How many values are shared was chosen by validation errors of one network at small scale: 16 a layer, not 8.",
     "Compressions of one seed go on from each other, so that they are not independent.",
 )
 
