@@ -4,7 +4,7 @@ import pytest
 from planted import coding
 from planted.mutant import caught
 
-LAWS = coding.huffman_laws() | coding.storing_laws() | coding.sharing_laws()
+LAWS = coding.huffman_laws() | coding.adaptive_laws() | coding.storing_laws() | coding.sharing_laws()
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)

@@ -107,7 +107,7 @@ def test_the_centroids_step_is_the_learning_rate_times_the_summed_gradient():
 
 def test_bytes_and_what_each_stage_cost_are_noted():
     run, moments = lived(TASKS["mlp_digits"](), sparsity=0.8, first_epochs=2)
-    content, sizes = codec.encode(run.model)
+    content, sizes = codec.encode(run.model, adaptive=False)
     notes = run.notes
     assert notes["stored_bytes"] == len(content)
     assert notes["stored_fold"] == sizes.fold > 8
@@ -117,10 +117,37 @@ def test_bytes_and_what_each_stage_cost_are_noted():
     assert evaluate(run)["loss"] == moments[-1].metrics["valid_loss"]
 
 
+def test_biases_share_values_when_asked_and_all_that_is_shared_is_trained():
+    run = start(tiny_task())
+    seen = []
+    for now in METHODS["deep_compression"](run, **SHORT, sparsity=0.5, bits="2", biases="1 2 1"):
+        if now.phase == 2:
+            biases = [p.detach().unique() for p in run.model.parameters() if p.dim() == 1]
+            assert [len(each) for each in biases] == [2, 4, 2]
+            seen.append(biases[0])
+    assert not torch.equal(seen[0], seen[-1])
+    assert max(values(run)) <= 4
+
+
+def test_the_shortest_coder_notes_what_the_bytes_are_for():
+    run, _ = lived(sparsity=0.7, bits="2", biases="2", coder="shortest")
+    content, sizes = codec.encode(run.model)
+    assert run.notes["stored_bytes"] == len(content) <= run.notes["by_huffman_bytes"]
+    assert run.notes["by_huffman_bytes"] == codec.encode(run.model, adaptive=False)[1].bytes
+    assert {name: run.notes[name] for name in sizes.parts()} == sizes.parts()
+    plain, _ = lived(sparsity=0.7, bits="2", biases="2")
+    assert "by_huffman_bytes" not in plain.notes
+    assert plain.notes["stored_bytes"] == run.notes["by_huffman_bytes"]
+
+
 def test_bad_bits_are_refused_before_anything_is_trained():
     run = start(tiny_task())
     with pytest.raises(InputError, match=r"bits is '6 6'; give one number, or 3: for 0\.weight, 2\."):
         next(METHODS["deep_compression"](run, bits="6 6"))
     with pytest.raises(InputError, match=r"bits is '6.5'; give whole numbers in 1\.\.15"):
         next(METHODS["deep_compression"](run, bits="6.5"))
+    with pytest.raises(InputError, match="biases is '4 4'; give one number, or 3"):
+        next(METHODS["deep_compression"](run, biases="4 4"))
+    with pytest.raises(InputError, match="unknown coder 'arithmetic'"):
+        next(METHODS["deep_compression"](run, coder="arithmetic"))
     assert run.step == 0

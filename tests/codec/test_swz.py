@@ -101,12 +101,61 @@ def test_huffman_is_within_two_percent_of_the_entropy(density):
     values = torch.linspace(-1, 1.01, 64)[torch.from_numpy(index)]
     with torch.no_grad():
         model.weight.copy_(values.masked_fill(torch.from_numpy(luck.random((200, 400)) > density), 0))
-    _, sizes = codec.encode(model)
+    _, sizes = codec.encode(model, adaptive=False)
     assert 0 <= sizes.over_entropy < 0.02
     [stored] = sizes.stored
     assert 0 < stored.coded - stored.entropy < 0.02 * stored.entropy
     assert stored.coded < 8 * stored.bytes < stored.coded + 8 * 4 * 65 + 8 * (64 + 256) + 100
     assert codec.encode(model, entropy=False)[1].bytes > sizes.bytes
+    assert {*stored.coders} == {"huffman"}
+    assert 0 < stored.table < stored.bytes
+
+
+def few_weights():
+    """Two weights in a hundred, eight values, most rows and columns empty: where tables cost more than they spare."""
+    luck = np.random.default_rng(0)
+    model = nn.Linear(200, 100)
+    there = luck.random((100, 200)) < 0.08
+    there[luck.permutation(100)[:50]] = False
+    there[:, luck.permutation(200)[:100]] = False
+    with torch.no_grad():
+        values = torch.linspace(-1, 1.1, 8)[torch.from_numpy(luck.binomial(7, 0.5, (100, 200)))]
+        model.weight.copy_(values.masked_fill(torch.from_numpy(~there), 0))
+        model.bias.copy_(torch.linspace(-1, 1, 4)[torch.from_numpy(luck.binomial(3, 0.2, 100))])
+    return model
+
+
+def test_an_adaptive_code_is_taken_where_huffmans_table_outweighs_the_symbols(tmp_path):
+    model = few_weights()
+    sizes, plain = codec.save(model, tmp_path / "n.swz"), codec.encode(model, adaptive=False)[1]
+    assert digest(codec.load(tmp_path / "n.swz", few_weights)) == digest(model)
+    by_name = {each.name: each for each in sizes.stored}
+    assert by_name["weight"].coders == ("contexts", "adaptive")
+    assert by_name["weight"].table == by_name["bias"].table == 0
+    assert by_name["weight"].coded < 1.15 * by_name["weight"].entropy + 32, "what is learned on the way costs something"
+    assert {coder for each in plain.stored for coder in each.coders} == {"huffman"}
+    assert plain.parts()["tables_bytes"] == sum(each.table for each in plain.stored) > 0
+    assert sizes.bytes < plain.bytes - plain.parts()["tables_bytes"], "more is spared than the tables"
+    said = words((tmp_path / "n.swz").read_bytes())
+    assert [stream[0] for stream in said["weight"][4:]] == ["contexts", "raw", "adaptive"]
+
+
+def test_the_parts_are_the_whole():
+    _, sizes = codec.encode(few_weights())
+    parts = sizes.parts()
+    assert sum(value for name, value in parts.items() if name != "tables_bytes") == sizes.bytes
+    weight, bias = sizes.stored
+    assert parts["places_bytes"] == weight.places
+    assert parts["values_bytes"] == weight.bytes - weight.places
+    assert parts["biases_bytes"] == bias.bytes
+
+
+def test_a_file_of_the_version_before_is_read(tmp_path):
+    """It had Huffman's codes and no others, and is the same but for its version and its digest."""
+    content, _ = codec.encode(swz.plain(), adaptive=False)
+    old = content[:8] + b"\1\0" + content[10:14]
+    (tmp_path / "n.swz").write_bytes(old + hashlib.blake2b(old + content[30:], digest_size=16).digest() + content[30:])
+    assert digest(codec.load(tmp_path / "n.swz", swz.plain)) == digest(swz.plain())
 
 
 def test_the_same_network_is_the_same_bytes():
@@ -161,7 +210,7 @@ BAD = {
     "cut in the header": (lambda good: good[:40], "was cut short or is damaged: its header should have"),
     "cut in the streams": (lambda good: good[:-1], "is damaged: its content does not match"),
     "more at the end": (lambda good: good + b"\0", "is damaged: its content does not match"),
-    "newer": (lambda good: good[:8] + b"\2\0" + good[10:], "has version 2 of its format .* newer sapwood"),
+    "newer": (lambda good: good[:8] + b"\3\0" + good[10:], "has version 3 of its format .* newer sapwood"),
     "too large a header": (lambda good: header(good, 2**32 - 1), "its header should have 4294967295 bytes"),
     "too small a header": (lambda good: header(good, 2), "is damaged: its content does not match"),
     "no words": (lambda good: sealed([1]), "has a list for its header"),
@@ -208,7 +257,7 @@ def test_a_file_that_lies_about_its_streams_is_refused(tmp_path_factory, data):
     name = data.draw(st.sampled_from(["0.weight", "2.weight"]))
     layout = data.draw(st.sampled_from(list(LAYOUTS)))
     number = st.one_of(st.integers(0, 40), st.sampled_from([-1, 600, 2**31, 2**53, 2**80]))
-    coding = st.sampled_from(["raw", "fixed", "huffman"])
+    coding = st.sampled_from(["raw", "fixed", "huffman", "adaptive", "contexts"])
     streams = data.draw(st.lists(st.tuples(coding, number, number, st.integers(0, 300)), max_size=4))
     said[name] = [said[name][0], said[name][1], layout, data.draw(st.sampled_from(["rows", "columns"])), *streams]
     content = data.draw(st.binary(max_size=600))

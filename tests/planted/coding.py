@@ -1,5 +1,6 @@
 """Laws of what a network is stored as, and bugs planted in it: codes, gaps, files, shared values."""
 
+from collections import defaultdict
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.optim import SGD
 
 from sapwood.checks import Laws, method
 from sapwood.checks.law import demand
-from sapwood.codec import file, huffman, kmeans, network, places, sharing, tensors
+from sapwood.codec import arithmetic, file, huffman, kmeans, mask, network, places, sharing, stream, tensors
 from sapwood.errors import InputError
 from sapwood.methods import METHODS
 from sapwood.training.run import Run
@@ -18,6 +19,7 @@ from sapwood.training.run import Run
 decode, gaps, matrix, clustered, clusters = (
     tensors.decode, places.gaps, tensors._matrix, sharing.clustered, sharing._clusters)  # fmt: skip
 code_lengths, walk, remember = huffman.code_lengths, huffman._walk, Run.remember
+finish, masks_walk, by_huffman = arithmetic.Encoder.finish, mask._walk, stream._huffman
 LUCK = np.random.default_rng(0)
 SYMBOLS = np.minimum(LUCK.geometric(0.1, 100_000) - 1, 63)  # more bits than are decoded together
 PLACES = np.array([0, 1, 31, 32, 33, 65, 97, 98, 161, 162, 300])
@@ -45,6 +47,70 @@ def _prefix_free(lengths) -> None:
     codes = huffman.codes(lengths).tolist()
     words = sorted(f"{code:0{n}b}" for code, n in zip(codes, lengths.tolist(), strict=True) if n)
     demand(not any(b.startswith(a) for a, b in pairwise(words)), "a code begins another")
+
+
+def adaptive_laws() -> Laws:
+    """Symbols and places without a table."""
+    return {
+        "adaptive: what is decoded is what was encoded": _adaptively,
+        "adaptive: less than 1 % and three bytes above the entropy": _as_likely,
+        "adaptive: bytes that no decision needs are refused": _left_over,
+        "adaptive: places of a matrix with empty rows and columns come back, well below their entropy": _in_contexts,
+        "adaptive: the shorter of both codes is taken, the table counted": _shorter_taken,
+    }
+
+
+def _adaptively() -> None:
+    likely, bits = [1, arithmetic.MOST - 2], [1] * 2_000 + [0, 1, 1, 0]
+    for begin in range(0, 2_000, 50):  # carries that run through bytes of 255
+        encoder = arithmetic.Encoder()
+        for bit in bits[begin:]:
+            encoder.write(bit, likely.copy())
+        decoder = arithmetic.Decoder(encoder.finish())
+        demand([decoder.read(likely.copy()) for _ in bits[begin:]] == bits[begin:], "other decisions come back")
+    for symbols, alphabet in ((SYMBOLS[:9_000], 64), (np.ones(3_000, np.int64), 2), (SYMBOLS[:40], 100)):
+        content = arithmetic.encode(symbols.tolist(), alphabet)
+        demand(np.array_equal(arithmetic.decode(content, alphabet, len(symbols)), symbols), "other symbols come back")
+
+
+def _as_likely() -> None:
+    for symbols in (SYMBOLS[:20_000], SYMBOLS[:20_000] % 4):
+        counts = np.bincount(symbols)
+        bits, bound = 8 * len(arithmetic.encode(symbols.tolist(), len(counts))), huffman.entropy(counts)
+        demand(bound < bits < 1.01 * bound + 24, f"{bits} bits where {bound:.0f} are the entropy")
+    demand(len(arithmetic.encode([1], 2)) == 1, "one decision takes more than a byte")
+
+
+def _left_over() -> None:
+    content = arithmetic.encode(SYMBOLS[:50].tolist(), 64)
+    try:
+        arithmetic.decode(content + bytes(9), 64, 50)
+    except ValueError:
+        return
+    demand(False, "nothing was noticed")
+
+
+def _in_contexts() -> None:
+    luck = np.random.default_rng(1)
+    there = luck.random((120, 200)) < 0.2
+    there[luck.permutation(120)[:80]] = False
+    there[:, luck.permutation(200)[:120]] = False
+    found = np.flatnonzero(there)
+    content, _ = mask.encode(found, 120, 200)
+    try:
+        demand(np.array_equal(mask.decode(content, there.size, 200, len(found)), found), "other places come back")
+    except ValueError as error:
+        raise AssertionError("no places come back") from error
+    alone = huffman.entropy(np.bincount(there.reshape(-1)))
+    demand(8 * len(content) < 0.75 * alone, f"{8 * len(content)} bits where each place by itself has {alone:.0f}")
+
+
+def _shorter_taken() -> None:
+    halves = np.random.default_rng(1).permutation(np.repeat(np.arange(4), [40_000, 20_000, 10_000, 10_000]))
+    for symbols, alphabet in ((SYMBOLS[:200], 64), (SYMBOLS[:1_000], 64), (halves, 4)):
+        alone = [stream.write(symbols, alphabet, coders=(coder,)) for coder in stream.CODERS]
+        sizes, both = [len(each.pack()) for each in alone], len(stream.write(symbols, alphabet).pack())
+        demand(both == min(sizes), f"{both} bytes where the codes have {sizes}")
 
 
 def storing_laws() -> Laws:
@@ -145,6 +211,45 @@ def numbered(lengths):
     return np.cumsum(lengths > 0) - 1
 
 
+def without_carry(encoder, more):
+    encoder._low = encoder._low + more & arithmetic.WHOLE - 1
+
+
+def cut_off(encoder):
+    return finish(encoder)[:-1]
+
+
+def in_full(encoder):
+    return bytes(encoder._out) + encoder._low.to_bytes(4, "big") + b"\1"
+
+
+def never_counted(odds, bit):
+    return None
+
+
+def to_the_last(odds, bit):
+    odds[:] = (9, 1) if bit == 0 else (1, 9)
+
+
+def alike(rows, columns, count, decide):
+    """Every place in one context."""
+    odds = defaultdict(arithmetic.fresh)
+    masks_walk(rows, columns, count, lambda place, _: decide(place, odds[0]))
+
+
+def one_too_few(rows, columns, count, decide):
+    masks_walk(rows, columns, max(0, count - 1), decide)
+
+
+def without_tables(symbols, counts):
+    written = by_huffman(symbols, counts)
+    return written._replace(stream=written.stream._replace(size=written.stream.size - written.table))
+
+
+def far_too_few(decided):
+    return 0.0
+
+
 def one_filler_more(positions, reach):
     steps = np.diff(positions, prepend=-1)
     fillers = steps // reach
@@ -205,6 +310,28 @@ MUTANTS = (
         },
         "less than 2 % above the entropy": {
             "all symbols have equally long codes": instead(huffman, "code_lengths", all_alike),
+        },
+    }),
+    *bugs("adaptive", adaptive_laws, {
+        "what is decoded is what was encoded": {
+            "a carry is lost": instead(arithmetic.Encoder, "_add", without_carry),
+            "the last byte is left out": instead(arithmetic.Encoder, "finish", cut_off),
+        },
+        "less than 1 % and three bytes above the entropy": {
+            "nothing is counted": instead(arithmetic, "_count", never_counted),
+            "only the last decision counts": instead(arithmetic, "_count", to_the_last),
+            "the end takes all of the interval's bytes": instead(arithmetic.Encoder, "finish", in_full),
+        },
+        "bytes that no decision needs are refused": {
+            "what is left is not looked at": instead(arithmetic.Decoder, "end", lambda decoder: None),
+        },
+        "places of a matrix with empty rows and columns come back, well below their entropy": {
+            "all places are in one context": instead(mask, "_walk", alike),
+            "the last place is not asked for": instead(mask, "_walk", one_too_few),
+        },
+        "the shorter of both codes is taken, the table counted": {
+            "the table is not counted": instead(stream, "_huffman", without_tables),
+            "an adaptive code is thought to take nothing": instead(arithmetic, "ideal", far_too_few),
         },
     }),
     *bugs("storing", storing_laws, {

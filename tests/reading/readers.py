@@ -118,9 +118,12 @@ def tensors_changed(tensors: dict[str, Tensor], luck: Random) -> dict[str, Tenso
 
 def _swz_network() -> nn.Module:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    model = nn.Sequential(
+        nn.Linear(6, 5), nn.ReLU(), nn.BatchNorm1d(5), nn.Linear(5, 3), nn.Linear(3, 90), nn.Linear(90, 8)
+    )
     with torch.no_grad():
         model[0].weight.copy_((model[0].weight * 4).round() / 4)
+        model[5].weight.copy_((torch.randn(8, 90) * 2).round() * (torch.rand(8, 90) < 0.1)).add_(0)
     return model
 
 

@@ -60,6 +60,50 @@ def test_the_bytes_of_a_file_are_compared_seed_by_seed():
     assert "Not run" in str(record.coded(rows, 12))
 
 
+def test_what_shares_values_goes_on_from_its_compression():
+    by_row = {trial.arm: trial for trial in STUDY.at("paper") if trial.seed == 0}
+    for fold in record.SHARED:
+        shared = by_row[record.shared_label(fold)]
+        assert dict(shared.uses) == {"start": by_row[record.label(fold)], "teacher": by_row[record.TEACHER]}
+        assert shared.all_options()["coder"] == "shortest"
+
+
+def with_bytes(errors, folds):
+    """Rows of 94-fold with shared values: these errors and folds, seed by seed."""
+    row = record.shared_label(94)
+    rows = [each for seed, error in enumerate(errors) for each in made({row: error}, seeds=[seed])]
+    last = [each for each in rows if each["split"] == "test"]
+    notes = {"stored_bytes": 5_000, "header_bytes": 600, "places_bytes": 2_500, "values_bytes": 1_500}
+    notes |= {"biases_bytes": 400, "tables_bytes": 0, "by_huffman_bytes": 6_000}
+    return rows + [
+        each | {"split": "note", "metric": name, "value": value}
+        for each, fold in zip(last, folds, strict=True)
+        for name, value in ({"stored_fold": fold} | notes).items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("errors", "folds", "says"),
+    [
+        ([1.8, 1.9, 1.8, 1.9, 1.8], [200, 210, 205, 220, 230], "Yes. 213.0"),
+        ([1.8, 1.9, 1.8, 1.9, 1.8], [199, 210, 205, 220, 230], "No. 212.8"),
+        ([2.0, 2.0, 2.0, 2.0, 2.1], [200, 210, 205, 220, 230], "No. "),
+        ([1.8, 1.9, 1.8, 1.9], [200, 210, 205, 220], "Open: 4 of 5 seeds. "),
+        ([1.6, 2.2, 1.6, 2.2, 1.9], [200, 210, 205, 220, 230], "do not secure it"),
+    ],
+)
+def test_every_seed_must_be_small_enough_and_the_mean_good_enough(errors, folds, says):
+    rows = with_bytes(errors, folds)
+    assert says in str(record.shared(rows, 94))
+    assert "Not run" in str(record.shared(rows, 128))
+
+
+def test_what_the_bytes_are_for_stands_in_a_table():
+    [line] = record.bytes_of(with_bytes([1.8] * 5, [213.0] * 5)).lines
+    assert line == ("94-fold, shared", "5", "5,000", "600", "2,500", "1,500", "400", "0", "6,000")
+    assert record.bytes_of(made(GOOD)).lines == ()
+
+
 def test_how_far_is_until_the_first_that_misses():
     assert record.largest(made(GOOD), 2.0) == (128, pytest.approx(1.95))
     assert record.largest(made(GOOD), 1.7) is None
@@ -84,7 +128,7 @@ def test_words_and_tables_follow_from_the_rows():
 
 @pytest.mark.parametrize("table", [[], made(GOOD)], ids=["none", "rows"])
 def test_a_report_can_be_made(table, tmp_path):
-    assert len(record.record(table)) == 4
+    assert len(record.record(table)) == 6
     record.drawn(table, tmp_path).canvas.draw()
     for each in STUDY.tables:
         each.build(table)

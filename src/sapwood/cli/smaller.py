@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -123,12 +124,20 @@ def _coded(sizes: Sizes) -> list[str]:
     """What every tensor takes in the file, and the whole of it."""
     rows: list[Row] = [("", "entries", "bytes", "  as")]
     for each in sizes.stored:
-        values = f"  {each.layout}" + f", {each.values} values" * bool(each.values)
+        values = (
+            f"  {each.layout}"
+            + f", {each.values} values" * bool(each.values)
+            + "".join(f", {coder}" for coder in dict.fromkeys(each.coders))
+        )
         rows.append((each.name, f"{each.entries:,}", f"{each.bytes:,}", values))
     rows.append(("names and the like", "", f"{sizes.bytes - sum(each.bytes for each in sizes.stored):,}", ""))
     rows.append(("the file", "", f"{sizes.bytes:,}", f"  {sizes.fold:.2f} times smaller than {sizes.dense:,}"))
-    coded = -(-sum(each.coded for each in sizes.stored) // 8)
-    more = f"Huffman's codes take {coded:,} of these bytes, {sizes.over_entropy:.1%} more than their symbols' entropy"
+    coded, bound = sum(each.coded for each in sizes.stored), sum(each.entropy for each in sizes.stored)
+    tables = sum(each.table for each in sizes.stored)
+    more = (
+        f"Codes take {-(-coded // 8):,} of these bytes, where the entropy of their symbols is {ceil(bound / 8):,}; "
+        f"tables of Huffman's codes take {tables:,}"
+    )
     return [*aligned(rows), more] if coded else aligned(rows)
 
 

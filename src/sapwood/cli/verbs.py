@@ -236,7 +236,7 @@ def export(
     """Write a finished trial's network as .safetensors, .onnx or .pt2, compacted, and compare it with what was written.
 
     A .onnx file needs sapwood[onnx]. A .pt2 file is for torch.export.load, which should be given trusted files only.
-    A .swz file is the fewest bytes: the network at full size without its zeros, shared values and Huffman's code.
+    A .swz file is the fewest bytes: the network at full size without its zeros, shared values, the shortest codes.
     """
     from sapwood.cli.smaller import export_to
 

@@ -16,7 +16,7 @@ from typing import Any
 from sapwood.errors import InputError
 
 MAGIC = b"\x89SWZ\r\n\x1a\n"
-VERSION = 1
+VERSION = 2  # 1 had no adaptive codes; a file of version 1 is read as ever
 HEAD = struct.Struct("<8sHI")
 DIGEST = 16
 

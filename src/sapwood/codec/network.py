@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from sapwood import disk
 from sapwood.codec import file, tensors
 from sapwood.codec.places import LAYOUTS
-from sapwood.codec.stream import Stream
+from sapwood.codec.stream import CODERS, HUFFMAN, Stream
 from sapwood.errors import InputError, picked
 from sapwood.masking import masks as mask
 from sapwood.training import checkpoint
@@ -26,14 +26,22 @@ class Stored:
 
     name: str
     entries: int
+    dims: int
     layout: str
     values: int
     """Different values in its codebook, the 0 of fillers among them; 0 where values are written as they are."""
     bytes: int
+    places: int
+    """Those of its bytes that say where there is anything."""
     coded: int
-    """Bits of Huffman's codes, without their tables."""
+    """Bits of codes, Huffman's and adaptive ones, without tables."""
     entropy: float
-    """Bits that no code for the same symbols, one by one, can do without: n H of each stream, added up."""
+    """Bits that no code for the same symbols, one by one, can do without: n H of each coded stream, added up; of an
+    adaptive mask n H in each context."""
+    coders: tuple[str, ...] = ()
+    """What its symbols are coded by: "huffman", "adaptive", "contexts"; none where all have equally many bits."""
+    table: int = 0
+    """Bytes of the tables of Huffman's codes. An adaptive code has none: it is taken where that makes it shorter."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +59,17 @@ class Sizes:
         """dense / bytes."""
         return self.dense / self.bytes
 
+    def parts(self) -> dict[str, int]:
+        """What the bytes are for. Weights have two dimensions or more; tables are counted in what they belong to."""
+        weights, rest = [[each for each in self.stored if (each.dims > 1) == w] for w in (True, False)]
+        found = {"places_bytes": sum(each.places for each in weights), "biases_bytes": sum(each.bytes for each in rest)}
+        found["values_bytes"] = sum(each.bytes for each in weights) - found["places_bytes"]
+        tables = sum(each.table for each in self.stored)
+        return found | {"header_bytes": self.bytes - sum(each.bytes for each in self.stored), "tables_bytes": tables}
+
     @property
     def over_entropy(self) -> float:
-        """By what fraction Huffman's codes are longer than the entropy of what they encode."""
+        """By what fraction codes are longer than the entropy of what they encode."""
         bound = sum(each.entropy for each in self.stored)
         return sum(each.coded for each in self.stored) / bound - 1 if bound else 0.0
 
@@ -65,32 +81,40 @@ def save(
     masks: Mapping[str, Tensor] | None = None,
     layout: str | None = None,
     entropy: bool = True,
+    adaptive: bool = True,
 ) -> Sizes:
     """Write the network's state_dict to a .swz file, lossless, and say what that takes. See `encode`."""
-    content, sizes = encode(model, masks=masks, layout=layout, entropy=entropy)
+    content, sizes = encode(model, masks=masks, layout=layout, entropy=entropy, adaptive=adaptive)
     checkpoint.replace(Path(path), content)
     return sizes
 
 
 def encode(
-    model: nn.Module, *, masks: Mapping[str, Tensor] | None = None, layout: str | None = None, entropy: bool = True
+    model: nn.Module,
+    *,
+    masks: Mapping[str, Tensor] | None = None,
+    layout: str | None = None,
+    entropy: bool = True,
+    adaptive: bool = True,
 ) -> tuple[bytes, Sizes]:
     """The bytes of the .swz file, and what is what in them. Every tensor comes back bit by bit.
 
     `masks`: zeros that the file is to have; give those of the run. Without them a -0.0, as a held weight may be, is a
     value like others. Weights that take few different values, as `sharing` makes them, are written as indices into a
     codebook. `layout`: one of `LAYOUTS` for all matrices and kernels; for each tensor the shortest when left out.
-    Without `entropy`, nothing is coded by Huffman.
+    Symbols are coded by Huffman, or by an adaptive arithmetic coder, which has no table, where that is shorter and they
+    are few (2^18 decisions at most). Without `adaptive`, by Huffman alone; without `entropy`, not at all.
     """
     if layout is not None:
         picked("layout", layout, LAYOUTS)
     state = _state(model)
     mask.validate(masks or {}, {name: tensor for name, tensor in state.items() if not isinstance(tensor, str)})
+    coders = (CODERS if adaptive else (HUFFMAN,)) if entropy else ()
     coded: dict[str, tensors.Coded] = {}
     for name, tensor in state.items():
         if not isinstance(tensor, str):
             kept = tensor if name not in (masks or {}) else _masked(tensor, (masks or {})[name])
-            coded[name] = tensors.encode(kept, layout=layout if tensor.dim() > 1 else None, entropy=entropy)
+            coded[name] = tensors.encode(kept, layout=layout if tensor.dim() > 1 else None, coders=coders)
     said: Said = {name: coded[name].said() if name in coded else tensor for name, tensor in state.items()}
     content = file.pack(said, b"".join(part.pack() for each in coded.values() for part in each.streams))
     dense = sum(p.numel() * p.element_size() for p in model.parameters())
@@ -146,8 +170,13 @@ def _stored(name: str, coded: tensors.Coded) -> Stored:
     entropies = [part.entropy for part in coded.streams if part.coded]
     entries = int(torch.Size(coded.shape).numel())
     layout = coded.layout if coded.order == "rows" else f"{coded.layout}, {coded.order}"
-    bits = sum(part.coded for part in coded.streams)
-    return Stored(name, entries, layout, indices[0] if indices else 0, coded.size, bits, sum(entropies))
+    used = tuple(part.stream.coding for part in coded.streams if part.coded)
+    bits, table = (sum(getattr(part, what) for part in coded.streams) for what in ("coded", "table"))
+    values = indices[0] if indices else 0
+    places = sum(part.stream.size for part in coded.streams[: LAYOUTS[coded.layout].streams])
+    return Stored(
+        name, entries, len(coded.shape), layout, values, coded.size, places, bits, sum(entropies), used, table
+    )
 
 
 def _refuse_other_network(said: Said, state: Mapping[str, Tensor | str]) -> None:

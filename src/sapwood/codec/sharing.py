@@ -19,13 +19,16 @@ from sapwood.selection import thresholds
 
 NOWHERE = -1  # the label of a weight that has been removed
 BITS = 15  # labels are int16
+Clusters = dict[str, tuple[Tensor, Tensor]]  # parameter -> values, labels
 
 
-def widths(bits: str, weights: Iterable[str]) -> dict[str, int]:
-    """Bits for each weight from an option's words: "6" for all of them, or "8 8 5 5" one by one."""
-    found = thresholds.numbers("bits", bits, weights)
+def widths(bits: str, tensors: Iterable[str], option: str = "bits") -> dict[str, int]:
+    """Bits for each tensor from an option's words: "6" for all of them, or "8 8 5 5" one by one."""
+    found = thresholds.numbers(option, bits, tensors)
     if any(width not in range(1, BITS + 1) for width in found.values()):
-        raise InputError(f"bits is {bits!r}; give whole numbers in 1..{BITS}, for 2^bits different values in a layer")
+        raise InputError(
+            f"{option} is {bits!r}; give whole numbers in 1..{BITS}, for 2^bits different values in a layer"
+        )
     return {name: int(width) for name, width in found.items()}
 
 
@@ -39,6 +42,14 @@ def clustered(w: Tensor, keep: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     labels = torch.full_like(w, NOWHERE, dtype=torch.int16)
     labels[keep] = within.to(torch.int16)
     return centroids[used], labels
+
+
+def clusters_of(model: nn.Module, keep: Mapping[str, Tensor], bits: Mapping[str, int]) -> Clusters:
+    """Clusters of the parameters that `bits` names; of one that has no mask in `keep`, all entries are kept."""
+    of = {name: model.get_parameter(name) for name in bits}
+    return {
+        name: clustered(w, keep.get(name, torch.ones_like(w, dtype=torch.bool)), bits[name]) for name, w in of.items()
+    }
 
 
 class Sharing:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sapwood.codec import huffman, stream
 from sapwood.codec.places import LAYOUTS
-from sapwood.codec.stream import RAW, Stream, Written
+from sapwood.codec.stream import CODERS, DECISIONS, RAW, Coders, Stream, Written
 
 Bits = NDArray[Any]  # a tensor's numbers as unsigned whole ones of the same bits
 BOOK = 1 << 16  # entries of a codebook, at most
@@ -44,16 +44,24 @@ class Coded(NamedTuple):
         return [self.type, list(self.shape), self.layout, self.order, *(list(each.stream) for each in self.streams)]
 
 
-def encode(tensor: Tensor, *, layout: str | None = None, entropy: bool = True) -> Coded:
+def encode(tensor: Tensor, *, layout: str | None = None, coders: Coders = CODERS) -> Coded:
     """The tensor in as few bytes as the layouts allow, or in this one."""
     name, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
     matrix = _matrix(tensor)
     tried = [
-        Coded(name, shape, each, order, tuple(_streams(matrix if order == "rows" else matrix.T, each, entropy)))
-        for each in (LAYOUTS if layout is None else (layout,))
+        Coded(name, shape, each, order, tuple(_streams(matrix if order == "rows" else matrix.T, each, coders)))
+        for each in (_layouts(matrix.size, coders) if layout is None else (layout,))
         for order in (ORDERS if min(matrix.shape) > 1 and each != "dense" else ORDERS[:1])
     ]
-    return min(tried, key=lambda coded: coded.size)
+    best = min(tried, key=lambda coded: coded.size)
+    return best._replace(streams=tuple(map(stream.settled, best.streams)))
+
+
+def _layouts(entries: int, coders: Coders) -> list[str]:
+    """Those that are tried: what has a decision for every place is slow, and not for large tensors."""
+    return [
+        name for name, each in LAYOUTS.items() if each.coder is None or (each.coder in coders and entries <= DECISIONS)
+    ]
 
 
 def decode(said: Sequence[Any], parts: Sequence[bytes]) -> Tensor:
@@ -83,15 +91,15 @@ def _matrix(tensor: Tensor) -> Bits:
     return flat.reshape(rows, flat.size // rows)
 
 
-def _streams(matrix: Bits, layout: str, entropy: bool) -> Iterator[Written]:
+def _streams(matrix: Bits, layout: str, coders: Coders) -> Iterator[Written]:
     flat = matrix.reshape(-1)
     rows, columns = matrix.shape
-    written, places = LAYOUTS[layout].write(np.flatnonzero(flat), (rows, columns), entropy)
+    written, places = LAYOUTS[layout].write(np.flatnonzero(flat), (rows, columns), coders)
     yield from written
-    yield from _values(flat[places], entropy)
+    yield from _values(flat[places], coders)
 
 
-def _values(values: Bits, entropy: bool) -> list[Written]:
+def _values(values: Bits, coders: Coders) -> list[Written]:
     """As they are, or by a codebook if that takes fewer bytes."""
     plain = [_raw(values)]
     if len(np.unique(values[: 2 * BOOK])) > BOOK:  # spares sorting all of them
@@ -99,7 +107,7 @@ def _values(values: Bits, entropy: bool) -> list[Written]:
     book, counts = np.unique(values, return_counts=True)
     if len(book) > BOOK or book.nbytes + huffman.entropy(counts) / 8 >= values.nbytes:  # no code can make up for it
         return plain
-    shared = [_raw(book), stream.write(np.searchsorted(book, values), len(book), entropy=entropy)]
+    shared = [_raw(book), stream.write(np.searchsorted(book, values), len(book), coders=coders)]
     return min(plain, shared, key=lambda streams: sum(each.stream.size for each in streams))
 
 

@@ -5,17 +5,16 @@
 Paper: Han, Mao, Dally, "Deep compression", arXiv:1510.00149, ICLR 2016. Pruning is `iterative_magnitude` (its
 reference 2); Huffman coding is what `codec` does, and notes: `stored_bytes`, of the whole file, and `stored_fold`.
 Differs: where weights are is coded by whichever of `codec`'s layouts is shortest for a layer; the 0 of fillers is one
-value more; biases stay as they are.
+value more; biases stay. Not in the paper: `biases` that share, and the `coder` "shortest", which takes adaptive codes
+where Huffman's with its table are longer; what the bytes are for is noted then.
 """
 
 from collections.abc import Iterator
 from functools import partial
 
-from torch import Tensor
-
 from sapwood import codec
-from sapwood.codec.sharing import Sharing, clustered, widths
-from sapwood.currency import Masks
+from sapwood.codec.sharing import Sharing, clusters_of, widths
+from sapwood.errors import refuse_unless
 from sapwood.masking import masks as mask
 from sapwood.methods.iterative_magnitude import iterative_magnitude
 from sapwood.scoring.layers import prunable
@@ -23,7 +22,7 @@ from sapwood.training.declared import declares
 from sapwood.training.loop import Moment, evaluate, train
 from sapwood.training.run import Run
 
-Clusters = dict[str, tuple[Tensor, Tensor]]  # weight -> values, labels
+CODERS = ("huffman", "shortest")
 
 
 @declares("masks", "solves")
@@ -40,13 +39,18 @@ def deep_compression(
     bits: str = "6",
     share_epochs: int = 10,
     share_rate: float = 0.01,
+    biases: str = "",
+    coder: str = CODERS[0],
 ) -> Iterator[Moment]:
     """Prunes as `iterative_magnitude` does, output layer included; then `share_epochs` at `share_rate` times the task's
-    learning rate. `bits`: one number, or one for each layer. With rounds=0 nothing is pruned here: the weights that
-    are 0 after the first epochs stay 0. For a network pruned elsewhere, start from its trial with first_epochs=0.
+    learning rate. `bits`: one number, or one for each layer; so are `biases`, which stay when left out. With rounds=0
+    nothing is pruned here: what is 0 after the first epochs stays 0. Pruned elsewhere: start there, first_epochs=0.
     """  # fmt: skip
-    weights = [f"{name}.weight" for name in prunable(run.model)]
-    of = widths(bits, weights)
+    layers = prunable(run.model)
+    weights = [f"{name}.weight" for name in layers]
+    refuse_unless("coder", coder, CODERS)
+    own = [f"{name}.bias" for name, layer in layers.items() if layer.bias is not None]
+    of = widths(bits, weights) | (widths(biases, own, "biases") if biases else {})
     if rounds:
         yield from iterative_magnitude(
             run, sparsity=sparsity, rounds=rounds, quality=quality, scope=scope,
@@ -56,7 +60,7 @@ def deep_compression(
         yield from train(run, epochs=first_epochs)
     keep = run.masks if rounds else {name: run.model.get_parameter(name).detach() != 0 for name in weights}
     notes = run.remember("pruned", partial(_noted, run, "pruned"))
-    clusters = run.remember("clusters", partial(_clusters, run, keep, of))
+    clusters = run.remember("clusters", partial(clusters_of, run.model, keep, of))
     run.become(run.model)
     for group in run.optimizer.param_groups:
         group["lr"] *= share_rate
@@ -65,12 +69,10 @@ def deep_compression(
         notes |= run.remember("shared", partial(_noted, run, "shared"))
         yield from train(run, epochs=share_epochs)
     mask.apply_(dict(run.model.named_parameters()), run.masks)  # held weights may be -0.0, which is not nothing
-    sizes = codec.encode(run.model)[1]
+    sizes = codec.encode(run.model, adaptive=coder != CODERS[0])[1]
     run.note(**notes, stored_bytes=sizes.bytes, stored_fold=sizes.fold)
-
-
-def _clusters(run: Run, keep: Masks, bits: dict[str, int]) -> Clusters:
-    return {name: clustered(run.model.get_parameter(name), keep[name], bits[name]) for name in bits}
+    if coder != CODERS[0]:
+        run.note(**sizes.parts(), by_huffman_bytes=codec.encode(run.model, adaptive=False)[1].bytes)
 
 
 def _noted(run: Run, when: str) -> dict[str, float]:
