@@ -4,14 +4,18 @@ The rival is what any analysis of the graph has to pay at least: the same export
 Both are run once before they are timed, then in turn; the least of some rounds counts. The analysis is an `Anatomy`
 with all sites and the three costs. Growth: how the time of what comes after the export rises with the layers, and how
 the number of functions that it calls does, as an exponent; 1 is as fast as the network. Counted: exports and deep
-copies of models in a whole flow.
+copies of models in a whole flow. Memory: what a process of its own holds at most while it finds all sites and costs,
+beside what it held with the model and its graph; per number in the tensors of the graph (parameters, buffers, what
+operators give), which says that ids stay few as tensors grow. Linux only.
 
 Models of torchvision and transformers where these are installed, with random weights:
 
     python benchmarks/analysis.py [NAME ...]
+    python benchmarks/analysis.py memory [NAME ...]
 """
 
 import gc
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,11 +24,14 @@ from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from cProfile import Profile
 from math import log2
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import nn
+from proof_memory import held
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from sapwood import bytes_of, fewest, macs_of, parameters_of, per_unit, shrink, sites
 from sapwood.measure.example import arguments, as_tuple
@@ -79,7 +86,11 @@ def export(model: nn.Module, example: Any) -> None:
 
 def analyse(model: nn.Module, example: Any) -> None:
     """All sites and costs."""
-    anatomy = Anatomy(model, example)
+    costs_of(Anatomy(model, example))
+
+
+def costs_of(anatomy: Anatomy) -> None:
+    """What comes after the export."""
     for cost in (macs_of, parameters_of, bytes_of):
         cost(anatomy, sites(anatomy))
 
@@ -171,9 +182,39 @@ def growth(make: Callable[[int], Made]) -> str:
     )  # fmt: skip
 
 
+def most_held(run: Callable[[], None]) -> int:
+    """Bytes that this process holds at most during a run, beside what it held before."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5", "utf-8")  # the most so far is forgotten
+    before = held("VmRSS")
+    run()
+    return held("VmHWM") - before
+
+
+def numbers_in(anatomy: Anatomy) -> int:
+    """How many numbers the tensors of a graph have, and what its operators give."""
+    values = [node.meta.get("val") for node in anatomy.graph.module.graph.nodes]
+    return sum(each.numel() for each in pytree.tree_leaves(values) if isinstance(each, Tensor))
+
+
+def memory(name: str) -> str:
+    """What an analysis of a network takes beside its model and graph; for a process that has done nothing else."""
+    anatomy = Anatomy(*MODELS[name]())
+    numbers = numbers_in(anatomy)
+    most = most_held(lambda: costs_of(anatomy))
+    return f"{name}: {most / 2**20:.0f} MiB beside model and graph, {most / numbers:.3f} bytes a number of {numbers:,}"
+
+
 def main() -> None:
     """Print a line for each network."""
     torch.set_num_threads(1)
+    if sys.argv[1:2] == ["memory"]:
+        if len(sys.argv) == 3:
+            print(memory(sys.argv[2]), flush=True)
+        else:
+            for name in sys.argv[2:] or MODELS:
+                subprocess.run([sys.executable, __file__, "memory", name], check=True)
+        return
     for name in sys.argv[1:] or [*MODELS, "growth"]:
         if name == "growth":
             print(f"Llama, {growth(llama)}", flush=True)

@@ -1,10 +1,15 @@
 """How cost grows: CPU seconds against size as a power law, whose exponent should be 1.1 at most.
 
-A line for each: the exponent over the upper half of the sizes, its 95 % interval from a fit through all rounds in
-logarithms, and the exponent of the last step alone, of the least seconds. Small sizes are mostly fixed costs, so the
-lower half says little. Scores are ranked; networks of more and more layers are exported, run on ids, grouped into
-sites, shrunk without and with a proof; more and more weights are held over a step of SGD; a study's rows are parsed,
-put in order, summed up and written; half of its trials are found to be done when it goes on.
+A line for each: the exponent over the upper half of the sizes, its 95 % interval from a fit through all rounds at three
+sizes or more in logarithms, and that of the last step alone, of the least seconds. Small sizes are mostly fixed costs,
+so the lower half says little. MISSED: the whole interval is above 1.1; "not told": a part of it is, and more rounds or
+a quieter machine would tell. Beside it the exponent of the functions called, which no other program disturbs: where
+that is 1 and the seconds rise faster, what is larger no longer fits into caches. Work inside of one call, such as
+torch's, is not in that count.
+
+Scores are ranked; networks of more and more layers are exported, run on ids, grouped into sites, shrunk without and
+with a proof; more and more weights are held over a step of SGD; a study's rows are parsed, put in order, summed up and
+written; half of its trials are found to be done when it goes on.
 
     python benchmarks/growth.py [--small] [NAME ...]
 """
@@ -15,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from cProfile import Profile
 from dataclasses import dataclass
 from math import log, sqrt
 from pathlib import Path
@@ -51,15 +57,27 @@ class Fitted:
     low: float
     high: float
     last: float
+    calls: float = float("nan")  # exponent of the functions called
 
     def __str__(self) -> str:
-        missed = ", MISSED" if self.low > MOST else ""
-        return f"{self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}], last step {self.last:.2f}{missed}"
+        said = ", MISSED" if self.low > MOST else ", not told" if self.high > MOST else ""
+        return (
+            f"{self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}]{said}, "
+            f"last step {self.last:.2f}, calls {self.calls:.2f}"
+        )
 
 
-def fitted(sizes: Sequence[int], rounds: Sequence[Sequence[float]]) -> Fitted:
-    """The slope of log(cost) over log(size), upper half of the sizes; `rounds[i][j]`: round i at size j."""
-    half = max(2, (len(sizes) + 1) // 2)
+def upper(sizes: Sequence[int]) -> int:
+    """How many of the sizes count: the upper half of them, three at least where there are three."""
+    return max(min(3, len(sizes)), (len(sizes) + 1) // 2)
+
+
+def fitted(sizes: Sequence[int], rounds: Sequence[Sequence[float]], calls: Sequence[int] = ()) -> Fitted:
+    """The slope of log(cost) over log(size), upper sizes; `rounds[i][j]`: round i at size j.
+
+    `calls`: those counted at the upper sizes, or at all.
+    """
+    half = upper(sizes)
     points = [(log(n), log(cost)) for each in rounds for n, cost in zip(sizes[-half:], each[-half:], strict=True)]
     middle, level = fmean(x for x, _ in points), fmean(y for _, y in points)
     spread = sum((x - middle) ** 2 for x, _ in points)
@@ -69,7 +87,8 @@ def fitted(sizes: Sequence[int], rounds: Sequence[Sequence[float]]) -> Fitted:
     error = T.get(freedom, 1.96 + 2.7 / max(freedom, 1)) * sqrt(left / freedom / spread) if freedom else float("inf")
     least = [min(column) for column in zip(*rounds, strict=True)]
     last = log(least[-1] / least[-2]) / log(sizes[-1] / sizes[-2])
-    return Fitted(slope, slope - error, slope + error, last)
+    counted = log(calls[-1] / calls[-half]) / log(sizes[-1] / sizes[-half]) if calls else float("nan")
+    return Fitted(slope, slope - error, slope + error, last, counted)
 
 
 def seconds(run: Run, *, once: bool) -> float:
@@ -80,6 +99,13 @@ def seconds(run: Run, *, once: bool) -> float:
         run()
         count, taken = count + 1, time.process_time() - began
     return max(taken / count, 1e-9)
+
+
+def called(run: Run) -> int:
+    """Functions that a run calls, Python's and those of C."""
+    profile = Profile()
+    profile.runcall(run)
+    return sum(entry.callcount for entry in profile.getstats())
 
 
 def scores(count: int) -> Iterator[tuple[str, Run]]:
@@ -153,11 +179,11 @@ def scanned(every: Sequence[Trial], folder: Path) -> list[Trial]:
 
 
 SUBJECTS: dict[str, tuple[Make, Sequence[int], Sequence[int]]] = {  # sizes, small ones
-    "scores": (scores, (10**4, 10**5, 10**6, 10**7), (100, 200)),
+    "scores": (scores, (10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7), (100, 200)),
     "layers": (layers, (12, 25, 50, 100, 200), (1, 2)),
-    "parameters": (parameters, (10**4, 10**5, 10**6, 10**7), (100, 200)),
-    "rows": (rows, (10**2, 10**3, 10**4, 10**5), (100, 200)),
-    "trials": (trials, (10, 100, 1000, 10**4), (4, 8)),
+    "parameters": (parameters, (10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7), (100, 200)),
+    "rows": (rows, (10**3, 3 * 10**3, 10**4, 3 * 10**4, 10**5), (100, 200)),
+    "trials": (trials, (100, 300, 1000, 3000, 10**4), (4, 8)),
 }
 
 
@@ -171,8 +197,12 @@ def figures(name: str, *, small: bool = False, rounds: int = ROUNDS) -> Iterator
             for what, run in make(size):
                 costs = taken.setdefault(what, [[] for _ in range(rounds)])
                 costs[number].append(seconds(run, once=what in ONCE))
+    counts: dict[str, list[int]] = {}
+    for size in sizes[-upper(sizes) :]:
+        for what, run in make(size):
+            counts.setdefault(what, []).append(called(run))
     for what, every in taken.items():
-        yield what, fitted(sizes, every)
+        yield what, fitted(sizes, every, counts[what])
 
 
 def main(given: Sequence[str]) -> None:

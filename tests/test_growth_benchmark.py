@@ -22,10 +22,42 @@ def test_an_exponent_is_found_again(growth, power):
     assert found.high == pytest.approx(power)
     assert found.last == pytest.approx(power)
     assert ("MISSED" in str(found)) == (power > 1.1)
+    assert "not told" not in str(found)
+
+
+def test_what_rounds_leave_open_is_said(growth):
+    """At exponent 1, one round at the largest size took twice as long."""
+    sizes = (10, 100, 1000)
+    found = growth["fitted"](sizes, [[1, 10, 100], [1, 10, 200]])
+    assert found.low < 1.1 < found.high
+    assert "not told" in str(found)
+    assert "MISSED" not in str(found)
+
+
+def test_three_sizes_count_where_there_are_three(growth):
+    assert [growth["upper"](range(n)) for n in (2, 3, 4, 5, 7)] == [2, 3, 3, 3, 4]
+
+
+def test_calls_are_counted_and_their_exponent_is_that_of_the_upper_sizes(growth):
+    counts = [growth["called"](lambda n=n: [abs(i) for i in range(n)]) for n in (10, 100)]
+    assert counts[1] - counts[0] == 90
+    found = growth["fitted"]((10, 100, 1000, 10_000), [[1, 2, 3, 4]], [5, 500, 50_000])
+    assert found.calls == pytest.approx(2)
+    assert "calls 2.00" in str(found)
+
+
+def test_the_rows_of_a_study_cost_calls_as_many_as_they_are(growth):
+    """What the seconds are too coarse to say: no function is called more often for a row when there are more."""
+    counts = {}
+    for size in (3000, 30_000):
+        for what, run in growth["rows"](size):
+            counts.setdefault(what, []).append(growth["called"](run))
+    for what, (few, many) in counts.items():
+        assert many <= 10.1 * few, what
 
 
 def test_fixed_costs_of_small_sizes_do_not_hide_a_square(growth):
-    sizes = (10, 100, 1000, 10_000)
+    sizes = (100, 300, 1000, 3000, 10_000)
     found = growth["fitted"](sizes, [[1 + 1e-5 * n**2 for n in sizes]] * 2)
     assert found.last > 1.9
     assert found.exponent > 1.9

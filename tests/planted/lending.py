@@ -13,12 +13,13 @@ from torch import nn
 
 from sapwood import shrink, sites
 from sapwood.checks.law import Laws, demand
-from sapwood.shrinking import shrunk
+from sapwood.shrinking import fold, shrunk
 from sapwood.shrinking.cutting import lent
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
 ONE_TRY = "a proof on lent weights finds the difference that widened ones have"
 WRITTEN = "code that writes to a weight gets all weights"
+FOLDED = "constants that go into biases are those of float64, without widening the model"
 ROOM = "no more numbers are held than may be"
 CHANGED, MADE = lent.Loan._changed, lent.Loan.made
 
@@ -83,6 +84,30 @@ def held():
     demand(found <= loans.most, f"{found} bytes are held, {loans.most} may be")
 
 
+@running()
+def folded():
+    """What a silent unit sends, 1/3 as bfloat16 has it, times weights of 1/3 likewise, in float64."""
+    with all_lent([]):
+        model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 3)).bfloat16().eval()
+        for p in model.parameters():
+            p.data.fill_(1 / 3)
+        model[0].weight.data[6:] = 0
+        anatomy, tried, original = Anatomy(model, torch.ones(2, 8, dtype=torch.bfloat16)), [], fold._seen
+        seen = patch.object(fold, "_seen", lambda of, loans: tried.append(loans is not None) or original(of, loans))
+        with seen:
+            _, shifts, _ = fold.folding(anatomy, sites(anatomy), {"0": torch.arange(12) < 6})
+    third = torch.tensor(1 / 3).bfloat16().double()
+    demand(tried == [True], f"tried {tried}")
+    demand(
+        torch.allclose(shifts.get("2.bias", third).double(), 6 * third * third, rtol=1e-15, atol=0), f"added {shifts}"
+    )
+
+
+def narrow_shifts(shifts, model, sites, kept, tensors, readers):
+    found = shifts(model, sites, kept, tensors, readers)
+    return {name: shift.to(tensors[name].dtype) for name, shift in found.items()}
+
+
 def noise_of_its_own(loan, block, start, number):
     shift = len(loan.staying) * 1000
     return CHANGED(loan, block, start, number + shift)
@@ -108,6 +133,15 @@ CLAIMS = {
         },
     ),
     WRITTEN: (given_up, {"writing into a part of a weight is not seen": instead(lent, "_is_lent", lambda _: False)}),
+    FOLDED: (
+        folded,
+        {
+            "constants are as narrow as the weights": instead(fold, "_shifts", partial(narrow_shifts, fold._shifts)),
+            "operators read the empty weights": instead(
+                lent.Lent, "given", lambda self, func, args, kwargs: (args, kwargs)
+            ),
+        },
+    ),
     ROOM: (held, {"what was made is kept": instead(lent.Lent, "_make_room", lambda *_: None)}),
 }
 

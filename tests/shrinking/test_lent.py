@@ -10,7 +10,7 @@ from torch import nn
 
 from sapwood import compact, shrink, sites
 from sapwood.errors import InputError
-from sapwood.shrinking import shrunk
+from sapwood.shrinking import fold, shrunk
 from sapwood.shrinking.cutting import lent
 from sapwood.shrinking.cutting.equal import stir_, zero_
 from sapwood.shrinking.cutting.lent import Lent, Loan
@@ -105,6 +105,61 @@ def test_folded_units_are_proven_likewise(tries):
     assert tries
     assert all(tries)
     assert found.model[0].out_channels < 6
+
+
+def silenced(model, example):
+    """The anatomy, every other unit without incoming weights, and what is to stay."""
+    found = sites(model, example)
+    keep = {site.name: torch.arange(site.units) % 2 == 0 for site in found}
+    tensors = dict(model.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for site in found:
+            for slot in site.at("makes"):
+                if "bias" not in slot.tensor and slot.tensor in tensors:
+                    gone = (slot.unit_of >= 0) & ~keep[site.name][slot.unit_of]
+                    tensors[slot.tensor].index_fill_(slot.dim, gone.nonzero().flatten(), 0.0)
+    return Anatomy(model, example), found, keep
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
+def test_constants_are_those_that_widened_weights_send(make, dtype, tries, monkeypatch):
+    given, original, ways = silenced(*small_in(dtype, make())), fold._seen, []
+
+    def seen(anatomy, loans):
+        ways.append(loans is not None)
+        return original(anatomy, loans)
+
+    monkeypatch.setattr(fold, "_seen", seen)
+    kept, shifts, staying = fold.folding(*given)
+    monkeypatch.setattr(lent, "ENOUGH", 2**40)
+    wanted, others, remain = fold.folding(*given)
+    assert ways == [True, False], "lent weights were not enough"
+    assert staying == remain
+    assert all(torch.equal(kept[name], wanted[name]) for name in kept.keys() | wanted.keys())
+    assert shifts.keys() == others.keys()
+    for name, shift in shifts.items():
+        assert shift.dtype is torch.float64
+        assert torch.equal(shift, others[name])
+    if make is plain:
+        assert shifts
+
+
+def test_large_weights_are_not_widened_to_find_constants(tries, monkeypatch):
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64)).bfloat16().eval()
+    given, held = silenced(model, torch.ones(2, 64, dtype=torch.bfloat16)), []
+    original = fold.widened_
+
+    def widened_(model, dtype):
+        found = original(model, dtype)
+        held.append(sum(p.untyped_storage().nbytes() for p in found.parameters()))
+        return found
+
+    monkeypatch.setattr(fold, "widened_", widened_)
+    before = [p.clone() for p in model.parameters()]
+    fold.folding(*given)
+    assert held == [2 * 8 + 2 * 64 * 8]  # a number for each weight, and the biases
+    assert all(torch.equal(p, like) for p, like in zip(model.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("make", [plain, residual, heads, tied], ids=lambda make: make.__name__)

@@ -5,6 +5,7 @@ normalisation. It may go where all its readers can take the constant exactly.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch import Tensor, fx, nn
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, leaving
 from sapwood.shrinking.cutting.equal import inputs
+from sapwood.shrinking.cutting.lent import Lent
 from sapwood.shrinking.cutting.wide import Wide, running_in, widened_
 from sapwood.shrinking.tracing.anatomy import Anatomy
-from sapwood.shrinking.tracing.computed import copied, owner
+from sapwood.shrinking.tracing.computed import copied, owner, sharing
+from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import Graph, line, named, named_tensors, op_of
 from sapwood.shrinking.tracing.site import Site, Slot
 
@@ -88,13 +91,10 @@ def folding(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[Staying, ...]]:
     """What can be kept out exactly: the units kept, {bias: what is added to it}, and who stays though unwanted.
 
-    Constants are measured in float64. The model is not changed.
+    Constants are measured in float64, on weights that are lent where they are large. The model is not changed.
     """
-    model, graph = widened_(copied(anatomy.model), torch.float64), anatomy.graph
-    tensors = dict(named_tensors(model))
-    held = {at: tensors[graph.tensors[at]] if at in graph.tensors else tensor for at, tensor in graph.held.items()}
-    readers = _readers(model, replace(graph, held=held), inputs(anatomy.example))
-    kept, staying = {}, []
+    model, readers = anatomy.model, _readers(anatomy)
+    tensors, kept, staying = dict(named_tensors(model)), {}, []
     for site in (site for site in sites if site.name in keep):
         reasons = _reasons(model, site, tensors, readers)
         wanted = ~keep[site.name]
@@ -151,8 +151,8 @@ def _shifts(
             w_OI, seen = tensors[slot.tensor].detach(), readers.get(slot.tensor, [])
             gone &= _used(w_OI, slot.dim)
             if bool(gone.any()) and seen and seen[0].bias is not None and not seen[0].blocked:
-                w_OI = w_OI.flatten(2).sum(2) if w_OI.dim() > 2 else w_OI
-                shift = w_OI[:, gone] @ seen[0].x_I[gone].to(w_OI)
+                w_OI = w_OI[:, gone].to(torch.promote_types(w_OI.dtype, torch.float64))
+                shift = (w_OI.flatten(2).sum(2) if w_OI.dim() > 2 else w_OI) @ seen[0].x_I[gone].to(w_OI)
                 shifts[seen[0].bias] = shifts.get(seen[0].bias, 0) + shift
     return shifts
 
@@ -186,18 +186,32 @@ def _blocked(op: str, arguments: Mapping[str, Any]) -> str:
     return "meets zero padding" if any(side not in (0, "valid") for side in sides) else ""
 
 
-def _readers(model: nn.Module, graph: Graph, examples: Sequence[tuple[Any, ...]]) -> dict[str, list[_Reader]]:
+def _readers(anatomy: Anatomy) -> dict[str, list[_Reader]]:
     """{weight: the operators that multiply with it}; constant is what was the same in all examples. Empty: unknown."""
-    seen: dict[fx.Node, tuple[str, _Reader]] = {}
-    for example in examples:
+    lent = Lent(anatomy.model, torch.float64)
+    for way in (lent, None) if lent.worth_it else (None,):
+        with suppress(Exception):  # code that cannot do with it; or runs in the model but not in its graph, as in vmap
+            return _by_weight(anatomy.graph, _seen(anatomy, way))
+    return {}
+
+
+def _seen(anatomy: Anatomy, lent: Lent | None) -> dict[fx.Node, tuple[str, _Reader]]:
+    """{operator: the weight it multiplies with, what it read}, of a copy in float64 whose large weights are lent."""
+    model, graph = duplicate(anatomy.model, sharing(anatomy.model)) if lent else copied(anatomy.model), anatomy.graph
+    if lent is not None:
+        lent.take_(model, ())
+    tensors, seen = dict(named_tensors(widened_(model, torch.float64))), dict[fx.Node, tuple[str, _Reader]]()
+    held = {at: tensors[graph.tensors[at]] if at in graph.tensors else tensor for at, tensor in graph.held.items()}
+    for example in inputs(anatomy.example):
         watching = _Watching(graph)
-        try:
-            with untouched(model), running_in(Wide(torch.float64)):
-                watching.run(*graph.placeholders(example))
-        except Exception:  # code that runs in the model but not in its graph, as inside of vmap
-            return {}
+        with untouched(model), running_in(Wide(torch.float64, lent=lent)):
+            watching.run(*replace(graph, held=held).placeholders(example))
         for node, (weight, reader) in watching.found.items():
             seen[node] = weight, seen[node][1].agreeing(reader) if node in seen else reader
+    return seen
+
+
+def _by_weight(graph: Graph, seen: Mapping[fx.Node, tuple[str, _Reader]]) -> dict[str, list[_Reader]]:
     found: dict[str, list[_Reader]] = {}
     for weight, reader in seen.values():
         found.setdefault(weight, []).append(reader)

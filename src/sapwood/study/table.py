@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,9 +125,12 @@ def goals(rows: Table) -> list[Goal]:
 
 
 def in_order(rows: Table, wanted: Sequence[str]) -> Table:
-    """The table with its trials in the order of the ids `wanted`."""
-    place = {trial: at for at, trial in enumerate(wanted)}
-    return sorted(rows, key=lambda row: place.get(row["trial"], len(place)))
+    """The table with its trials in the order of the ids `wanted`, those of no wanted one last."""
+    found: dict[str, Table] = {trial: [] for trial in wanted}
+    rest: Table = []
+    for row in rows:
+        found.get(row["trial"], rest).append(row)
+    return [*chain.from_iterable(found.values()), *rest]
 
 
 def by_seed(rows: Table, metric: str, split: str, by: str = "row") -> dict[Any, dict[int, float]]:

@@ -58,8 +58,10 @@ class Watch:
             and run.optimizer is self.optimizer
             and self.stands == self._standing()
             and all(
-                owner.get(leaf) is parameter and parameter.requires_grad == trained
-                for (owner, leaf, parameter), trained in zip(self.places, self.trained, strict=True)
+                [  # a list, since every member asks in every step
+                    owner.get(leaf) is parameter and parameter.requires_grad == trained
+                    for (owner, leaf, parameter), trained in zip(self.places, self.trained, strict=True)
+                ]
             )
             and self.about == self._modules()
         )

@@ -15,11 +15,17 @@ Number = float | Tensor  # of all rows, or [E, 1, ...]
 
 
 def numbers(values: Sequence[float], like: Tensor) -> Number:
-    """One number for each row of `like`: a float if all are equal, else a tensor that broadcasts over the rest."""
-    if all(value == values[0] for value in values):
+    """A float if one number is given, which is of all rows of `like`; else a tensor that broadcasts over the rest."""
+    if len(values) == 1:
         return values[0]
     shape = (-1, *(1 for _ in like.shape[1:]))
     return torch.tensor(values, dtype=torch.float64).to(like).reshape(shape)
+
+
+def common(values: Sequence[float]) -> Sequence[float]:
+    """One value in place of many that are equal, found by one call however many members there are."""
+    values = [*values]
+    return values[:1] if values.count(values[0]) == len(values) else values
 
 
 def descended(w: Tensor, g: Tensor, memory: Mapping[str, Tensor], lr: Number, decay: Number, rule: Any) -> None:
@@ -34,7 +40,7 @@ def descended(w: Tensor, g: Tensor, memory: Mapping[str, Tensor], lr: Number, de
 def adapted(
     w: Tensor, g: Tensor, memory: Mapping[str, Tensor], lr: Number, decay: Number, rule: Any, steps: Sequence[float]
 ) -> None:
-    """Adam, or AdamW if the rule is decoupled; `steps` of each row, this one too."""
+    """Adam, or AdamW if the rule is decoupled; `steps` of each row, or of all, this one too."""
     first, second = rule["betas"]
     if rule["decoupled_weight_decay"]:
         w.mul_(1 - lr * decay)

@@ -19,7 +19,7 @@ from sapwood.masking.removed import INTEGERS, as_bits
 from sapwood.training.run import Run
 from sapwood.training.task import Batch
 from sapwood.trials.alike import Key, Watch
-from sapwood.trials.elementwise import adapted, descended, numbers
+from sapwood.trials.elementwise import adapted, common, descended, numbers
 from sapwood.trials.passing import Passed, Seen
 
 STEP = "step"  # what Adam calls its count of steps, one for each parameter
@@ -33,22 +33,25 @@ class Member:
         self.stack: Stack | None = None
         self.row = -1
         self.batch = run.task.data.train.take(slice(0, 0))  # what its next step is made on
+        self.form = list[tuple[str, torch.Size]]()  # the shapes of that batch
         self.values: tuple[Tensor, float] | None = None  # what that step gave: outputs, loss
         self.failure: Exception | None = None  # what a hook of its own has raised
         self.masks: Mapping[str, Tensor] = {}  # those that the stack knows of
         self.parameters: dict[str, Tensor] = {}
-        self.addresses: list[tuple[Tensor, int]] = []  # of all that lies in its row
+        self.tensors: list[Tensor] = []  # all that lies in its row
+        self.addresses: list[int] = []  # where they lie
         self.remembered: list[tuple[Tensor, Any]] = []  # what its optimiser remembers there
 
     def asks(self, batch: Batch) -> None:
         """The next step will be made on this batch."""
         self.batch, self.values, self.failure = batch, None, None
+        self.form = [(name, part.shape) for name, part in batch.named().items()]
 
     def placed(self) -> bool:
         """Whether all that is its own still lies in its row."""
         state = self.run.optimizer.state
-        return all(tensor.data_ptr() == address for tensor, address in self.addresses) and all(
-            state.get(parameter) is kept for parameter, kept in self.remembered
+        return [*map(Tensor.data_ptr, self.tensors)] == self.addresses and all(
+            [state.get(parameter) is kept for parameter, kept in self.remembered]
         )
 
     def leave(self) -> None:
@@ -118,7 +121,7 @@ class Stack:
         _give(members, losses.detach().tolist(), outputs.detach().unbind(0), gradients)
         _show(members, seen)
         sound = [m for m in members if m.failure is None and m.values is not None and math.isfinite(m.values[1])]
-        for neighbours in neighbours_in(sound):
+        for neighbours in [members] if len(sound) == len(members) else neighbours_in(sound):
             self._move(neighbours, gradients, rows.start)
 
     @torch.no_grad()
@@ -127,20 +130,23 @@ class Stack:
         low, high = members[0].row, members[-1].row + 1
         for number, (_, names) in enumerate(self.groups):
             settings = [member.run.optimizer.param_groups[number] for member in members]
+            rates = [common([each[what] for each in settings]) for what in ("lr", "weight_decay")]
             for name in names:
                 slope = gradients[name]
                 if slope is not None:
                     w, g = self.weights[name][low:high], slope[low - begin : high - begin]
                     memory = {what: kept[low:high] for what, kept in self.memory[name].items()}
-                    self._ruled(w, g, memory, settings)
+                    self._ruled(w, g, memory, rates, settings[0])
                     self._clear(name, slice(low, high), (w, *(memory[what] for what in memory if what != STEP)))
 
-    def _ruled(self, w: Tensor, g: Tensor, memory: Mapping[str, Tensor], settings: Sequence[dict[str, Any]]) -> None:
-        lr, decay = (numbers([each[what] for each in settings], w) for what in ("lr", "weight_decay"))
+    def _ruled(
+        self, w: Tensor, g: Tensor, memory: Mapping[str, Tensor], rates: Sequence[Sequence[float]], rule: dict[str, Any]
+    ) -> None:
+        lr, decay = (numbers(rate, w) for rate in rates)
         if self.simple:
-            descended(w, g, memory, lr, decay, settings[0])
+            descended(w, g, memory, lr, decay, rule)
         else:
-            adapted(w, g, memory, lr, decay, settings[0], memory[STEP].add_(1).tolist())
+            adapted(w, g, memory, lr, decay, rule, common(memory[STEP].add_(1).tolist()))
 
     def _clear(self, name: str, rows: slice, tensors: Sequence[Tensor]) -> None:
         """What masks removed is 0 again, in weights and in what the optimiser remembers."""
@@ -199,10 +205,12 @@ class Stack:
     def _bind(self, member: Member) -> None:
         """A member's tensors are views of its row."""
         run, row = member.run, member.row
-        member.parameters, member.addresses = dict(run.model.named_parameters()), []
-        for name, value in (*member.parameters.items(), *run.model.named_buffers()):
+        member.parameters = dict(run.model.named_parameters())
+        named = (*member.parameters.items(), *run.model.named_buffers())
+        for name, value in named:
             value.data = self._of(name)[row]
-            member.addresses.append((value, value.data_ptr()))
+        member.tensors = [value for _, value in named]
+        member.addresses = [value.data_ptr() for value in member.tensors]
         remembered = {name: self.memory[name] for name in member.parameters if self.memory.get(name)}
         for name, memory in remembered.items():
             run.optimizer.state[member.parameters[name]] = {what: kept[row] for what, kept in memory.items()}
@@ -218,15 +226,11 @@ def neighbours_in(members: Sequence[Member]) -> list[list[Member]]:
     found: list[list[Member]] = []
     for member in sorted(members, key=lambda each: each.row):
         before = found[-1][-1] if found else None
-        if before is not None and before.row + 1 == member.row and _form(before.batch) == _form(member.batch):
+        if before is not None and before.row + 1 == member.row and before.form == member.form:
             found[-1].append(member)
         else:
             found.append([member])
     return found
-
-
-def _form(batch: Batch) -> list[tuple[str, torch.Size]]:
-    return [(name, part.shape) for name, part in batch.named().items()]
 
 
 def _give(
@@ -245,10 +249,11 @@ def _give(
 
 def _show(members: Sequence[Member], seen: Seen) -> None:
     """The hooks of each member that look at layers see what they would have seen; what they raise is their member's."""
+    parts = {name: [(x.unbind(0), y.unbind(0)) for x, y in calls] for name, calls in seen.items()}
     for at, member in enumerate(members):
         try:
             for name, hooks in member.watch.observers.items():
-                for x, y in seen[name]:
+                for x, y in parts[name]:
                     for module, hook, keywords in hooks:
                         hook(module, (x[at],), *(({},) if keywords else ()), y[at])
         except Exception as error:
@@ -258,13 +263,13 @@ def _show(members: Sequence[Member], seen: Seen) -> None:
 @torch.no_grad()
 def _release(member: Member) -> None:
     """A member's tensors are its own again."""
-    for tensor, _ in member.addresses:
+    for tensor in member.tensors:
         tensor.data = tensor.detach().clone()
         if tensor.grad is not None:
             tensor.grad = tensor.grad.clone()
     for _, kept in member.remembered:
         kept.update({what: value.clone() for what, value in kept.items()})
-    member.addresses, member.remembered, member.masks = [], [], {}
+    member.tensors, member.addresses, member.remembered, member.masks = [], [], [], {}
     if (held := member.run._held) is not None:
         held.back()
 
