@@ -88,6 +88,11 @@ def rows_only(folder, names):
         raise InputError(f"{folder / 'rows.csv'} is not what digests.txt says")
 
 
+def unordered(p):
+    """Without the maximum over those before."""
+    return {name: (len(p) - at) * p[name] for at, name in enumerate(sorted(p, key=p.get))}
+
+
 MUTANTS = (
     *bugs(
         "kept",
@@ -128,7 +133,11 @@ MUTANTS = (
                 )
             },
             "corrected for many comparisons, no p gets smaller and the least is multiplied by all": {
-                "comparisons are not corrected for": instead(several, "holm", dict)
+                "comparisons are not corrected for": instead(several, "holm", dict),
+                "every p is multiplied by their number": instead(
+                    several, "holm", lambda p: {name: min(1.0, len(p) * each) for name, each in p.items()}
+                ),
+                "a larger p may end up below a smaller one": instead(several, "holm", unordered),
             },
         },
     ),
