@@ -4,7 +4,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -176,7 +176,7 @@ def _load(path: Path) -> Study:
         del sys.modules[part]  # of another file that went by this name
     sys.modules[name] = module  # dataclasses and pickling look it up there
     try:
-        with nullcontext() if inside else _neighbours(path):
+        with _neighbours(path.parent if inside else path):
             spec.loader.exec_module(module)
     except InputError:
         raise
@@ -190,7 +190,7 @@ def _load(path: Path) -> Study:
 
 @contextmanager
 def _neighbours(path: Path) -> Iterator[None]:
-    """Inside, Python files in the folder of `path` can be imported; `sys.path` is left as it was."""
+    """Inside, what lies beside `path` can be imported, other studies too; `sys.path` is left as it was."""
     before = [*sys.path]
     sys.path.insert(0, str(path.parent.resolve()))
     try:
