@@ -61,6 +61,7 @@ def told_laws() -> Laws:
         "told: the vector instructions stand in a trial's provenance": lambda: demand(
             torch.backends.cpu.get_cpu_capability() in str(provenance.provenance("cpu")), "they do not"
         ),
+        "told: trials that began before a study's rules were set are found": _older,
         "told: corrected for many comparisons, no p gets smaller and the least is multiplied by all": _corrected,
     }
 
@@ -74,6 +75,15 @@ def _last_run() -> None:
     said = last_run.last_run(KEPT / "lenet300")
     text = " ".join((ROOT / "studies" / STUDIES["lenet300"]).read_text("utf-8").split())
     demand(said in text, f"the study does not say: {said}")
+
+
+def _older() -> None:
+    """The first study's tolerances were committed while its arms ran; of the other, one trial has two lives."""
+    found = last_run.older(KEPT / "activation_pruning", "2026-11-21T10:13:20+00:00")
+    wanted = [f"{arm}, seed 0" for arm in ("S", "G1", "G2", "G3", "G4", "G5")]
+    demand(found == wanted, f"begun before the tolerances were set are {found}")
+    last = last_run.older(KEPT / "lenet300_record", "2026-11-22T01:00:00+01:00")
+    demand("dense, seed 4" in last, f"a trial that began at 23:42 and went on at 00:07 is not among {last}")
 
 
 def _corrected() -> None:
@@ -131,6 +141,12 @@ MUTANTS = (
                 "provenance does not name the vector instructions": instead(
                     provenance, "device_name", lambda device: f"{device.type} (x86_64)"
                 )
+            },
+            "trials that began before a study's rules were set are found": {
+                "a trial begins when its last life does": instead(last_run, "min", max),
+                "only the first trial is asked for when it began": instead(
+                    last_run, "read_trials", lambda folder: kept.read_trials(folder)[:1]
+                ),
             },
             "corrected for many comparisons, no p gets smaller and the least is multiplied by all": {
                 "comparisons are not corrected for": instead(several, "holm", dict),

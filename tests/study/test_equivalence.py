@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from sapwood.errors import InputError
-from sapwood.study.equivalence import Told, Within, as_good, in_words, no_worse, table, told
+from sapwood.study.equivalence import Told, Within, as_good, in_words, no_worse, question, table, told
 from sapwood.study.grid import MINUS
 from sapwood.study.several import ALPHA, detectable, holm, p_value
 from sapwood.study.table import Summary
@@ -121,8 +121,8 @@ def test_how_a_claim_stands(claimed, pairs, stands):
 def test_the_sentence_and_the_table_have_the_numbers():
     asked = Within("Which?", lambda rows: {"one": CLOSE, "two": LESS, "gone": {}}, 0.5)
     one, two = asked([])[:-1].split("; ")
-    assert one.startswith("one: as good as, within 0.5 points (+0.00 [")
-    assert two.startswith(f"two: worse ({MINUS}1.00 [")
+    assert one.startswith("Which?: one as good as, within 0.5 points (+0.00 [")
+    assert two.startswith(f"two worse ({MINUS}1.00 [")
     first, second = table([asked])([]).lines
     assert first[:3] == ("Which?", "one", "5")
     assert first[6] == "0.5 points"
@@ -132,3 +132,18 @@ def test_the_sentence_and_the_table_have_the_numbers():
     empty = Within("Which?", lambda rows: {}, 0.5)
     assert empty([]) == ""
     assert table([empty])([]).lines == ()
+
+
+def test_a_claim_holds_where_all_families_say_so():
+    def family(pairs, claimed=None):
+        return Within("it", lambda rows: pairs, 0.5, claimed=claimed)
+
+    close, far, unsure = {"a": CLOSE}, {"a": ABOVE}, {"a": WIDE}
+    for families, stands in [
+        ([family(close, "alike"), family(far, "higher")], "holds"),
+        ([family(close, "alike"), family(unsure, "alike"), family(far)], "holds in part"),
+        ([family(far)], None),
+    ]:
+        found = question("it", *families)([])
+        assert found.standing == stands
+        assert found.answer.count("it: a") == len(families)

@@ -94,6 +94,15 @@ def measured(rows: Table) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+def ratios(rows: Table, one: str, other: str) -> dict[str, float]:
+    """{metric: the cost of step `one` / that of `other`} at the largest size that both were measured at."""
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for row in rows:
+        if row["row"] == "cost" and row["value"]:
+            found.setdefault((row["metric"], row["weights"]), {})[row["split"]] = row["value"]
+    return {metric: its[one] / its[other] for (metric, _), its in sorted(found.items()) if {one, other} <= its.keys()}
+
+
 def _exponents(costs: list[Cost], metric: str) -> dict[str, Exponent]:
     try:
         return exponent(costs, metric)

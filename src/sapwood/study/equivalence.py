@@ -18,10 +18,10 @@ from typing import NamedTuple
 from sapwood.errors import InputError
 from sapwood.extras import optional
 from sapwood.study.grid import NOTHING, Grid
-from sapwood.study.questions import Comparisons
+from sapwood.study.questions import Comparisons, Question, Said
 from sapwood.study.seeds import summed_up
 from sapwood.study.several import ALPHA, detectable, holm, p_value
-from sapwood.study.standing import Claimed, speaking
+from sapwood.study.standing import Claimed, as_whole, speaking
 from sapwood.study.study import Standing
 from sapwood.study.table import Summary, Table
 from sapwood.study.words import APART, Pairs, difference
@@ -142,10 +142,10 @@ class Within:
         return in_words(found, self.margin, self.more, self.less, self.unit)
 
     def __call__(self, rows: Table) -> str:
-        """ "G1 against S: worse (-0.60 [-1.00, -0.20], n = 30); ...". Empty without two seeds."""
+        """ "Test accuracy minus that of S: G1 worse (-0.60 [-1.00, -0.20], n = 30); ..." Empty without two seeds."""
         found = self.told(rows)
-        parts = (f"{name}: {self.said(each)} ({difference(each.gap)})" for name, each in found.items())
-        return f"{'; '.join(parts)}." if found else ""
+        parts = (f"{name} {self.said(each)} ({difference(each.gap)})" for name, each in found.items())
+        return f"{self.question}: {'; '.join(parts)}." if found else ""
 
     def standing(self, rows: Table) -> Standing:
         """How the claim stands, after correction, by the rule for all claims.
@@ -158,6 +158,13 @@ class Within:
         found = list(self.told(rows).values())
         return speaking(sum(map(FOR[self.claimed], found)), sum(map(AGAINST[self.claimed], found)), len(found),
                         equality=self.claimed in ("alike", "no lower"))  # fmt: skip
+
+
+def question(claim: str, *asked: Within, details: Sequence[Said | str] = ()) -> Question:
+    """A claim that is answered by families of comparisons; it holds if all of those that claim anything say so."""
+    claiming = [each for each in asked if each.claimed]
+    judge = (lambda rows: as_whole([each.standing(rows) for each in claiming])) if claiming else None
+    return Question(claim, asked, details, judge)
 
 
 FOR: Mapping[Claimed, Callable[[Told], bool]] = {

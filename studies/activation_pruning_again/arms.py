@@ -1,0 +1,130 @@
+"""The arms: those that decide, with many seeds, and the paper's own reading of what its code does otherwise.
+
+S, G1, L1, L3, M, C ... and V ... are called as in the study activation_pruning, and those of the first five are the same
+trials. A seed's arms are neighbours, and what others go on from comes first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from activation_pruning import arms as first
+
+from sapwood.methods.presets import preset
+from sapwood.study.budgets import Connected
+from sapwood.trials.trial import Trial, Value
+
+Options = dict[str, Value]
+LUCK, NORM, MAGNITUDE, NARROW = "C random neuron", "C column norm", "C magnitude", first.NARROW
+DECISIVE = ("S", "G1", LUCK, NORM, MAGNITUDE, "M", "L3", NARROW)  # with many seeds; all others with few
+SETS = {  # arm: what is counted before each cycle instead of every step's samples, and how many samples (None: all)
+    "G1, set of 32": ("fresh", 32), "G1, set of 1,024": ("fresh", 1024), "G1, all images": ("fresh", None),
+    "G1, held-out set": ("held out", 1024),
+}  # fmt: skip
+LOCAL: dict[str, Options] = {  # arm, beginning with the one that it differs from: how
+    "L1, 1,024 images": {"probe": 1024}, "L3, 1,024 images": {"probe": 1024},
+    "L1 by random neurons": {"criterion": "random_neuron"}, "L3 by magnitude": {"criterion": "magnitude"},
+}  # fmt: skip
+RATE, RATES = 0.01, (0.003, 0.03)  # the paper's, and others
+MNIST: dict[str, tuple[str, Options]] = {  # the paper's network there: S, G1 and luck
+    "MNIST S": ("dense", {}), "MNIST G1": ("global_activation", {}),
+    "MNIST random neuron": ("global_activation", {"criterion": "random_neuron"}),
+}  # fmt: skip
+LENET, LEFT = Connected((784, 300, 100, 10)), 0.0106  # Table 10 has 1.06 % of its weights left
+_GLOBAL: Options = {"cycles": 10, "sparsity": 1 - LEFT}
+_LOCAL: Options = {"sparsity": LENET.hidden_sparsity(1 / LEFT), "probe": 1024}
+TABLE_10: dict[str, tuple[str, Options]] = {
+    "LeNet dense": ("dense", {}),
+    "LeNet global, N": ("global_activation", _GLOBAL),
+    "LeNet global, N & W": ("global_activation", _GLOBAL | {"criterion": "active_magnitude"}),
+    "LeNet local, N": ("local_activation", _LOCAL),
+    "LeNet local, N & W": ("local_activation", _LOCAL | {"criterion": "active_magnitude"}),
+}
+STRENGTHS = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.003, 0.01)
+KINDS = ("nuclear", "weighted")
+WAIT = 10  # epochs after which a cycle of the singular-value runs falls in any case, so that all ten are made
+
+
+class Extent(NamedTuple):
+    """What a scale changes in the arms."""
+
+    length: first.Length
+    many: int  # seeds of DECISIVE
+    few: int  # of the rest, but for:
+    spectra: int  # runs whose singular values are followed
+    penalties: int
+    lenet: int
+    epochs: int  # of these runs
+    images: int  # that train
+    strengths: tuple[float, ...] = STRENGTHS
+    on_mnist: Options = {}  # noqa: RUF012 - never changed
+    batch: int | None = None  # on MNIST
+
+
+EXTENTS = {
+    "smoke": Extent(first.LENGTHS["smoke"], 1, 1, 1, 1, 1, 2, 5_400, (0.001, 0.01), {"epochs": 1}, 540),
+    "small": Extent(first.LENGTHS["paper"], 7, 3, 1, 1, 1, 80, 54_000, STRENGTHS[1:7], {"epochs": 60}),
+    "paper": Extent(first.LENGTHS["paper"], 30, 10, 5, 3, 5, 80, 54_000),
+}
+
+
+def trials(scale: str) -> Iterator[Trial]:
+    """Every arm with as many seeds as it has."""
+    extent = EXTENTS[scale]
+    for seed in range(extent.many):
+        paper = first.of_the_paper(extent.length, seed)
+        controls = {trial.arm: trial for trial in first.controls(extent.length, paper["G1"])}
+        yield from (each for arm, each in (paper | controls).items() if arm in DECISIVE)
+        if seed < extent.few:
+            yield from _readings(extent, paper)
+            yield from _on_mnist(MNIST, "mlp_mnist", seed, extent)
+        if seed < extent.lenet:
+            yield from _on_mnist(TABLE_10, "lenet300_mnist_sgd", seed, extent)
+        if seed < extent.spectra:
+            yield from _spectra(extent, seed)
+
+
+def _readings(extent: Extent, paper: dict[str, Trial]) -> Iterator[Trial]:
+    """Sets, local pruning with more images and other scores, and other learning rates."""
+    for arm, (source, samples) in SETS.items():
+        there = extent.images if source == "fresh" else extent.images // 9  # the validation images
+        yield _other(paper["G1"], arm, source=source, probe=min(samples or there, there))
+    yield paper["L1"]
+    for arm, options in LOCAL.items():
+        yield _other(paper[arm[:2]], arm, **options)
+    for rate in RATES:
+        for arm in ("S", "G1"):
+            yield replace(paper[arm].under(learning_rate=rate), arm=at_rate(arm, rate))
+
+
+def at_rate(arm: str, rate: float) -> str:
+    """What an arm is called at a learning rate."""
+    return arm if rate == RATE else f"{arm} at {rate:g}"
+
+
+def _other(trial: Trial, arm: str, **options: Value) -> Trial:
+    return Trial.make(trial.method, trial.task, trial.seed, arm, **dict(trial.options) | options)
+
+
+def _on_mnist(arms: dict[str, tuple[str, Options]], task: str, seed: int, extent: Extent) -> Iterator[Trial]:
+    for arm, (method, options) in arms.items():
+        yield Trial.make(method, task, seed, arm, **options | extent.on_mnist).under(batch_size=extent.batch)
+
+
+def penalty(kind: str, strength: float) -> str:
+    """What an arm with a penalty is called."""
+    return f"V {kind} {strength:g}"
+
+
+def _spectra(extent: Extent, seed: int) -> Iterator[Trial]:
+    """All of one length; the marks end at 0.98 as in the text, and ten cycles of 8 % are made: 80 %."""
+    task, fixed = extent.length.task, {"stop": "epochs", "epochs": extent.epochs}
+    made = [Trial.make("dense", task, seed, first.V_DENSE, **fixed)]
+    for arm, criterion in first.PRUNING.items():
+        method, options = preset("svd-study", criterion=criterion, wait=WAIT)
+        made.append(Trial.make(method, task, seed, arm, **options | extent.length.early | fixed))
+    for kind in KINDS if seed < extent.penalties else ():
+        for strength in extent.strengths:
+            options = {"strength": strength, "weighted": kind == "weighted", "epochs": extent.epochs}
+            made.append(Trial.make("nuclear", task, seed, penalty(kind, strength), **options))
+    yield from (trial.tracing("spectra") for trial in made)
