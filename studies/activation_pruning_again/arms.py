@@ -1,7 +1,6 @@
 """The arms: those that decide, with many seeds, and the paper's own reading of what its code does otherwise.
 
-S, G1, L1, L3, M, C ... and V ... are called as in the study activation_pruning, and those of the first five are the same
-trials. A seed's arms are neighbours, and what others go on from comes first.
+What is called as in the study activation_pruning is the same trial, but for the arms V. A seed's arms are neighbours.
 """
 
 from collections.abc import Iterator
@@ -25,23 +24,20 @@ LOCAL: dict[str, Options] = {  # arm, beginning with the one that it differs fro
     "L1, 1,024 images": {"probe": 1024}, "L3, 1,024 images": {"probe": 1024},
     "L1 by random neurons": {"criterion": "random_neuron"}, "L3 by magnitude": {"criterion": "magnitude"},
 }  # fmt: skip
-RATE, RATES = 0.01, (0.003, 0.03)  # the paper's, and others
-MNIST: dict[str, tuple[str, Options]] = {  # the paper's network there: S, G1 and luck
-    "MNIST S": ("dense", {}), "MNIST G1": ("global_activation", {}),
-    "MNIST random neuron": ("global_activation", {"criterion": "random_neuron"}),
-}  # fmt: skip
+RATES = (0.003, 0.03)  # beside the paper's 0.01
+MNIST = {"MNIST S": "S", "MNIST G1": "G1", "MNIST random neuron": LUCK}  # the same trials on other images
 LENET, LEFT = Connected((784, 300, 100, 10)), 0.0106  # Table 10 has 1.06 % of its weights left
-_GLOBAL: Options = {"cycles": 10, "sparsity": 1 - LEFT}
-_LOCAL: Options = {"sparsity": LENET.hidden_sparsity(1 / LEFT), "probe": 1024}
-TABLE_10: dict[str, tuple[str, Options]] = {
-    "LeNet dense": ("dense", {}),
-    "LeNet global, N": ("global_activation", _GLOBAL),
-    "LeNet global, N & W": ("global_activation", _GLOBAL | {"criterion": "active_magnitude"}),
-    "LeNet local, N": ("local_activation", _LOCAL),
-    "LeNet local, N & W": ("local_activation", _LOCAL | {"criterion": "active_magnitude"}),
+_HOW: dict[str, tuple[str, Options]] = {
+    "global": ("global_activation", {"cycles": 10, "sparsity": 1 - LEFT}),
+    "local": ("local_activation", {"sparsity": LENET.hidden_sparsity(1 / LEFT), "probe": 1024}),
+}
+TABLE_10: dict[str, tuple[str, Options]] = {"LeNet dense": ("dense", {})} | {
+    f"LeNet {scope}, {score}": (method, options | {"criterion": criterion})
+    for scope, (method, options) in _HOW.items()
+    for score, criterion in first.SCORES.items()
 }
 STRENGTHS = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.003, 0.01)
-KINDS = ("nuclear", "weighted")
+PENALTIES = {kind: {at: f"V {kind} {at:g}" for at in STRENGTHS} for kind in ("nuclear", "weighted")}
 WAIT = 10  # epochs after which a cycle of the singular-value runs falls in any case, so that all ten are made
 
 
@@ -57,7 +53,7 @@ class Extent(NamedTuple):
     epochs: int  # of these runs
     images: int  # that train
     strengths: tuple[float, ...] = STRENGTHS
-    on_mnist: Options = {}  # noqa: RUF012 - never changed
+    on_lenet: Options = {}  # noqa: RUF012 - never changed
     batch: int | None = None  # on MNIST
 
 
@@ -73,13 +69,16 @@ def trials(scale: str) -> Iterator[Trial]:
     extent = EXTENTS[scale]
     for seed in range(extent.many):
         paper = first.of_the_paper(extent.length, seed)
-        controls = {trial.arm: trial for trial in first.controls(extent.length, paper["G1"])}
-        yield from (each for arm, each in (paper | controls).items() if arm in DECISIVE)
+        every = paper | {trial.arm: trial for trial in first.controls(extent.length, paper["G1"])}
+        yield from (every[arm] for arm in every if arm in DECISIVE)
         if seed < extent.few:
             yield from _readings(extent, paper)
-            yield from _on_mnist(MNIST, "mlp_mnist", seed, extent)
+            yield from (replace(every[same], task="mlp_mnist", arm=arm).under(batch_size=extent.batch)
+                        for arm, same in MNIST.items())  # fmt: skip
         if seed < extent.lenet:
-            yield from _on_mnist(TABLE_10, "lenet300_mnist_sgd", seed, extent)
+            for arm, (method, options) in TABLE_10.items():
+                made = Trial.make(method, "lenet300_mnist_sgd", seed, arm, **options | extent.on_lenet)
+                yield made.under(batch_size=extent.batch)
         if seed < extent.spectra:
             yield from _spectra(extent, seed)
 
@@ -94,26 +93,11 @@ def _readings(extent: Extent, paper: dict[str, Trial]) -> Iterator[Trial]:
         yield _other(paper[arm[:2]], arm, **options)
     for rate in RATES:
         for arm in ("S", "G1"):
-            yield replace(paper[arm].under(learning_rate=rate), arm=at_rate(arm, rate))
-
-
-def at_rate(arm: str, rate: float) -> str:
-    """What an arm is called at a learning rate."""
-    return arm if rate == RATE else f"{arm} at {rate:g}"
+            yield replace(paper[arm].under(learning_rate=rate), arm=f"{arm} at {rate:g}")
 
 
 def _other(trial: Trial, arm: str, **options: Value) -> Trial:
     return Trial.make(trial.method, trial.task, trial.seed, arm, **dict(trial.options) | options)
-
-
-def _on_mnist(arms: dict[str, tuple[str, Options]], task: str, seed: int, extent: Extent) -> Iterator[Trial]:
-    for arm, (method, options) in arms.items():
-        yield Trial.make(method, task, seed, arm, **options | extent.on_mnist).under(batch_size=extent.batch)
-
-
-def penalty(kind: str, strength: float) -> str:
-    """What an arm with a penalty is called."""
-    return f"V {kind} {strength:g}"
 
 
 def _spectra(extent: Extent, seed: int) -> Iterator[Trial]:
@@ -123,8 +107,8 @@ def _spectra(extent: Extent, seed: int) -> Iterator[Trial]:
     for arm, criterion in first.PRUNING.items():
         method, options = preset("svd-study", criterion=criterion, wait=WAIT)
         made.append(Trial.make(method, task, seed, arm, **options | extent.length.early | fixed))
-    for kind in KINDS if seed < extent.penalties else ():
+    for kind, strengths in PENALTIES.items() if seed < extent.penalties else ():
         for strength in extent.strengths:
             options = {"strength": strength, "weighted": kind == "weighted", "epochs": extent.epochs}
-            made.append(Trial.make("nuclear", task, seed, penalty(kind, strength), **options))
+            made.append(Trial.make("nuclear", task, seed, strengths[strength], **options))
     yield from (trial.tracing("spectra") for trial in made)

@@ -1,7 +1,6 @@
 """Studies: found by name or file, and their trials checked."""
 
 import sys
-
 from pathlib import Path
 
 import pytest

@@ -212,9 +212,7 @@ def test_the_activation_pruning_paper_s_split_and_recipe(real_data):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(
-    ("name", "like"), [("mlp_mnist", "mlp_fashion"), ("lenet300_mnist_sgd", "lenet300_mnist")]
-)
+@pytest.mark.parametrize(("name", "like"), [("mlp_mnist", "mlp_fashion"), ("lenet300_mnist_sgd", "lenet300_mnist")])
 def test_mnist_as_that_paper_trains(real_data, name, like):
     """The network of one task, on the images of MNIST, with the recipe of mlp_fashion."""
     task, network, recipe = real_data(TASKS[name]), real_data(TASKS[like]), real_data(TASKS["mlp_fashion"])

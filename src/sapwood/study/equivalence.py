@@ -179,8 +179,8 @@ AGAINST: Mapping[Claimed, Callable[[Told], bool]] = {
     "alike": lambda each: each.side != 0 and not each.equal,
     "no lower": lambda each: each.side < 0 and each.no_worse >= ALPHA,
 }
-HEADS = ("question", "comparison", "seeds (n)", "difference (95 % interval)", "p, no difference", "p, beyond the margin",
-         "margin", "found in 80 % of cases", "verdict")  # fmt: skip
+HEADS = ("question", "comparison", "seeds (n)", "difference (95 % interval)", "p, no difference",
+         "p, beyond the margin", "margin", "found in 80 % of cases", "verdict")  # fmt: skip
 
 
 def table(questions: Sequence[Within]) -> Callable[[Table], Grid]:

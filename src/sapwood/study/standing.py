@@ -49,7 +49,7 @@ def speaking(for_it: int, against: int, every: int, *, equality: bool) -> Standi
 
     Where it says that two things are as good, and nothing speaks, it cannot be told.
     """
-    return "cannot be told" if equality and not for_it + against or not every else _speaking(for_it, against, every)
+    return "cannot be told" if (equality and not for_it + against) or not every else _speaking(for_it, against, every)
 
 
 def _speaking(for_it: int, against: int, every: int) -> Standing:

@@ -2,8 +2,8 @@
 
 The network is lenet300_mnist's, 784-300-100-10 (266,200 weights); split and recipe are mlp_mnist's.
 
-*Paper:* Ganguli, Chong 2024, "Activation-Based Pruning of Neural Networks", Algorithms 17(1):48, Table 10, which compares
-with what others report of this network.
+*Paper:* Ganguli, Chong 2024, "Activation-Based Pruning of Neural Networks", Algorithms 17(1):48, Table 10, which
+compares with what others report of this network.
 *Differs:* that it was trained as the paper's other networks is assumed.
 """
 

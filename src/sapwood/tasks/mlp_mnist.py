@@ -2,8 +2,8 @@
 
 The first 6,000 images of the training file validate, the other 54,000 train: 1,688 steps an epoch.
 
-*Paper:* Ganguli, Chong 2024, "Activation-Based Pruning of Neural Networks", Algorithms 17(1):48, whose Table 10 is about
-MNIST and does not say which network it has, nor how it was trained.
+*Paper:* Ganguli, Chong 2024, "Activation-Based Pruning of Neural Networks", Algorithms 17(1):48, whose Table 10 is
+about MNIST and does not say which network it has, nor how it was trained.
 *Differs:* that the network and the recipe are those of the paper's other tables is assumed.
 """
 
