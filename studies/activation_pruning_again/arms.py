@@ -102,13 +102,14 @@ def _other(trial: Trial, arm: str, **options: Value) -> Trial:
 
 def _spectra(extent: Extent, seed: int) -> Iterator[Trial]:
     """All of one length; the marks end at 0.98 as in the text, and ten cycles of 8 % are made: 80 %."""
-    task, fixed = extent.length.task, {"stop": "epochs", "epochs": extent.epochs}
+    task = extent.length.task
+    fixed: Options = {"stop": "epochs", "epochs": extent.epochs}
     made = [Trial.make("dense", task, seed, first.V_DENSE, **fixed)]
     for arm, criterion in first.PRUNING.items():
         method, options = preset("svd-study", criterion=criterion, wait=WAIT)
         made.append(Trial.make(method, task, seed, arm, **options | extent.length.early | fixed))
     for kind, strengths in PENALTIES.items() if seed < extent.penalties else ():
         for strength in extent.strengths:
-            options = {"strength": strength, "weighted": kind == "weighted", "epochs": extent.epochs}
-            made.append(Trial.make("nuclear", task, seed, strengths[strength], **options))
+            its: Options = {"strength": strength, "weighted": kind == "weighted", "epochs": extent.epochs}
+            made.append(Trial.make("nuclear", task, seed, strengths[strength], **its))
     yield from (trial.tracing("spectra") for trial in made)

@@ -13,6 +13,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from sapwood.errors import InputError
@@ -86,12 +87,17 @@ def told(pairs: Pairs, margin: float) -> dict[str, Told]:
     Each of the three tests is corrected for all comparisons.
     """
     known = {name: list(values.values()) for name, values in pairs.items() if len(values) > 1}
-    p = [
-        holm({name: _known(test(seen)) for name, seen in known.items()})
-        for test in (p_value, lambda seen: no_worse(seen, margin), lambda seen: as_good(seen, margin))
-    ]
-    seen = {name: detectable(values, alpha=ALPHA / len(known)) for name, values in known.items()}
-    return {name: Told(_summary(pairs, name), *(each[name] for each in p), seen[name]) for name in known}
+
+    def corrected(test: Callable[[list[float]], float | None]) -> dict[str, float]:
+        return holm({name: _known(test(seen)) for name, seen in known.items()})
+
+    differs = corrected(p_value)
+    less, off = (corrected(partial(test, margin=margin)) for test in (no_worse, as_good))
+    level = ALPHA / max(1, len(known))
+    return {
+        name: Told(_summary(pairs, name), differs[name], less[name], off[name], detectable(seen, alpha=level))
+        for name, seen in known.items()
+    }
 
 
 def _known(p: float | None) -> float:

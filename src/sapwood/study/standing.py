@@ -40,8 +40,8 @@ def stands(claimed: Claimed, comparisons: Iterable[Pairs]) -> Standing:
     if claimed == "alike":
         return "contradicted" if 2 * (said["more"] + said["less"]) > said.total() else "cannot be told"
     for_it, against = (said[side] for side in SIDES[claimed])
-    found = _speaking(for_it, against, said.total())
-    return "cannot be told" if claimed == "no lower" and found in ("holds in part", "not supported") else found
+    how = _speaking(for_it, against, said.total())
+    return "cannot be told" if claimed == "no lower" and how in ("holds in part", "not supported") else how
 
 
 def speaking(for_it: int, against: int, every: int, *, equality: bool) -> Standing:

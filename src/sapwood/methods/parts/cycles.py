@@ -92,7 +92,8 @@ def counted(
         return processes.add_up(seen) if source == "stream" else seen
     split = getattr(run.task.data, SETS[source])
     drawn = torch.randperm(len(split), generator=luck(run.seed, "set", run.step))[:samples].to(run.device)
-    return observe(run.model, (split.take(rows) for rows in drawn.split(AT_ONCE)), *criterion.needs, only=layers)
+    parts = (split.take(drawn[at : at + AT_ONCE]) for at in range(0, len(drawn), AT_ONCE))
+    return observe(run.model, parts, *criterion.needs, only=layers)
 
 
 def refuse_bad_source(run: Run, source: str, samples: int) -> None:
