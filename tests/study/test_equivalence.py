@@ -47,6 +47,7 @@ def test_of_alike_seeds_and_of_one_it_says_what_can_be_said():
     assert as_good([0.2, 0.2], 0.5) == 0
     assert as_good([0.5, 0.5], 0.5) == 1
     assert no_worse([0.7, 0.7], 0.5) == 0
+    assert as_good([0.2, 0.2 + 1e-16, 0.2], 0.5) == pytest.approx(0, abs=1e-12)
     assert as_good([0.2], 0.5) is None
     assert no_worse([], 0.5) is None
 
