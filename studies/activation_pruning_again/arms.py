@@ -48,7 +48,6 @@ class Extent(NamedTuple):
     many: int  # seeds of DECISIVE
     few: int  # of the rest, but for:
     spectra: int  # runs whose singular values are followed
-    penalties: int
     lenet: int
     epochs: int  # of these runs
     images: int  # that train
@@ -58,9 +57,9 @@ class Extent(NamedTuple):
 
 
 EXTENTS = {
-    "smoke": Extent(first.LENGTHS["smoke"], 1, 1, 1, 1, 1, 2, 5_400, (0.001, 0.01), {"epochs": 1}, 540),
-    "small": Extent(first.LENGTHS["paper"], 7, 3, 1, 1, 1, 80, 54_000, STRENGTHS[1:7], {"epochs": 60}),
-    "paper": Extent(first.LENGTHS["paper"], 30, 10, 5, 3, 5, 80, 54_000),
+    "smoke": Extent(first.LENGTHS["smoke"], 1, 1, 1, 1, 2, 5_400, (0.001, 0.01), {"epochs": 1}, 540),
+    "small": Extent(first.LENGTHS["paper"], 7, 3, 1, 1, 80, 54_000, STRENGTHS[1:7], {"epochs": 60}),
+    "paper": Extent(first.LENGTHS["paper"], 30, 10, 5, 5, 80, 54_000),
 }
 
 
@@ -108,7 +107,7 @@ def _spectra(extent: Extent, seed: int) -> Iterator[Trial]:
     for arm, criterion in first.PRUNING.items():
         method, options = preset("svd-study", criterion=criterion, wait=WAIT)
         made.append(Trial.make(method, task, seed, arm, **options | extent.length.early | fixed))
-    for kind, strengths in PENALTIES.items() if seed < extent.penalties else ():
+    for kind, strengths in PENALTIES.items():
         for strength in extent.strengths:
             its: Options = {"strength": strength, "weighted": kind == "weighted", "epochs": extent.epochs}
             made.append(Trial.make("nuclear", task, seed, strengths[strength], **its))

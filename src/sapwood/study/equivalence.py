@@ -186,6 +186,10 @@ AGAINST: Mapping[Claimed, Callable[[Told], bool]] = {
     "alike": lambda each: each.side != 0 and not each.equal,
     "no lower": lambda each: each.side < 0 and each.no_worse >= ALPHA,
 }
+SPEAKS = (
+    "where p, corrected for all comparisons of its question, is below 0.05: of no difference; for a claim that two are as "
+    "good, of being off by the margin or more"
+)
 HEADS = ("question", "comparison", "seeds (n)", "difference (95 % interval)", "p, no difference",
          "p, beyond the margin", "margin", "found in 80 % of cases", "verdict")  # fmt: skip
 

@@ -20,6 +20,7 @@ from sapwood.trials.execution import over
 from sapwood.trials.trial import Trial
 
 SCALES = ("smoke", "small", "paper")  # from "does it run at all" to what the claims are about
+SPEAKS = "where the 95 % interval of its differences leaves out 0"
 Standing = Literal["holds", "holds in part", "not supported", "contradicted", "cannot be told"]  # see `study.standing`
 
 
@@ -78,6 +79,7 @@ class Study:
     extras: Callable[[Path, str], None] | None = None  # (folder, scale): what is made when all trials are over
     files: Sequence[str] = ()  # what `extras` writes into the folder; kept and restored with the trials
     more: Callable[[Path], Table] | None = None  # rows for the tables that no trial made, from those files
+    speaks: str = SPEAKS  # when a comparison speaks for a claim or against it, of which `summary` says how it stands
     command: str = ""  # when it is not `sapwood run NAME --scale SCALE`
     notes: str = ""
 
