@@ -87,6 +87,7 @@ def test_words():
     assert words["wide"] == f"cannot be told apart; a difference of {seen:.2g} points would have been seen"
     turned = told({"a": {seed: -each for seed, each in ABOVE.items()}}, 0.5)["a"]
     assert in_words(turned, 0.5, "longer", "shorter", "epochs") == "shorter"
+    assert in_words(told({"close": CLOSE}, 1.0)["close"], 1.0) == "as good as, within 1 point"
     same = Told(Summary(0.0, 0.0, 0.0, 2), 1.0, 1.0, 1.0, None)
     assert in_words(same, 0.5) == "cannot be told apart"
 

@@ -116,11 +116,12 @@ def in_words(found: Told, margin: float, more: str = "better", less: str = "wors
     """ "better", "worse by less than 0.5 points", "as good as, within 0.5 points", or "cannot be told apart; a
     difference of 0.8 points would have been seen".
     """
+    size = _size(margin, unit)
     if found.side:
         word = more if found.side > 0 else less
-        return f"{word} by less than {margin:g} {unit}" if found.equal else word
+        return f"{word} by less than {size}" if found.equal else word
     if found.equal:
-        return f"as good as, within {margin:g} {unit}"
+        return f"as good as, within {size}"
     missed = f"; a difference of {found.seen:.2g} {unit} would have been seen" if found.seen else ""
     return APART + missed
 
@@ -187,8 +188,8 @@ AGAINST: Mapping[Claimed, Callable[[Told], bool]] = {
     "no lower": lambda each: each.side < 0 and each.no_worse >= ALPHA,
 }
 SPEAKS = (
-    "where p, corrected for all comparisons of its question, is below 0.05: of no difference; for a claim that two are as "
-    "good, of being off by the margin or more"
+    "where p, corrected for all comparisons of its question, is below 0.05: of no difference; for a claim that two are "
+    "as good, of being off by the margin or more"
 )
 HEADS = ("question", "comparison", "seeds (n)", "difference (95 % interval)", "p, no difference",
          "p, beyond the margin", "margin", "found in 80 % of cases", "verdict")  # fmt: skip
@@ -211,10 +212,15 @@ def _line(asked: Within, name: str, found: Told) -> tuple[str, ...]:
         difference(found.gap).rpartition(",")[0],
         _chance(found.differs),
         _chance(found.alike),
-        f"{asked.margin:g} {asked.unit}",
+        _size(asked.margin, asked.unit),
         NOTHING if found.seen is None else f"{found.seen:.2g}",
         asked.said(found),
     )
+
+
+def _size(margin: float, unit: str) -> str:
+    """ "0.5 points", "1 point"."""
+    return f"{margin:g} {unit.removesuffix('s') if margin == 1 else unit}"
 
 
 def _chance(p: float) -> str:
