@@ -49,7 +49,7 @@ class Extent(NamedTuple):
     few: int  # of the rest, but for:
     spectra: int  # runs whose singular values are followed
     lenet: int
-    epochs: int  # of these runs
+    epochs: int  # of the runs whose singular values are followed
     images: int  # that train
     strengths: tuple[float, ...] = STRENGTHS
     on_lenet: Options = {}  # noqa: RUF012 - never changed

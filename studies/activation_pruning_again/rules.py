@@ -25,7 +25,7 @@ from sapwood.study.table import Table
 
 from .arms import LUCK, MAGNITUDE, NARROW, NORM, PENALTIES, RATES, SETS, TABLE_10
 
-SET = "2026-11-29T04:15:00+00:00"
+SET = "2026-11-29T03:50:00+00:00"
 MEASURES = {"last weights": (goal_value, 1.0), "best validation epoch": (best_value, 0.5)}  # points of test accuracy
 TRAINING = 0.5  # points of training accuracy
 ALIKE = 5.0  # points by which a prune may shrink small singular values more than large ones, to shrink them alike

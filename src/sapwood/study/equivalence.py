@@ -6,7 +6,8 @@ That a difference was not found shows no equality. Two one-sided tests do, of di
     p = max(P(T > t_low), P(T < t_high)):       p < 0.05 where the 90 % interval of the mean lies within ± margin
 
 *Paper:* Schuirmann 1987, "A comparison of the two one-sided tests procedure and the power approach for assessing the
-equivalence of average bioavailability"; Lakens 2017, "Equivalence tests". *Differs:* nothing known.
+equivalence of average bioavailability"; Lakens 2017, "Equivalence tests: a practical primer for t tests, correlations,
+and meta-analyses". *Differs:* of several comparisons each p is corrected by Holm's procedure (`several.holm`).
 """
 
 import math
