@@ -6,9 +6,9 @@ images counted before each cycle, more than 32 for local pruning, marks to 0.98,
 has what was set before the first trial. No trial of the first edition counts: they are older.
 
 Smoke: 6,000 images, one seed, a minute of computing. Small: seven seeds of the arms that decide, three of the others,
-one of LeNet, for 60 epochs, and of singular values, with six of the eight strengths; about 3 hours on one core. Paper:
-30, 10 and five; about 15 hours. Both are estimated at 70 CPU seconds for G1 and 1.4 for an epoch; a third of paper's
-are the singular values, and LeNet may take 3 hours or fewer, since its runs end by a rule.
+one of LeNet and of singular values, with six of the eight strengths, and at most 60 epochs on MNIST; about 3 hours on
+one core. Paper: 30, 10 and five; about 15 hours. Both are estimated at 70 CPU seconds for G1 and 1.4 for an epoch; a
+third of paper's are the singular values, and LeNet may take 3 hours or fewer, since its runs end by a rule.
 Run: sapwood run activation_pruning_again --scale small
 Last run: never at small or paper.
 """

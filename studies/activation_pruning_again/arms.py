@@ -52,7 +52,7 @@ class Extent(NamedTuple):
     epochs: int  # of the runs whose singular values are followed
     images: int  # that train
     strengths: tuple[float, ...] = STRENGTHS
-    on_lenet: Options = {}  # noqa: RUF012 - never changed
+    on_mnist: Options = {}  # noqa: RUF012 - never changed
     batch: int | None = None  # on MNIST
 
 
@@ -72,11 +72,12 @@ def trials(scale: str) -> Iterator[Trial]:
         yield from (every[arm] for arm in every if arm in DECISIVE)
         if seed < extent.few:
             yield from _readings(extent, paper)
-            yield from (replace(every[same], task="mlp_mnist", arm=arm).under(batch_size=extent.batch)
-                        for arm, same in MNIST.items())  # fmt: skip
+            for arm, same in MNIST.items():
+                there = replace(_other(every[same], arm, **extent.on_mnist), task="mlp_mnist")
+                yield there.under(batch_size=extent.batch)
         if seed < extent.lenet:
             for arm, (method, options) in TABLE_10.items():
-                made = Trial.make(method, "lenet300_mnist_sgd", seed, arm, **options | extent.on_lenet)
+                made = Trial.make(method, "lenet300_mnist_sgd", seed, arm, **options | extent.on_mnist)
                 yield made.under(batch_size=extent.batch)
         if seed < extent.spectra:
             yield from _spectra(extent, seed)
