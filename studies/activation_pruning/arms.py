@@ -106,17 +106,17 @@ def trials(scale: str) -> Iterator[Trial]:
     """Every arm with every seed."""
     length = LENGTHS[scale]
     for seed in range(length.seeds):
-        paper = _paper(length, seed)
+        paper = of_the_paper(length, seed)
         yield from paper.values()
         yield from _retrained(length, paper)
-        yield from _controls(length, paper["G1"])
+        yield from controls(length, paper["G1"])
         yield from _pca(length, paper)
         yield from _spectra(length, seed)
         if seed < length.channel_seeds:
             yield from _channels(length, seed)
 
 
-def _paper(length: Length, seed: int) -> dict[str, Trial]:
+def of_the_paper(length: Length, seed: int) -> dict[str, Trial]:
     rows: dict[str, tuple[str, dict[str, Value]]] = {"S": ("dense", dict(length.short))}
     for label, (cycles, score, target) in GLOBAL.items():
         rows[label] = preset("paper-global", cycles=cycles, criterion=SCORES[score], sparsity=target / 100)
@@ -143,7 +143,7 @@ def _retrained(length: Length, paper: dict[str, Trial]) -> Iterator[Trial]:
         )
 
 
-def _controls(length: Length, g1: Trial) -> Iterator[Trial]:
+def controls(length: Length, g1: Trial) -> Iterator[Trial]:
     for label, options in CONTROLS.items():
         yield Trial.make(g1.method, g1.task, g1.seed, label, **dict(g1.options) | options)
     yield Trial.make("dense", length.narrow, g1.seed, NARROW, as_long=True).after(like=g1)

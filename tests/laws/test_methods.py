@@ -74,6 +74,9 @@ OPTIONS = {  # method -> label -> options that make every part of it happen with
         | {"base_of": "prunable", "reaches": 0.5},
         "stream, anew after each cycle": EASY
         | {"epochs": 4, "cycles": 2, "sparsity": 0.4, "reset": "after_cycle", "criterion": "mean_activation"},
+        "a set before each cycle": EASY
+        | {"epochs": 3, "cycles": 2, "sparsity": 0.5, "source": "fresh", "probe": 20}
+        | {"base_of": "prunable", "reaches": 0.5},
         "random neurons, whole": EASY
         | {"epochs": 3, "cycles": 2, "sparsity": 0.5, "criterion": "random_", "per_neuron": True}
         | {"granularity": "neuron", "shares": "uniform"},

@@ -4,6 +4,7 @@ import pytest
 from torch.optim import SGD
 
 from sapwood.checks import tiny_task
+from sapwood.errors import InputError
 from sapwood.methods import METHODS
 from sapwood.training.run import start
 
@@ -29,3 +30,16 @@ def test_a_cycle_falls_so_many_epochs_after_the_last_one():
 def test_locally_too_unless_the_accuracy_is_back_before():
     """It is: pruned or not, this network guesses."""
     assert rounds("local_activation", wait=3) == [0, 0, 1, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("source", "most"), [("fresh", 48), ("held out", 16)])
+def test_a_set_is_not_larger_than_what_it_is_drawn_from(source, most):
+    """All of it may be counted; what is more is refused before anything is trained."""
+    assert rounds("global_activation", cycles=1, wait=1, source=source, probe=most)[-1] == 1
+    with pytest.raises(InputError, match=f"probe is {most + 1}, but source '{source}' has {most} samples"):
+        rounds("global_activation", source=source, probe=most + 1)
+
+
+def test_a_source_that_is_none_is_refused_by_name():
+    with pytest.raises(InputError, match="source"):
+        rounds("global_activation", source="fesh")

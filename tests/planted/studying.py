@@ -23,7 +23,7 @@ from sapwood.training.task import Batch, Data
 splits = import_module("sapwood.tasks.split")  # the package may give this name to the function in it
 arms, claims = (part("activation_pruning", name) for name in ("arms", "claims"))
 lenet = part("lenet300", "claims")
-split, tolerance, retrained, controls = splits.split, claims.tolerance, arms._retrained, arms._controls
+split, tolerance, retrained, controls = splits.split, claims.tolerance, arms._retrained, arms.controls
 STUDY_OF = {name: find(str(ROOT / "studies" / file)) for name, file in STUDIES.items()}
 
 BANDS = {  # what a claim's words have in them, the first that fits: its tolerance; None: half of a printed digit
@@ -293,7 +293,7 @@ MUTANTS = (
             SCORE: {
                 "the random control counts activations": control("C random neuron", criterion="activity"),
                 "the column-norm control removes single weights": control("C column norm", criterion="magnitude"),
-                "controls prune at other marks than G1": instead(arms, "_controls", with_other_marks),
+                "controls prune at other marks than G1": instead(arms, "controls", with_other_marks),
             },
             "retraining ends as the standard network does": {
                 "retraining ends at 0.95": instead(arms, "_retrained", retrained_to(0.95))

@@ -61,6 +61,7 @@ def told_laws() -> Laws:
         "told: the vector instructions stand in a trial's provenance": lambda: demand(
             torch.backends.cpu.get_cpu_capability() in str(provenance.provenance("cpu")), "they do not"
         ),
+        "told: trials that began before a study's rules were set are found": _older,
         "told: corrected for many comparisons, no p gets smaller and the least is multiplied by all": _corrected,
     }
 
@@ -76,6 +77,15 @@ def _last_run() -> None:
     demand(said in text, f"the study does not say: {said}")
 
 
+def _older() -> None:
+    """The first study's tolerances were committed while its arms ran; of the other, one trial has two lives."""
+    found = last_run.older(KEPT / "activation_pruning", "2026-11-21T10:13:20+00:00")
+    wanted = [f"{arm}, seed 0" for arm in ("S", "G1", "G2", "G3", "G4", "G5")]
+    demand(found == wanted, f"begun before the tolerances were set are {found}")
+    last = last_run.older(KEPT / "lenet300_record", "2026-11-22T01:00:00+01:00")
+    demand("dense, seed 4" in last, f"a trial that began at 23:42 and went on at 00:07 is not among {last}")
+
+
 def _corrected() -> None:
     plain = {"a": 0.01, "b": 0.02, "c": 0.03}
     found = {name: round(p, 9) for name, p in several.holm(plain).items()}
@@ -86,6 +96,11 @@ def rows_only(folder, names):
     said = (folder / digests.FILE).read_text("utf-8")
     if digests._digest(folder / "rows.csv") not in said:
         raise InputError(f"{folder / 'rows.csv'} is not what digests.txt says")
+
+
+def unordered(p):
+    """Without the maximum over those before."""
+    return {name: (len(p) - at) * p[name] for at, name in enumerate(sorted(p, key=p.get))}
 
 
 MUTANTS = (
@@ -127,8 +142,18 @@ MUTANTS = (
                     provenance, "device_name", lambda device: f"{device.type} (x86_64)"
                 )
             },
+            "trials that began before a study's rules were set are found": {
+                "a trial begins when its last life does": instead(last_run, "min", max),
+                "only the first trial is asked for when it began": instead(
+                    last_run, "read_trials", lambda folder: kept.read_trials(folder)[:1]
+                ),
+            },
             "corrected for many comparisons, no p gets smaller and the least is multiplied by all": {
-                "comparisons are not corrected for": instead(several, "holm", dict)
+                "comparisons are not corrected for": instead(several, "holm", dict),
+                "every p is multiplied by their number": instead(
+                    several, "holm", lambda p: {name: min(1.0, len(p) * each) for name, each in p.items()}
+                ),
+                "a larger p may end up below a smaller one": instead(several, "holm", unordered),
             },
         },
     ),

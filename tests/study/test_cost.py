@@ -7,7 +7,20 @@ import torch
 
 from sapwood.errors import InputError
 from sapwood.study import cost
-from sapwood.study.cost import STEPS, Cost, exponent, prune_cost, read, scene, write
+from sapwood.study.cost import (
+    EVERYWHERE,
+    ONE_LAYER,
+    SCOPES,
+    SHARE,
+    STEPS,
+    Cost,
+    exponent,
+    prune_cost,
+    read,
+    scene,
+    write,
+)
+from sapwood.study.cost_report import ratios
 
 PRUNES = ("Neurons", "Neurons & Weights", "sort all weights")
 
@@ -171,3 +184,22 @@ def test_a_file_that_holds_no_costs_is_refused(tmp_path, text):
         (tmp_path / "cost.csv").write_text(text)
     with pytest.raises(InputError, match=r"cost\.csv has no costs that can be read"):
         read(tmp_path / "cost.csv")
+
+
+def test_a_local_cycle_looks_at_one_layer_and_takes_its_share_of_it():
+    before = scene(10**4)
+    size = before.weights // len(before.seen)
+    one = SCOPES[ONE_LAYER](before)
+    assert {name: int((~keep).sum()) for name, keep in one.items()} == {"0.weight": round(SHARE * size)}
+    every = SCOPES["layer by layer"](before)
+    assert [list(keep) for keep in every] == [[f"{layer}.weight"] for layer in before.seen]
+    assert torch.equal(every[0]["0.weight"], one["0.weight"])
+    assert set(SCOPES[EVERYWHERE](before)) == {f"{layer}.weight" for layer in before.seen}
+
+
+def test_ratios_are_those_at_the_largest_size_that_both_have():
+    costs = [("a", 10, "seconds", 1.0), ("b", 10, "seconds", 2.0), ("a", 99, "seconds", 3.0), ("b", 99, "seconds", 4.0),
+             ("a", 1000, "seconds", 9.0), ("a", 10, "bytes", 5.0), ("b", 10, "bytes", 2.0)]  # fmt: skip
+    rows = [{"row": "cost", "split": k, "weights": w, "metric": m, "value": v} for k, w, m, v in costs]
+    assert ratios(rows, "a", "b") == {"seconds": 0.75, "bytes": 2.5}
+    assert ratios([], "a", "b") == {}

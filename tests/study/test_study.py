@@ -1,5 +1,6 @@
 """Studies: found by name or file, and their trials checked."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,15 @@ def test_a_folder_of_the_same_name_brings_its_own_parts(here, tmp_path):
     write(tmp_path / "elsewhere" / "parts", FOLDER | {"words.py": "TITLE = 'Another'\n"})
     assert find(str(tmp_path / "elsewhere" / "parts" / "__init__.py")).title == "Another"
     assert find("parts").title == "A study in parts"
+
+
+def test_a_folder_may_go_on_from_another_study(here):
+    """Its arms, for example; the path is left as it was."""
+    before = [*sys.path]
+    write(here / "first_edition", {"__init__.py": "", "arms.py": "TITLE = 'The same arms'\n"})
+    write(here / "parts", FOLDER | {"words.py": "from first_edition.arms import TITLE as TITLE\n"})
+    assert find("parts").title == "The same arms"
+    assert sys.path == before
 
 
 def test_an_error_in_a_part_is_told_with_the_study(here):

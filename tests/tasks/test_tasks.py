@@ -212,6 +212,21 @@ def test_the_activation_pruning_paper_s_split_and_recipe(real_data):
 
 
 @pytest.mark.data
+@pytest.mark.parametrize(("name", "like"), [("mlp_mnist", "mlp_fashion"), ("lenet300_mnist_sgd", "lenet300_mnist")])
+def test_mnist_as_that_paper_trains(real_data, name, like):
+    """The network of one task, on the images of MNIST, with the recipe of mlp_fashion."""
+    task, network, recipe = real_data(TASKS[name]), real_data(TASKS[like]), real_data(TASKS["mlp_fashion"])
+    shapes = [[tuple(p.shape) for p in each.model().parameters()] for each in (task, network)]
+    assert shapes[0] == shapes[1]
+    options = [each.optimizer(each.model().parameters()).defaults for each in (task, recipe)]
+    assert options[0] == options[1]
+    assert (task.batch_size, task.steps_per_epoch, task.fresh) == (32, 1_688, recipe.fresh)
+    images, labels = mnist.load()[:2]
+    assert torch.equal(task.data.train.inputs[:9], images[6_000:6_009].flatten(1) / 255)
+    assert torch.equal(task.data.valid.targets, labels[:6_000])
+
+
+@pytest.mark.data
 def test_the_smoke_task_is_the_beginning_of_the_whole_with_its_network(real_data):
     whole, smoke = real_data(TASKS["mlp_fashion"]), real_data(TASKS["mlp_fashion_smoke"])
     assert [len(part.targets) for part in (smoke.data.train, smoke.data.valid, smoke.data.test)] == [5_400, 600, 1_000]

@@ -14,7 +14,7 @@ last one, so that the sparsity asked for is met.
 
 from collections.abc import Iterator
 
-from sapwood import criteria, processes
+from sapwood import criteria
 from sapwood.errors import refuse_unless
 from sapwood.methods.parts import cycles as cycle
 from sapwood.methods.parts import phases
@@ -47,11 +47,11 @@ def global_activation(
     epochs: int = 500,
 ) -> Iterator[Moment]:
     """Prunes in `cycles` while training. What is counted is `source`: every training sample of every step ("stream"),
-    or `probe` samples at each epoch's end ("probe"); counts start anew "after_cycle" or "never".
+    `probe` samples at each epoch's end ("probe"), or a set of so many before each cycle, of training data ("fresh") or
+    of validation data ("held out"). Counts of the first two start anew "after_cycle" or "never".
     """  # fmt: skip
-    cycle.refuse_bad(probe=probe)
+    cycle.refuse_bad_source(run, source, probe)
     pace = cycle.Pace(run, plateau=plateau, wait=wait)
-    refuse_unless("source", source, ("stream", "probe"))
     refuse_unless("reset", reset, ("never", "after_cycle"))
     refuse_unless("granularity", granularity, ("weight", "neuron"))
     judge, layers = criteria.named(criterion), run.hidden()
@@ -68,7 +68,7 @@ def global_activation(
                 if source == "probe":
                     cycle.gather(seen, cycle.probe(run, judge, layers, probe))
                 if pace.due(now, marks[run.round]):
-                    total = processes.add_up(seen) if source == "stream" else seen
+                    total = cycle.counted(run, judge, layers, seen, source=source, samples=probe)
                     cycle.prune_lowest(
                         run, judge, total, layers, counts[run.round], per_neuron=per_neuron, whole_neurons=whole
                     )

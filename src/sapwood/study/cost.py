@@ -102,6 +102,17 @@ def _by_sorting_weights(scene: Scene) -> select.Keep:
     return {name: part.view_as(s) for (name, s), part in zip(scores.items(), parts, strict=True)}
 
 
+def _in_one_layer(scene: Scene, layer: str = "0") -> select.Keep:
+    """Neurons & Weights in one layer, as a cycle of local pruning has it: no other is scored."""
+    scores = score(scene.model, CRITERIA["active_magnitude"], scene.seen, only=[layer])
+    return select.drop(scores, round(SHARE * scores[f"{layer}.weight"].numel()), ties="first goes")
+
+
+def _layer_by_layer(scene: Scene) -> list[select.Keep]:
+    """All cycles of local pruning; the masks of those before stay."""
+    return [_in_one_layer(scene, layer) for layer in scene.seen]
+
+
 def _sorted_neurons(scene: Scene) -> Tensor:
     return torch.cat([seen["active"] for seen in scene.seen.values()]).argsort()
 
@@ -112,6 +123,13 @@ STEPS: dict[str, Step] = {  # what the paper's two scores cost, and sorting
     "Neurons & Weights": _by_neurons_and_weights,
     "sort all weights": _by_sorting_weights,  # Neurons & Weights, by a full sort
     "sort the neurons": _sorted_neurons,  # nothing but the sort: the least that Neurons could cost
+}
+
+EVERYWHERE, ONE_LAYER = "all layers together", "one layer"
+SCOPES: dict[str, Step] = {  # a cycle of global pruning, one of local pruning, and as many of these as there are layers
+    EVERYWHERE: _by_neurons_and_weights,
+    ONE_LAYER: _in_one_layer,
+    "layer by layer": _layer_by_layer,
 }
 
 

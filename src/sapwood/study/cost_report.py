@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sapwood.errors import InputError
-from sapwood.study.cost import Cost, Exponent, exponent, read
+from sapwood.study.cost import EVERYWHERE, ONE_LAYER, Cost, Exponent, exponent, read
 from sapwood.study.grid import NOTHING, Grid, number
 from sapwood.study.plots import LOOKS, WIDTH, absent, canvas, nothing
+from sapwood.study.standing import as_said
+from sapwood.study.study import Finding
 from sapwood.study.table import Summary, Table
+from sapwood.study.words import finding
 
 if TYPE_CHECKING:  # drawing takes long to import, and most who read a study draw nothing
     from matplotlib.axes import Axes
@@ -92,6 +95,28 @@ def measured(rows: Table) -> list[tuple[str, ...]]:
          *(_power(each.get(step)) for each in (seconds, held)))
         for step in dict.fromkeys(cost.kind for cost in costs)
     ]  # fmt: skip
+
+
+def ratios(rows: Table, one: str, other: str) -> dict[str, float]:
+    """{metric: the cost of step `one` / that of `other`} at the largest size that both were measured at."""
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for row in rows:
+        if row["row"] == "cost" and row["value"]:
+            found.setdefault((row["metric"], row["weights"]), {})[row["split"]] = row["value"]
+    return {metric: its[one] / its[other] for (metric, _), its in sorted(found.items()) if {one, other} <= its.keys()}
+
+
+def cheaper_in_one_layer(claim: str) -> Callable[[Table], Finding]:
+    """What is found of a claim that a cycle of local pruning takes less time and memory, by costs of `cost.SCOPES`."""
+
+    def found(rows: Table) -> Finding:
+        costs = ratios(rows, ONE_LAYER, EVERYWHERE)
+        said = ", ".join(f"{ratio:.2f} of the {metric}" for metric, ratio in costs.items())
+        answer = f"A cycle in one of four equal layers takes {said} of one in all." if said else ""
+        more = "There are as many such cycles as layers; counting and training, which take longer, are the same."
+        return finding(claim, answer, more)._replace(standing=as_said([ratio < 1 for ratio in costs.values()]))
+
+    return found
 
 
 def _exponents(costs: list[Cost], metric: str) -> dict[str, Exponent]:

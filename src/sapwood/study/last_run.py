@@ -1,6 +1,7 @@
 """Last run: when the results that a study keeps were made, at which commit, on what, and how long that took."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 from sapwood.errors import InputError
@@ -31,6 +32,22 @@ def commits(archive: Path) -> set[str]:
     """The commits that the trials kept in `archive` were run at, without those that are not known."""
     lives = [life for each in read_trials(archive) for life in each.about["provenance"]]
     return {life["commit"].removesuffix("+changes") for life in lives if life["commit"]}
+
+
+def older(archive: Path, than: str) -> list[str]:
+    """The trials kept in `archive` that began before a time, as "ARM, seed SEED": rules set then do not precede them.
+
+    `than` is an ISO time with its offset, such as "2026-11-29T03:30:00+00:00". Of a trial that was interrupted its
+    first life counts.
+    """
+    set_at = datetime.fromisoformat(than)
+    if set_at.tzinfo is None:
+        raise InputError(f"the time is {than!r}; give it with its offset, as in {than}+00:00")
+    return [
+        f"{each.about['row']}, seed {each.about['seed']}"
+        for each in read_trials(archive)
+        if min(datetime.fromisoformat(life["started"]) for life in each.about["provenance"]) < set_at
+    ]
 
 
 def _ends(values: Iterable[str]) -> str:

@@ -55,8 +55,11 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return {name: corrected[name] for name in values}
 
 
-def detectable(differences: Iterable[float], power: float = POWER) -> float | None:
-    """The smallest true difference that the test finds in `power` of all cases, at the spread that these seeds have."""
+def detectable(differences: Iterable[float], power: float = POWER, *, alpha: float = ALPHA) -> float | None:
+    """The smallest true difference that the test finds in `power` of all cases, at the spread that these seeds have.
+
+    alpha: below which p has to be; of several comparisons, alpha / their number is what Holm's correction asks first.
+    """
     seen = list(differences)
     if len(seen) < 2 or statistics.stdev(seen) == 0:
         return None
@@ -65,7 +68,7 @@ def detectable(differences: Iterable[float], power: float = POWER) -> float | No
         from scipy.stats import nct, t
 
     n = len(seen)
-    limit = float(t.ppf(1 - ALPHA / 2, n - 1))
+    limit = float(t.ppf(1 - alpha / 2, n - 1))
 
     def too_often(shift: float) -> float:  # the other tail is next to nothing here
         return float(nct.sf(limit, n - 1, shift)) - power

@@ -40,8 +40,16 @@ def stands(claimed: Claimed, comparisons: Iterable[Pairs]) -> Standing:
     if claimed == "alike":
         return "contradicted" if 2 * (said["more"] + said["less"]) > said.total() else "cannot be told"
     for_it, against = (said[side] for side in SIDES[claimed])
-    speaking = _speaking(for_it, against, said.total())
-    return "cannot be told" if claimed == "no lower" and speaking in ("holds in part", "not supported") else speaking
+    how = _speaking(for_it, against, said.total())
+    return "cannot be told" if claimed == "no lower" and how in ("holds in part", "not supported") else how
+
+
+def speaking(for_it: int, against: int, every: int, *, equality: bool) -> Standing:
+    """How a claim stands for which, and against which, so many of all comparisons speak.
+
+    Where it says that two things are as good, and nothing speaks, it cannot be told.
+    """
+    return "cannot be told" if (equality and not for_it + against) or not every else _speaking(for_it, against, every)
 
 
 def _speaking(for_it: int, against: int, every: int) -> Standing:

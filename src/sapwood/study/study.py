@@ -4,7 +4,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,6 +20,7 @@ from sapwood.trials.execution import over
 from sapwood.trials.trial import Trial
 
 SCALES = ("smoke", "small", "paper")  # from "does it run at all" to what the claims are about
+SPEAKS = "where the 95 % interval of its differences leaves out 0"
 Standing = Literal["holds", "holds in part", "not supported", "contradicted", "cannot be told"]  # see `study.standing`
 
 
@@ -78,6 +79,7 @@ class Study:
     extras: Callable[[Path, str], None] | None = None  # (folder, scale): what is made when all trials are over
     files: Sequence[str] = ()  # what `extras` writes into the folder; kept and restored with the trials
     more: Callable[[Path], Table] | None = None  # rows for the tables that no trial made, from those files
+    speaks: str = SPEAKS  # when a comparison speaks for a claim or against it, of which `summary` says how it stands
     command: str = ""  # when it is not `sapwood run NAME --scale SCALE`
     notes: str = ""
 
@@ -176,7 +178,7 @@ def _load(path: Path) -> Study:
         del sys.modules[part]  # of another file that went by this name
     sys.modules[name] = module  # dataclasses and pickling look it up there
     try:
-        with nullcontext() if inside else _neighbours(path):
+        with _neighbours(path.parent if inside else path):
             spec.loader.exec_module(module)
     except InputError:
         raise
@@ -190,7 +192,7 @@ def _load(path: Path) -> Study:
 
 @contextmanager
 def _neighbours(path: Path) -> Iterator[None]:
-    """Inside, Python files in the folder of `path` can be imported; `sys.path` is left as it was."""
+    """Inside, what lies beside `path` can be imported, other studies too; `sys.path` is left as it was."""
     before = [*sys.path]
     sys.path.insert(0, str(path.parent.resolve()))
     try:

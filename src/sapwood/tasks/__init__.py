@@ -8,11 +8,13 @@ from sapwood.tasks.conv_fashion import conv_fashion
 from sapwood.tasks.conv_fashion_smoke import conv_fashion_smoke
 from sapwood.tasks.lenet5_mnist import lenet5_mnist
 from sapwood.tasks.lenet300_mnist import lenet300_mnist
+from sapwood.tasks.lenet300_mnist_sgd import lenet300_mnist_sgd
 from sapwood.tasks.mlp_digits import mlp_digits
 from sapwood.tasks.mlp_fashion import mlp_fashion
 from sapwood.tasks.mlp_fashion_narrow import mlp_fashion_narrow
 from sapwood.tasks.mlp_fashion_smoke import mlp_fashion_smoke
 from sapwood.tasks.mlp_fashion_smoke_narrow import mlp_fashion_smoke_narrow
+from sapwood.tasks.mlp_mnist import mlp_mnist
 from sapwood.tasks.resnet8_cifar_smoke import resnet8_cifar_smoke
 from sapwood.tasks.resnet20_cifar import resnet20_cifar
 from sapwood.tasks.resnet20_cifar_trained import resnet20_cifar_trained
@@ -36,11 +38,13 @@ ENTRIES = table(
     Entry(conv_fashion_smoke, data="fashion_mnist"),
     Entry(lenet5_mnist, data="mnist"),
     Entry(lenet300_mnist, version=2, data="mnist"),
+    Entry(lenet300_mnist_sgd, data="mnist"),
     Entry(mlp_digits, data="digits"),
     Entry(mlp_fashion, data="fashion_mnist"),
     Entry(mlp_fashion_narrow, data="fashion_mnist"),
     Entry(mlp_fashion_smoke, data="fashion_mnist"),
     Entry(mlp_fashion_smoke_narrow, data="fashion_mnist"),
+    Entry(mlp_mnist, data="mnist"),
     Entry(resnet20_cifar, version=2, data="cifar10"),
     Entry(resnet20_cifar_trained, version=2, data="cifar10"),
     Entry(resnet56_cifar, version=2, data="cifar10"),

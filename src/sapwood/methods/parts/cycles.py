@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from sapwood import processes
 from sapwood.errors import InputError, refuse_unless
 from sapwood.scoring.criterion import Criterion, score
 from sapwood.scoring.evidence import Evidence
@@ -19,6 +20,10 @@ from sapwood.training import stopping
 from sapwood.training.draws import luck
 from sapwood.training.loop import Moment
 from sapwood.training.run import Run
+
+SETS = {"fresh": "train", "held out": "valid"}  # source -> the split that a set is drawn from, anew for each cycle
+SOURCES = ("stream", "probe", *SETS)
+AT_ONCE = 1024  # samples of a set that pass through the network together
 
 
 def counts(
@@ -73,6 +78,34 @@ def probe(run: Run, criterion: Criterion, layers: Sequence[str], samples: int) -
     drawn = luck(run.seed, "probe", run.step)
     rows = torch.randint(len(training), (samples,), generator=drawn).to(run.device)
     return observe(run.model, [training.take(rows)], *criterion.needs, only=layers)
+
+
+def counted(
+    run: Run, criterion: Criterion, layers: Sequence[str], seen: Evidence, *, source: str, samples: int
+) -> Evidence:
+    """Evidence that a cycle judges by: what was `seen` while training, in all processes, or a set that is drawn now.
+
+    The set: `samples` of a split, no sample twice, a function of seed and step. Their labels are not read unless
+    `criterion` needs a loss.
+    """
+    if source not in SETS:
+        return processes.add_up(seen) if source == "stream" else seen
+    split = getattr(run.task.data, SETS[source])
+    drawn = torch.randperm(len(split), generator=luck(run.seed, "set", run.step))[:samples].to(run.device)
+    parts = (split.take(drawn[at : at + AT_ONCE]) for at in range(0, len(drawn), AT_ONCE))
+    return observe(run.model, parts, *criterion.needs, only=layers)
+
+
+def refuse_bad_source(run: Run, source: str, samples: int) -> None:
+    """InputError now, not at the first cycle, if it is no source, or has fewer samples than a set of them is to have.
+
+    Counted are all samples of all steps ("stream"), `probe` ones at each epoch's end ("probe"), or sets, see `SETS`.
+    """
+    refuse_unless("source", source, SOURCES)
+    refuse_bad(probe=samples)
+    if source in SETS and samples > (most := len(getattr(run.task.data, SETS[source]))):
+        raise InputError(f"probe is {samples}, but source {source!r} has {most} samples, none of which is drawn twice; "
+                         f"give at most {most}, which is all of them")  # fmt: skip
 
 
 def refuse_bad(*, probe: int) -> None:
