@@ -107,9 +107,8 @@ def fewest(scores: Mapping[str, Tensor], cost: Cost, limit: float, *, multiple: 
 
 def _rounded(scores: Mapping[str, Tensor], keep: Mapping[str, Tensor], multiple: int) -> select.Keep:
     counts = {name: int(kept.sum()) for name, kept in keep.items()}
-    return select.by_count(
-        scores, {name: n if n == len(keep[name]) else n - n % multiple for name, n in counts.items()}
-    )
+    whole = {name: n if n == len(keep[name]) else n - n % multiple for name, n in counts.items()}
+    return select.by_count(scores, whole)
 
 
 def _sum(numbering: Numbering, terms: Sequence[Term]) -> Cost:

@@ -192,9 +192,7 @@ class _Zeroed(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> list[Tensor]:
         (graph,), tensors = self.graph, dict(named_tensors(self.model))
         given = dict(zip(graph.inputs, pytree.tree_leaves((args, kwargs)), strict=True))
-        held = {
-            name: tensors[graph.tensors[name]] if name in graph.tensors else own for name, own in graph.held.items()
-        }
+        held = graph.holding(tensors)
         wanted = [node.name for node in graph.module.graph.nodes if node.op == "placeholder"]
         interpreter = _Interpreter(graph.module, self.nodes)
         return _tensors(interpreter.run(*(given[name] if name in given else held[name].clone() for name in wanted)))

@@ -201,7 +201,7 @@ def _seen(anatomy: Anatomy, lent: Lent | None) -> dict[fx.Node, tuple[str, _Read
     if lent is not None:
         lent.take_(model, ())
     tensors, seen = dict(named_tensors(widened_(model, torch.float64))), dict[fx.Node, tuple[str, _Reader]]()
-    held = {at: tensors[graph.tensors[at]] if at in graph.tensors else tensor for at, tensor in graph.held.items()}
+    held = graph.holding(tensors)
     for example in inputs(anatomy.example):
         watching = _Watching(graph)
         with untouched(model), running_in(Wide(torch.float64, lent=lent)):

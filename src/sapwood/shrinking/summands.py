@@ -38,9 +38,7 @@ class Flow:
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = [node for node in graph.nodes() if op_of(node) not in ASIDE and not _passes_on(node)]
-        self.reads = {
-            node: [_behind(each) for each in node.all_input_nodes if _flows(graph, each)] for node in self.nodes
-        }
+        self.reads = {n: [_behind(each) for each in n.all_input_nodes if _flows(graph, each)] for n in self.nodes}
         self.users: dict[fx.Node, set[fx.Node]] = {}
         for node in (*self.nodes, *(n for n in graph.module.graph.nodes if n.op == "output")):
             for each in self.reads.get(node, [_behind(n) for n in node.all_input_nodes]):

@@ -72,10 +72,8 @@ def timetable(
     clocked: dict[str, Any] = {"threads": threads, "rounds": rounds, "clock": clock}
     first, known, calls = _first_names(model), dict[object, Tensor](), []
     for name, shape in seen:
-        weight = layers[name].weight
-        rows, columns = (
-            _axis(numbering, first.get(id(weight), name), dim, weight.shape[dim], points) for dim in (0, 1)
-        )
+        weight, of = layers[name].weight, first.get(id(layers[name].weight), name)
+        rows, columns = (_axis(numbering, of, dim, weight.shape[dim], points) for dim in (0, 1))
         key = (str(layers[name]), shape, weight.dtype, len(rows[1]), len(columns[1]))
         if key not in known:
             with untouched():  # new layers are made of random numbers

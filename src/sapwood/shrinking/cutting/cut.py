@@ -65,17 +65,14 @@ def regroup_(model: nn.Module, staying: Positions) -> None:
 
 def sliced(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     """What stays of a tensor, {dimension: bool [size]}; channels that lie last in memory do so afterwards."""
-    if tensor.is_meta:  # there are no numbers, and torch takes long to say what shape is left
-        return tensor.new_empty([int(dims[d].sum()) if d in dims else n for d, n in enumerate(tensor.shape)])
-    if tensor.dim() > 1 and not any(tensor.stride()):  # one number everywhere
-        left = [int(dims[d].sum()) if d in dims else n for d, n in enumerate(tensor.shape)]
-        return tensor[(0,) * tensor.dim()].expand(left)
-    last = not tensor.is_contiguous() and tensor.is_contiguous(
-        memory_format=LAST.get(tensor.dim(), torch.preserve_format)
-    )
+    if tensor.is_meta or (tensor.dim() > 1 and not any(tensor.stride())):  # no numbers, or one number everywhere
+        left = [int(dims[d].sum()) if d in dims else n for d, n in enumerate(tensor.shape)]  # torch is slow here
+        return tensor.new_empty(left) if tensor.is_meta else tensor[(0,) * tensor.dim()].expand(left)
+    layout = LAST.get(tensor.dim(), torch.contiguous_format)
+    last = tensor.is_contiguous(memory_format=layout) and not tensor.is_contiguous()
     for dim, keep in sorted(dims.items()):  # rows first: they lie in one piece, and less is left for the columns
         tensor = tensor.index_select(dim, keep.nonzero().flatten().to(tensor.device))
-    return tensor.contiguous(memory_format=LAST[tensor.dim()]) if last else tensor
+    return tensor.contiguous(memory_format=layout) if last else tensor
 
 
 def _cut_memory_(optimizer: Optimizer, name: str, parameter: nn.Parameter, dims: Mapping[int, Tensor]) -> None:

@@ -70,6 +70,10 @@ class Graph:
         """Whether no operator runs a graph of its own, which torch compiles and must not see bare before."""
         return not any(isinstance(node.target, torch._ops.HigherOrderOperator) for node in self.nodes())
 
+    def holding(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`held` with a model's parameters and buffers instead, {name: tensor}; constants stay."""
+        return {at: tensors[self.tensors[at]] if at in self.tensors else own for at, own in self.held.items()}
+
     def placeholders(self, inputs: Example) -> list[Any]:
         """What the graph is called with: tensors and inputs in the order of its placeholders."""
         given: dict[str, Any] = dict(zip(self.inputs, pytree.tree_leaves(as_tuple(inputs)), strict=True))
