@@ -318,7 +318,7 @@ MUTANTS = (
             "the last byte is left out": instead(arithmetic.Encoder, "finish", cut_off),
         },
         "less than 1 % and three bytes above the entropy": {
-            "nothing is counted": instead(arithmetic, "_count", never_counted),
+            "no decision is counted": instead(arithmetic, "_count", never_counted),
             "only the last decision counts": instead(arithmetic, "_count", to_the_last),
             "the end takes all of the interval's bytes": instead(arithmetic.Encoder, "finish", in_full),
         },
