@@ -135,9 +135,10 @@ def summary(rows: Table) -> list[str | Finding]:
 
 
 def verdict(rows: Table) -> list[str]:
-    """The same, a line for each."""
+    """What the controls showed, those that a reader asks for first, and the size."""
     said = [f"{each.claim} {each.answer}" for each in summary(rows) if isinstance(each, Finding)]
-    return [line for line in said if not line.endswith(MISSING)] or [MISSING]
+    first = [said[0], *(f"{QUESTIONS[other]} {answer(rows, other)}" for other in ("SVD", "magnitude", SMALL)), said[-1]]
+    return [line for line in first if not line.endswith(MISSING)] or [MISSING]
 
 
 def measured(rows: Table) -> Grid:

@@ -17,7 +17,7 @@ from sapwood.methods import METHODS
 from sapwood.study.claim import Claim
 from sapwood.study.grid import MINUS, Column, grid, number
 from sapwood.study.plots import NO_WEIGHTS, accuracies, curves, weight_maps
-from sapwood.study.report import _in_words, report
+from sapwood.study.report import LINES, _in_words, first_lines, report
 from sapwood.study.study import Figure, Study
 from sapwood.study.table import Summary, over_seeds, read
 from sapwood.study.terminal import terminal_table
@@ -162,6 +162,18 @@ def test_what_is_not_comparable_and_what_goes_on_from_what_is_said(results):
     assert f"<li>S: {said}</li>" in page
     with pytest.raises(InputError, match="unknown arm as control of study 'mine': 's'; known: "):
         replace(study, control="s").at("smoke")
+
+
+def test_a_study_with_much_to_say_has_a_report_with_the_rest_below(results):
+    """After hours of computing nothing is refused for its words."""
+    lines = [f"Sentence {at} of seven." for at in range(1, 8)]
+    wordy = replace(STUDY, verdict=lambda rows: lines)
+    assert first_lines(wordy, []) == lines[:LINES]
+    page = report(wordy, results).read_text(encoding="utf-8")
+    places = [page.index(line) for line in lines]
+    below = page.index('id="findings"')
+    assert places == sorted(places)
+    assert places[LINES - 1] < below < places[LINES]
 
 
 def test_failures_are_shown(tmp_path, monkeypatch):

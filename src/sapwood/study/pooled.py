@@ -1,6 +1,7 @@
 """Pooled: questions that the mean of several comparisons answers, and claims of at least or at most so much."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
@@ -13,6 +14,9 @@ from sapwood.study.seeds import Seeds, minus, summed_up, together
 from sapwood.study.study import Finding
 from sapwood.study.table import Summary, Table
 from sapwood.study.words import difference, told
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told from these seeds"
+JUDGED = {HOLDS: "hold", FAILS: "do not hold", OPEN: OPEN}  # of one claim, and of several
 
 
 class Pooled(NamedTuple):
@@ -55,11 +59,16 @@ class Bound(NamedTuple):
         asked = " and ".join(said for said, there in ends if there)
         return f"{self.what}: {difference(found)} points. {asked[:1].upper()}{asked[1:]}: {self._judged(found)}."
 
+    def judged(self, rows: Table) -> str | None:
+        """How the claim stands, one of `JUDGED`; None without any seeds."""
+        found = summed_up(self.seeds(rows))
+        return self._judged(found) if found else None
+
     def _judged(self, found: Summary) -> str:
         low, high = (found.mean if end is None else end for end in (found.low, found.high))
         if self.least <= low and high <= self.most:
-            return "holds"
-        return "does not hold" if high < self.least or low > self.most else "cannot be told from these seeds"
+            return HOLDS
+        return FAILS if high < self.least or low > self.most else OPEN
 
 
 def apart(one: str, other: str) -> Callable[[Table], Seeds]:
@@ -72,9 +81,14 @@ def findings(asked: Iterable[Pooled | Bound], rows: Table) -> list[str | Finding
     return [Finding(each.claim, each.answer(rows)) for each in asked]
 
 
-def in_short(asked: Iterable[Pooled | Bound], rows: Table) -> list[str]:
-    """The answers that there are; that there is none."""
-    return [said for each in asked if (said := each.answer(rows)) != MISSING] or [MISSING]
+def in_short(asked: Sequence[Pooled | Bound], rows: Table) -> list[str]:
+    """The answers that there are to questions, and how many bounds hold; that there is none."""
+    lines = [said for each in asked if isinstance(each, Pooled) and (said := each.answer(rows)) != MISSING]
+    judged = Counter(said for each in asked if isinstance(each, Bound) and (said := each.judged(rows)))
+    parts = [
+        f"{judged[said]} {said if judged[said] == 1 else several}" for said, several in JUDGED.items() if judged[said]
+    ]
+    return [*lines, *([f"Of {judged.total()} claims with a bound, {', '.join(parts)}."] if parts else ())] or [MISSING]
 
 
 def compared(asked: Sequence[Pooled], rows: Table) -> Grid:

@@ -150,10 +150,10 @@ def _said(study: Study, rows: Table) -> dict[str, Any]:
     every = list(study.summary(rows)) if study.summary else []
     plain = [each for each in every if isinstance(each, str)]
     findings = [each for each in every if not isinstance(each, str)]
-    lines = _first_lines(study, rows, every)
+    lines = _lines(study, rows, every)
     return {
-        "verdict": lines,
-        "sentences": [each for each in plain if each not in lines],
+        "verdict": lines[:LINES],
+        "sentences": [*lines[LINES:], *(each for each in plain if each not in lines)],
         "findings": findings,
         "standings": {word: rule for word, rule in RULE.items() if any(each.standing == word for each in findings)},
     }
@@ -161,21 +161,17 @@ def _said(study: Study, rows: Table) -> dict[str, Any]:
 
 def first_lines(study: Study, rows: Table) -> list[str]:
     """What the report's first screen says was found, in at most `LINES` lines."""
-    return _first_lines(study, rows, [] if study.verdict or not study.summary else list(study.summary(rows)))
+    return _lines(study, rows, [] if study.verdict or not study.summary else list(study.summary(rows)))[:LINES]
 
 
-def _first_lines(study: Study, rows: Table, every: Sequence[str | Finding]) -> list[str]:
-    """The same, of what the study's summary has said."""
+def _lines(study: Study, rows: Table, every: Sequence[str | Finding]) -> list[str]:
+    """The study's own lines, of which those after `LINES` go on below; without any, what its summary has said."""
     if study.verdict:
-        lines = list(study.verdict(rows))
-    else:
-        plain = [each for each in every if isinstance(each, str)]
-        answers = [f"{each.headline} {each.answer}" for each in every if not isinstance(each, str)]
-        short = [line for line in answers if len(line) <= SHORT]
-        lines = [*plain, *short, *against_control(study.control, rows)][:LINES]
-    if len(lines) > LINES:
-        raise InputError(f"the verdict of study {study.name!r} has {len(lines)} lines; {LINES} may be")
-    return lines
+        return list(study.verdict(rows))
+    plain = [each for each in every if isinstance(each, str)]
+    answers = [f"{each.headline} {each.answer}" for each in every if not isinstance(each, str)]
+    short = [line for line in answers if len(line) <= SHORT]
+    return [*plain, *short, *against_control(study.control, rows)][:LINES]
 
 
 def _tables(study: Study, rows: Table) -> list[dict[str, Any]]:
