@@ -1,0 +1,120 @@
+"""Steps of several runs captured as one graph: on a tape where there is no GPU; who cannot be captured, and why."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from planted.graphing import DATA, Item, alone, demand_same, laws, replayed, taped, task
+from planted.recording import Tape
+from planted.stepping_together import RULES
+
+from sapwood import Data, observing, statistics, train
+from sapwood.methods import METHODS
+from sapwood.scoring.evidence import Statistic
+from sapwood.training.shards import write_shards
+
+LAWS = laws()
+DENSE = partial(METHODS["dense"], epochs=2, stop="epochs")
+OWN = Statistic("own", lambda sight: sight.y_NO.sum(0))
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_laws_of_steps_captured_together(law):
+    LAWS[law]()
+
+
+def two(life=DENSE, **more):
+    return [Item(life, replace(task(RULES["decay"]), **more), seed) for seed in range(2)]
+
+
+def mirrored(batch, luck):
+    return batch._replace(inputs=batch.inputs.flip(1))
+
+
+def reading(outputs, batch):
+    """Metrics that cannot be made of all members at once."""
+    right = (outputs.argmax(1) == batch.targets).sum()
+    return {"accuracy": right if float(right) >= 0 else 0.0}
+
+
+def own(run):
+    with observing(run.model, OWN, only=["0"], training=True, into={}):
+        yield from train(run, epochs=2)
+
+
+def twice(run):
+    with (
+        observing(run.model, statistics.active, only=["0"], training=True, into={}),
+        observing(run.model, statistics.active, only=["0"], training=True, into={}),
+    ):
+        yield from train(run, epochs=2)
+
+
+@pytest.mark.parametrize(("make", "why"), [
+    (partial(two, augment=mirrored), "task 'tiny' changes its batches in Python"),
+    (partial(two, count=lambda batch: 2.0 * len(batch)), "task 'tiny' counts something else than samples"),
+    (partial(two, metrics=reading), "RuntimeError: vmap: It looks like you're"),
+    (partial(two, own), "statistic 'own' looks at more than layers of all members show together"),
+    (partial(two, twice), "'active' of layer '0' is counted twice"),
+])  # fmt: skip
+def test_what_is_not_captured_is_made_plainly_and_said(make, why):
+    with pytest.warns(UserWarning, match=f"steps made together are not captured: {why}"):
+        made = taped(make())
+    assert replayed(made) == 0
+    assert set(made.errors.values()) == {None}
+    for mine, wanted in zip(made.items, alone(make()), strict=True):
+        demand_same(mine, wanted, "plain")
+        assert mine.said == {""}
+
+
+def test_samples_that_python_reads_are_not_captured(tmp_path):
+    shards = Data(write_shards(DATA.train, tmp_path / "shards", size=7), DATA.valid, DATA.test)
+    with pytest.warns(UserWarning, match="samples of task 'tiny' are a Shards, read by Python"):
+        made = taped(two(data=shards))
+    for mine, wanted in zip(made.items, alone(two(data=shards)), strict=True):
+        demand_same(mine, wanted, "shards")
+
+
+class Dry(Tape):
+    """A device that cannot record."""
+
+    def record(self, body):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_where_recording_fails_the_steps_before_it_count_and_those_after_it_are_made_plainly():
+    with pytest.warns(UserWarning, match="not captured: RuntimeError: operation not permitted"):
+        made = taped(two(), record=lambda device: Dry())
+    for mine, wanted in zip(made.items, alone(two()), strict=True):
+        demand_same(mine, wanted, "plain from the fourth on")
+
+
+def other_data(seed):
+    data = DATA if seed < 2 else Data(DATA.valid, DATA.test, DATA.train)
+    return Item(DENSE, task(RULES["decay"], data=data), seed)
+
+
+def test_members_on_other_samples_step_beside_those_that_are_captured():
+    with pytest.warns(UserWarning, match="its samples, batches or metrics are not those of the others"):
+        made = taped([other_data(seed) for seed in range(4)])
+    assert replayed(made) > 5
+    for mine, wanted in zip(made.items, alone([other_data(seed) for seed in range(4)]), strict=True):
+        demand_same(mine, wanted, "beside")
+
+
+def test_moments_are_left_out_up_to_the_next_at_which_a_method_acts():
+    made, wanted = taped(two()), alone(two())
+    assert [item.moments for item in wanted] == [2 * wanted[0].run.task.steps_per_epoch] * 2
+    assert all(item.moments < 12 for item in made.items)
+    assert {item.moments for item in taped(two(partial(train, epochs=2))).items} == {wanted[0].moments}
+
+
+def test_a_rule_that_changes_is_not_stepped_with_the_old_one():
+    def life(run):
+        for now in train(run, epochs=2):
+            if now.step == 7 and run.seed == 1:
+                run.optimizer.param_groups[0]["momentum"] = 0.5
+            yield now
+
+    for mine, wanted in zip(taped(two(life)).items, alone(two(life)), strict=True):
+        demand_same(mine, wanted, "momentum")
