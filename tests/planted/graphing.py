@@ -43,6 +43,7 @@ class Item:
     task: Task
     seed: int
     saved: Any = None
+    device: str = "cpu"
     run: Any = None
     losses: dict[int, float] = field(default_factory=dict)  # by step
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)  # of epochs, by their last step
@@ -76,7 +77,7 @@ def items(rule, **more: Any) -> list[Item]:
 
 def live(step, item: Item, tell) -> None:
     """A job: the run's whole life."""
-    item.run = start(item.task, item.seed, saved=item.saved)
+    item.run = start(item.task, item.seed, saved=item.saved, device=item.device)
     item.run.stepping = step
     late = {}
     for now in item.life(item.run):

@@ -1,10 +1,12 @@
 """Steps of several runs captured as one graph: on a tape where there is no GPU; who cannot be captured, and why."""
 
+import warnings
 from dataclasses import replace
 from functools import partial
 
 import pytest
-from planted.graphing import DATA, Item, alone, demand_same, laws, replayed, taped, task
+import torch
+from planted.graphing import DATA, Item, alone, demand_same, laws, live, replayed, taped, task
 from planted.recording import Tape
 from planted.stepping_together import RULES
 
@@ -12,6 +14,7 @@ from sapwood import Data, observing, statistics, train
 from sapwood.methods import METHODS
 from sapwood.scoring.evidence import Statistic
 from sapwood.training.shards import write_shards
+from sapwood.trials.lockstep import Lockstep, together
 
 LAWS = laws()
 DENSE = partial(METHODS["dense"], epochs=2, stop="epochs")
@@ -107,6 +110,25 @@ def test_moments_are_left_out_up_to_the_next_at_which_a_method_acts():
     assert [item.moments for item in wanted] == [2 * wanted[0].run.task.steps_per_epoch] * 2
     assert all(item.moments < 12 for item in made.items)
     assert {item.moments for item in taped(two(partial(train, epochs=2))).items} == {wanted[0].moments}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_captures_what_a_cpu_does_plainly():
+    def four(device):
+        data = DATA.to(device)
+        lives = [DENSE, partial(METHODS["global_activation"], epochs=3, first=0.01, target=0.02, stop="epochs")]
+        return [Item(life, task(RULES["adam"], data=data), n, device=device) for n, life in enumerate(lives * 2)]
+
+    shared = Lockstep("cuda")
+    made = four("cuda")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        outcomes = list(together(shared, 4)(partial(live, shared.step), made, print))
+    assert {error for _, error in outcomes} == {None}
+    assert not shared.plain
+    for mine, wanted in zip(made, alone(four("cpu")), strict=True):
+        for name, value in wanted.end.items():
+            assert torch.allclose(mine.end[name].cpu(), value, rtol=1e-9, atol=1e-9), name
 
 
 def test_a_rule_that_changes_is_not_stepped_with_the_old_one():

@@ -30,7 +30,7 @@ from sapwood.trials.stack import Recording, Stack
 from sapwood.trials.turns import NAP, InUse, Ready, Turns, always
 
 T = TypeVar("T")
-MOST = 32  # trials at a time: more gain little on a processor
+MOST, MOST_ON_A_GPU = 32, 64  # trials at a time: on a processor more gain little
 NOBODY = "no other trial at work is like it"
 LONG, ROUNDS = 60.0, 3  # seconds that the turn of a trial may take, and turns that it may take, once all is stopped
 
