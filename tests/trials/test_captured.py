@@ -9,12 +9,18 @@ import torch
 from planted.graphing import DATA, Item, alone, demand_same, laws, live, replayed, taped, task
 from planted.recording import Tape
 from planted.stepping_together import RULES
+from toy import dying_after, small
 
 from sapwood import Data, observing, statistics, train
 from sapwood.methods import METHODS
 from sapwood.scoring.evidence import Statistic
 from sapwood.training.shards import write_shards
+from sapwood.trials.execution import run_into
+from sapwood.trials.folder import rows_of
 from sapwood.trials.lockstep import Lockstep, together
+from sapwood.trials.pool import serial
+from sapwood.trials.record import Save
+from sapwood.trials.trial import Trial
 
 LAWS = laws()
 DENSE = partial(METHODS["dense"], epochs=2, stop="epochs")
@@ -110,6 +116,50 @@ def test_moments_are_left_out_up_to_the_next_at_which_a_method_acts():
     assert [item.moments for item in wanted] == [2 * wanted[0].run.task.steps_per_epoch] * 2
     assert all(item.moments < 12 for item in made.items)
     assert {item.moments for item in taped(two(partial(train, epochs=2))).items} == {wanted[0].moments}
+
+
+def in_folders(folder, trials, told):
+    """The trials captured together, and how often a step was replayed."""
+    tapes = []
+
+    def tape(device):
+        tapes.append(Tape())
+        return tapes[-1]
+
+    shared = Lockstep(record=tape)
+    outcomes = dict(together(shared, 8)(partial(run_into, folder, ways=shared.ways), trials, told.append))
+    return outcomes, sum(tape.replays for tape in tapes)
+
+
+def apart(folder, other, trial):
+    """How far the rows of a trial in two folders are apart."""
+    mine, theirs = (rows_of(each / trial.id) for each in (folder, other))
+    assert [row[:5] for row in mine] == [row[:5] for row in theirs]
+    return max(abs(one.value - two.value) / max(1.0, abs(two.value)) for one, two in zip(mine, theirs, strict=True))
+
+
+@pytest.mark.parametrize("later", ["captured", "one after another"])
+def test_trials_leave_what_they_leave_alone_and_an_interrupted_one_goes_on(tmp_path, monkeypatch, later):
+    """The first dies when the third moment is over, in the midst of an epoch."""
+    trials = [small(seed=0), Trial.make("dense", "mlp_digits", 0, epochs=2, stop="epochs")]
+    list(serial(partial(run_into, tmp_path / "alone"), trials, lambda said: None))
+    here, told = tmp_path / "here", []
+    with monkeypatch.context() as patched:
+        patched.setitem(METHODS, "global_activation", dying_after(METHODS["global_activation"], 3))
+        often = lambda path, every: Save(path, 0.0 if path.parent.name == trials[0].id else every)  # noqa: E731
+        patched.setattr("sapwood.trials.execution.Save", often)
+        outcomes, replays = in_folders(here, trials, told)
+    assert outcomes[trials[0]].startswith("Interrupted")
+    assert replays > 60
+    if later == "captured":
+        outcomes, _ = in_folders(here, trials, told)
+    else:
+        outcomes = dict(serial(partial(run_into, here), trials, told.append))
+    assert set(outcomes.values()) == {None}
+    (resumed,) = [said.text for said in told if said.text.startswith("resumed at step ")]
+    assert 0 < int(resumed.split()[-1]) < 2 * 73
+    for trial in trials:
+        assert apart(here, tmp_path / "alone", trial) < 1e-3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -171,7 +171,7 @@ class Captured:
         row.made = self._made[number].item()
         row.tally, row.first = member.run.sums, member.run.step
         begun = row.tally.read()
-        for name in begun.keys() | self._sums.keys():
+        for name in [*begun, *(name for name in self._sums if name not in begun)]:  # rows come in this order
             self._sum(name)[number] = begun.get(name, 0.0)
         row.tally.behind = partial(self._read, row)
         self._ruled.load(number)
