@@ -69,7 +69,7 @@ class Watch:
 
     def _standing(self) -> tuple[Any, ...]:
         run = self.run
-        rule = [[group.get(name) for name in SHARED] for group in run.optimizer.param_groups]
+        rule = [[*map(group.get, SHARED)] for group in run.optimizer.param_groups]
         return id(run.loss), id(run.task), run.dense, run.phase, rule
 
     def _modules(self) -> list[tuple[Any, ...]]:

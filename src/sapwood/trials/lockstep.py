@@ -113,7 +113,7 @@ class Lockstep:
             run.model.train()
         run.alone = unlike(update) or self._against(lane, run)
         member = lane.member
-        if member is not None:
+        if member is not None and member.failure is not None:
             member.fails()
         if run.alone or member is None:
             lane.wait(run)
@@ -122,7 +122,8 @@ class Lockstep:
         lane.asked = True
         lane.wait(run)
         lane.asked = False
-        member.fails()
+        if member.failure is not None:
+            member.fails()
         if member.late is not None:
             return member.late
         if member.values is None:

@@ -3,7 +3,7 @@
 Its parameters, buffers and optimiser state are views of its row as long as it is there, and its own again afterwards.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from sapwood.training.loop import forget_gradients
 from sapwood.training.run import Run
-from sapwood.training.task import Batch
 from sapwood.trials.alike import Watch
 
 if TYPE_CHECKING:
@@ -38,26 +37,21 @@ class Member:
         self.tensors: list[Tensor] = []  # all that lies in its row
         self.addresses: list[int] = []  # where they lie
         self.remembered: list[tuple[Tensor, Any]] = []  # what its optimiser remembers there
-        self._batch: Batch | None = None
-
-    @property
-    def batch(self) -> Batch:
-        """What its next step is made on."""
-        if self._batch is None:
-            self._batch = self.run.task.batch(self.run.seed, self.run.step)
-        return self._batch
-
-    @property
-    def form(self) -> list[tuple[str, torch.Size]]:
-        """The shapes of that batch."""
-        return [(name, part.shape) for name, part in self.batch.named().items()]
+        self.batch = run.task.data.train.take(slice(0, 0))  # what its next step is made on, if it has been drawn
+        self.form, self.drawn = list[tuple[str, torch.Size]](), False  # the shapes of that batch
 
     def asks(self, ahead: int) -> None:
         """It wants its next step, and its own code nothing before so many are made."""
-        self.ahead, self._batch, self.values, self.late = ahead, None, None, None
+        self.ahead, self.drawn, self.values, self.late = ahead, False, None, None
         if self.stack is None or not self.stack.in_a_graph(self):
             forget_gradients(self.run.optimizer)
-            _ = self.batch  # made here, so that an error is this run's own
+            self.draw()  # here, so that an error is this run's own
+
+    def draw(self) -> None:
+        """Take the batch of its next step; a captured one takes it in the graph."""
+        run = self.run
+        self.batch, self.drawn = run.task.batch(run.seed, run.step), True
+        self.form = [(name, part.shape) for name, part in self.batch.named().items()]
 
     def watched(self, watch: Watch) -> None:
         """Something has changed in it."""
@@ -80,6 +74,18 @@ class Member:
         """Out of its stack, with tensors of its own."""
         if self.stack is not None:
             self.stack.drop(self)
+
+
+def neighbours_in(members: Sequence[Member]) -> list[list[Member]]:
+    """The members by rows, in lists of such as lie side by side and have batches of the same shapes."""
+    found: list[list[Member]] = []
+    for member in sorted(members, key=lambda each: each.row):
+        before = found[-1][-1] if found else None
+        if before is not None and before.row + 1 == member.row and before.form == member.form:
+            found[-1].append(member)
+        else:
+            found.append([member])
+    return found
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from sapwood.training.run import Run
 from sapwood.trials.alike import Key
 from sapwood.trials.captured import Captured, unrecordable
 from sapwood.trials.elementwise import adapted, common, descended, moments, numbers
-from sapwood.trials.member import Member, released
+from sapwood.trials.member import Member, neighbours_in, released
 from sapwood.trials.passing import Passed, Seen
 from sapwood.trials.ruled import STEP
 
@@ -98,7 +98,11 @@ class Stack:
         for member in members:
             if member.masks is not member.run.masks:
                 self._mask(member)
-        for neighbours in neighbours_in(members if self.captured is None else self._left_over(self.captured, members)):
+        rest = members if self.captured is None else self._left_over(self.captured, members)
+        for member in rest:
+            if not member.drawn:
+                member.draw()
+        for neighbours in neighbours_in(rest):
             self._step_of(neighbours)
 
     def _left_over(self, captured: Captured, members: Sequence[Member]) -> Sequence[Member]:
@@ -112,7 +116,7 @@ class Stack:
             return [member for member in members if member.late is None and member.failure is None]
         for member in left:
             captured.pause(member)
-            self.plain = captured.against(member) if member.shown else self.plain
+            self.plain = (captured.against(member) if member.shown else "") or self.plain
         return [member for member in left if member.failure is None]
 
     def through(self, rows: slice, inputs: Any, targets: Tensor, watched: Set[str]) -> Through:
@@ -128,8 +132,7 @@ class Stack:
     def _step_of(self, members: Sequence[Member]) -> None:
         """The same of rows side by side whose batches have the same shapes."""
         rows = slice(members[0].row, members[-1].row + 1)
-        inputs = tree_map(lambda *each: torch.stack(each), *(member.batch.inputs for member in members))
-        targets = torch.stack([member.batch.targets for member in members])
+        inputs, targets = (_stacked(parts) for parts in zip(*[member.batch for member in members], strict=True))
         watched = {name for member in members for name in member.watch.observers}
         losses, outputs, seen, gradients, buffers = self.through(rows, inputs, targets, watched)
         for name, value in buffers.items():
@@ -245,16 +248,11 @@ class Stack:
         return self.weights[name] if name in self.weights else self.buffers[name]
 
 
-def neighbours_in(members: Sequence[Member]) -> list[list[Member]]:
-    """The members by rows, in lists of such as lie side by side and have batches of the same shapes."""
-    found: list[list[Member]] = []
-    for member in sorted(members, key=lambda each: each.row):
-        before = found[-1][-1] if found else None
-        if before is not None and before.row + 1 == member.row and before.form == member.form:
-            found[-1].append(member)
-        else:
-            found.append([member])
-    return found
+def _stacked(parts: Sequence[Any]) -> Any:
+    """The same part of several batches, [rows, B, ...]."""
+    if isinstance(parts[0], Tensor):
+        return torch.stack(list(parts))
+    return tree_map(lambda *each: torch.stack(each), *parts)
 
 
 def _give(
