@@ -1,12 +1,13 @@
 """Network-steps a second of trials that step together, beside the same trials one after another: one thread.
 
+On a GPU the steps are captured as one graph (`benchmarks/gpu.py`), on a CPU they are not.
 Each network is masked (half of each hidden layer) and counted (which neurons fire), as in the first paper. A round
 makes so many steps of one network by itself, and of E networks together, in turn; starting is not timed. `mlp_fashion`
 is the first paper's network, which needs its data set; `mlp_digits` is small.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -15,14 +16,15 @@ from interleaved import compare
 from sapwood import TASKS, Moment, Run, Task, start, statistics, train
 from sapwood.scoring.layers import chosen
 from sapwood.scoring.observation import observing
+from sapwood.training.loop import Acts
 from sapwood.training.task import orders_kept
 from sapwood.trials.lockstep import Lane, Lanes, Lockstep
 
 EVER = 10**9
 
 
-def life(run: Run) -> Iterator[Moment]:
-    """Train a network that is masked and counted."""
+def life(run: Run, acts: Acts | None = None) -> Iterator[Moment]:
+    """Train a network that is masked and counted, by code that acts at the steps that `acts` says, or may at any."""
     hidden = run.hidden()
     layers = chosen(run.model, hidden)
     luck = torch.Generator().manual_seed(run.seed)
@@ -30,7 +32,7 @@ def life(run: Run) -> Iterator[Moment]:
         {f"{name}.weight": torch.rand(layer.weight.shape, generator=luck) < 0.5 for name, layer in layers.items()}
     )
     with observing(run.model, statistics.active, only=hidden, training=True, into={}):
-        yield from train(run, steps=EVER)
+        yield from train(run, steps=EVER, acts=acts)
 
 
 def alone(task: Task, steps: int) -> Callable[[], object]:
@@ -40,27 +42,37 @@ def alone(task: Task, steps: int) -> Callable[[], object]:
     return lambda: [next(moments).step for _ in range(steps)]
 
 
-def together(task: Task, members: int, steps: int, device: str = "cpu") -> tuple[Callable[[], object], Lanes[int]]:
-    """So many steps of each of the networks, and their lanes. The task's data must lie on the device."""
-    lockstep, lanes = Lockstep(device), Lanes[int]()
+def together(
+    task: Task, members: int, steps: int, device: str = "cpu", acts: Acts | None = None
+) -> tuple[Callable[[], int], Lanes[int]]:
+    """What makes so many steps of each of the networks and returns how many network-steps were made; their lanes.
+
+    The task's data must lie on the device. Captured steps are made many at a time where `acts` allows it: a few more.
+    """
+    lockstep, lanes, runs = Lockstep(device), Lanes[int](), list[Run]()
 
     def job(seed: int, _: object) -> None:
         run = start(task, seed, device=device)
         run.stepping = lockstep.step
-        for _ in life(run):
+        runs.append(run)
+        for _ in life(run, acts):
             if run.alone:
                 raise RuntimeError(f"it steps by itself: {run.alone}")
 
     lanes.begun = [Lane(job, seed, print) for seed in range(members)]
-    return partial(_steps, lockstep, lanes, steps), lanes
+    return partial(_steps, lockstep, lanes, runs, steps), lanes
 
 
-def _steps(lockstep: Lockstep, lanes: Lanes[int], steps: int) -> None:
-    for _ in range(steps):
+def _steps(lockstep: Lockstep, lanes: Lanes[int], runs: Sequence[Run], steps: int) -> int:
+    before = sum(run.step for run in runs)
+    while sum(run.step for run in runs) - before < steps * len(lanes.begun):
         lanes.round()
         if said := [lane.error for lane in lanes.begun if lane.error]:
             raise RuntimeError(said[0])
         lockstep.together([lane.member for lane in lanes.begun if lane.member is not None and lane.asked])
+    if lockstep.plain:
+        raise RuntimeError(f"steps are not captured: {next(iter(lockstep.plain.values()))}")
+    return sum(run.step for run in runs) - before
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def _same_luck(self, run) -> None:
     self.turn.acquire()
 
 
-mask, clear, show = stack.Stack._mask, stack.Stack._clear, stack._show
+mask, clear, show = stack.Stack._mask, stack.Stack.clear, stack._show
 CLAIMS = {
     "each run is as it is alone, by every rule": {
         "the learning rate of the first is used for all": instead(stack, "numbers", lambda values, like: values[0]),
@@ -176,11 +176,11 @@ CLAIMS = {
     "what masks removed is 0 in weights and in what the optimiser remembers": {
         "masks are put on another member": instead(stack.Stack, "_mask", _others_masks),
         "momentum goes on behind masks": instead(
-            stack.Stack, "_clear", lambda self, name, rows, tensors: clear(self, name, rows, tensors[:1])
+            stack.Stack, "clear", lambda self, name, rows, tensors: clear(self, name, rows, tensors[:1])
         ),
     },
     "a run that is over is not moved any more": {
-        "its weights stay in a row that another gets": instead(stack, "_release", _dead_go_on),
+        "its weights stay in a row that another gets": instead(stack, "released", _dead_go_on),
     },
     "who cannot step with others says why and has the same bits": {
         "all draw from one stream of random numbers": instead(Lane, "wait", _same_luck),

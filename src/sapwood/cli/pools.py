@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sapwood.errors import InputError
-from sapwood.trials.lockstep import MOST, Lockstep, together
+from sapwood.trials.lockstep import MOST, MOST_ON_A_GPU, Lockstep, together
 from sapwood.trials.on_ray import ADDRESS, Needs, on_ray, package
 from sapwood.trials.pool import Outcome, processes, serial
 from sapwood.trials.telling import Tell
@@ -46,7 +46,7 @@ class Asked:
         return Needs(1.0 if self.cpus is None else self.cpus, card if self.gpus is None else self.gpus)
 
     def at_once(self, trials: int) -> int:
-        """How many trials at once: as asked, else one a core or MOST together; never more than there are.
+        """How many trials at once: as asked, else one a core, or so many as step together; never more than there are.
 
         On a cluster at $RAY_ADDRESS without `--workers`: all of them, and the cluster runs as many as fit.
         """
@@ -55,7 +55,8 @@ class Asked:
         if self.name == RAY and ADDRESS in os.environ:
             return min(self.workers or trials, max(1, trials))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(self.workers or (MOST if self.name == TOGETHER else cores), max(1, trials))
+        most = MOST_ON_A_GPU if self.device.startswith("cuda") else MOST
+        return min(self.workers or (most if self.name == TOGETHER else cores), max(1, trials))
 
     def in_this_process(self, trials: int) -> bool:
         """Whether no other process is needed."""

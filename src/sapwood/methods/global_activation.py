@@ -20,7 +20,7 @@ from sapwood.methods.parts import cycles as cycle
 from sapwood.methods.parts import phases
 from sapwood.scoring.observation import observing
 from sapwood.selection import schedule
-from sapwood.training.loop import Moment, train
+from sapwood.training.loop import Moment, at_ends, train
 from sapwood.training.run import Run
 
 
@@ -62,7 +62,7 @@ def global_activation(
     seen = run.store("seen")
     streamed = judge.needs if source == "stream" else ()
     with observing(run.model, *streamed, only=layers, training=True, into=seen):
-        for now in train(run, epochs=epochs):
+        for now in train(run, epochs=epochs, acts=at_ends):
             over = ended(run, now)
             if now.ends_epoch and not over and run.round < cycles:
                 if source == "probe":

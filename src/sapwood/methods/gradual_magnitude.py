@@ -58,7 +58,7 @@ def gradual_magnitude(
         yield from phases.fit(run, epochs=dense_epochs, target=target, stop=stop)
     if begin == 0 and initial > 0:  # before the first step, after which the schedule is asked for the first time
         run.prune(selected(score(run.model, judge, only=layers), initial, scope, among=run.masks))
-    for now in train(run, epochs=epochs):
+    for now in train(run, epochs=epochs, acts=lambda step: wanted(step - run.begun) is not None):
         due = wanted(run.step - run.begun)
         if due is not None:
             run.prune(selected(score(run.model, judge, only=layers), due, scope, among=run.masks))

@@ -22,7 +22,7 @@ from sapwood.scoring.layers import chosen
 from sapwood.scoring.layout import is_layer
 from sapwood.selection import schedule, thresholds
 from sapwood.selection.scope import selected
-from sapwood.training.loop import Moment, train
+from sapwood.training.loop import Moment, at_ends, train
 from sapwood.training.run import Run
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -49,7 +49,7 @@ def iterative_magnitude(
     judge, shares = criteria.named(criterion), schedule.geometric_rounds(sparsity, rounds)
     factors = thresholds.numbers("quality", quality or "0", [f"{name}.weight" for name in layers])
     original = {name: module.p for name, module in run.model.named_modules() if isinstance(module, DROPOUT)}
-    yield from train(run, epochs=first_epochs)
+    yield from train(run, epochs=first_epochs, acts=at_ends)
     for number, share in enumerate(shares, start=1):
         if quality:
             weights = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
@@ -62,7 +62,7 @@ def iterative_magnitude(
         run.prune(keep)
         for name, p in run.remember(f"dropout {number}", partial(scaled, run.model, original, keep)).items():
             run.model.get_submodule(name).p = p  # type: ignore[assignment]
-        yield from train(run, epochs=round_epochs)
+        yield from train(run, epochs=round_epochs, acts=at_ends)
 
 
 def scaled(model: nn.Module, original: Mapping[str, float], keep: Mapping[str, Tensor]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from sapwood.methods.parts import phases
 from sapwood.scoring.layers import chosen
 from sapwood.scoring.layout import Layer, matrix
 from sapwood.selection import schedule
-from sapwood.training.loop import Moment, train
+from sapwood.training.loop import Moment, at_ends, train
 from sapwood.training.run import Run
 
 
@@ -47,7 +47,7 @@ def local_activation(
     ended = phases.ending(target=target, stop=stop, goal=run.task.goal)
     run.note(cycles_planned=len(names))
     run.memory.setdefault("mark", first)
-    for now in train(run, epochs=epochs):
+    for now in train(run, epochs=epochs, acts=at_ends):
         over = ended(run, now)
         waiting = now.ends_epoch and not over and run.round < len(names)
         if waiting and pace.due(now, run.memory["mark"]):

@@ -43,8 +43,8 @@ def nuclear(
     """
     _refuse_bad(strength=strength, epsilon=epsilon, every=every)
     layers, ended = chosen(run.model, run.hidden()), phases.ending(target=target, stop=stop, goal=run.task.goal)
-    for now in train(run, epochs=epochs):
-        steps = _since_last(run, every)
+    for now in train(run, epochs=epochs, acts=lambda step: _since_last(run, step, every) == every):
+        steps = _since_last(run, now.step, every)
         if steps == every or now.ends_epoch:
             size = steps * run.optimizer.param_groups[0]["lr"] * strength
             for layer in layers.values():
@@ -64,9 +64,9 @@ def shrink_(w: Tensor, size: float, epsilon: float | None) -> None:
     w.copy_(shrunk(w_OI, by).view_as(w))
 
 
-def _since_last(run: Run, every: int) -> int:
+def _since_last(run: Run, step: int, every: int) -> int:
     """Updates made since the last shrinking; counted within each epoch."""
-    within = (run.step - 1) % run.task.steps_per_epoch + 1
+    within = (step - 1) % run.task.steps_per_epoch + 1
     return within % every or every
 
 

@@ -20,7 +20,7 @@ from sapwood.scoring.criterion import score
 from sapwood.scoring.layers import chosen
 from sapwood.selection import select
 from sapwood.training.declared import declares
-from sapwood.training.loop import Moment, train
+from sapwood.training.loop import Moment, at_ends, train
 from sapwood.training.run import Run
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -40,7 +40,7 @@ def unstructured_magnitude(
     every = chosen(run.model, None)
     convolutions = [name for name, layer in every.items() if isinstance(layer, CONVOLUTIONS)]
     layers = list(every) if dense else convolutions or run.hidden()
-    yield from train(run, epochs=epochs)
+    yield from train(run, epochs=epochs, acts=at_ends)
     masks = run.remember("masks", lambda: smallest(run, layers, sparsity))
     run.become(run.model)
     run.prune(masks)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -193,6 +193,15 @@ def touched(holder: Mapping[str, Any], name: str, thing: Any) -> None:
 
 
 Evidence = dict[str, MutableMapping[str, Tensor]]  # layer name -> statistic -> its sum
+
+
+class Adds(NamedTuple):
+    """What a hook of `observing` adds to, and in which passes: for who sums up several models' layers at once."""
+
+    name: str
+    statistics: tuple[Statistic, ...]
+    evidence: Evidence
+    training: bool | None
 
 
 def settled(evidence: Evidence) -> Evidence:

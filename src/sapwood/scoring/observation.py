@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.scoring import batches as batching
-from sapwood.scoring.evidence import Evidence, Sight, Statistic, Sums, settled, touched
+from sapwood.scoring.evidence import Adds, Evidence, Sight, Statistic, Sums, settled, touched
 from sapwood.scoring.gradients import along, differentiable, refuse_unused
 from sapwood.scoring.layers import Weight, uses, weights
 from sapwood.scoring.modes import eagerly, evaluating
@@ -244,6 +244,8 @@ def _adding(
 
     hook._torchdynamo_disable = True  # type: ignore[attr-defined]  # what is compiled inside the block calls it, too
     hook.looks_only = True  # type: ignore[attr-defined]  # it may be called after the pass, with what it would have seen
+    if wanted is None:
+        hook.adds = Adds(name, tuple(statistics), evidence, training)  # type: ignore[attr-defined]
     return hook
 
 

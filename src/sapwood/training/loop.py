@@ -20,6 +20,7 @@ from sapwood.training.tally import Tally, number
 from sapwood.training.task import Batch, Carry, Samples, Task
 
 Update = Callable[[Run, Batch], tuple[Tensor, Tensor]]  # leaves gradients in .grad; (outputs, loss), as recorded
+Acts = Callable[[int], bool]  # (step) -> whether who trains does anything after it
 
 
 class _Made(NamedTuple):
@@ -99,6 +100,7 @@ def train(
     steps: int | None = None,
     update: Update = descend,
     captured: bool = False,
+    acts: Acts | None = None,
 ) -> Iterator[Moment]:
     """Trains for so many epochs or steps, a moment at a time; the consumer may prune between them, or leave.
 
@@ -113,6 +115,9 @@ def train(
     is looked at when somebody reads it, at an epoch's end, on saving, or after 100 steps; from one that is not finite
     on no weight has moved, and the error says which step it was. Python runs in the first steps only: layers with luck
     of their own, or that count their calls, must not be captured.
+    acts: whether the caller does anything at the moment of a step, (step) -> bool, besides those that end an epoch;
+    `at_ends` if at no other. Trials that step together on a GPU then make all steps up to the next such one in a row,
+    and of their moments the last one alone is handed out; anywhere else nothing is different. Left out: it may at any.
     `run.between` is called when the consumer asks for the next moment: by then all that followed from the last step
     has been done, which makes it the one right place for saving.
 
@@ -126,11 +131,13 @@ def train(
     length = _length(run.task, epochs, steps)
     if not run.enter():
         return
-    end, recording = run.begun + length, _recording(run, update) if captured else None
+    end, due, recording = run.begun + length, 0, _recording(run, update) if captured else None
     step = recording.step if recording is not None else run.stepping or one_step
     try:
         while run.step < end:
             _set_rates(run, length)
+            due = due if run.step < due else _due(run, end, acts)
+            run.ahead = due - run.step
             now = _moment(run, step(run, update))
             try:
                 yield now
@@ -142,6 +149,7 @@ def train(
     finally:
         if recording is not None:
             recording.close()
+        run.sums.read()  # a loss that nobody has looked at yet may not be finite
         run.leave()
 
 
@@ -231,6 +239,20 @@ def _moment(run: Run, loss: float | Tensor) -> Moment:
     epoch, within = divmod(run.step - 1, run.task.steps_per_epoch)
     ends = within + 1 == run.task.steps_per_epoch
     return Moment(run.step, epoch + 1, ends, loss, _epoch_metrics(run) if ends else {}, run.phase)
+
+
+def at_ends(step: int) -> bool:
+    """For `train(acts=...)`: nothing is done at moments that end no epoch."""
+    return False
+
+
+def _due(run: Run, end: int, acts: Acts | None) -> int:
+    """The next step at which the caller may act, or a rate may change."""
+    first, every = run.step + 1, run.task.steps_per_epoch
+    if acts is None or run.task.course is not None:
+        return first
+    last = min(end, -(-first // every) * every)
+    return next(filter(acts, range(first, last)), last)
 
 
 def _settle(now: Moment) -> None:

@@ -65,8 +65,8 @@ class Run:
         self.sums = Tally()  # this epoch's running sums of loss and metrics
         self.between: Callable[[Run], None] | None = None  # called by train between moments; where saving happens
         self.pruning: Callable[[Run, Masks], None] | None = None  # called by prune before the masks are changed
-        self.stepping: Callable[[Run, Any], float] | None = None  # makes a step in place of `loop.one_step`
-        self.alone = ""  # why it steps by itself where others step together
+        self.stepping: Callable[[Run, Any], float | Tensor] | None = None  # makes a step in place of `loop.one_step`
+        self.alone, self.ahead = "", 1  # why it steps by itself where others step together; steps it may make at once
         self.given: Mapping[str, Given] = {}  # what other runs left, by name; the same in every life of this one
         self.phase, self.begun, self._calls = 0, 0, 0  # train's call in progress, its first step; calls in this life
         self.origin = "the checkpoint"  # what errors call the saved state

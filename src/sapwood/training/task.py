@@ -151,12 +151,15 @@ class Task:
         """
         epoch, within = divmod(step, self.steps_per_epoch)
         train = self.data.train
-        order = _order if self.carry is None else _in_order
-        index = order(*self._samples, seed, epoch)[within]
+        index = self.order(seed, epoch)[within]
         if self.augment is None:
             return train.take(index if share is WHOLE else index[share])
         whole = self.augment(train.take(index), luck(seed, "augmentation", step))
         return whole if share is WHOLE else whole.take(share)
+
+    def order(self, seed: int, epoch: int) -> tuple[Tensor, ...]:
+        """Return the numbers of the samples of each batch of an epoch; without `carry`, parts of one tensor in turn."""
+        return (_order if self.carry is None else _in_order)(*self._samples, seed, epoch)
 
     @cached_property
     def _samples(self) -> tuple[int, int, torch.device]:

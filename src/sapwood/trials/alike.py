@@ -20,6 +20,7 @@ from sapwood.training.run import Run
 
 RULES = (SGD, Adam, AdamW)
 OWN = ("lr", "weight_decay")  # settings of an optimiser that may be each member's own
+SHARED = ("momentum", "nesterov", "dampening", "betas", "eps", "amsgrad", "maximize")  # settings that all must have
 LEFT_OUT = ("params", "initial_lr", "foreach", "fused", *OWN)
 OFF = ("amsgrad", "maximize", "capturable", "differentiable", "dampening")  # what the steps together do not know
 KNOWN = ("torch.nn.modules.", "sapwood.models.")  # whose modules keep nothing of a pass but buffers
@@ -68,7 +69,8 @@ class Watch:
 
     def _standing(self) -> tuple[Any, ...]:
         run = self.run
-        return id(run.loss), id(run.task), run.dense, run.phase, len(run.optimizer.param_groups)
+        rule = [[*map(group.get, SHARED)] for group in run.optimizer.param_groups]
+        return id(run.loss), id(run.task), run.dense, run.phase, rule
 
     def _modules(self) -> list[tuple[Any, ...]]:
         """Modes and hooks of all modules."""

@@ -6,7 +6,7 @@ in common stay numbers, others are a tensor that broadcasts.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,33 +28,58 @@ def common(values: Sequence[float]) -> Sequence[float]:
     return values[:1] if values.count(values[0]) == len(values) else values
 
 
-def descended(w: Tensor, g: Tensor, memory: Mapping[str, Tensor], lr: Number, decay: Number, rule: Any) -> None:
-    """SGD, with momentum and Nesterov's if the rule says so: w changes in place."""
+def descended(
+    w: Tensor,
+    g: Tensor,
+    memory: Mapping[str, Tensor],
+    lr: Number,
+    decay: Number,
+    rule: Any,
+    momentum: Number | None = None,
+) -> None:
+    """SGD, with momentum and Nesterov's if the rule says so: w changes in place.
+
+    momentum: what the memory is multiplied by, where that is not the rule's for all rows.
+    """
     g = _decayed(w, g, decay)
     if rule["momentum"]:
-        speed = memory["momentum_buffer"].mul_(rule["momentum"]).add_(g)
+        kept = rule["momentum"] if momentum is None else momentum
+        speed = memory["momentum_buffer"].mul_(kept).add_(g)
         g = g.add(speed, alpha=rule["momentum"]) if rule["nesterov"] else speed
     _add(w, g, lr)
 
 
-def adapted(
-    w: Tensor, g: Tensor, memory: Mapping[str, Tensor], lr: Number, decay: Number, rule: Any, steps: Sequence[float]
-) -> None:
-    """Adam, or AdamW if the rule is decoupled; `steps` of each row, or of all, this one too."""
+class Moments(NamedTuple):
+    """How far Adam's means go to a new gradient, and what its steps are multiplied and its roots divided by."""
+
+    new: Number  # 1 - beta of the mean
+    kept: Number  # beta of the mean of squares
+    scale: Number
+    roots: Number
+
+
+def moments(steps: Sequence[float], lr: Number, rule: Any, like: Tensor) -> Moments:
+    """Those of rows that have made so many steps, this one too; of all rows if one number is given."""
     first, second = rule["betas"]
+    roots = numbers([math.sqrt(1 - second**step) for step in steps], like)
+    return Moments(1 - first, second, lr / numbers([1 - first**step for step in steps], like), roots)
+
+
+def adapted(
+    w: Tensor, g: Tensor, memory: Mapping[str, Tensor], lr: Number, decay: Number, rule: Any, by: Moments
+) -> None:
+    """Adam, or AdamW if the rule is decoupled: w changes in place."""
     if rule["decoupled_weight_decay"]:
         w.mul_(1 - lr * decay)
     else:
         g = _decayed(w, g, decay)
-    mean = memory["exp_avg"].lerp_(g, 1 - first)
-    square = memory["exp_avg_sq"].mul_(second).addcmul_(g, g, value=1 - second)
-    roots = numbers([math.sqrt(1 - second**step) for step in steps], w)
-    scale = lr / numbers([1 - first**step for step in steps], w)
-    size = (square.sqrt() / roots).add_(rule["eps"])
-    if isinstance(scale, Tensor):
-        w.sub_(mean / size * scale)
+    mean = memory["exp_avg"].lerp_(g, by.new)
+    square = memory["exp_avg_sq"].mul_(by.kept).addcmul_(g, g, value=1 - rule["betas"][1])
+    size = (square.sqrt() / by.roots).add_(rule["eps"])
+    if isinstance(by.scale, Tensor):
+        w.sub_(mean / size * by.scale)
     else:
-        w.addcdiv_(mean, size, value=-scale)
+        w.addcdiv_(mean, size, value=-by.scale)
 
 
 def _decayed(w: Tensor, g: Tensor, decay: Number) -> Tensor:

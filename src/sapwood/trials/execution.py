@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from sapwood import disk
 from sapwood.errors import InputError
@@ -53,7 +53,7 @@ class Ways(NamedTuple):
     """How a trial comes by its task, and by its steps: a pool may have ways of its own."""
 
     task: Callable[[str], Task] = lambda name: TASKS[name]()
-    step: Callable[[Run, Update], float] | None = None
+    step: Callable[[Run, Update], float | Tensor] | None = None
 
 
 USUAL = Ways()

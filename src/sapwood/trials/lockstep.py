@@ -13,20 +13,24 @@ from itertools import pairwise
 from threading import Lock, Thread, current_thread
 from typing import Any, Generic, TypeVar
 
+from torch import Tensor
+
 from sapwood.errors import InputError, first_line
 from sapwood.tasks import TASKS
 from sapwood.training import checkpoint
-from sapwood.training.loop import Update, count_in, forget_gradients, one_step
+from sapwood.training.loop import Update, count_in, one_step
+from sapwood.training.recorded import Graph
 from sapwood.training.run import Run
 from sapwood.training.task import Task, orders_kept
 from sapwood.trials.alike import Key, Watch, unlike
 from sapwood.trials.execution import Ways
+from sapwood.trials.member import Member
 from sapwood.trials.pool import Job, Outcome, Pool, attempt
-from sapwood.trials.stack import Member, Stack
+from sapwood.trials.stack import Recording, Stack
 from sapwood.trials.turns import NAP, InUse, Ready, Turns, always
 
 T = TypeVar("T")
-MOST = 32  # trials at a time: more gain little on a processor
+MOST, MOST_ON_A_GPU = 32, 64  # trials at a time: on a processor more gain little
 NOBODY = "no other trial at work is like it"
 LONG, ROUNDS = 60.0, 3  # seconds that the turn of a trial may take, and turns that it may take, once all is stopped
 
@@ -77,8 +81,11 @@ class Lane(Thread, Generic[T]):
 class Lockstep:
     """What trials that step together share: their stacks, and their tasks' data."""
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", record: Recording | None = None) -> None:
+        """record: what makes a recorder for a device; left out, steps on a GPU are captured as CUDA graphs."""
         self.device = device
+        self.record = Graph if record is None and device.startswith("cuda") else record
+        self.plain = dict[Key, str]()  # whose steps are not captured, though they might be, and why
         self.stacks: dict[Key, Stack] = {}
         self.unfit: dict[Key, str] = {}  # what vmap could not do, and why
         self._tasks: dict[Callable[[], Task], Task] = {}
@@ -97,7 +104,7 @@ class Lockstep:
             self._tasks[make] = task if data is task.data else replace(task, data=data)
         return self._tasks[make]
 
-    def step(self, run: Run, update: Update) -> float:
+    def step(self, run: Run, update: Update) -> float | Tensor:
         """Make the next step of a run with all others that wait for one; `Run.stepping` of each."""
         lane = current_thread()
         if not isinstance(lane, Lane):
@@ -106,23 +113,25 @@ class Lockstep:
             run.model.train()
         run.alone = unlike(update) or self._against(lane, run)
         member = lane.member
+        if member is not None and member.failure is not None:
+            member.fails()
         if run.alone or member is None:
             lane.wait(run)
             return one_step(run, update)
-        batch = run.task.batch(run.seed, run.step)
-        forget_gradients(run.optimizer)
-        member.asks(batch)
+        member.asks(run.ahead)
         lane.asked = True
         lane.wait(run)
         lane.asked = False
         if member.failure is not None:
-            raise member.failure
+            member.fails()
+        if member.late is not None:
+            return member.late
         if member.values is None:
             member.leave()
             run.alone = self._against(lane, run) or NOBODY
             return one_step(run, update)
         outputs, loss = member.values
-        count_in(run, batch, outputs, loss)
+        count_in(run, member.batch, outputs, loss)
         run.step += 1
         return loss
 
@@ -139,7 +148,7 @@ class Lockstep:
     def _stepped(self, key: Key, group: Sequence[Member]) -> None:
         stack = self.stacks.get(key)
         if stack is None:
-            stack = self.stacks[key] = Stack(key, group[0].run)
+            stack = self.stacks[key] = Stack(key, group[0].run, self.record)
         if new := [member for member in group if member.stack is None]:
             stack.take(new)
         try:
@@ -151,6 +160,9 @@ class Lockstep:
             for member in group:
                 member.values = None
                 member.leave()
+        if stack.plain and key not in self.plain:
+            self.plain[key] = stack.plain
+            warnings.warn(f"steps made together are not captured: {stack.plain}", UserWarning, stacklevel=1)
 
     def _against(self, lane: "Lane[Any]", run: Run) -> str:
         """Why a run cannot step with others, "" if it can; its member stays what it is while nothing has changed."""
@@ -161,7 +173,7 @@ class Lockstep:
             watch = Watch(run)
             if watch.found != member.watch.found or watch.model is not member.watch.model:
                 member.leave()
-            member.watch = watch
+            member.watched(watch)
         if member.stack is not None and not member.placed():
             member.leave()
         found = member.watch.found

@@ -6,8 +6,8 @@ steps reads and writes the stack. A member that leaves gets tensors of its own b
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,56 +15,38 @@ from torch.func import vmap
 from torch.optim import SGD
 from torch.utils._pytree import tree_map
 
+from sapwood.errors import first_line
 from sapwood.masking.removed import INTEGERS, as_bits
+from sapwood.training.recorded import Recorder
 from sapwood.training.run import Run
-from sapwood.training.task import Batch
-from sapwood.trials.alike import Key, Watch
-from sapwood.trials.elementwise import adapted, common, descended, numbers
+from sapwood.trials.alike import Key
+from sapwood.trials.captured import Captured, unrecordable
+from sapwood.trials.elementwise import adapted, common, descended, moments, numbers
+from sapwood.trials.member import Member, neighbours_in, released
 from sapwood.trials.passing import Passed, Seen
+from sapwood.trials.ruled import STEP
 
-STEP = "step"  # what Adam calls its count of steps, one for each parameter
+Recording = Callable[[torch.device], Recorder]
 
 
-class Member:
-    """A run in a stack, at one of its rows; in none, it steps by itself."""
+class Through(NamedTuple):
+    """What a pass of several rows gave, [rows, ...] each."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.watch = run, Watch(run)
-        self.stack: Stack | None = None
-        self.row = -1
-        self.batch = run.task.data.train.take(slice(0, 0))  # what its next step is made on
-        self.form = list[tuple[str, torch.Size]]()  # the shapes of that batch
-        self.values: tuple[Tensor, float] | None = None  # what that step gave: outputs, loss
-        self.failure: Exception | None = None  # what a hook of its own has raised
-        self.masks: Mapping[str, Tensor] = {}  # those that the stack knows of
-        self.parameters: dict[str, Tensor] = {}
-        self.tensors: list[Tensor] = []  # all that lies in its row
-        self.addresses: list[int] = []  # where they lie
-        self.remembered: list[tuple[Tensor, Any]] = []  # what its optimiser remembers there
-
-    def asks(self, batch: Batch) -> None:
-        """The next step will be made on this batch."""
-        self.batch, self.values, self.failure = batch, None, None
-        self.form = [(name, part.shape) for name, part in batch.named().items()]
-
-    def placed(self) -> bool:
-        """Whether all that is its own still lies in its row."""
-        state = self.run.optimizer.state
-        return [*map(Tensor.data_ptr, self.tensors)] == self.addresses and all(
-            [state.get(parameter) is kept for parameter, kept in self.remembered]
-        )
-
-    def leave(self) -> None:
-        """Out of its stack, with tensors of its own."""
-        if self.stack is not None:
-            self.stack.drop(self)
+    losses: Tensor
+    outputs: Tensor
+    seen: Seen
+    gradients: dict[str, Tensor | None]
+    buffers: dict[str, Tensor]  # as they are afterwards
 
 
 class Stack:
     """Runs with the same key, and their tensors."""
 
-    def __init__(self, key: Key, first: Run) -> None:
+    def __init__(self, key: Key, first: Run, record: Recording | None = None) -> None:
+        """record: what makes a recorder for a device, so that steps are captured."""
         self.key, self.members = key, list[Member]()
+        self.record, self.plain = record, ""  # why steps are not captured, though they might be
+        self.captured: Captured | None = None
         self.passed = Passed(copy.deepcopy(first.model), first.task.forward, first.loss)
         names = {id(p): name for name, p in first.model.named_parameters()}
         self.groups = [(dict(group), [names[id(p)] for p in group["params"]]) for group in first.optimizer.param_groups]
@@ -74,11 +56,16 @@ class Stack:
         self.memory: dict[str, dict[str, Tensor]] = {}  # {parameter: {what an optimiser calls it: [E, ...]}}
         self.bits: dict[str, Tensor] = {}  # {masked parameter: ones where a row keeps an entry}
 
+    @property
+    def rows(self) -> int:
+        """How many there are, of members or of nobody."""
+        return max((len(w) for w in self.weights.values()), default=0)
+
     def take(self, members: Sequence[Member]) -> None:
         """Take in more members; the tensors are made larger where they have no room for them."""
         rows = len(self.members) + len(members)
-        if rows > max((len(w) for w in self.weights.values()), default=0):
-            self._grow(members[0].run, rows)
+        if rows > self.rows:
+            self._resize(members[0].run, rows)
         for member in members:
             member.stack, member.row = self, len(self.members)
             self.members.append(member)
@@ -86,8 +73,12 @@ class Stack:
 
     def drop(self, member: Member) -> None:
         """Let a member go; the last one moves to its row."""
-        _release(member)
-        last = self.members.pop()
+        last = self.members[-1]
+        if self.captured is not None:
+            self.captured.part(member)
+            self.captured.part(last)
+        released(member)
+        self.members.pop()
         if last is not member:
             for tensor in self._tensors():
                 tensor[member.row].copy_(tensor[last.row])
@@ -96,29 +87,57 @@ class Stack:
             self._bind(last)
         member.stack, member.row = None, -1
 
+    def in_a_graph(self, member: Member) -> bool:
+        """Whether a member's next step will be a captured one."""
+        return self.captured is not None and self.captured.takes(member)
+
     def step(self, members: Sequence[Member]) -> None:
-        """Make one step of these members, on the batches that they have asked for."""
+        """Make a step of these members, on the batches that they have asked for; of captured ones maybe several."""
+        if self.captured is not None and 2 * len(self.members) <= self.rows:
+            self._resize(members[0].run, len(self.members))
         for member in members:
             if member.masks is not member.run.masks:
                 self._mask(member)
-        for neighbours in neighbours_in(members):
+        rest = members if self.captured is None else self._left_over(self.captured, members)
+        for member in rest:
+            if not member.drawn:
+                member.draw()
+        for neighbours in neighbours_in(rest):
             self._step_of(neighbours)
+
+    def _left_over(self, captured: Captured, members: Sequence[Member]) -> Sequence[Member]:
+        """Who has made no captured step."""
+        fit = [member for member in members if captured.takes(member)]
+        try:
+            left = [*captured.step(fit), *(member for member in members if member not in fit)]
+        except Exception as error:  # whatever it is, all can make their steps in the other way, or their own errors
+            self.plain, self.record, self.captured = f"{type(error).__name__}: {first_line(error)}", None, None
+            captured.close()
+            return [member for member in members if member.late is None and member.failure is None]
+        for member in left:
+            captured.pause(member)
+            self.plain = (captured.against(member) if member.shown else "") or self.plain
+        return [member for member in left if member.failure is None]
+
+    def through(self, rows: slice, inputs: Any, targets: Tensor, watched: Set[str]) -> Through:
+        """Forward and backward pass of some rows on their batches [rows, B, ...]; nothing of the stack has changed."""
+        leaves = {name: w[rows].detach() for name, w in self.weights.items()}
+        trained = {name: leaves[name].requires_grad_() for _, names in self.groups for name in names}
+        buffers = {name: b[rows].clone() for name, b in self.buffers.items()}
+        self.passed.watch(watched)
+        losses, outputs, seen = vmap(self.passed.through)(leaves, buffers, inputs, targets)
+        slopes = torch.autograd.grad(losses.sum(), list(trained.values()), allow_unused=True)
+        return Through(losses.detach(), outputs.detach(), seen, dict(zip(trained, slopes, strict=True)), buffers)
 
     def _step_of(self, members: Sequence[Member]) -> None:
         """The same of rows side by side whose batches have the same shapes."""
         rows = slice(members[0].row, members[-1].row + 1)
-        leaves = {name: w[rows].detach() for name, w in self.weights.items()}
-        trained = {name: leaves[name].requires_grad_() for _, names in self.groups for name in names}
-        buffers = {name: b[rows].clone() for name, b in self.buffers.items()}
-        inputs = tree_map(lambda *each: torch.stack(each), *(member.batch.inputs for member in members))
-        targets = torch.stack([member.batch.targets for member in members])
-        self.passed.watch({name for member in members for name in member.watch.observers})
-        losses, outputs, seen = vmap(self.passed.through)(leaves, buffers, inputs, targets)
-        slopes = torch.autograd.grad(losses.sum(), list(trained.values()), allow_unused=True)
+        inputs, targets = (_stacked(parts) for parts in zip(*[member.batch for member in members], strict=True))
+        watched = {name for member in members for name in member.watch.observers}
+        losses, outputs, seen, gradients, buffers = self.through(rows, inputs, targets, watched)
         for name, value in buffers.items():
             self.buffers[name][rows].copy_(value)
-        gradients = dict(zip(trained, slopes, strict=True))
-        _give(members, losses.detach().tolist(), outputs.detach().unbind(0), gradients)
+        _give(members, losses.tolist(), outputs.unbind(0), gradients)
         _show(members, seen)
         sound = [m for m in members if m.failure is None and m.values is not None and math.isfinite(m.values[1])]
         for neighbours in [members] if len(sound) == len(members) else neighbours_in(sound):
@@ -137,7 +156,7 @@ class Stack:
                     w, g = self.weights[name][low:high], slope[low - begin : high - begin]
                     memory = {what: kept[low:high] for what, kept in self.memory[name].items()}
                     self._ruled(w, g, memory, rates, settings[0])
-                    self._clear(name, slice(low, high), (w, *(memory[what] for what in memory if what != STEP)))
+                    self.clear(name, slice(low, high), (w, *(memory[what] for what in memory if what != STEP)))
 
     def _ruled(
         self, w: Tensor, g: Tensor, memory: Mapping[str, Tensor], rates: Sequence[Sequence[float]], rule: dict[str, Any]
@@ -146,9 +165,10 @@ class Stack:
         if self.simple:
             descended(w, g, memory, lr, decay, rule)
         else:
-            adapted(w, g, memory, lr, decay, rule, common(memory[STEP].add_(1).tolist()))
+            by = moments(common(memory[STEP].add_(1).tolist()), lr, rule, w)
+            adapted(w, g, memory, lr, decay, rule, by)
 
-    def _clear(self, name: str, rows: slice, tensors: Sequence[Tensor]) -> None:
+    def clear(self, name: str, rows: slice, tensors: Sequence[Tensor]) -> None:
         """What masks removed is 0 again, in weights and in what the optimiser remembers."""
         if name in self.bits:
             ones = self.bits[name][rows]
@@ -166,18 +186,25 @@ class Stack:
                 self.bits[name] = torch.full_like(w, -1, dtype=INTEGERS[w.element_size()])
             self.bits[name][member.row] = -1 if keep is None else as_bits(keep, w.dtype)
 
-    def _grow(self, run: Run, rows: int) -> None:
-        """Tensors of so many rows, with what the smaller ones had; the members follow."""
+    def _resize(self, run: Run, rows: int) -> None:
+        """Tensors of so many rows, with what the others had; the members follow, and steps are captured anew."""
+        if self.captured is not None:
+            self.captured.close()
         like = dict(run.model.named_parameters())
-        self.weights = {name: _larger(self.weights.get(name), p, rows) for name, p in like.items()}
-        self.buffers = {name: _larger(self.buffers.get(name), b, rows) for name, b in run.model.named_buffers()}
-        self.bits = {name: _larger(kept, kept[0], rows) for name, kept in self.bits.items()}
+        self.weights = {name: _resized(self.weights.get(name), p, rows) for name, p in like.items()}
+        self.buffers = {name: _resized(self.buffers.get(name), b, rows) for name, b in run.model.named_buffers()}
+        self.bits = {name: _resized(kept, kept[0], rows) for name, kept in self.bits.items()}
         for group, names in self.groups:
             for name in names:
                 before, kinds = self.memory.get(name, {}), self._kinds(group, like[name])
-                self.memory[name] = {what: _larger(before.get(what), one, rows) for what, one in kinds.items()}
+                self.memory[name] = {what: _resized(before.get(what), one, rows) for what, one in kinds.items()}
         for member in self.members:
             self._bind(member)
+        self.captured = self._anew(run) if self.record is not None else None
+
+    def _anew(self, run: Run) -> Captured | None:
+        self.plain = unrecordable(run.task)
+        return None if self.plain or self.record is None else Captured(self, run.task, self.record(run.device))
 
     def _kinds(self, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
         """What an optimiser remembers of a parameter, each with a tensor that is like it."""
@@ -221,16 +248,11 @@ class Stack:
         return self.weights[name] if name in self.weights else self.buffers[name]
 
 
-def neighbours_in(members: Sequence[Member]) -> list[list[Member]]:
-    """The members by rows, in lists of such as lie side by side and have batches of the same shapes."""
-    found: list[list[Member]] = []
-    for member in sorted(members, key=lambda each: each.row):
-        before = found[-1][-1] if found else None
-        if before is not None and before.row + 1 == member.row and before.form == member.form:
-            found[-1].append(member)
-        else:
-            found.append([member])
-    return found
+def _stacked(parts: Sequence[Any]) -> Any:
+    """The same part of several batches, [rows, B, ...]."""
+    if isinstance(parts[0], Tensor):
+        return torch.stack(list(parts))
+    return tree_map(lambda *each: torch.stack(each), *parts)
 
 
 def _give(
@@ -256,27 +278,14 @@ def _show(members: Sequence[Member], seen: Seen) -> None:
                 for x, y in parts[name]:
                     for module, hook, keywords in hooks:
                         hook(module, (x[at],), *(({},) if keywords else ()), y[at])
+            member.shown = True
         except Exception as error:
             member.failure = error
 
 
-@torch.no_grad()
-def _release(member: Member) -> None:
-    """A member's tensors are its own again."""
-    for tensor in member.tensors:
-        tensor.data = tensor.detach().clone()
-        if tensor.grad is not None:
-            tensor.grad = tensor.grad.clone()
-    for _, kept in member.remembered:
-        kept.update({what: value.clone() for what, value in kept.items()})
-    member.tensors, member.addresses, member.remembered, member.masks = [], [], [], {}
-    if (held := member.run._held) is not None:
-        held.back()
-
-
-def _larger(before: Tensor | None, like: Tensor, rows: int) -> Tensor:
-    """Rows like one tensor, 0 where there were none before."""
+def _resized(before: Tensor | None, like: Tensor, rows: int) -> Tensor:
+    """So many rows like one tensor, as they were before, 0 where there were none."""
     found = torch.zeros((rows, *like.shape), dtype=like.dtype, device=like.device)
     if before is not None:
-        found[: len(before)] = before
+        found[: len(before)] = before[:rows]
     return found

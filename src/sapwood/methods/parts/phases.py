@@ -8,7 +8,7 @@ from typing import Any
 from sapwood.measure.ranks import dead_share
 from sapwood.training import stopping
 from sapwood.training.goal import ACCURACY, Goal
-from sapwood.training.loop import Moment, evaluate, train
+from sapwood.training.loop import Moment, at_ends, evaluate, train
 from sapwood.training.run import Run
 
 Ending = Callable[[Run, Moment], bool]
@@ -39,7 +39,7 @@ def ending(*, target: float, stop: str, goal: Goal = ACCURACY) -> Ending:
 def fit(run: Run, *, epochs: int, target: float, stop: str) -> Iterator[Moment]:
     """Trains without pruning anything further until `ending` says so, `epochs` at most."""
     ended = ending(target=target, stop=stop, goal=run.task.goal)
-    for now in train(run, epochs=epochs):
+    for now in train(run, epochs=epochs, acts=at_ends):
         over = ended(run, now)
         yield now
         if over:
@@ -51,7 +51,7 @@ def tuned(run: Run, *, epochs: int, rate: float) -> Iterator[Moment]:
     run.note(**run.remember("cut valid", lambda: {f"cut_valid_{name}": value for name, value in evaluate(run).items()}))
     for group in run.optimizer.param_groups:
         group["lr"] *= rate
-    yield from train(run, epochs=epochs)
+    yield from train(run, epochs=epochs, acts=at_ends)
 
 
 def then(phase: Phase) -> Callable[[Phase], Phase]:
