@@ -34,6 +34,7 @@ from sapwood import checkpoint, codec, export
 from sapwood.checks import tiny_model, tiny_task
 from sapwood.codec import file as swz
 from sapwood.data import cifar10, idx
+from sapwood.data.shards import Shards, write_shards
 from sapwood.export import packed, scan_kept
 from sapwood.processes import digest as digest_of
 from sapwood.shrinking.shrunk import compact
@@ -42,7 +43,6 @@ from sapwood.training import parts
 from sapwood.training.loop import train
 from sapwood.training.run import start
 from sapwood.training.samples import Batch
-from sapwood.training.shards import Shards, write_shards
 from sapwood.trials import archive as kept
 from sapwood.trials.execution import run_trial
 from sapwood.trials.folder import OVER, digest, ending, in_json, read_trial, rows_of, sums, weights_of
@@ -601,7 +601,7 @@ READERS = {
         ("data.packed.unpacked", "data.cifar10._members"), _cifar_files, _cifar_read, _cifar_forged, _cifar_again
     ),
     "shards": Reader(
-        ("training.shards._opened", "training.shards._paths"), lambda: in_folder(_shards), _shards_read,
+        ("data.shards._opened", "data.shards._paths"), lambda: in_folder(_shards), _shards_read,
         _shards_forged, _shards_again,
     ),
     "trial.json": Reader(
