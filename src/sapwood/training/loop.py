@@ -131,7 +131,8 @@ def train(
     try:
         while run.step < end:
             _set_rates(run, length)
-            now = _moment(run, step(run, update))
+            with processes.connected():
+                now = _moment(run, step(run, update))
             try:
                 yield now
             finally:
