@@ -29,10 +29,14 @@ AVAILABLE = dist.is_available()  # a property of the PyTorch that is installed; 
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Inside, a connection that is lost is an error that says what to do."""
+    """Inside, what goes wrong with several processes is an error that says what to do."""
     try:
         yield
     except RuntimeError as error:
+        if "finished reduction in the prior iteration" in str(error):
+            raise InputError(
+                "some parameters have no part in a step's loss, which DDP cannot train; run one process"
+            ) from error
         if world() == 1 or not (lost := LOST.search(str(error))):
             raise
         raise InputError(
@@ -96,9 +100,9 @@ def parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return dict(model.named_parameters())
 
 
-def refuse_sharded(model: nn.Module, what: str = "take it apart, count it and shrink it") -> None:
-    """InputError for `what` needs the model whole."""
-    if any(map(sharded, model.parameters())):
+def refuse_sharded(of: nn.Module | Tensor, what: str = "take it apart, count it and shrink it") -> None:
+    """InputError if a model, or a weight of one, is sharded: `what` needs it whole."""
+    if any(map(sharded, [of] if isinstance(of, Tensor) else of.parameters())):
         raise InputError(
             f"the model is sharded over processes (fully_shard); {what} before that, or in one process that has loaded "
             "its weights"

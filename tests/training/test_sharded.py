@@ -15,7 +15,7 @@ from torch.distributed.tensor import distribute_tensor
 from torch.nn.utils import parametrizations
 from training.ranks import together
 
-from sapwood import checkpoint, masks, processes, select
+from sapwood import checkpoint, codec, masks, measure, one_shot, processes, select
 from sapwood.checks.tiny import tiny_model, tiny_samples, tiny_task
 from sapwood.criteria import CRITERIA
 from sapwood.errors import InputError
@@ -170,7 +170,8 @@ def lives(folder, others=None):
         found[f"{name}, gone on"] = life(name, saved=saved)
         found[f"{name}, gone on from parts"] = life(name, saved=(others or folder) / f"parts of {name}")
         found[f"{name}, left by one"] = life(name, saved=folder / name)
-    return found | {"scores": scored(sharded), "read": read_in_parts(folder), "said": unlike(folder) | whole_only()}
+    found |= {"scores": scored(sharded), "measured": measured(sharded), "read": read_in_parts(folder)}
+    return found | {"said": unlike(folder) | whole_only(folder)}
 
 
 def as_it_is(model):
@@ -193,6 +194,19 @@ def scored(shard):
         found[f"masks of {name}"] = select.everywhere(scores, sparsity=0.6)
     return found | {"left": sum(p.grad is not None for p in model.parameters()), "frozen": not any(
         p.requires_grad for p in model[2].parameters())}  # fmt: skip
+
+
+def measured(shard):
+    """What is counted of a model with zeros, some of them whole rows."""
+    model = tiny_model()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.copy_((torch.arange(value.numel()) % 7 - 1.5).view(value.shape))
+            value[: len(value) // 2] = 0
+    model = shard(model)
+    x = tiny_samples(2).inputs
+    found = {"flops": measure.flops(model, x), "dead": measure.dead_share(model, x)}
+    return found | {row.layer: [row.live_columns, row.rank, row.nuclear_norm] for row in measure.spectrum(model)}
 
 
 def summed(outputs, batch):
@@ -227,11 +241,18 @@ def unlike(folder):
     return said | {"share": says(lambda: life("global", shard=as_it_is, saved=theirs))}
 
 
-def whole_only():
+def whole_only(folder):
     """What is said of what needs the whole model."""
     run = start(replace(tiny_task(), model=lambda: sharded(tiny_model())))
-    batch = run.task.data.train.take(slice(0, 8))
+    batch, own = run.task.data.train.take(slice(0, 8)), folder / f"own {processes.rank()}"
     return {
+        "file": says(lambda: checkpoint.write(own, {"model": run.model.state_dict()})),
+        "codec": says(lambda: codec.encode(run.model)),
+        "compression": says(lambda: measure.compression(run.model, batch.inputs)),
+        "one_shot": says(lambda: one_shot(run.model, [batch.inputs], sparsity=0.5)),
+        "low_rank": says(lambda: next(METHODS["low_rank"](run, ranks="2 2", epochs=1))),
+        "deep_compression": says(lambda: next(METHODS["deep_compression"](run))),
+        "variational_dropout": says(lambda: next(METHODS["variational_dropout"](run))),
         "grasp": says(lambda: saliency.grasp(run.model, batch, summed)),
         "synflow": says(lambda: next(METHODS["at_init"](run, criterion="synflow", samples=1))),
         "gates": says(lambda: WeightGated(run.model, {"0": VariationalDropout(tiny_model()[0].weight)})),
@@ -243,7 +264,7 @@ STOP = 8  # in the middle of an epoch
 STOPPED = ("global", "ticket") if EVERYTHING else ("global",)
 EASY = {"first": 0.01, "target": 0.02, "stop": "epochs", "epochs": 3}  # every epoch ends above its mark
 LIVES = {
-    "global": ("global_activation", EASY | {"cycles": 2, "criterion": "active_magnitude"}),
+    "global": ("global_activation", EASY | {"cycles": 2, "criterion": "apoz"}),
     "local": ("local_activation", EASY | {"sparsity": 0.5}),
     "snip": ("at_init", {"sparsity": 0.6, "samples": 20, "epochs": 2}),
     "gradual": ("gradual_magnitude", {"begin": 1, "end": 2, "every": 2, "epochs": 3}),
@@ -326,6 +347,8 @@ def test_a_run_that_was_stopped_is_gone_on_with_by_one_process_and_by_several(li
     for each in every:
         saved = each[f"{name}, stopped"]["state"]
         assert saved["step"] == STOP < each[name]["state"]["step"]
+        for layer, sums in checkpoint.read(folder / name)["memory"].get("seen", {}).items():
+            close(saved["memory"]["seen"][layer], sums)
         ends = [each[f"{name}, {how}"] for how in ("gone on", "gone on from parts", "left by one")]
         ends += [life(name, lambda model: model, saved=one) for one in (saved, folder / f"parts of {name}")]
         for end in ends:
@@ -345,6 +368,16 @@ def test_scores_from_gradients_are_those_of_one_process(living, world):
             close(found[f"scores of {of}"], alone[f"scores of {of}"])
             assert all(torch.equal(found[f"masks of {of}"][n], keep) for n, keep in alone["masks of all"].items())
     assert not all(keep.all() for keep in alone["masks of all"].values())
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_what_is_counted_is_counted_over_all_parts(living, world):
+    alone = measured(as_it_is)
+    assert 0 < alone["dead"] < 1
+    for each in living(world)[1]:
+        found = each["measured"]
+        assert (found["flops"], found["dead"]) == (alone["flops"], alone["dead"])
+        assert all(found[name] == pytest.approx(alone[name]) for name in ("0", "2", "5"))
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -430,6 +463,13 @@ def close(found, wanted):
         ),
         ("gates", "sharded over .*; put gates on it, and decide them, before that, or in one process that has loaded"),
         ("apart", "is sharded over processes"),
+        ("file", "write 'model/0.weight' to a file before that"),
+        ("codec", "encode it before that"),
+        ("compression", "measure its compression before that"),
+        ("one_shot", "go over its blocks before that"),
+        ("low_rank", "take its weights apart before that"),
+        ("deep_compression", "let its weights share values before that"),
+        ("variational_dropout", "put gates on it before that"),
     ],
 )
 def test_what_needs_the_whole_model_is_refused_in_every_process(living, case, words):

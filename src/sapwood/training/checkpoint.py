@@ -23,7 +23,7 @@ from torch import Tensor
 from sapwood import disk, schema
 from sapwood.disk import replace as replace
 from sapwood.errors import InputError
-from sapwood.processes import digest
+from sapwood.processes import digest, refuse_sharded
 
 FORMAT = "sapwood-1"
 DIGITS = 32  # of a digest
@@ -195,6 +195,7 @@ def _taken_apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
     """The value with every tensor replaced by a reference to its name in `tensors`."""
     match value:
         case Tensor():
+            refuse_sharded(value, f"write {at!r} to a file")
             name = at
             while name in tensors:  # {"a/b": x, "a": {"b": y}} has one path twice
                 name += "#"

@@ -182,7 +182,9 @@ def _added_up(state: Mapping[str, Any]) -> dict[str, Any]:
     every = [json.loads(one) for one in said]
     if any([at for at, _ in one] != [at for at, _ in every[0]] for one in every):
         raise InputError("the method remembers other things in each process, so that no one state can be saved")
-    summed = [at for number, at in enumerate(own) if any(one[number] != every[0][number] for one in every)]
+    unlike = {at for number, at in enumerate(own) if any(one[number] != every[0][number] for one in every)}
+    seen = any(at[:2] == SEEN for at in unlike)  # then all of it, also where processes have seen as much
+    summed = [at for at in own if at in unlike or (seen and at[:2] == SEEN)]
     total = processes.add_up({"": {_name(at): own[at] for at in summed}})[""]
     sums = {"sums": processes.add_up_numbers(state["sums"]), "summed": [list(at) for at in summed]}
     return _with({**state, **sums}, {at: total[_name(at)] for at in summed})
