@@ -584,6 +584,10 @@ READERS = {
          "disk.read"), lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
         lambda folder: checkpoint.read(folder / "tree"), _checkpoint_forged, _tree_again,
     ),
+    "mapped": Reader(
+        ("training.checkpoint._mapped",), lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
+        lambda folder: checkpoint.read(folder / "tree", mapped=True), _checkpoint_forged, _tree_again,
+    ),
     "scan": Reader(
         ("export.scan_kept.read_scan",), lambda: in_folder(_scan_file),
         lambda folder: scan_kept.read_scan(folder / "a.scan"), _checkpoint_forged, _scan_again,
@@ -593,7 +597,7 @@ READERS = {
         lambda: in_folder(_saved_run), _run_read, _checkpoint_forged, _tree_again,
     ),
     "parts": Reader(
-        ("training.parts.read", "training.parts._sum", "training.parts._added_up", "training.parts.save"),
+        ("training.parts.read", "training.parts._sum", "training.parts._added_up", "training.parts._agreed"),
         lambda: in_folder(_parts), _parts_read, _parts_forged, _tree_again,
     ),
     "idx": Reader(("data.idx.read",), _idx_file, _idx_read, _idx_forged, _idx_again),
