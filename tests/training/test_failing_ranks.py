@@ -15,6 +15,7 @@ import torch
 from training.ranks import begin, end
 from training.test_sharded import sharded
 
+from sapwood import processes
 from sapwood.checks import tiny_model, tiny_task
 from sapwood.errors import InputError
 from sapwood.processes import rank
@@ -85,6 +86,24 @@ def trained(saved=None):
     run = begun(SHARD["DDP"], saved)
     metrics = [dict(now.metrics) for now in train(run, epochs=EPOCHS) if now.ends_epoch]
     return run, metrics
+
+
+@pytest.mark.parametrize(
+    ("world", "words", "says"),
+    [
+        (2, "pair.cc:534] Connection closed by peer [127.0.0.1]", "process 0 has lost another, .*Connection closed by"),
+        (2, "Expected to have finished reduction in the prior iteration", "have no part in a step's loss, .*; run one"),
+        (1, "Connection closed by peer", "^Connection closed by peer"),
+        (2, "shapes cannot be multiplied", "^shapes cannot be multiplied"),
+    ],
+)
+def test_what_torch_says_of_several_processes_is_said_plainly(world, words, says):
+    with (
+        patch.multiple(processes, world=lambda: world, rank=lambda: 0),
+        pytest.raises((InputError, RuntimeError), match=says),
+        processes.connected(),
+    ):
+        raise RuntimeError(words)
 
 
 @pytest.mark.parametrize(("way", "how"), CASES)
