@@ -3,14 +3,20 @@
 import math
 import os
 import signal
+import subprocess
 import time
-from functools import wraps
+from contextlib import contextmanager, suppress
+from functools import cache, partial, wraps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
-from sapwood.trials.execution import run_into
-from sapwood.trials.folder import Busy
+from sapwood import checkpoint
+from sapwood.methods import METHODS
+from sapwood.trials.execution import finished, run_into, run_trial
+from sapwood.trials.folder import Busy, rows_of
+from sapwood.trials.pool import serial
 from sapwood.trials.trial import Trial
 
 
@@ -78,23 +84,34 @@ def in_use(left, item, tell):
         raise Busy("another process is at it")
 
 
-def killed_once(results, trial, tell):
-    """A trial whose process is killed in its second epoch, once: it has been saved by then."""
-    mark = results / trial.id / "killed"
-
-    def telling(news):
-        tell(news)
-        if news.text.startswith("epoch 1") and not mark.exists():
-            mark.write_text("")
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    run_into(results, trial, telling)
-
-
 def sleepy(item, tell):
     """Says its process, then would sleep for long."""
     tell(os.getpid())
     time.sleep(600)
+
+
+@cache
+def undisturbed():
+    """The rows of a small trial, and a fingerprint of its network."""
+    with TemporaryDirectory() as folder:
+        run_trial(small(), Path(folder))
+        return ended(folder)
+
+
+def gone_on_with(folder):
+    """What a small trial leaves that a killed process has begun, whose lock goes when all its threads have."""
+    for _ in range(2400):
+        with suppress(Busy):
+            run_trial(small(), folder)
+            return ended(folder)
+        time.sleep(0.1)
+    raise AssertionError("its lock is still there")
+
+
+def ended(folder):
+    """What a trial left: its rows, and a fingerprint of its network."""
+    weights = checkpoint.read(Path(folder, "weights.safetensors"))
+    return Path(folder, "rows.jsonl").read_bytes(), checkpoint.fingerprint(weights)
 
 
 def gone(pid):
@@ -103,3 +120,79 @@ def gone(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
+
+
+@contextmanager
+def little_room(where, size):
+    """A file system of so many bytes, and what gives it 4 MB; whoever may not mount one does without the test."""
+    where.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", where], capture_output=True).returncode:
+        import pytest
+
+        pytest.skip("only root can mount a small file system")
+    try:
+        yield lambda: subprocess.run(["mount", "-o", "remount,size=4m", where], check=True)
+    finally:
+        subprocess.run(["umount", where], check=True)
+
+
+def saved_at_epochs(results, kills, trial, tell):
+    """A trial that is saved around each epoch's end; `kills`: that of seed 1 is killed in its second epoch, once."""
+    saved_in(results / trial.id, trial, tell, kills and trial.seed == 1)
+
+
+def saved_in(folder, trial, tell, kill=False):
+    """The same in a folder of any name."""
+    method, mark = METHODS[trial.method], folder / "killed"
+
+    @wraps(method)
+    def saving(run, **options):
+        record = run.between.__self__
+        often, never = record.save, record.save._replace(every=math.inf)
+        for moment in method(run, **options):
+            record.save = often if abs(moment.step % run.task.steps_per_epoch - 1) <= 1 else never
+            yield moment
+            if kill and moment.epoch == 2 and not mark.exists():
+                mark.write_text("")
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    METHODS[trial.method] = saving
+    try:
+        run_trial(trial, folder, save_every=0.0, tell=tell)
+    finally:
+        METHODS[trial.method] = method
+
+
+def trouble_costs_nothing(pool, folder, killed=None):
+    """A disk that is full while one trial writes, and another's killed worker, which is told as `killed`.
+
+    Each has one message and takes nothing from the other; taken up again, both end with the rows of `serial`.
+    """
+    full, torn = small(seed=0), small(seed=1)
+    list(serial(partial(run_into, folder / "whole"), [full, torn], print))
+    kills, results = pool is not serial, folder / "results"
+    with little_room(results / full.id, 300 * 1024) as give_room:  # enough for the states before it prunes
+        outcomes, items = [], [torn, full, *[torn] * kills, full]
+        for trial, error in pool(partial(saved_at_epochs, results, kills), items, print):
+            outcomes.append((trial.seed, error))
+            if error and trial == full:
+                _whole_as_far_as_it_goes(results / full.id)
+                before = (results / torn.id / "rows.jsonl").read_bytes()
+                give_room()
+        said = f"cannot write {results}/{full.id}/state.safetensors: No space left on device; free some space or choose"
+        assert outcomes[1] == (0, f"{said} a folder that can be written")
+        assert [outcomes[0], *outcomes[2:]] == [(1, killed), *[(1, None)] * kills, (0, None)]
+        assert (results / torn.id / "killed").exists() == kills
+        for trial in (full, torn):
+            assert finished(results / trial.id)
+            for name in ("rows.jsonl", "weights.safetensors"):
+                assert (results / trial.id / name).read_bytes() == (folder / "whole" / trial.id / name).read_bytes()
+        assert (results / torn.id / "rows.jsonl").read_bytes().startswith(before)
+        assert before
+
+
+def _whole_as_far_as_it_goes(folder):
+    """Nothing is half written, and the state before stays."""
+    assert {each.name for each in folder.iterdir()} - {"failed"} == {"trial.json", "rows.jsonl", "state.safetensors"}
+    assert checkpoint.read(folder / "state.safetensors")["step"] > 0
+    assert rows_of(folder)

@@ -1,9 +1,9 @@
 """Disk: whole files read and replaced, each failure in one error that names the file and what to do about it."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EACCES, EDQUOT, EEXIST, EISDIR, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,14 +11,16 @@ from sapwood.errors import InputError
 
 SPACE, PLACE = "free some space", "choose a folder that can be written"
 TODO = {
-    **dict.fromkeys((ENOSPC, EDQUOT), f"{SPACE} or {PLACE}"),
-    **dict.fromkeys((EACCES, EPERM, EROFS), PLACE),
-    **dict.fromkeys((EMFILE, ENFILE), "close some files or raise the limit, ulimit -n"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"{SPACE} or {PLACE}"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), PLACE),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "close some files or raise the limit, ulimit -n"),
     **dict.fromkeys(
-        (EEXIST, EISDIR, ENOTDIR), "a file is where a folder should be, or the other way; give another name"
+        (errno.EEXIST, errno.EISDIR, errno.ENOTDIR),
+        "a file is where a folder should be, or the other way; give another name",
     ),
-    ENAMETOOLONG: "give a shorter name",
-    ENOENT: "its folder is not there, or no longer; make it again",
+    errno.EFBIG: f"raise the limit of a file's size, ulimit -f, or {PLACE}",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ENOENT: "its folder is not there, or no longer; make it again",
 }
 
 

@@ -6,7 +6,10 @@ Without an initialised process group every function here does nothing, so caller
 """
 
 import hashlib
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +23,26 @@ if TYPE_CHECKING:
     from sapwood.scoring.evidence import Evidence
 
 
+LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe|[Tt]imed out")  # as gloo says it
 AVAILABLE = dist.is_available()  # a property of the PyTorch that is installed; `world` is asked at every step
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Inside, what goes wrong with several processes is an error that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "finished reduction in the prior iteration" in str(error):
+            raise InputError(
+                "some parameters have no part in a step's loss, which DDP cannot train; run one process"
+            ) from error
+        if world() == 1 or not (lost := LOST.search(str(error))):
+            raise
+        raise InputError(
+            f"process {rank()} has lost another, which has ended or cannot be reached ({lost[0]}); look for what that "
+            "one said last, and start all again, from the last save if there is one"
+        ) from error
 
 
 def world() -> int:
@@ -78,28 +100,47 @@ def parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return dict(model.named_parameters())
 
 
-def refuse_sharded(model: nn.Module) -> None:
-    """InputError for a model that is taken apart, which needs it whole."""
-    if any(map(sharded, model.parameters())):
+def refuse_sharded(of: nn.Module | Tensor, what: str = "take it apart, count it and shrink it") -> None:
+    """InputError if a model, or a weight of one, is sharded: `what` needs it whole."""
+    if any(map(sharded, [of] if isinstance(of, Tensor) else of.parameters())):
         raise InputError(
-            "the model is sharded over processes (fully_shard); take it apart, count it and shrink it before that, "
-            "or in one process that has loaded its weights"
+            f"the model is sharded over processes (fully_shard); {what} before that, or in one process that has loaded "
+            "its weights"
         )
 
 
 def reshard(model: nn.Module) -> None:
     """Let parameters be the parts again, which FSDP2 leaves gathered after a pass without gradients."""
+    for module in _in_parts(model):
+        module.reshard()
+
+
+def passing(model: nn.Module) -> dict[str, Tensor]:
+    """What the model's passes compute with, by the parameters' names: of a sharded model the gathered ones.
+
+    These are the same objects in every pass, and have no memory in between. Processes must ask at once.
+    """
+    found: dict[str, Tensor] = {**parameters(model)}
+    for module in _in_parts(model):
+        module.unshard()
+        found |= {name: p for name, p in model.named_parameters() if not sharded(p)}
+        module.reshard()
+    return found
+
+
+def _in_parts(model: nn.Module) -> Iterator[Any]:
+    """The modules that FSDP2 shards."""
     if not (AVAILABLE and dist.is_initialized()):
         return
     for module in model.modules():
-        kind: Any = type(module)
+        kind = type(module)
         if kind.__name__ == "FullyShardedDataParallel":
             raise InputError(
                 "the model is wrapped by FullyShardedDataParallel (FSDP1), which hides its parameters; "
                 "shard it by torch.distributed.fsdp.fully_shard (FSDP2)"
             )
         if kind.__name__.startswith("FSDP") and hasattr(kind, "reshard"):
-            kind.reshard(module)
+            yield module
 
 
 def share(count: int | None = None) -> slice:
@@ -142,6 +183,18 @@ def agree(masks: Mapping[str, Tensor]) -> None:
         )
 
 
+def alike(**mine: object) -> None:
+    """Raise InputError unless every process has the same of each."""
+    for number, theirs in enumerate(gathered(json.dumps(mine).encode())):
+        for name, value in json.loads(theirs).items():
+            if value != mine[name]:
+                raise InputError(
+                    f"processes cannot train together: {name} is {mine[name]!r} in process {rank()} and {value!r} in "
+                    f"process {number}; give all the same"
+                )
+
+
+@connected()
 def gathered(mine: bytes) -> list[bytes]:
     """What each process has, by its rank."""
     everybody = [mine] * world()
@@ -166,6 +219,7 @@ def digest(tensors: Mapping[str, Tensor], *, copies: bool = False) -> bytes:
     return state.digest()
 
 
+@connected()
 def _summed(value: Tensor) -> Tensor:
     total = value.clone()
     dist.all_reduce(total)

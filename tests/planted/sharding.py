@@ -1,9 +1,12 @@
 """Bugs planted in what is done with parts of sharded weights, and with states of them; one process has all parts."""
 
+import errno
+import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -15,8 +18,12 @@ from sapwood import checkpoint, processes
 from sapwood.checks import tiny_model, tiny_task
 from sapwood.checks.law import demand
 from sapwood.checks.tiny import seeded_model, tiny_samples
+from sapwood.errors import InputError
 from sapwood.masking.holding import hold
 from sapwood.masking.sharded import Sharded
+from sapwood.scoring import gradients, observation
+from sapwood.scoring.observation import observe
+from sapwood.scoring.statistics import STATISTICS
 from sapwood.training import parts
 from sapwood.training.loop import train
 from sapwood.training.run import start
@@ -29,6 +36,9 @@ def laws():
         "sharding: gradients of removed weights are 0 from the backward pass on": _gradients,
         "sharding: an optimiser remembers nothing of removed weights": _remembered,
         "sharding: what a folder of parts holds is the last state, whole": _kept,
+        "sharding: a state that cannot be written leaves the one before, and nothing else": _left,
+        "sharding: a process reads its own parts": _read,
+        "sharding: gradients are those of the whole model, of frozen weights too": _seen,
     }
 
 
@@ -100,8 +110,67 @@ def _kept():
         demand(len([*path.glob("parts-*")]) == 1, "parts of older states are left")
 
 
+def _saved(folder):
+    """A run in its first steps, its state there, and where its parts are."""
+    run, path = start(replace(tiny_task(), model=lambda: _sharded(tiny_model()))), Path(folder, "run")
+    for _ in train(run, steps=3):
+        pass
+    run.save(path)
+    return run, path, run.state()
+
+
+def _left():
+    with alone(), tempfile.TemporaryDirectory() as folder:
+        run, path, last = _saved(folder)
+        run.step += 1
+        with patch.object(parts, "_sums", full), suppress(InputError):
+            run.save(path)
+        demand(len([*path.glob("parts-*")]) == 1, "parts of a state that could not be written are left")
+        demand(checkpoint.fingerprint(parts.read(path)) == checkpoint.fingerprint(last), "another")
+
+
+def _read():
+    with alone(), tempfile.TemporaryDirectory() as folder:
+        run, path, last = _saved(folder)
+        read = parts.read(path, run.model, run.optimizer)
+        weights = [*read["model"].values(), *(each["momentum_buffer"] for each in read["optimizer"]["state"].values())]
+        demand(all(map(processes.sharded, weights)), "weights are whole")
+        demand(checkpoint.fingerprint(parts.whole(read)) == checkpoint.fingerprint(last | {"summed": []}), "another")
+
+
+def _seen():
+    looks = ([tiny_samples(20)], STATISTICS["weight_grad"], STATISTICS["count"])
+    whole = observe(seeded_model(), *looks, loss=_loss)
+    with alone():
+        model = _sharded()
+        model[0].requires_grad_(False)
+        try:
+            parted = observe(model, *looks, loss=_loss)
+        except InputError as error:
+            raise AssertionError(error) from error
+        for name, seen in whole.items():
+            for statistic, value in seen.items():
+                demand(torch.equal(value, parted[name][statistic]), f"{statistic} of {name} is another")
+        demand(all(p.grad is None for p in model.parameters()), "gradients are left")
+
+
+def _loss(outputs, batch):
+    return nn.functional.cross_entropy(outputs, batch.targets, reduction="sum")
+
+
+def full(files):
+    """Where nothing can be written."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def nothing(*_, **__):
     return iter(())
+
+
+def kept(total, used, others=(), along=gradients.along, **options):
+    """Gradients, which training would find in `.grad`, too."""
+    torch.autograd.backward(total, retain_graph=True)
+    return along(total, used, others, **options)
 
 
 CLAIMS = {
@@ -125,8 +194,19 @@ CLAIMS = {
         "parts laid out but not filled": instead(
             parts,
             "_read_parts",
-            lambda folder, real=parts._read_parts: {name: each.zero_() for name, each in real(folder).items()},
+            lambda *given, real=parts._read_parts: {name: each.zero_() for name, each in real(*given).items()},
         ),
+    },
+    "a state that cannot be written leaves the one before, and nothing else": {
+        "half a state left on a full disk": instead(parts.shutil, "rmtree", nothing),
+    },
+    "a process reads its own parts": {
+        "whole weights read by every process": instead(parts, "_owners", lambda *_: lambda at, value: None),
+    },
+    "gradients are those of the whole model, of frozen weights too": {
+        "gradients asked of the parts": instead(processes, "passing", processes.parameters),
+        "frozen parts left frozen": instead(gradients, "thawed", nullcontext),
+        "gradients kept by the model": instead(observation, "along", kept),
     },
 }
 

@@ -34,6 +34,7 @@ from sapwood import checkpoint, codec, export
 from sapwood.checks import tiny_model, tiny_task
 from sapwood.codec import file as swz
 from sapwood.data import cifar10, idx
+from sapwood.data.shards import Shards, write_shards
 from sapwood.export import packed, scan_kept
 from sapwood.processes import digest as digest_of
 from sapwood.shrinking.shrunk import compact
@@ -42,7 +43,6 @@ from sapwood.training import parts
 from sapwood.training.loop import train
 from sapwood.training.run import start
 from sapwood.training.samples import Batch
-from sapwood.training.shards import Shards, write_shards
 from sapwood.trials import archive as kept
 from sapwood.trials.execution import run_trial
 from sapwood.trials.folder import OVER, digest, ending, in_json, read_trial, rows_of, sums, weights_of
@@ -584,6 +584,10 @@ READERS = {
          "disk.read"), lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
         lambda folder: checkpoint.read(folder / "tree"), _checkpoint_forged, _tree_again,
     ),
+    "mapped": Reader(
+        ("training.checkpoint._mapped",), lambda: in_folder(lambda folder: checkpoint.write(folder / "tree", _tree())),
+        lambda folder: checkpoint.read(folder / "tree", mapped=True), _checkpoint_forged, _tree_again,
+    ),
     "scan": Reader(
         ("export.scan_kept.read_scan",), lambda: in_folder(_scan_file),
         lambda folder: scan_kept.read_scan(folder / "a.scan"), _checkpoint_forged, _scan_again,
@@ -593,7 +597,7 @@ READERS = {
         lambda: in_folder(_saved_run), _run_read, _checkpoint_forged, _tree_again,
     ),
     "parts": Reader(
-        ("training.parts.read", "training.parts._sum", "training.parts._added_up", "training.parts.save"),
+        ("training.parts.read", "training.parts._sum", "training.parts._added_up", "training.parts._agreed"),
         lambda: in_folder(_parts), _parts_read, _parts_forged, _tree_again,
     ),
     "idx": Reader(("data.idx.read",), _idx_file, _idx_read, _idx_forged, _idx_again),
@@ -601,7 +605,7 @@ READERS = {
         ("data.packed.unpacked", "data.cifar10._members"), _cifar_files, _cifar_read, _cifar_forged, _cifar_again
     ),
     "shards": Reader(
-        ("training.shards._opened", "training.shards._paths"), lambda: in_folder(_shards), _shards_read,
+        ("data.shards._opened", "data.shards._paths"), lambda: in_folder(_shards), _shards_read,
         _shards_forged, _shards_again,
     ),
     "trial.json": Reader(

@@ -140,6 +140,7 @@ OTHERWISE = {
     "trials.execution._live": "a state, which `run.start` checks, and rows that it has just written",
     "trials.elsewhere": "others' weights, whose digest is part of the trial, and which must be those of its network",
     "trials.own_code": "takes the digest of the bytes",
+    "processes.alike": "what another process of the same training says of itself",
     "trials.folder._who": "the number of a process, shown if it is one",
     "trials.folder.last_words": "the last line of a traceback, shown as it is",
 }

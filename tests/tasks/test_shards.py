@@ -9,9 +9,9 @@ import torch
 from sapwood import InputError, start, train
 from sapwood.checks import broken, check_samples, check_task, tiny_task
 from sapwood.checks.tiny import tiny_samples
+from sapwood.data.shards import Shards, write_shards
 from sapwood.training.run import fingerprint
 from sapwood.training.samples import Batch, Data, same_samples
-from sapwood.training.shards import Shards, write_shards
 from sapwood.training.windows import Windows
 
 WHOLE = tiny_samples(45)

@@ -5,21 +5,32 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from toy import saved_in, small
+
 from sapwood.trials.on_ray import on_ray
 from sapwood.trials.pool import processes
 
 
-def job(item, tell):
-    """Writes its process down, then works for some seconds; the last file would be half of something."""
-    seconds, mark = item
-    Path(mark).write_text(str(os.getpid()))
-    time.sleep(seconds)
+def job(mark, tell):
+    """Writes its process down; the busy one in the middle of a trial that was saved, and is never over."""
+    mark = Path(mark)
+
+    def telling(news):
+        if news.text.startswith("epoch 1"):
+            mark.write_text(str(os.getpid()))
+            time.sleep(300)
+
+    if mark.name == "busy":
+        saved_in(mark.with_name("trial"), small(), telling)
+    mark.write_text(str(os.getpid()))
     tell(mark)
-    Path(f"{mark}.over").write_text("")
+    mark.with_suffix(".over").write_text("")
 
 
 if __name__ == "__main__":
     folder = sys.argv[1]
     pool = on_ray(2) if sys.argv[2:] == ["ray"] else processes(2)
-    for (_, mark), _ in pool(job, [(0, f"{folder}/idle"), (300, f"{folder}/busy")], print):
+    for mark, _ in pool(job, [f"{folder}/idle", f"{folder}/busy"], print):
         Path(f"{mark}.seen").write_text("")

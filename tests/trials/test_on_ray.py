@@ -12,14 +12,23 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from toy import begun, gone, in_use, killed_once, sleepy, small, square, surroundings
+from toy import (
+    begun,
+    gone,
+    gone_on_with,
+    in_use,
+    sleepy,
+    square,
+    surroundings,
+    trouble_costs_nothing,
+    undisturbed,
+)
 
 from sapwood.errors import InputError
 from sapwood.extras import MissingExtra
 from sapwood.trials import turns
-from sapwood.trials.execution import finished, run_into
 from sapwood.trials.on_ray import Needs, _cluster, on_ray
-from sapwood.trials.pool import KILLED, serial
+from sapwood.trials.pool import KILLED
 from sapwood.trials.turns import NotRun
 
 HERE = Path(__file__).parent
@@ -67,16 +76,9 @@ def test_an_item_waits_for_what_it_needs_and_workers_have_one_thread(cluster):
     assert told[0][2] != os.getpid()
 
 
-def test_a_trial_whose_worker_is_killed_goes_on_and_ends_with_the_bits_of_serial(cluster, tmp_path):
-    trials = [small(seed=seed) for seed in (0, 1)]
-    list(serial(partial(run_into, tmp_path / "serial"), trials, print))
-    assert dict(on_ray(2)(partial(killed_once, tmp_path / "ray"), trials, print)) == dict.fromkeys(trials)
-    for trial in trials:
-        mine, theirs = (tmp_path / pool / trial.id for pool in ("ray", "serial"))
-        assert finished(mine)
-        assert (mine / "killed").exists()
-        for name in ("rows.jsonl", "weights.safetensors"):
-            assert (mine / name).read_bytes() == (theirs / name).read_bytes()
+def test_a_full_disk_and_a_killed_worker_cost_nothing_that_is_not_made_again(cluster, tmp_path):
+    """Ray starts the trial of the killed worker again by itself."""
+    trouble_costs_nothing(on_ray(1), tmp_path)
 
 
 def test_ctrl_c_in_the_driver_ends_the_workers_at_once(cluster):
@@ -93,7 +95,7 @@ def test_ctrl_c_in_the_driver_ends_the_workers_at_once(cluster):
         time.sleep(0.1)
 
 
-def test_a_driver_that_is_killed_takes_its_workers_along(tmp_path):
+def test_a_driver_that_is_killed_takes_its_workers_along_and_what_they_did_is_gone_on_with(tmp_path):
     pytest.importorskip("ray", reason="the extra ray is not installed")
     driver = subprocess.Popen([sys.executable, HERE / "orphans.py", tmp_path, "ray"])
     mark, deadline = tmp_path / "busy", time.monotonic() + PATIENCE
@@ -106,6 +108,7 @@ def test_a_driver_that_is_killed_takes_its_workers_along(tmp_path):
     while not gone(mark.read_text()):
         assert time.monotonic() < deadline, "it works on for nobody"
         time.sleep(0.1)
+    assert gone_on_with(tmp_path / "trial") == undisturbed()
 
 
 def test_what_cannot_be_is_one_error(monkeypatch):

@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 import pytest
-from toy import begun, in_use, sleepy, small, square, surroundings
+from toy import begun, in_use, sleepy, small, square, surroundings, trouble_costs_nothing
 
 from sapwood.errors import InputError
 from sapwood.trials import turns
@@ -172,11 +172,7 @@ def test_no_items_and_no_workers():
         processes(0)
 
 
-def test_a_pool_of_processes_gives_the_same_rows_as_this_process(tmp_path):
-    trials, told = [small(seed=seed, epochs=1) for seed in (0, 1)], []
-    assert dict(processes(2)(partial(run_into, tmp_path / "pool"), trials, told.append)) == dict.fromkeys(trials)
-    assert dict(serial(partial(run_into, tmp_path / "here"), trials, told.append)) == dict.fromkeys(trials)
-    for trial in trials:
-        one, other = (tmp_path / place / trial.id / "rows.jsonl" for place in ("pool", "here"))
-        assert one.read_bytes() == other.read_bytes() != b""
-    assert sum(news.finished for news in told) == 4
+@pytest.mark.parametrize(("pool", "killed"), [(serial, None), (processes(1), KILLED)])
+def test_a_full_disk_and_a_killed_worker_cost_nothing_that_is_not_made_again(tmp_path, pool, killed):
+    """And a pool of processes gives the rows of this process."""
+    trouble_costs_nothing(pool, tmp_path, killed)

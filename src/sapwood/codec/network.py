@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sapwood import disk
+from sapwood import disk, processes
 from sapwood.codec import file, tensors
 from sapwood.codec.places import LAYOUTS
 from sapwood.codec.stream import CODERS, HUFFMAN, Stream
@@ -107,6 +107,7 @@ def encode(
     """
     if layout is not None:
         picked("layout", layout, LAYOUTS)
+    processes.refuse_sharded(model, "encode it")
     state = _state(model)
     mask.validate(masks or {}, {name: tensor for name, tensor in state.items() if not isinstance(tensor, str)})
     coders = (CODERS if adaptive else (HUFFMAN,)) if entropy else ()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sapwood import processes
 from sapwood.codec.kmeans import gathered, kmeans
 from sapwood.errors import InputError
 from sapwood.selection import thresholds
@@ -46,6 +47,7 @@ def clustered(w: Tensor, keep: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 def clusters_of(model: nn.Module, keep: Mapping[str, Tensor], bits: Mapping[str, int]) -> Clusters:
     """Clusters of the parameters that `bits` names; of one that has no mask in `keep`, all entries are kept."""
+    processes.refuse_sharded(model, "let its weights share values")
     of = {name: model.get_parameter(name) for name in bits}
     return {
         name: clustered(w, keep.get(name, torch.ones_like(w, dtype=torch.bool)), bits[name]) for name, w in of.items()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sapwood import processes
 from sapwood.called import checked
 from sapwood.criteria import CRITERIA
 from sapwood.currency import Masks
@@ -84,6 +85,7 @@ def one_shot(
     2306.11695) for "wanda"; Yin et al. 2023 (arXiv 2310.05175) for "owl".
     *Differs:* layers are solved in float64; exactly as many weights are removed as asked for.
     """
+    processes.refuse_sharded(model, "go over its blocks")
     trunk = trunk_of(model, blocks, only)
     asked = removal_of(sparsity, pattern, by, ratios, refit, trunk)
     place = None if device is None else torch.device(device)

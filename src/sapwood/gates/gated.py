@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from sapwood import processes
 from sapwood.currency import Masks
 from sapwood.errors import InputError, unknown
 from sapwood.gates.point import Point, Points, at_positions, factors, layers_of, scale_
@@ -43,6 +44,7 @@ class Gated(nn.Module):
         extra: Mapping[str, nn.Parameter] | None = None,
     ) -> None:
         super().__init__()
+        processes.refuse_sharded(model, "put gates on it, and decide them,")
         for name, gate in gates.items():
             _refuse_misfit(model, name, gate, points)
         self.points: Points = {name: points[name] for name in gates}

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sapwood import processes
 from sapwood.errors import InputError
 from sapwood.gates.weight_gate import WeightGate
 from sapwood.scoring.layout import Layer, Straight
@@ -49,6 +50,7 @@ class VariationalDropout(WeightGate):
         self, weight: Tensor, *, log_sigma2: float = -10.0, threshold: float = 3.0, clipped: bool = True
     ) -> None:
         super().__init__()
+        processes.refuse_sharded(weight, "put gates on it")
         if not abs(log_sigma2) <= 50:
             raise InputError(f"log_sigma2 is {log_sigma2}; give the logarithm of a variance, within -50..50")
         self.threshold, self.clipped = threshold, clipped

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sapwood import processes
 from sapwood.currency import Masks
 from sapwood.errors import InputError
 from sapwood.scoring.layers import chosen
@@ -47,6 +48,7 @@ class WeightGated(nn.Module):
 
     def __init__(self, model: nn.Module, gates: Mapping[str, WeightGate]) -> None:
         super().__init__()
+        processes.refuse_sharded(model, "put gates on it, and decide them,")
         if "" in gates:
             raise InputError(f"{type(model).__name__} is a single layer without a name; put it into a Sequential")
         self.layers = tuple(chosen(model, gates))

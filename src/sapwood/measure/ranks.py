@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from sapwood import processes
 from sapwood.errors import InputError, unknown
 from sapwood.scoring.answers import hidden
 from sapwood.scoring.layers import chosen, prunable
@@ -43,7 +44,8 @@ def spectrum(
     >>> [(row.layer, row.rank) for row in measure.spectrum(nn.Sequential(nn.Linear(6, 3)))]
     [('0', 3)]
     """
-    return tuple(_row(name, matrix(layer, layer.weight), tolerance) for name, layer in chosen(model, only).items())
+    weights = ((name, matrix(layer, processes.whole(layer.weight))) for name, layer in chosen(model, only).items())
+    return tuple(_row(name, w_OI, tolerance) for name, w_OI in weights)
 
 
 def singular_values(w: Tensor) -> Tensor:
@@ -105,9 +107,9 @@ def dead_share(model: nn.Module, example: Any = None) -> float:
 
 
 def _dead(layer: Layer) -> int:
-    w_OI = matrix(layer, layer.weight.detach())
+    w_OI = matrix(layer, processes.whole(layer.weight).detach())
     off = ~w_OI.any(1)
-    off = off if layer.bias is None else off & (layer.bias.detach() <= 0)
+    off = off if layer.bias is None else off & (processes.whole(layer.bias).detach() <= 0)
     return int(off.sum()) * w_OI.shape[1]
 
 

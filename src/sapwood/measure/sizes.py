@@ -8,6 +8,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from sapwood import processes
 from sapwood.errors import InputError, unknown
 from sapwood.measure.clock import Ratio
 from sapwood.measure.example import Example
@@ -80,6 +81,7 @@ def compression(
     if not 1 <= bits <= 16:
         raise InputError(f"bits is {bits}; survivors are rounded to 2^bits levels, give 1 to 16")
     dense = model if reference is None else reference
+    processes.refuse_sharded(model, "measure its compression")
     weights, original = _weights(model), _weights(dense)
     names, before = _prunable(model, dense, weights, original, prunable)
     chosen, rest = {name: weights[name] for name in names}, [w for name, w in weights.items() if name not in names]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from sapwood import processes
 from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.layers import every_layer
@@ -37,7 +38,7 @@ def macs(model: nn.Module, example: Example, *, sparse: bool = False) -> dict[st
     """
     found = every_layer(model)
     positions = _positions(model, found, example)
-    weights = {name: layer.weight for name, layer in found.items()}
+    weights = {name: processes.whole(layer.weight) if sparse else layer.weight for name, layer in found.items()}
     return {name: positions[name] * (int(w.count_nonzero()) if sparse else w.numel()) for name, w in weights.items()}
 
 

@@ -4,15 +4,14 @@
 
 Paper: Han, Mao, Dally, "Deep compression", arXiv:1510.00149, ICLR 2016. Pruning is `iterative_magnitude` (its
 reference 2); Huffman coding is what `codec` does, and notes: `stored_bytes`, of the whole file, and `stored_fold`.
-Differs: where weights are is coded by whichever of `codec`'s layouts is shortest for a layer; the 0 of fillers is one
-value more; biases stay. Not in the paper: `biases` that share, and the `coder` "shortest", which takes adaptive codes
-where Huffman's with its table are longer; what the bytes are for is noted then.
+Differs: `codec` takes its shortest layout for each layer; the 0 of fillers is one value more; biases stay. Not in the
+paper: `biases` that share, and the `coder` "shortest", adaptive codes where Huffman's are longer, all bytes noted.
 """
 
 from collections.abc import Iterator
 from functools import partial
 
-from sapwood import codec
+from sapwood import codec, processes
 from sapwood.codec.sharing import Sharing, clusters_of, widths
 from sapwood.errors import refuse_unless
 from sapwood.masking import masks as mask
@@ -46,6 +45,7 @@ def deep_compression(
     learning rate. `bits`: one number, or one for each layer; so are `biases`, which stay when left out. With rounds=0
     nothing is pruned here: what is 0 after the first epochs stays 0. Pruned elsewhere: start there, first_epochs=0.
     """  # fmt: skip
+    processes.refuse_sharded(run.model, "let its weights share values")
     layers = prunable(run.model)
     weights = [f"{name}.weight" for name in layers]
     refuse_unless("coder", coder, CODERS)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sapwood import processes
 from sapwood.errors import InputError
 from sapwood.scoring.layout import Layer
 
@@ -112,6 +113,7 @@ def _thresholds(by: Tensor | float, sigma: Tensor) -> Tensor:
 
 
 def _refuse_bad_rank(w_OI: Tensor, rank: int) -> None:
+    processes.refuse_sharded(w_OI, "take its weights apart")
     _refuse_bad_matrix(w_OI)
     if type(rank) is not int or not 1 <= rank <= min(w_OI.shape):
         raise InputError(

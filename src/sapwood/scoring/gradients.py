@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sapwood import processes
@@ -20,18 +20,13 @@ Used = dict[str, list[Tensor]]  # weight's name -> the tensors that stood for it
 
 
 @contextmanager
-def differentiable(weights: Sequence[Weight]) -> Iterator[Used]:
-    """Inside, gradients of these weights can be had, of frozen ones too; filled while the model runs.
+def differentiable(model: nn.Module, weights: Sequence[Weight]) -> Iterator[Used]:
+    """Inside, gradients of these weights of the model can be had, of frozen ones too; filled while it runs.
 
-    What a parameter is, it is always; a weight that is computed from others is what its layer used in each call.
-    InputError for a sharded weight (FSDP2), which autograd does not come to: the gathered one is used.
+    What a parameter is, it is always; a weight that is computed from others is what its layer used in each call. Of a
+    weight that is sharded over processes (FSDP2) it is the gathered one, which each process has whole while it passes.
     """
-    if parts := [weight.name for weight in weights if processes.sharded(weight.tensor)]:
-        raise InputError(
-            f"the weight of {parts[0]!r} is sharded over processes (a DTensor), and scores from gradients need it "
-            "whole; take them before fully_shard, or from .grad after a step's backward pass"
-        )
-    used: Used = {weight.name: [weight.tensor] if _plain(weight) else [] for weight in weights}
+    used = _standing(model, weights)
     hooks = [
         layer.register_forward_hook(_noting(used[weight.name]))
         for weight in weights
@@ -46,6 +41,22 @@ def differentiable(weights: Sequence[Weight]) -> Iterator[Used]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _standing(model: nn.Module, weights: Sequence[Weight]) -> Used:
+    """What stands for each weight in every pass; nothing for those that are computed."""
+    used: Used = {weight.name: [weight.tensor] if _plain(weight) else [] for weight in weights}
+    if parts := [weight for weight in weights if processes.sharded(weight.tensor)]:
+        passing = processes.passing(model)
+        used |= {weight.name: [passing.get(weight.parameter, weight.tensor)] for weight in parts if _plain(weight)}
+        if odd := [
+            weight.name for weight in parts if any(map(processes.sharded, used[weight.name] or [weight.tensor]))
+        ]:
+            raise InputError(
+                f"the weight of {odd[0]!r} is sharded over processes (a DTensor), and computed from others or cut by "
+                "other means than fully_shard, so that its gradient cannot be had; take it before the model is sharded"
+            )
+    return used
 
 
 def _plain(weight: Weight) -> bool:

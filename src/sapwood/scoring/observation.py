@@ -181,7 +181,7 @@ def _looking_back(
     Without `ran`, calls are not looked at: only weights' gradients.
     """
     calls: Calls = {weight.name: [] for weight in watched}
-    with differentiable(watched) as used:
+    with differentiable(model, watched) as used:
         hooks = _hooked(model, watched, lambda name, mine: _noting(name, mine, calls, ran)) if ran is not None else []
         try:
             outputs = given[0].call(model)

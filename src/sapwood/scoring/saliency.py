@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sapwood import processes
 from sapwood.currency import Scores
 from sapwood.errors import InputError
 from sapwood.scoring import batches
@@ -34,10 +35,11 @@ def grasp(
     arXiv:2002.07376, with the sign turned: there the highest go.
     *Differs:* one batch at once, in evaluation mode; T is from the authors' code.
     """
+    processes.refuse_sharded(model, "take the scores of grasp(), which goes backward twice,")
     watched = weights(model, only)
     with evaluating(model), eagerly():
         ((given, arguments),) = batches.each(model, [batch], "grasp()")
-        with differentiable(watched) as used:
+        with differentiable(model, watched) as used:
             outputs = arguments.call(model)
             if not isinstance(outputs, Tensor):
                 raise InputError(f"the model gave a {type(outputs).__name__}; grasp() needs one tensor of outputs")
@@ -63,10 +65,11 @@ def synflow(model: nn.Module, inputs: Tensor, *, only: Iterable[str] | None = No
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
         given = inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__
         raise InputError(f"inputs are {given}; synflow() sends ones through the network, so give one tensor of floats")
+    processes.refuse_sharded(model, "take the scores of synflow(), which computes with other numbers than the model's,")
     watched = weights(model, only)
     with torch.no_grad():
         positive = {name: _positive(value) for name, value in (*model.named_buffers(), *model.named_parameters())}
-    with evaluating(model), eagerly(), differentiable(watched) as used:
+    with evaluating(model), eagerly(), differentiable(model, watched) as used:
         for each in watched:
             if used[each.name]:
                 used[each.name] = [positive[each.parameter]]

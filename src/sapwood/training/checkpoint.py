@@ -8,21 +8,22 @@ is read must give, written again, the very words of the file.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
 from sapwood import disk, schema
 from sapwood.disk import replace as replace
 from sapwood.errors import InputError
-from sapwood.processes import digest
+from sapwood.processes import digest, refuse_sharded
 
 FORMAT = "sapwood-1"
 DIGITS = 32  # of a digest
@@ -42,10 +43,15 @@ def write(path: Path, tree: Mapping[str, Any]) -> None:
         file.write(_preface(own, metadata.result()))
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The tree that `write` saved, on the CPU; a missing, foreign, truncated or damaged file is refused."""
+def read(path: Path, *, mapped: bool = False) -> dict[str, Any]:
+    """The tree that `write` saved, on the CPU; a missing, foreign, truncated or damaged file is refused.
+
+    mapped: its tensors stay in the file, from which the system fetches what is looked at, once for all processes.
+    """
     if not disk.there(path):
         raise InputError(f"there is no checkpoint at {path}")
+    if mapped:
+        return _decoded(lambda: _mapped(path), str(path))
     return decode(disk.read(path, "the checkpoint"), str(path))
 
 
@@ -101,8 +107,12 @@ def fingerprint(tree: Mapping[str, Any]) -> str:
 
 def decode(content: bytes, origin: str = "the checkpoint") -> dict[str, Any]:
     """The tree that `encode` packed; `origin` is what errors call it."""
+    return _decoded(lambda: (opened(content), _header(content)), origin)
+
+
+def _decoded(take: Callable[[], tuple[dict[str, Tensor], dict[str, str]]], origin: str) -> dict[str, Any]:
     try:
-        tensors, header = opened(content), _header(content)
+        tensors, header = take()
     except ValueError as error:
         raise InputError(f"{origin} is not a readable checkpoint ({error}); delete it to start afresh") from error
     if header.get("format") != FORMAT:
@@ -110,7 +120,7 @@ def decode(content: bytes, origin: str = "the checkpoint") -> dict[str, Any]:
             f"{origin} was not written by this version of sapwood: its format is "
             f"{header.get('format')!r}, not {FORMAT!r}; delete it to start afresh"
         )
-    if header != _metadata(tensors, header.get("tree", "")):
+    if header != _metadata(tensors, header.get("tree", ""), copies=True):
         raise InputError(f"{origin} is damaged: its content does not match its digest; delete it to start afresh")
     try:
         return _tree(header["tree"], tensors)
@@ -122,9 +132,21 @@ def decode(content: bytes, origin: str = "the checkpoint") -> dict[str, Any]:
 
 def opened(content: bytes) -> dict[str, Tensor]:
     """The tensors of a safetensors file; ValueError if it is none, whatever it is."""
-    try:
+    with _in_words():
         return load(content)
-    except (SafetensorError, RuntimeError, KeyError, TypeError, OverflowError, AssertionError) as error:
+
+
+def _mapped(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, which stay in it, and its own words."""
+    with _in_words(), safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, OverflowError, AssertionError) as error:
         raise ValueError(f"{disk.reason(error)}".partition("\n")[0]) from error
 
 
@@ -173,6 +195,7 @@ def _taken_apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
     """The value with every tensor replaced by a reference to its name in `tensors`."""
     match value:
         case Tensor():
+            refuse_sharded(value, f"write {at!r} to a file")
             name = at
             while name in tensors:  # {"a/b": x, "a": {"b": y}} has one path twice
                 name += "#"

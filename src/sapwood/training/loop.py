@@ -138,7 +138,8 @@ def train(
             _set_rates(run, length)
             due = due if run.step < due else _due(run, end, acts)
             run.ahead = due - run.step
-            now = _moment(run, step(run, update))
+            with processes.connected():
+                now = _moment(run, step(run, update))
             try:
                 yield now
             finally:

@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from sapwood import disk, processes, schema
 from sapwood.errors import InputError
 from sapwood.training import checkpoint
+from sapwood.training.memory import cloned
 from sapwood.training.state import key_of
 
 At = tuple[str | int, ...]  # the keys that lead to something in a tree
@@ -37,7 +38,7 @@ def whole(state: Mapping[str, Any]) -> dict[str, Any]:
     """A run's state with all tensors whole; all processes ask for it at once."""
     parts = {at: value for at, value in _tensors(state) if processes.sharded(value)}
     if not parts:
-        return dict(state)
+        return _of_one(state)
     return _with(_added_up(state), {at: processes.whole(value) for at, value in parts.items()})
 
 
@@ -48,50 +49,65 @@ def parted(weights: Mapping[str, Tensor], current: Mapping[str, Tensor]) -> dict
 
 def in_parts(saved: Mapping[str, Any], model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
     """A saved state for this process: weights, and what the optimiser has for each, are sharded as they are now."""
-    steps = saved["optimizer"]
-    every = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
-    state = {n: {key: _alike(value, every.get(n)) for key, value in kept.items()} for n, kept in steps["state"].items()}
-    mine = {"model": parted(saved["model"], model.state_dict()), "optimizer": {**steps, "state": state}}
-    own = "summed" not in saved and not any(map(processes.sharded, model.parameters()))  # each has saved what it had
-    if own or processes.rank() == 0:
-        return {**saved, **mine}
+    if (share := saved.get("share", _share())) != _share():
+        raise InputError(f"it has counted the samples of process {share[0]} of {share[1]} alone, and this is process "
+                         f"{_share()[0]} of {_share()[1]}; go on in {share[1]} processes, each from its own, or from a "
+                         "state of an epoch's end")  # fmt: skip
+    of, whole = _owners(model, optimizer), {name: saved[name] for name in ("model", "optimizer")}
+    cut = {at: processes.like(value, p) for at, value in _tensors(whole) if (p := of(at, value)) is not None}
+    mine = {**saved, **_with(whole, cut), "masks": cloned(saved["masks"])}  # which may lie in a file
+    if "share" in saved or processes.rank() == 0:  # each has saved what it had, or the first has all
+        return mine
     summed = saved.get("summed", [list(at) for at, _ in _tensors(saved) if at[:2] == SEEN])
     zero = {at: torch.zeros_like(value) for at, value in _tensors(saved) if list(at) in summed}
-    return _with({**saved, **mine, "sums": dict.fromkeys(saved["sums"], 0.0)}, zero)
+    return _with({**mine, "sums": dict.fromkeys(saved["sums"], 0.0)}, zero)
 
 
+@processes.connected()
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state to a file; to a folder if tensors in it are sharded, of which each process writes its parts.
 
     By torch.distributed.checkpoint, as safetensors, so nothing has to be unpickled. What is not sharded comes last, in
-    a file that names the folder of the parts: until then the state that was saved before stays.
+    a file that names the folder of the parts: until then the state that was saved before stays. Where one process
+    cannot write, all have its error, and nothing of the new state is left.
     """
     parts = {at: value for at, value in _tensors(state) if processes.sharded(value)}
     if not parts:
-        checkpoint.write(path, state)
+        checkpoint.write(path, _of_one(state))
         return
     rest = _with(_added_up(state), dict.fromkeys(parts))
-    folder = f"parts-{processes.gathered(secrets.token_hex(4).encode())[0].decode()}"
-    _agreed(lambda: path.mkdir(parents=True, exist_ok=True), path)
-    _write_parts(path / folder, {_name(at): value for at, value in parts.items()})
-    sums = [json.loads(each) for each in processes.gathered(json.dumps(_own_sums(path / folder)).encode())]
-    files = {name: one for each in sums for name, one in each.items()}
-    kept = {"folder": folder, "files": files, "parts": [list(at) for at in parts], "state": rest}
-    _agreed(lambda: _finish(path, kept), path)
+    folder = path / f"parts-{processes.gathered(secrets.token_hex(4).encode())[0].decode()}"
+    try:
+        _agreed(lambda: path.mkdir(parents=True, exist_ok=True), f"make the folder {path}", first=True)
+        _write_parts(folder, {_name(at): value for at, value in parts.items()})
+        mine = f"shard-{processes.rank() + 1:05d}-*.safetensors"
+        sums = _agreed(lambda: _sums(folder.glob(mine)), f"write to {folder}")
+        kept = {"folder": folder.name, "files": sums, "parts": [list(at) for at in parts], "state": rest}
+        _agreed(lambda: _finish(path, kept), f"write {path}", first=True)
+    except InputError:
+        shutil.rmtree(folder, ignore_errors=True)  # a full disk has no room for half a state
+        raise
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The state that `save` wrote, whole, on the CPU; in one process or in each of several, however many wrote it."""
+def read(path: Path, model: nn.Module | None = None, optimizer: Optimizer | None = None) -> dict[str, Any]:
+    """The state that `save` wrote, on the CPU; in one process or in each of several, however many wrote it.
+
+    Whole, unless it is for a sharded model: then all processes read at once, of what was written in parts each its own,
+    and what one process has written stays in the file, to be cut by `in_parts`.
+    """
+    mine = _owners(model, optimizer) if model is not None and optimizer is not None and _sharded(model) else None
     if not path.is_dir():
-        return checkpoint.read(path)
+        return checkpoint.read(path, mapped=mine is not None)
     kept = checkpoint.read(path / REST)
     try:
         KEPT(kept, "it")
         schema.demand(re.fullmatch(r"parts-[0-9a-f]{8}", kept["folder"]) is not None, "folder", kept["folder"], "parts")
         folder, names = path / kept["folder"], {_name(at): tuple(at) for at in kept["parts"]}
-        if {file.name: _sum(file) for file in folder.glob("*.safetensors")} != kept["files"]:
+        files = sorted(folder.glob("*.safetensors"))
+        sums = _agreed(lambda: _sums(files[processes.share()]), f"read {folder}") if mine else _sums(files)
+        if sums != kept["files"]:
             raise ValueError(f"the files in {kept['folder']} are not those that were written")
-        tensors = _read_parts(folder)
+        tensors = _read_parts(folder, lambda name, value: mine(names[name], value) if mine and name in names else None)
         if tensors.keys() != names.keys():
             raise ValueError("other parts are in its files")
         return _with(kept["state"], {at: tensors[name] for name, at in names.items()})
@@ -99,9 +115,37 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} holds no whole state ({schema.brief(error)}); delete it to start afresh") from error
 
 
-def _own_sums(folder: Path) -> dict[str, str]:
-    """The digest of each file that this process has written."""
-    return {file.name: _sum(file) for file in folder.glob(f"shard-{processes.rank() + 1:05d}-*.safetensors")}
+def _of_one(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a model that is not sharded, which says whose it is where each process has counts of its own."""
+    own = processes.world() > 1 and (state["sums"] or SEEN[1] in state["memory"])
+    return {**state, "share": _share()} if own else dict(state)
+
+
+def _share() -> list[int]:
+    return [processes.rank(), processes.world()]
+
+
+def _sharded(model: nn.Module) -> bool:
+    return any(map(processes.sharded, model.parameters()))
+
+
+def _owners(model: nn.Module, optimizer: Optimizer) -> Callable[[At, Tensor], Tensor | None]:
+    """Which sharded parameter a tensor in a state is of and shaped like: by number in the optimiser, else by name."""
+    named, numbered = (
+        model.state_dict(),
+        dict(enumerate(p for group in optimizer.param_groups for p in group["params"])),
+    )
+
+    def of(at: At, value: Tensor) -> Tensor | None:
+        found = numbered.get(int(at[2])) if at[:2] == ("optimizer", "state") else named.get(str(at[-1]))
+        return found if found is not None and processes.sharded(found) and found.shape == value.shape else None
+
+    return of
+
+
+def _sums(files: Iterable[Path]) -> dict[str, str]:
+    """The digest of each file, by its name."""
+    return {file.name: _sum(file) for file in files}
 
 
 def _sum(path: Path) -> str:
@@ -138,16 +182,12 @@ def _added_up(state: Mapping[str, Any]) -> dict[str, Any]:
     every = [json.loads(one) for one in said]
     if any([at for at, _ in one] != [at for at, _ in every[0]] for one in every):
         raise InputError("the method remembers other things in each process, so that no one state can be saved")
-    summed = [at for number, at in enumerate(own) if any(one[number] != every[0][number] for one in every)]
+    unlike = {at for number, at in enumerate(own) if any(one[number] != every[0][number] for one in every)}
+    seen = any(at[:2] == SEEN for at in unlike)  # then all of it, also where processes have seen as much
+    summed = [at for at in own if at in unlike or (seen and at[:2] == SEEN)]
     total = processes.add_up({"": {_name(at): own[at] for at in summed}})[""]
     sums = {"sums": processes.add_up_numbers(state["sums"]), "summed": [list(at) for at in summed]}
     return _with({**state, **sums}, {at: total[_name(at)] for at in summed})
-
-
-def _alike(value: Any, parameter: Tensor | None) -> Any:
-    """What an optimiser has for a parameter: sharded alike if it has its shape."""
-    same = parameter is not None and isinstance(value, Tensor) and value.shape == parameter.shape
-    return processes.like(value, parameter) if same and parameter is not None else value
 
 
 def _name(at: At) -> str:
@@ -159,15 +199,21 @@ def _write_parts(folder: Path, parts: dict[str, Any]) -> None:
 
     try:
         shared.save(parts, storage_writer=shared.HuggingFaceStorageWriter(str(folder), save_distributed=True))
-    except (shared.CheckpointException, OSError) as error:  # the same in all processes
-        raise disk.unwritten(f"write the parts of a state to {folder}", error) from error
+    except shared.CheckpointException as error:  # the same in all processes
+        number, (why, _) = min(error.failures.items())
+        raise disk.unwritten(f"write the parts of a state to {folder} (process {number})", why) from error
 
 
-def _read_parts(folder: Path) -> dict[str, Tensor]:
+def _read_parts(folder: Path, mine: Callable[[str, Tensor], Tensor | None]) -> dict[str, Tensor]:
+    """All parts by name: of those that are this process's as of others, its own; the others whole."""
     shared: Any = import_module("torch.distributed.checkpoint")
-    reader = shared.HuggingFaceStorageReader(str(folder))
-    about = reader.read_metadata().state_dict_metadata
-    tensors = {name: torch.empty(each.size, dtype=each.properties.dtype) for name, each in about.items()}
+    reader, tensors = shared.HuggingFaceStorageReader(str(folder)), {}
+    for name, each in reader.read_metadata().state_dict_metadata.items():
+        found = torch.empty(each.size, dtype=each.properties.dtype, device="meta")
+        owner = mine(name, found)
+        tensors[name] = torch.empty_like(
+            found if owner is None else owner, dtype=found.dtype, device="cpu" if owner is None else None
+        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process is as welcome
         shared.load(tensors, storage_reader=reader, no_dist=True)
@@ -181,13 +227,15 @@ def _finish(path: Path, kept: Mapping[str, Any]) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def _agreed(act: Callable[[], object], path: Path) -> None:
-    """Process 0 does it; the others wait, and fail as it does."""
-    why = ""
-    if processes.rank() == 0:
+def _agreed(act: Callable[[], Mapping[str, str] | None], what: str, *, first: bool = False) -> dict[str, str]:
+    """What all processes find, put together; `first`: one alone does it. Where one fails all fail, with its words."""
+    found, why = dict[str, str](), ""
+    if processes.rank() == 0 or not first:
         try:
-            act()
+            found = dict(act() or {})
         except (InputError, OSError) as error:
-            why = str(error if isinstance(error, InputError) else disk.unwritten(f"make the folder {path}", error))
-    if why := processes.gathered(why.encode())[0].decode():
-        raise InputError(why)
+            why = str(error if isinstance(error, InputError) else disk.unwritten(what, error))
+    every = [json.loads(each) for each in processes.gathered(json.dumps([found, why]).encode())]
+    if failed := [why for _, why in every if why]:
+        raise InputError(failed[0])
+    return {name: one for found, _ in every for name, one in found.items()}

@@ -36,7 +36,6 @@ from sapwood.training.state import (
     refuse_other_optimizer,
     refuse_other_run,
     refuse_other_weights,
-    refuse_other_words,
     refuse_useless_optimizer,
     saved_between,
 )
@@ -285,15 +284,16 @@ def start(
         where = torch.device(device)
     except RuntimeError as error:
         raise InputError(f"device {device!r} is none that torch knows; give 'cpu' or 'cuda', for example") from error
-    state = parts.read(Path(saved)) if isinstance(saved, (str, Path)) else saved
     if type(seed) is not int or seed < 0:
         raise InputError(f"seed is {seed!r}; give a whole number of 0 or more")
+    if processes.world() > 1:
+        processes.alike(torch=torch.__version__, task=fingerprint(task), seed=seed, resumed=saved is not None)
     torch.manual_seed(seed)
     data = task.data.to(where)
     run = Run(task if data is task.data else replace(task, data=data), seed, task.model().to(where), where)
+    state = parts.read(Path(saved), run.model, run.optimizer) if isinstance(saved, (str, Path)) else saved
     if state is not None:
         run.origin = str(saved) if isinstance(saved, (str, Path)) else run.origin
-        refuse_other_words(state, run.origin)
         refuse_other_run(state, fingerprint(task), seed, run.origin)
         run.phase, run._saved = state["phase"], state
         refill(run.memory, moved(state["memory"], where))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sapwood import schema
+from sapwood import processes, schema
 from sapwood.errors import InputError
 
 Make = Callable[[Iterator[nn.Parameter]], Optimizer]
@@ -43,6 +43,7 @@ STATE = schema.record({
     "random": schema.record({"cpu": _tensor}, {"cuda": _tensor}),
 }, {
     "summed": schema.items(schema.items(key_of)),  # what several processes had each its own of; see `parts`
+    "share": schema.items(schema.whole(), least=2),  # which process, of how many, has counted its samples alone
     "seconds": schema.number,  # what a trial adds
     "best": schema.record({}, {"valid": schema.number, "epoch": schema.whole(), "stage": schema.text,
                                "weights": schema.mapping(_tensor)}),
@@ -66,7 +67,9 @@ def refuse_other_words(state: Any, origin: str) -> None:
 
 
 def refuse_other_run(state: Mapping[str, Any], task: str, seed: int, origin: str) -> None:
-    """InputError unless the state is of this task, by its fingerprint, and of this seed."""
+    """InputError unless it is a run's state, of this task, by its fingerprint, of this seed, of one step everywhere."""
+    refuse_other_words(state, origin)
+    processes.alike(step=state["step"])
     if state.get("task") != task or state.get("seed") != seed:
         raise InputError(
             f"{origin} is of task {state.get('task')!r}, seed {state.get('seed')!r}; this run is {task!r}, "
