@@ -12,9 +12,9 @@ from planted.stepping_together import RULES
 from toy import dying_after, small
 
 from sapwood import Data, observing, statistics, train
+from sapwood.data.shards import write_shards
 from sapwood.methods import METHODS
 from sapwood.scoring.evidence import Statistic
-from sapwood.training.shards import write_shards
 from sapwood.trials.execution import run_into
 from sapwood.trials.folder import rows_of
 from sapwood.trials.lockstep import Lockstep, together
