@@ -84,7 +84,7 @@ def findings(asked: Iterable[Pooled | Bound], rows: Table) -> list[str | Finding
 def in_short(asked: Sequence[Pooled | Bound], rows: Table) -> list[str]:
     """The answers that there are to questions, and how many bounds hold; that there is none."""
     lines = [said for each in asked if isinstance(each, Pooled) and (said := each.answer(rows)) != MISSING]
-    judged = Counter(said for each in asked if isinstance(each, Bound) and (said := each.judged(rows)))
+    judged = Counter(how for each in asked if isinstance(each, Bound) and (how := each.judged(rows)))
     parts = [
         f"{judged[said]} {said if judged[said] == 1 else several}" for said, several in JUDGED.items() if judged[said]
     ]
