@@ -10,7 +10,7 @@ from torch import nn
 
 from sapwood import compact, shrink, sites
 from sapwood.errors import InputError
-from sapwood.shrinking import fold, shrunk
+from sapwood.shrinking import fit, fold, shrunk
 from sapwood.shrinking.cutting import equal, lent
 from sapwood.shrinking.cutting.equal import stir_, zero_
 from sapwood.shrinking.cutting.lent import Lent, Loan
@@ -269,3 +269,29 @@ def test_what_is_made_later_is_not_taken_for_a_weight_that_is_gone(tries):
     del copy
     later = [torch.ones(8, 8, dtype=torch.float64) for _ in range(200)]
     assert not any(loans.of(x) for x in later)
+
+
+def summed():
+    def run(of, x):
+        return of["b"](F.relu(of["a"](x)).reshape(-1, 6)).reshape(len(x), -1).sum(1)
+
+    return Written(run, a=nn.Linear(8, 12), b=nn.Linear(6, 3)), flat(8)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_numbers_that_are_tried_while_sites_are_found_are_lent(wrong, tries, monkeypatch):
+    """What is summed up may follow in size; the networks are compared, and a wrong one is not taken for equal."""
+    ways, original = [], fit.raised_
+
+    def raised_(copy, dtype, loans, **more):
+        ways.append(loans is not None)
+        return original(copy, dtype, loans, **more)
+
+    monkeypatch.setattr(fit, "raised_", raised_)
+    if wrong:
+        monkeypatch.setattr(fit, "zero_", lambda whole, *given: whole)
+    model, example = small_in(torch.float32, summed())
+    found = [(site.name, site.units) for site in sites(model, example)]
+    assert found == ([] if wrong else [("layers.b", 3)])
+    assert ways[0]
+    assert all(ways) is not wrong
