@@ -1,17 +1,19 @@
 """The analysis of a network beside `torch.export.export` of it alone, in CPU seconds of one process.
 
 The rival is what any analysis of the graph has to pay at least: the same export, without what is found out afterwards.
-Both are run once before they are timed, then in turn; the least of some rounds counts. The analysis is an `Anatomy`
-with all sites and the three costs. Growth: how the time of what comes after the export rises with the layers, and how
-the number of functions that it calls does, as an exponent; 1 is as fast as the network. Counted: exports and deep
-copies of models in a whole flow. Memory: what a process of its own holds at most while it finds all sites and costs,
-beside what it held with the model and its graph; per number in the tensors of the graph (parameters, buffers, what
-operators give), which says that ids stay few as tensors grow. Linux only.
+Both are run once before they are timed, then in turn, in a new random order each round; the ratio is the median over
+the rounds, with half its interquartile range. The analysis is an `Anatomy` with all sites and the three costs.
+Growth: how the time of what comes after the export rises with the layers, and how the number of functions that it
+calls does, as an exponent; 1 is as fast as the network. Counted: exports and deep copies of models in a whole flow.
+Memory: what a process of its own holds at most while it finds all sites and costs, beside what it held with the model
+and its graph; per number in the tensors of the graph (parameters, buffers, what operators give), which says that ids
+stay few as tensors grow. Linux only.
 
-Models of torchvision and transformers where these are installed, with random weights:
+Models of torchvision and transformers where these are installed, with random weights; torchvision may lie beside the
+environment, as `make .venv/zoo` puts it:
 
-    python benchmarks/analysis.py [NAME ...]
-    python benchmarks/analysis.py memory [NAME ...]
+    PYTHONPATH=.venv/zoo python benchmarks/analysis.py [NAME ...]
+    PYTHONPATH=.venv/zoo python benchmarks/analysis.py memory [NAME ...]
 """
 
 import gc
@@ -20,18 +22,23 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from cProfile import Profile
+from functools import partial
 from math import log2
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
+from interleaved import compare
 from proof_memory import held
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+
+sys.path.append(str(Path(__file__).parent / "peers"))
+from architectures import torchvision_models
 
 from sapwood import bytes_of, fewest, macs_of, parameters_of, per_unit, shrink, sites
 from sapwood.measure.example import arguments, as_tuple
@@ -39,16 +46,14 @@ from sapwood.shrinking.tracing import duplicate
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
 Made = tuple[nn.Module, Any]
-ROUNDS = 5
+ROUNDS = 7
 LAYERS = (12, 24, 48)
 WORDS = torch.arange(16)[None]
 
 
 def vision(name: str, size: int) -> Made:
     """One of torchvision's."""
-    import torchvision
-
-    return getattr(torchvision.models, name)().eval(), torch.randn(1, 3, size, size)
+    return getattr(torchvision_models(), name)().eval(), torch.randn(1, 3, size, size)
 
 
 def gpt2(layers: int) -> Made:
@@ -101,19 +106,6 @@ def flow(model: nn.Module, example: Any) -> None:
     cost = macs_of(anatomy)
     scores = per_unit({name: p.detach().abs() for name, p in model.named_parameters()}, sites(anatomy))
     shrink(anatomy, fewest(scores, cost, 0.75 * float(cost({}))))
-
-
-def seconds(*runs: Callable[[], None]) -> list[float]:
-    """The least CPU seconds of each, in turn, after one round that is not counted."""
-    least = [float("inf")] * len(runs)
-    for round_ in range(ROUNDS + 1):
-        for number, run in enumerate(runs):
-            gc.collect()  # what earlier runs have left is not this one's
-            began = time.process_time()
-            run()
-            if round_:
-                least[number] = min(least[number], time.process_time() - began)
-    return least
 
 
 @contextmanager
@@ -208,6 +200,8 @@ def memory(name: str) -> str:
 def main() -> None:
     """Print a line for each network."""
     torch.set_num_threads(1)
+    with suppress(ImportError):  # before others look for it, which stop where its operators are missing
+        torchvision_models()
     if sys.argv[1:2] == ["memory"]:
         if len(sys.argv) == 3:
             print(memory(sys.argv[2]), flush=True)
@@ -220,8 +214,11 @@ def main() -> None:
             print(f"Llama, {growth(llama)}", flush=True)
             continue
         model, example = MODELS[name]()
-        alone, whole = seconds(lambda m=model, x=example: export(m, x), lambda m=model, x=example: analyse(m, x))  # type: ignore[misc]
-        said = f"{name}: export {alone:.2f} s, analysis {whole:.2f} s, {whole / alone:.2f} times"
+        cases = {"export": partial(export, model, example), "analysis": partial(analyse, model, example)}
+        found = compare(cases, ROUNDS, before=gc.collect)  # what earlier runs have left is not this one's
+        alone, whole, ratio = found.seconds("export"), found.seconds("analysis"), found.ratio("analysis", "export")
+        spread = found.spread("analysis", "export")
+        said = f"{name}: {ratio:.2f} times (± {spread:.2f}), export {alone:.2f} s, analysis {whole:.2f} s"
         if not any(p.is_meta for p in model.parameters()):
             with counted() as counts:
                 flow(model, example)

@@ -1,17 +1,20 @@
 """How cost grows: CPU seconds against size as a power law, whose exponent should be 1.1 at most.
 
-A line for each: the exponent over the upper half of the sizes, its 95 % interval from a fit through all rounds at three
-sizes or more in logarithms, and that of the last step alone, of the least seconds. Small sizes are mostly fixed costs,
-so the lower half says little. MISSED: the whole interval is above 1.1; "not told": a part of it is, and more rounds or
-a quieter machine would tell. Beside it the exponent of the functions called, which no other program disturbs: where
+A line for each: the exponent over the upper half of the sizes, three at least, with its 95 % interval; that of the last
+step alone, of the least seconds. Small sizes are mostly fixed costs, so the lower half says little. Every round goes
+through all sizes, up and down in turn, and gives a slope of its own: of the logarithm of the least of some tries over
+that of the size. What slows the whole machine down slows down all sizes of a round; the interval is that of the mean
+of the rounds' slopes. MISSED: the whole interval is above 1.1; "not told": a part of it is, and more rounds or a
+quieter machine would tell. Beside it the exponent of the functions called, which no other program disturbs: where
 that is 1 and the seconds rise faster, what is larger no longer fits into caches. Work inside of one call, such as
-torch's, is not in that count.
+torch's, is not in that count. So some have a line "bare" beside them: the least that anybody would have to do, such as
+torch's own sort of the scores or its step without masks. What grows as fast as that grows by the machine.
 
 Scores are ranked; networks of more and more layers are exported, run on ids, grouped into sites, shrunk without and
 with a proof; more and more weights are held over a step of SGD; a study's rows are parsed, put in order, summed up and
 written; half of its trials are found to be done when it goes on.
 
-    python benchmarks/growth.py [--small] [NAME ...]
+    python benchmarks/growth.py [--small] [--rounds=N] [NAME ...]
 """
 
 import gc
@@ -24,7 +27,7 @@ from cProfile import Profile
 from dataclasses import dataclass
 from math import log, sqrt
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 import torch
 from torch import nn
@@ -43,7 +46,8 @@ from sapwood.trials.trial import Trial
 Run = Callable[[], object]
 ONCE = ("export", "ids", "sites", "shrink without proof", "shrink with proof", "hold")  # kept, or long
 Make = Callable[[int], Iterator[tuple[str, Run]]]  # for a size: what is measured, in order, each after those before
-ROUNDS = 3
+ROUNDS = 5
+TRIES = 3  # of which the least counts; of what can be done once only there is one
 MOST = 1.1
 ENOUGH = 0.02  # CPU seconds: what takes less is done several times
 T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23}  # t(0.975, freedom)
@@ -72,27 +76,38 @@ def upper(sizes: Sequence[int]) -> int:
     return max(min(3, len(sizes)), (len(sizes) + 1) // 2)
 
 
+def slope(sizes: Sequence[int], costs: Sequence[float]) -> float:
+    """Of log(cost) over log(size), by least squares."""
+    x, y = [log(n) for n in sizes], [log(cost) for cost in costs]
+    middle, level = fmean(x), fmean(y)
+    rise = sum((one - middle) * (other - level) for one, other in zip(x, y, strict=True))
+    return rise / sum((one - middle) ** 2 for one in x)
+
+
 def fitted(sizes: Sequence[int], rounds: Sequence[Sequence[float]], calls: Sequence[int] = ()) -> Fitted:
-    """The slope of log(cost) over log(size), upper sizes; `rounds[i][j]`: round i at size j.
+    """The mean of the rounds' slopes over the upper sizes; `rounds[i][j]`: round i at size j.
 
     `calls`: those counted at the upper sizes, or at all.
     """
     half = upper(sizes)
-    points = [(log(n), log(cost)) for each in rounds for n, cost in zip(sizes[-half:], each[-half:], strict=True)]
-    middle, level = fmean(x for x, _ in points), fmean(y for _, y in points)
-    spread = sum((x - middle) ** 2 for x, _ in points)
-    slope = sum((x - middle) * (y - level) for x, y in points) / spread
-    left = sum((y - level - slope * (x - middle)) ** 2 for x, y in points)
-    freedom = len(points) - 2
-    error = T.get(freedom, 1.96 + 2.7 / max(freedom, 1)) * sqrt(left / freedom / spread) if freedom else float("inf")
+    slopes = [slope(sizes[-half:], each[-half:]) for each in rounds]
+    freedom = len(slopes) - 1
+    error = (
+        T.get(freedom, 1.96 + 2.7 / max(freedom, 1)) * stdev(slopes) / sqrt(len(slopes)) if freedom else float("inf")
+    )
     least = [min(column) for column in zip(*rounds, strict=True)]
-    last = log(least[-1] / least[-2]) / log(sizes[-1] / sizes[-2])
+    last = slope(sizes[-2:], least[-2:])
     counted = log(calls[-1] / calls[-half]) / log(sizes[-1] / sizes[-half]) if calls else float("nan")
-    return Fitted(slope, slope - error, slope + error, last, counted)
+    mean = fmean(slopes)
+    return Fitted(mean, mean - error, mean + error, last, counted)
 
 
 def seconds(run: Run, *, once: bool) -> float:
-    """CPU seconds of a run; of several where it takes little and a second one does the same again."""
+    """CPU seconds of a run: the least of some tries, each of several runs where one takes little; of one if `once`."""
+    return min(_tried(run, once) for _ in range(1 if once else TRIES))
+
+
+def _tried(run: Run, once: bool) -> float:
     gc.collect()
     began, count, taken = time.process_time(), 0, 0.0
     while not count or (taken < ENOUGH and not once):
@@ -111,6 +126,7 @@ def called(run: Run) -> int:
 def scores(count: int) -> Iterator[tuple[str, Run]]:
     """Half of the scores go, everywhere."""
     given = {"a": torch.rand(count // 2), "b": torch.rand(count - count // 2)}
+    yield "bare: sort", lambda: [scores.sort() for scores in given.values()]
     yield "select.everywhere", lambda: select.everywhere(given, 0.5)
 
 
@@ -135,6 +151,7 @@ def parameters(count: int) -> Iterator[tuple[str, Run]]:
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     held: list[object] = []
+    yield "bare: step", lambda: optimizer.step()
     yield "hold", lambda: held.append(hold(model, optimizer, masks))
     yield "held step", lambda: optimizer.step()
 
@@ -179,42 +196,43 @@ def scanned(every: Sequence[Trial], folder: Path) -> list[Trial]:
 
 
 SUBJECTS: dict[str, tuple[Make, Sequence[int], Sequence[int]]] = {  # sizes, small ones
-    "scores": (scores, (10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7), (100, 200)),
-    "layers": (layers, (12, 25, 50, 100, 200), (1, 2)),
-    "parameters": (parameters, (10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7), (100, 200)),
-    "rows": (rows, (10**3, 3 * 10**3, 10**4, 3 * 10**4, 10**5), (100, 200)),
-    "trials": (trials, (100, 300, 1000, 3000, 10**4), (4, 8)),
+    "scores": (scores, (10**4, 10**5, 10**6, 10**7, 10**8), (100, 200)),
+    "layers": (layers, (10, 25, 63, 160, 400), (1, 2)),
+    "parameters": (parameters, (10**4, 10**5, 10**6, 10**7, 10**8), (100, 200)),
+    "rows": (rows, (10**2, 10**3, 10**4, 10**5), (100, 200)),
+    "trials": (trials, (10, 100, 1000, 10**4), (4, 8)),
 }
 
 
 def figures(name: str, *, small: bool = False, rounds: int = ROUNDS) -> Iterator[tuple[str, Fitted]]:
-    """(what, its exponent) of a subject; sizes are gone through in turn, round after round."""
+    """(what, its exponent) of a subject; sizes are gone through up and down in turn, round after round."""
     make, large, few = SUBJECTS[name]
     sizes = few if small else large
-    taken: dict[str, list[list[float]]] = {}
+    taken: dict[str, list[dict[int, float]]] = {}
     for number in range(rounds):
-        for size in sizes:
+        for size in sizes if number % 2 == 0 else sizes[::-1]:
             for what, run in make(size):
-                costs = taken.setdefault(what, [[] for _ in range(rounds)])
-                costs[number].append(seconds(run, once=what in ONCE))
+                costs = taken.setdefault(what, [{} for _ in range(rounds)])
+                costs[number][size] = seconds(run, once=what in ONCE)
     counts: dict[str, list[int]] = {}
     for size in sizes[-upper(sizes) :]:
         for what, run in make(size):
             counts.setdefault(what, []).append(called(run))
     for what, every in taken.items():
-        yield what, fitted(sizes, every, counts[what])
+        yield what, fitted(sizes, [[costs[size] for size in sizes] for costs in every], counts[what])
 
 
 def main(given: Sequence[str]) -> None:
     """Print the figures asked for."""
     torch.set_num_threads(1)
-    asked = [name for name in given if name != "--small"] or [*SUBJECTS]
+    rounds = next((int(each.removeprefix("--rounds=")) for each in given if each.startswith("--rounds=")), ROUNDS)
+    asked = [name for name in given if not name.startswith("--")] or [*SUBJECTS]
     if unknown := [name for name in asked if name not in SUBJECTS]:
         raise SystemExit(f"{unknown[0]!r} is none of {', '.join(SUBJECTS)}")
     for name in asked:
         _, large, few = SUBJECTS[name]
         sizes = few if "--small" in given else large
-        for what, found in figures(name, small="--small" in given):
+        for what, found in figures(name, small="--small" in given, rounds=rounds):
             print(f"{what}, {sizes[0]:g} to {sizes[-1]:g} {name}: exponent {found}", flush=True)
 
 

@@ -39,14 +39,21 @@ class Times:
         return (ratios[-1 - len(ratios) // 4] - ratios[len(ratios) // 4]) / 2
 
 
-def compare(cases: Mapping[str, Case], rounds: int, times: Times | None = None) -> Times:
-    """Times the cases side by side, after one round that is not counted; adds to `times` when it is given."""
+def compare(
+    cases: Mapping[str, Case], rounds: int, times: Times | None = None, *, before: Callable[[], object] | None = None
+) -> Times:
+    """Times the cases side by side, after one round that is not counted; adds to `times` when it is given.
+
+    `before` is run before each, and is not timed.
+    """
     torch.set_num_threads(1)
     luck = random.Random(0)
     times = times or Times({name: [] for name in cases}, {name: [] for name in cases})
     gc.collect()
     for number in range(rounds + 1):
         for name in luck.sample(sorted(cases), len(cases)):
+            if before is not None:
+                before()
             cpu, wall = _timed(cases[name])
             if number:
                 times.cpu[name].append(cpu)

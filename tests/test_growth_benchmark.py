@@ -63,17 +63,30 @@ def test_fixed_costs_of_small_sizes_do_not_hide_a_square(growth):
     assert found.exponent > 1.9
 
 
-def test_the_interval_is_that_of_least_squares_by_hand(growth):
-    """Logs (0, 0), (1, 1), (1, 3) in units of log 10: slope 2, left over 2 in all, one degree of freedom."""
+def test_the_interval_is_that_of_the_rounds_slopes_by_hand(growth):
+    """Slopes 1 and 3: their mean is 2, its error 1, and t(0.975) of one degree of freedom is 12.71."""
     found = growth["fitted"]((1, 10), [[1, 10], [1, 1000]])
     assert found.exponent == pytest.approx(2)
-    error = 4.30 * (2 / 2 / 1) ** 0.5  # four points, two of them at 1; spread 1
-    assert (found.low, found.high) == pytest.approx((2 - error, 2 + error))
+    assert (found.low, found.high) == pytest.approx((2 - 12.71, 2 + 12.71))
+
+
+def test_a_round_in_which_all_took_longer_changes_nothing(growth):
+    sizes = (10, 100, 1000)
+    found = growth["fitted"](sizes, [[n * slower for n in sizes] for slower in (1, 7, 2)])
+    assert (found.low, found.high) == pytest.approx((1, 1))
+
+
+def test_of_several_tries_the_least_counts_and_of_one_there_is_no_other(growth):
+    for once, wanted in ((False, growth["TRIES"]), (True, 1)):
+        ran = []
+        growth["seconds"](lambda ran=ran: ran.append(sum(range(10**6))), once=once)
+        assert len(ran) >= wanted
+        assert not once or len(ran) == 1
 
 
 @pytest.mark.parametrize("name", ["scores", "layers", "parameters", "rows", "trials"])
 def test_every_subject_runs(growth, name):
-    found = dict(growth["figures"](name, small=True, rounds=1))
+    found = dict(growth["figures"](name, small=True, rounds=2))
     assert found
     assert all(isinstance(each.exponent, float) for each in found.values())
 

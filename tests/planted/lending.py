@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import count
 from unittest.mock import patch
 
 import torch
@@ -13,14 +14,16 @@ from torch import nn
 
 from sapwood import shrink, sites
 from sapwood.checks.law import Laws, demand
-from sapwood.shrinking import fold, shrunk
+from sapwood.shrinking import depth, fold, shrunk
 from sapwood.shrinking.cutting import lent
 from sapwood.shrinking.tracing.anatomy import Anatomy
 
 ONE_TRY = "a proof on lent weights finds the difference that widened ones have"
 WRITTEN = "code that writes to a weight gets all weights"
+SHORTER = "a proof without branches lends weights, and finds what widened ones have"
 FOLDED = "constants that go into biases are those of float64, without widening the model"
 ROOM = "no more numbers are held than may be"
+NUMBERS = count(1000)
 CHANGED, MADE = lent.Loan._changed, lent.Loan.made
 
 
@@ -85,6 +88,27 @@ def held():
 
 
 @running()
+def shorter():
+    """For each try of a proof without a branch whether it lent weights."""
+
+    def adding(of, x):
+        x = of["c"](x)
+        return x + plain(of, x)
+
+    layers = {"a": nn.Linear(8, 12), "b": nn.Linear(12, 8), "c": nn.Linear(8, 8)}
+    anatomy, tried, original = Anatomy(settled(Written(adding, **layers)).float(), flat(8).float()), [], depth.raised_
+    (branch,) = depth.branches(anatomy)
+
+    def raised_(copy, dtype, loans, **more):
+        tried.append(loans is not None)
+        return original(copy, dtype, loans, **more)
+
+    with all_lent([]), patch.object(depth, "raised_", raised_):
+        depth.remove_branches(anatomy, [branch.name])
+    demand(tried == [True, True], f"tried {tried}")
+
+
+@running()
 def folded():
     """What a silent unit sends, 1/3 as bfloat16 has it, times weights of 1/3 likewise, in float64."""
     with all_lent([]):
@@ -113,6 +137,10 @@ def noise_of_its_own(loan, block, start, number):
     return CHANGED(loan, block, start, number + shift)
 
 
+def noise_of_another(loan, block, start, number):
+    return CHANGED(loan, block, start, number + next(NUMBERS))
+
+
 def nothing_zeroed(loan, block, start, number):
     zeroed, loan.zeroed = loan.zeroed, []
     try:
@@ -133,6 +161,16 @@ CLAIMS = {
         },
     ),
     WRITTEN: (given_up, {"writing into a part of a weight is not seen": instead(lent, "_is_lent", lambda _: False)}),
+    SHORTER: (
+        shorter,
+        {
+            "all weights are widened": instead(depth, "lending", lambda model, dtype, run: run(None)),
+            "what is shorter has noise of its own": instead(lent.Loan, "_changed", noise_of_another),
+            "a network without branches reads the empty weights": instead(
+                lent.Lent, "given", lambda self, func, args, kwargs: (args, kwargs)
+            ),
+        },
+    ),
     FOLDED: (
         folded,
         {

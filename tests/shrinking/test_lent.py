@@ -10,11 +10,12 @@ from torch import nn
 
 from sapwood import compact, shrink, sites
 from sapwood.errors import InputError
-from sapwood.shrinking import fold, shrunk
-from sapwood.shrinking.cutting import lent
+from sapwood.shrinking import fit, fold, shrunk
+from sapwood.shrinking.cutting import equal, lent
 from sapwood.shrinking.cutting.equal import stir_, zero_
 from sapwood.shrinking.cutting.lent import Lent, Loan
 from sapwood.shrinking.tracing.anatomy import Anatomy
+from sapwood.shrinking.tracing.computed import twin
 
 
 @pytest.fixture
@@ -148,14 +149,14 @@ def test_constants_are_those_that_widened_weights_send(make, dtype, tries, monke
 def test_large_weights_are_not_widened_to_find_constants(tries, monkeypatch):
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64)).bfloat16().eval()
     given, held = silenced(model, torch.ones(2, 64, dtype=torch.bfloat16)), []
-    original = fold.widened_
+    original = equal.widened_
 
     def widened_(model, dtype):
         found = original(model, dtype)
         held.append(sum(p.untyped_storage().nbytes() for p in found.parameters()))
         return found
 
-    monkeypatch.setattr(fold, "widened_", widened_)
+    monkeypatch.setattr(equal, "widened_", widened_)
     before = [p.clone() for p in model.parameters()]
     fold.folding(*given)
     assert held == [2 * 8 + 2 * 64 * 8]  # a number for each weight, and the biases
@@ -257,3 +258,40 @@ def test_small_networks_and_float64_are_widened_as_they_are():
     assert not Lent(nn.Linear(8, 8), torch.float64).worth_it
     assert not Lent(nn.Linear(3000, 3000, dtype=torch.float64, device="meta"), torch.float64).worth_it
     assert Lent(nn.utils.skip_init(nn.Linear, 3000, 3000), torch.float64).worth_it
+
+
+def test_what_is_made_later_is_not_taken_for_a_weight_that_is_gone(tries):
+    """Loans are found by memory, which torch gives away again."""
+    model = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(50)))
+    loans, copy = Lent(model, torch.float64), twin(model)
+    loans.take_(copy, ())
+    assert all(loans.of(p) for p in copy.parameters())
+    del copy
+    later = [torch.ones(8, 8, dtype=torch.float64) for _ in range(200)]
+    assert not any(loans.of(x) for x in later)
+
+
+def summed():
+    def run(of, x):
+        return of["b"](F.relu(of["a"](x)).reshape(-1, 6)).reshape(len(x), -1).sum(1)
+
+    return Written(run, a=nn.Linear(8, 12), b=nn.Linear(6, 3)), flat(8)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_numbers_that_are_tried_while_sites_are_found_are_lent(wrong, tries, monkeypatch):
+    """What is summed up may follow in size; the networks are compared, and a wrong one is not taken for equal."""
+    ways, original = [], fit.raised_
+
+    def raised_(copy, dtype, loans, **more):
+        ways.append(loans is not None)
+        return original(copy, dtype, loans, **more)
+
+    monkeypatch.setattr(fit, "raised_", raised_)
+    if wrong:
+        monkeypatch.setattr(fit, "zero_", lambda whole, *given: whole)
+    model, example = small_in(torch.float32, summed())
+    found = [(site.name, site.units) for site in sites(model, example)]
+    assert found == ([] if wrong else [("layers.b", 3)])
+    assert ways[0]
+    assert all(ways) is not wrong

@@ -6,10 +6,11 @@ y = x + f(x):  f is a branch. Without it y = x, and all that only f needed is go
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from sapwood.ancestry import descended, note_smaller
@@ -17,14 +18,14 @@ from sapwood.called import checked
 from sapwood.errors import InputError, unknown
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
-from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, stirred
-from sapwood.shrinking.cutting.wide import said, types_of, widened_
+from sapwood.shrinking.cutting.equal import difference, inputs, most, raised_
+from sapwood.shrinking.cutting.lent import Lent, lending
+from sapwood.shrinking.cutting.wide import Narrow, in_widest, said
 from sapwood.shrinking.skipped import Skips, skip_, skipped
 from sapwood.shrinking.summands import Branch as Branch
 from sapwood.shrinking.summands import Flow, Summand, summands
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
-from sapwood.shrinking.tracing.computed import copied, own_, sharing
-from sapwood.shrinking.tracing.duplicate import duplicate
+from sapwood.shrinking.tracing.computed import own_, twin
 from sapwood.shrinking.tracing.graph import Graph, named_tensors, written_out
 
 
@@ -73,7 +74,7 @@ def remove_branches(
     modules = _skips(model, example, Flow(graph).modules([each.node for each in going]), names)
     modules |= {name: (*modules[name], *sizes) for name, sizes in ((s.branch.name, _sizes(s)) for s in going) if sizes}
     proven = _proven(model, graph, going, modules, example) if check and names else (None, None)
-    small = skip_(duplicate(model, sharing(model)), modules)
+    small = skip_(twin(model), modules)
     own_(small, model)
     if check and names:
         _refuse_unless_it_runs(small, names, example)
@@ -148,54 +149,46 @@ def _proven(
     model: nn.Module, graph: Graph, going: Sequence[Summand], modules: Skips, example: Example
 ) -> tuple[float, torch.dtype]:
     """The largest difference from the network in which 0 is added, and in which type; InputError if there is one."""
-    names, obstacles = [each.branch.name for each in going], list[str]()
-    for dtype in types_of(model):
-        found = 0.0
-        try:
-            for whole in (widened_(copied(model), dtype), stirred(model, dtype)):
-                small = _Flat(skip_(duplicate(whole, sharing(whole)), modules))
-                reference = _Zeroed(graph, whole, [each.node for each in going])
-                found = max(found, difference(reference, small, inputs(example, 1, dtype), dtype))
-        except Narrow as obstacle:
-            obstacles.append(f"in {str(dtype)[6:]}: {obstacle}")
-            continue
-        except InputError:
-            raise
-        except Exception as error:  # the model's own code, without what it may expect
-            raise _not_without(names, error) from error
+    names, nodes = [each.branch.name for each in going], [each.node for each in going]
+
+    def seen(stirs: bool, dtype: torch.dtype, lent: Lent | None) -> float:
+        whole = raised_(twin(model), dtype, lent, stirs=stirs)
+        small = twin(whole)
+        if lent is not None:
+            lent.cut_(small, whole, {})
+        pair = _Zeroed(graph, whole, nodes, lent), skip_(small, modules)
+        found = difference(*pair, inputs(example, 1, dtype), dtype, lent=lent)
         if not found <= most(dtype):
             raise InputError(
                 f"{', '.join(names)} cannot be removed: the outputs would differ by {found:.1e} from those without"
             )
-        return found, dtype
-    raise InputError(f"{type(model).__name__} itself cannot be run for the proof; {'; '.join(obstacles)}")
+        return found
 
+    def equal(dtype: torch.dtype) -> float:
+        try:
+            return max(lending(model, dtype, partial(seen, stirs, dtype)) for stirs in (False, True))
+        except (InputError, Narrow):
+            raise
+        except Exception as error:  # the model's own code, without what it may expect
+            raise _not_without(names, error) from error
 
-class _Flat(nn.Module):
-    """A network whose outputs are a list of tensors."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, *args: Any, **kwargs: Any) -> list[Tensor]:
-        return _tensors(self.model(*args, **kwargs))
+    return in_widest(model, equal)
 
 
 class _Zeroed(nn.Module):
-    """A network's graph, run with 0 in place of what some nodes give."""
+    """A network's graph, run with 0 in place of what some nodes give. It may write to what is not lent."""
 
-    def __init__(self, graph: Graph, model: nn.Module, nodes: Sequence[fx.Node]) -> None:
+    def __init__(self, graph: Graph, model: nn.Module, nodes: Sequence[fx.Node], lent: Lent | None) -> None:
         super().__init__()
-        self.model, self.nodes, self.graph = model, set(nodes), [graph]
+        self.model, self.nodes, self.graph, self.lent = model, set(nodes), [graph], lent
 
-    def forward(self, *args: Any, **kwargs: Any) -> list[Tensor]:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         (graph,), tensors = self.graph, dict(named_tensors(self.model))
         given = dict(zip(graph.inputs, pytree.tree_leaves((args, kwargs)), strict=True))
         held = graph.holding(tensors)
+        own = {name: x if self.lent is not None and self.lent.of(x) else x.clone() for name, x in held.items()}
         wanted = [node.name for node in graph.module.graph.nodes if node.op == "placeholder"]
-        interpreter = _Interpreter(graph.module, self.nodes)
-        return _tensors(interpreter.run(*(given[name] if name in given else held[name].clone() for name in wanted)))
+        return _Interpreter(graph.module, self.nodes).run(*((own | given)[name] for name in wanted))
 
 
 class _Interpreter(fx.Interpreter):
@@ -206,7 +199,3 @@ class _Interpreter(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         y = super().run_node(n)
         return torch.zeros_like(y) if n in self.nodes else y
-
-
-def _tensors(outputs: Any) -> list[Tensor]:
-    return [part for part in pytree.tree_leaves(outputs) if isinstance(part, Tensor)]

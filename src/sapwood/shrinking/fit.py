@@ -7,9 +7,10 @@ the numbers of units that stay, whatever becomes of them; and `shrink` compares 
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, islice, product
 from typing import Any
 
@@ -22,15 +23,15 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
-from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, stirred, zero_
+from sapwood.shrinking.cutting.equal import difference, inputs, most, raised_, zero_
+from sapwood.shrinking.cutting.lent import Lent, lending
 from sapwood.shrinking.cutting.resize import knows
 from sapwood.shrinking.cutting.sizes import NUMBER, Wanted, unseen, wanted, wrong_in
-from sapwood.shrinking.cutting.wide import types_of
+from sapwood.shrinking.cutting.wide import in_widest
 from sapwood.shrinking.failure import Failure, stopped
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.shrinking.tracing.bare import Copies, Numbers, inputs_for, meeting, ways
-from sapwood.shrinking.tracing.computed import sharing
-from sapwood.shrinking.tracing.duplicate import duplicate
+from sapwood.shrinking.tracing.computed import twin
 from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.reads import Number, seeing_reads
 from sapwood.shrinking.tracing.site import Site
@@ -113,18 +114,22 @@ class _Stage:
         going = [site for site in self.sites if site.name in self.keep]
         if not any(site.guessed or site.doubted or unseen(self.sizes, site) for site in going):
             return True
-        for dtype in types_of(self.model):
-            whole = stirred(self.model, dtype)
-            small = duplicate(whole, sharing(whole))
+
+        def seen(dtype: torch.dtype, lent: Lent | None) -> None:
+            whole = raised_(twin(self.model), dtype, lent, stirs=True)
+            small = twin(whole)
             cut_(small, self.places)
             set_(small, attributes)
-            reference, like_it = zero_(whole, self.sites, self.keep), inputs(self.example, 0, dtype)
-            try:
-                return difference(reference, small, like_it, dtype, awake=True) <= most(dtype)
-            except Narrow:
-                continue
-            except Exception:  # with numbers the model's own code may go where it did not without
-                return False
+            if lent is not None:
+                lent.cut_(small, whole, self.places)
+            pair = zero_(whole, self.sites, self.keep, lent), small
+            found = difference(*pair, inputs(self.example, 0, dtype), dtype, awake=True, lent=lent)
+            if not found <= most(dtype):
+                raise InputError(f"the outputs would differ by {found:.1e}")
+
+        with suppress(Exception):  # with numbers the model's own code may go where it did not without
+            in_widest(self.model, lambda dtype: lending(self.model, dtype, partial(seen, dtype)))
+            return True
         return False
 
     @cached_property

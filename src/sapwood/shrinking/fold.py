@@ -14,12 +14,11 @@ from torch import Tensor, fx, nn
 
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, leaving
-from sapwood.shrinking.cutting.equal import inputs
-from sapwood.shrinking.cutting.lent import Lent
-from sapwood.shrinking.cutting.wide import Wide, running_in, widened_
+from sapwood.shrinking.cutting.equal import inputs, raised_
+from sapwood.shrinking.cutting.lent import Lent, lending
+from sapwood.shrinking.cutting.wide import Wide, running_in
 from sapwood.shrinking.tracing.anatomy import Anatomy
-from sapwood.shrinking.tracing.computed import copied, owner, sharing
-from sapwood.shrinking.tracing.duplicate import duplicate
+from sapwood.shrinking.tracing.computed import owner, twin
 from sapwood.shrinking.tracing.graph import Graph, line, named, named_tensors, op_of
 from sapwood.shrinking.tracing.site import Site, Slot
 
@@ -188,20 +187,15 @@ def _blocked(op: str, arguments: Mapping[str, Any]) -> str:
 
 def _readers(anatomy: Anatomy) -> dict[str, list[_Reader]]:
     """{weight: the operators that multiply with it}; constant is what was the same in all examples. Empty: unknown."""
-    lent = Lent(anatomy.model, torch.float64)
-    for way in (lent, None) if lent.worth_it else (None,):
-        with suppress(Exception):  # code that cannot do with it; or runs in the model but not in its graph, as in vmap
-            return _by_weight(anatomy.graph, _seen(anatomy, way))
+    with suppress(Exception):  # code may run in the model but not in its graph, as in vmap
+        return _by_weight(anatomy.graph, lending(anatomy.model, torch.float64, lambda lent: _seen(anatomy, lent)))
     return {}
 
 
 def _seen(anatomy: Anatomy, lent: Lent | None) -> dict[fx.Node, tuple[str, _Reader]]:
     """{operator: the weight it multiplies with, what it read}, of a copy in float64 whose large weights are lent."""
-    model, graph = duplicate(anatomy.model, sharing(anatomy.model)) if lent else copied(anatomy.model), anatomy.graph
-    if lent is not None:
-        lent.take_(model, ())
-    tensors, seen = dict(named_tensors(widened_(model, torch.float64))), dict[fx.Node, tuple[str, _Reader]]()
-    held = graph.holding(tensors)
+    model, graph = raised_(twin(anatomy.model), torch.float64, lent), anatomy.graph
+    held, seen = graph.holding(dict(named_tensors(model))), dict[fx.Node, tuple[str, _Reader]]()
     for example in inputs(anatomy.example):
         watching = _Watching(graph)
         with untouched(model), running_in(Wide(torch.float64, lent=lent)):

@@ -15,14 +15,13 @@ from sapwood.called import checked
 from sapwood.errors import InputError
 from sapwood.gates.point import Point, Points, Side, scale_
 from sapwood.measure.example import Example
-from sapwood.shrinking.cutting.equal import Narrow, difference, inputs, most, stirred, zero_
-from sapwood.shrinking.cutting.wide import types_of
+from sapwood.shrinking.cutting.equal import difference, inputs, most, raised_, zero_
+from sapwood.shrinking.cutting.wide import Narrow, types_of
 from sapwood.shrinking.finding import sites as sites_of
 from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight, walk
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
-from sapwood.shrinking.tracing.computed import computed, normed, owner
-from sapwood.shrinking.tracing.duplicate import duplicate
+from sapwood.shrinking.tracing.computed import copied, normed, owner, twin
 from sapwood.shrinking.tracing.graph import Graph, Traced, call_of, op_of
 from sapwood.shrinking.tracing.site import Site, Slot
 
@@ -81,8 +80,8 @@ def _differs(model: nn.Module, sites: Sequence[Site], chosen: Points, example: E
     """Whether the network with some units scaled by 0 is another than without them."""
     keep = {site.name: torch.arange(site.units) % 2 == 0 for site in sites}
     for dtype in types_of(model):
-        whole = stirred(model, dtype)
-        scaled = duplicate(whole, computed(whole))
+        whole = raised_(twin(model), dtype, None, stirs=True)
+        scaled = copied(whole)
         scale_(dict(scaled.named_parameters()), chosen, {name: kept.double() for name, kept in keep.items()})
         try:
             seen = difference(zero_(whole, sites, keep), scaled, inputs(example, 1, dtype), dtype)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -24,9 +25,9 @@ from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.config import configured_
 from sapwood.shrinking.cutting.cut import Keep, Positions, cut_, positions
-from sapwood.shrinking.cutting.equal import Blind, Narrow, inputs, prove, stir_, told_apart_in, zero_
-from sapwood.shrinking.cutting.lent import Lent
-from sapwood.shrinking.cutting.wide import narrowest, said, types_of, widened_
+from sapwood.shrinking.cutting.equal import inputs, prove, raised_, told_apart_in, zero_
+from sapwood.shrinking.cutting.lent import Blind, Lent, lending
+from sapwood.shrinking.cutting.wide import in_widest, narrowest, said, widened_
 from sapwood.shrinking.finding import given_or_own
 from sapwood.shrinking.finding import sites as sites_of
 from sapwood.shrinking.fit import Attributes, fitted, set_, shapes_of
@@ -35,7 +36,7 @@ from sapwood.shrinking.misfits import others as _others
 from sapwood.shrinking.misfits import refuse_misfits, refuse_no_numbers
 from sapwood.shrinking.tracing.anatomy import Anatomy, anatomy_of
 from sapwood.shrinking.tracing.bare import Copies
-from sapwood.shrinking.tracing.computed import computed, own_, sharing
+from sapwood.shrinking.tracing.computed import computed, own_, sharing, twin
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.reused import Reused
@@ -104,10 +105,11 @@ def shrink(
     plan = _Plan(positions(sites, keep), _attributes(anatomy, sites, keep), shifts)
     lossy = any(site.lossy for site in sites if site.name in keep and not bool(keep[site.name].all()))
     small, memory = duplicate((model, optimizer), sharing(model) | _others(model, optimizer))
-    pair = Reused(lambda: _sharing(model)), Reused(lambda: _sharing(model), small)
-    proven = _proven(_Proof(anatomy, sites, keep, plan, *pair), removed) if check and not lossy else (None, None)
+    pair = Reused(lambda: twin(model)), Reused(lambda: twin(model), small)
+    proof = _Proof(anatomy, sites, keep, plan, *pair)
+    proven = in_widest(model, partial(proof.equal, removed)) if check and not lossy else (None, None)
     own_(plan.made(small, memory), model)
-    whole, trial = pair[0], Reused(lambda: _sharing(small), small)
+    whole, trial = pair[0], Reused(lambda: twin(small), small)
     if lossy or check:
         _refuse_unless_it_runs(whole if lossy else None, trial, example)
     if check:
@@ -139,23 +141,6 @@ class _Plan:
         return model
 
 
-def _sharing(model: nn.Module) -> nn.Module:
-    """A copy on the model's numbers; its own is all that a run may write to."""
-    return duplicate(model, sharing(model))
-
-
-def _proven(proof: "_Proof", removed: Removed) -> tuple[float, torch.dtype]:
-    """The largest difference seen, and in which type; an InputError if there is one."""
-    obstacles, model = list[str](), proof.anatomy.model
-    for dtype in types_of(model):
-        tried = replace(proof, dtype=dtype)
-        try:
-            return (tried.folded() if removed == "folded" else tried.zeroed()), dtype
-        except Narrow as obstacle:
-            obstacles.append(f"in {str(dtype)[6:]}: {obstacle}")
-    raise InputError(f"{type(model).__name__} itself cannot be run for the proof; {'; '.join(obstacles)}")
-
-
 @dataclass(frozen=True)
 class _Proof:
     """All that is compared, in one type, on two copies of the model that are put back after each pass."""
@@ -167,6 +152,11 @@ class _Proof:
     whole: Reused
     small: Reused
     dtype: torch.dtype = torch.float64
+
+    def equal(self, removed: Removed, dtype: torch.dtype) -> float:
+        """The largest difference seen in a type; an InputError if there is one."""
+        tried = replace(self, dtype=dtype)
+        return tried.folded() if removed == "folded" else tried.zeroed()
 
     def folded(self) -> float:
         """The difference from the network as it is."""
@@ -183,24 +173,14 @@ class _Proof:
 
     def seen(self, examples: Sequence[tuple[Any, ...]], *, zeroed: bool = True, awake: bool = False) -> float:
         """Largest output difference between the network, zeroed or not, and the sliced one; `awake`: both stirred."""
-        lent = Lent(self.anatomy.model, self.dtype)
-        if lent.worth_it:
-            try:
-                return self._seen(examples, zeroed, awake, lent)
-            except Blind:
-                raise
-            except Exception:  # code that cannot do with it, or the network; the other way says which
-                del lent
-        return self._seen(examples, zeroed, awake)
+        return lending(self.anatomy.model, self.dtype, lambda lent: self._seen(examples, zeroed, awake, lent))
 
-    def _seen(self, examples: Sequence[tuple[Any, ...]], zeroed: bool, awake: bool, lent: Lent | None = None) -> float:
+    def _seen(self, examples: Sequence[tuple[Any, ...]], zeroed: bool, awake: bool, lent: Lent | None) -> float:
         with self.whole.fresh() as whole, self.small.fresh() as small:
-            if lent is not None:
-                lent.take_(whole, self.plan.shifts)
-            for p in whole.parameters():
-                p.data = p.data if lent is not None and lent.of(p) else p.data.clone()
-            widened_(stir_(whole, lent) if awake else whole, self.dtype)
-            self.plan.made(widened_(_filled_(small, whole), self.dtype))  # before the zeroing: they share what stays
+            raised_(whole, self.dtype, lent, self.plan.shifts, stirs=awake)
+            for parameter, like in zip(small.parameters(), whole.parameters(), strict=True):
+                parameter.data = like.data
+            self.plan.made(widened_(small, self.dtype))  # before the zeroing: they share what stays
             if lent is not None:
                 lent.cut_(small, whole, self.plan.places)
             reference = zero_(whole, self.sites, self.keep, lent) if zeroed else whole
@@ -209,13 +189,6 @@ class _Proof:
             if self.dtype is not torch.float64 and awake == zeroed:
                 told_apart_in(self.dtype, reference, small, self.sites, self.keep, examples[-1], found)
             return found
-
-
-def _filled_(copy: nn.Module, model: nn.Module) -> nn.Module:
-    """A copy whose parameters get the model's numbers."""
-    for parameter, like in zip(copy.parameters(), model.parameters(), strict=True):
-        parameter.data = like.data
-    return copy
 
 
 def _refuse_unless_it_runs(like: Reused | None, small: Reused, example: Example) -> None:

@@ -1,6 +1,6 @@
 """Equal: proof that a smaller network computes the same, in float64 if its code lets it, and where to look if not."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -13,12 +13,12 @@ from sapwood.errors import InputError
 from sapwood.measure.example import Example, as_tuple, call
 from sapwood.scoring.untouched import untouched
 from sapwood.shrinking.cutting.cut import Keep, Positions, leaving
-from sapwood.shrinking.cutting.lent import Lent
-from sapwood.shrinking.cutting.wide import Wide, running_in, said, widened_
+from sapwood.shrinking.cutting.lent import Blind, Lent
+from sapwood.shrinking.cutting.wide import Narrow, Wide, running_in, said, widened_
 from sapwood.shrinking.rules.strides import thin
 from sapwood.shrinking.rules.values import Weight
 from sapwood.shrinking.tracing.anatomy import Anatomy
-from sapwood.shrinking.tracing.computed import copied, plain_
+from sapwood.shrinking.tracing.computed import plain_
 from sapwood.shrinking.tracing.graph import line, named_tensors, op_of, parting, traced
 from sapwood.shrinking.tracing.site import Site
 
@@ -29,14 +29,6 @@ APART = 8  # in narrower types a wrong cut must differ by so many times more tha
 SIZED = {"view", "reshape", "unflatten", "expand", "split", "split_with_sizes", "chunk", "slice", "narrow", "repeat"}
 ROUNDED = ", as little as code that computes in less by other means than torch's, or a unit that hardly counts"
 DRAWS = "so both networks get others; run the network without them, or keep all units of this site"
-
-
-class Blind(InputError):
-    """The original gives no finite number, so that nothing could differ."""
-
-
-class Narrow(Exception):
-    """The original does not run in this type, or not all of it: what stands in the way."""
 
 
 def most(dtype: torch.dtype) -> float:
@@ -60,9 +52,15 @@ def random_like(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
 
 
-def stirred(model: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
-    """A copy in which every parameter is of ordinary size and has noise on it, in a type."""
-    return widened_(stir_(copied(model)), dtype)
+def raised_(
+    copy: nn.Module, dtype: torch.dtype, lent: Lent | None, but: Container[str] = (), *, stirs: bool = False
+) -> nn.Module:
+    """A copy on a model's numbers, in a type: large weights lent, those named in `but` and all others its own."""
+    if lent is not None:
+        lent.take_(copy, but)
+    for p in copy.parameters():
+        p.data = p.data if lent is not None and lent.of(p) else p.data.clone()
+    return widened_(stir_(copy, lent) if stirs else copy, dtype)
 
 
 @torch.no_grad()

@@ -6,14 +6,16 @@ the model's own numbers: widened, stirred, zeroed or cut. A few that were made l
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from sapwood.errors import InputError
 from sapwood.shrinking.tracing.computed import sources
 
+T = TypeVar("T")
 ENOUGH = 2**26  # bytes: what is not larger in the wide type is widened as a whole, and that much made is kept
 LEAST = 2**12  # numbers of a parameter
 BLOCK = 2**20  # numbers that are made at a time
@@ -21,6 +23,10 @@ WHOLE, SMALL = 0.731, -1.377  # all that is in an empty one: whatever reads it i
 NOISE = 3  # the first seed
 LENT = "_sapwood_lent"  # what the memory of numbers that are made is marked with
 STRIDED = (torch.ops.aten.as_strided.default, torch.ops.aten._reshape_alias.default)
+
+
+class Blind(InputError):
+    """The original gives no finite number, so that nothing could differ."""
 
 
 class Unlendable(Exception):
@@ -36,6 +42,7 @@ class Loan:
     stirred: tuple[float, float] | None = None  # a factor for all numbers, the size of the noise
     zeroed: list[tuple[int, Tensor, bool]] = field(default_factory=list)  # dimension, bool [size]; to 0, else to noise
     staying: Mapping[int, Tensor] = field(default_factory=dict)  # {dimension: bool [size]}; what a cut leaves
+    empty: Tensor | None = None  # what stands in its place: while it is held, its memory is nobody else's
 
     @property
     def shape(self) -> list[int]:
@@ -87,8 +94,7 @@ class Lent:
         self.dtype, self.most = dtype, max(ENOUGH, sum(count * size for count, size, _ in numbers) // 4)
         wide = sum(count * dtype.itemsize for count, _, narrow in numbers if narrow)
         self.worth_it = dtype is torch.float64 and wide > ENOUGH
-        self._loans, self._made = dict[int, Loan](), dict[int, Tensor]()  # what was made last at the end
-        self._now = set[int]()
+        self._loans, self._made, self._now = dict[int, Loan](), dict[int, Tensor](), set[int]()  # made last: at the end
 
     def take_(self, model: nn.Module, but: Container[str]) -> None:
         """Empty the parameters of a copy on the model's numbers, those named in `but` and small ones aside."""
@@ -109,7 +115,7 @@ class Lent:
                     raise Unlendable("a weight is changed in an unknown way")
 
     def _empty_(self, parameter: nn.Parameter, loan: Loan, number: float) -> None:
-        parameter.data = torch.full((), number, dtype=self.dtype, device=loan.own.device).expand(loan.shape)
+        parameter.data = loan.empty = loan.own.new_full((), number, dtype=self.dtype).expand(loan.shape)
         self._loans[_key(parameter)] = loan
 
     def of(self, tensor: Tensor) -> Loan | None:
@@ -150,6 +156,19 @@ class Lent:
         for key in [key for key in held if key not in self._now]:
             if sum(held.values()) + wanted > self.most:
                 del self._made[key], held[key]
+
+
+def lending(model: nn.Module, dtype: torch.dtype, run: Callable[[Lent | None], T]) -> T:
+    """What a run gives on lent weights; with all weights widened where there is little to lend, or where that fails."""
+    lent = Lent(model, dtype)
+    if lent.worth_it:
+        try:
+            return run(lent)
+        except Blind:
+            raise
+        except Exception:  # code that cannot do with it, or the network; the other way says which
+            del lent
+    return run(None)
 
 
 def _narrow(p: Tensor, dtype: torch.dtype) -> bool:

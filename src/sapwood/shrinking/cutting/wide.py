@@ -8,19 +8,20 @@ import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sapwood.errors import first_line
+from sapwood.errors import InputError, first_line
 from sapwood.shrinking.cutting.lent import Lent
 from sapwood.shrinking.tracing.graph import written_out
 from sapwood.shrinking.tracing.lines import OWN as ROOM
 from sapwood.shrinking.tracing.lines import of_torch, where
 
+T = TypeVar("T")
 CAST: dict[torch.dtype, Callable[[nn.Module], nn.Module]] = {
     torch.float64: nn.Module.double,
     torch.float32: nn.Module.float,
@@ -34,10 +35,25 @@ SLEEPY = {  # flat somewhere, so that they may hide what they read
 }  # fmt: skip
 
 
+class Narrow(Exception):
+    """The original does not run in this type, or not all of it: what stands in the way."""
+
+
 def types_of(model: nn.Module) -> tuple[torch.dtype, ...]:
     """Those in which a proof is tried, the widest first: float64, float32, and the model's own."""
     own = {p.dtype for p in model.parameters() if p.is_floating_point()}
     return tuple(dtype for dtype in REAL if dtype is torch.float64 or dtype is torch.float32 or dtype in own)
+
+
+def in_widest(model: nn.Module, run: Callable[[torch.dtype], T]) -> tuple[T, torch.dtype]:
+    """What a proof gives in the widest type in which the model runs, and that type; an InputError if there is none."""
+    obstacles = list[str]()
+    for dtype in types_of(model):
+        try:
+            return run(dtype), dtype
+        except Narrow as obstacle:
+            obstacles.append(f"in {str(dtype)[6:]}: {obstacle}")
+    raise InputError(f"{type(model).__name__} itself cannot be run for the proof; {'; '.join(obstacles)}")
 
 
 def narrowest(types: Iterable[torch.dtype | None]) -> torch.dtype | None:

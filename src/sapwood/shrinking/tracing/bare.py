@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sapwood.shrinking.tracing.computed import computed, sharing
+from sapwood.shrinking.tracing.computed import computed, twin
 from sapwood.shrinking.tracing.duplicate import duplicate
 from sapwood.shrinking.tracing.graph import named_tensors
 from sapwood.shrinking.tracing.reads import Number
@@ -60,7 +60,7 @@ class Copies:
     @contextmanager
     def fresh(self, numbers: Numbers) -> Iterator[nn.Module]:
         """One to run so."""
-        whole = self._whole or Reused(lambda: duplicate(self.model, sharing(self.model)))
+        whole = self._whole or Reused(lambda: twin(self.model))
         with whole.fresh() if numbers == "all" else self._bare.fresh() as one:
             if self._change is not None:
                 self._change(one)

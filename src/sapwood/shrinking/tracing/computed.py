@@ -195,6 +195,11 @@ def sharing(model: nn.Module) -> dict[int, Any]:
     return computed(model) | {id(p): nn.Parameter(p.data, p.requires_grad) for p in plain}
 
 
+def twin(model: nn.Module) -> nn.Module:
+    """A copy on the model's numbers; its own is all that a run may write to."""
+    return duplicate(model, sharing(model))
+
+
 def own_(copy: nn.Module, model: nn.Module) -> None:
     """Give a copy made with `sharing` numbers of its own where they are the model's still."""
     theirs = {p.data_ptr() for p in model.parameters()}
