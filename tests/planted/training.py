@@ -89,9 +89,9 @@ def halved(scores, sparsity):
     return {name: each > each.median() for name, each in scores.items()}
 
 
-def steps_of_this_life(run, every):
-    run.made = getattr(run, "made", 0) + 1
-    return run.made % every or every
+def steps_of_this_life(run, step, every):
+    run.first = getattr(run, "first", step)
+    return (step - run.first + 1) % every or every
 
 
 def none_come(masks, drop, grow, fraction):
