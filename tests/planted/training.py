@@ -89,9 +89,9 @@ def halved(scores, sparsity):
     return {name: each > each.median() for name, each in scores.items()}
 
 
-def steps_of_this_life(run, every):
-    run.made = getattr(run, "made", 0) + 1
-    return run.made % every or every
+def steps_of_this_life(run, step, every):
+    run.first = getattr(run, "first", step)
+    return (step - run.first + 1) % every or every
 
 
 def none_come(masks, drop, grow, fraction):
@@ -125,7 +125,7 @@ def masks_after_weights(run, saved, *more):
 def ill_timed(*, before_the_consumer, at_epoch_ends):
     """`train` with `run.between` called at the wrong time."""
 
-    def train(run, *, epochs=None, steps=None):
+    def train(run, *, epochs=None, steps=None, acts=None):
         end = run.begun if not run.enter() else run.begun + training._length(run.task, epochs, steps)
         while run.step < end:
             now = training._moment(run, training.one_step(run, training.descend))

@@ -12,6 +12,7 @@ from planted.stepping_together import RULES
 from toy import dying_after, small
 
 from sapwood import Data, observing, statistics, train
+from sapwood.cli.pools import Asked
 from sapwood.data.shards import write_shards
 from sapwood.methods import METHODS
 from sapwood.scoring.evidence import Statistic
@@ -190,3 +191,9 @@ def test_a_rule_that_changes_is_not_stepped_with_the_old_one():
 
     for mine, wanted in zip(taped(two(life)).items, alone(two(life)), strict=True):
         demand_same(mine, wanted, "momentum")
+
+
+def test_on_a_gpu_more_trials_are_at_work():
+    assert [Asked("together", device=device).at_once(500) for device in ("cpu", "cuda", "cuda:1")] == [32, 64, 64]
+    assert Asked("together", workers=7, device="cuda").at_once(500) == 7
+    assert Asked("together", device="cuda").at_once(3) == 3
