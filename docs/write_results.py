@@ -29,6 +29,7 @@ SHOWN = {  # study -> titles of its tables that stand here; the others are in it
     "activation_pruning": (EVERY, "Verdicts by table"),
     "lenet300": ("Test error (%)", "The originals' points"),
     "lenet300_record": ("Errors",),
+    "rethinking": ("Protocols", "Comparisons"),
     "counting_channels": ("Test accuracy, and the difference seed by seed",),
 }
 HEAD = """# Results

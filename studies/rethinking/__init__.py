@@ -10,7 +10,8 @@ Smoke: digits, two methods, one seed, under a minute. Small: LeNet-5 on MNIST an
 five methods each, five seeds, in bfloat16; about three hours of computing, estimated. Paper: VGG-16 and ResNet-56 on
 CIFAR-10, 160 epochs, on a GPU, resumable: sapwood run rethinking --scale paper --device cuda
 Run: sapwood run rethinking --scale small
-Last run: never at small or paper.
+Last run: 2026-11-29, at commit f1871b8b41ce, on cpu (x86_64, AVX512), threads: 1; 165 trials, 3.8 hours of computing.
+So far two seeds of five, a third in part; with what is kept it goes on: --from studies/results.
 """
 
 from collections.abc import Iterator

@@ -18,7 +18,7 @@ MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
 def test_every_file_of_a_set_is_in_the_table():
-    others = {"augment", "files", "idx", "image_folder", "images", "packed", "text"}
+    others = {"augment", "files", "idx", "image_folder", "images", "packed", "shards", "text"}
     assert {module.name for module in pkgutil.iter_modules(data.__path__)} - others == set(data.DATASETS)
 
 

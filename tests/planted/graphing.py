@@ -342,7 +342,7 @@ def laws():
 
 # ---- bugs ----
 
-draws = Captured._drawn
+draws, through = Captured._drawn, Stack.through
 
 
 def told_once(self, values):
@@ -356,6 +356,12 @@ def first_order(self):
     """Where the batches lie is a number of the recording's."""
     self._at.fill_(next(row.at for row in self._rows.values()))
     return draws(self)
+
+
+def of_the_first(self, *given):
+    """What norms keep is the first member's in all of them."""
+    found = through(self, *given)
+    return found._replace(buffers={name: value[:1].expand_as(value) for name, value in found.buffers.items()})
 
 
 def all_go(self, going, slopes, move=Ruled.move):
@@ -373,7 +379,7 @@ def to_the_end(run, end, acts, due=loop._due):
 
 CLAIMS = {
     "each run is as it is alone, by every rule": {
-        "rates are those of the first steps": instead(Told, "tell", told_once),
+        "rates of a stack are those of its first steps": instead(Told, "tell", told_once),
         "each replay is on the batch that was recorded": instead(Captured, "_drawn", first_order),
         "masks that change are not heard of": instead(Stack, "_mask", lambda self, member: None),
         "steps are made in a row past those at which a method acts": instead(loop, "_due", to_the_end),
@@ -391,6 +397,9 @@ CLAIMS = {
     },
     "from a loss that is no number on nothing moves": {
         "rows that do not go are moved": instead(Ruled, "move", all_go),
+    },
+    "norms keep the statistics of each member": {
+        "norms of a stack keep those of its first member": instead(Stack, "through", of_the_first),
     },
 }
 MUTANTS = bugs("a stack captured", laws, CLAIMS)
