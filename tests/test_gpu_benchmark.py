@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from sapwood import InputError
+from sapwood.data import fashion_mnist
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -67,8 +68,10 @@ def test_a_tenth_of_the_papers_trials_needs_no_others(gpu, monkeypatch):
     assert gpu["steps_kept"]() > 10**7
 
 
-def test_trials_whose_data_is_missing_are_left_out_and_late_ones_are_stopped(gpu, monkeypatch):
+def test_trials_whose_data_is_missing_are_left_out_and_late_ones_are_stopped(gpu, monkeypatch, tmp_path):
     monkeypatch.delenv("SAPWOOD_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fashion_mnist.load.cache_clear()  # what other tests have read
     card = gpu["Card"]("cpu")
     card.cuda = True
     (figure,) = gpu["trials"](card, gpu["SMALL"])
