@@ -2,7 +2,7 @@
 
 Of the trials that need no other's results every n-th, so that they are a tenth of all; to their ends, or as far as
 they come in some seconds. Rows, checkpoints, evaluations and what is measured at the end are those of `sapwood run`.
-From the steps that were made follows what all the study's steps would take, of which its kept rows tell.
+The time of the steps made here is scaled to all steps of the study, which its kept rows count.
 """
 
 import csv

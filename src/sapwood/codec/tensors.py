@@ -58,7 +58,7 @@ def encode(tensor: Tensor, *, layout: str | None = None, coders: Coders = CODERS
 
 
 def _layouts(entries: int, coders: Coders) -> list[str]:
-    """Those that are tried: what has a decision for every place is slow, and not for large tensors."""
+    """The layouts to try; one that codes a decision for every place is slow, so large tensors go without it."""
     return [
         name for name, each in LAYOUTS.items() if each.coder is None or (each.coder in coders and entries <= DECISIONS)
     ]

@@ -44,7 +44,7 @@ def differentiable(model: nn.Module, weights: Sequence[Weight]) -> Iterator[Used
 
 
 def _standing(model: nn.Module, weights: Sequence[Weight]) -> Used:
-    """What stands for each weight in every pass; nothing for those that are computed."""
+    """The tensors that passes use for each weight; none for a weight that is computed."""
     used: Used = {weight.name: [weight.tensor] if _plain(weight) else [] for weight in weights}
     if parts := [weight for weight in weights if processes.sharded(weight.tensor)]:
         passing = processes.passing(model)
