@@ -8,11 +8,12 @@ of the rounds' slopes. MISSED: the whole interval is above 1.1; "not told": a pa
 quieter machine would tell. Beside it the exponent of the functions called, which no other program disturbs: where
 that is 1 and the seconds rise faster, what is larger no longer fits into caches. Work inside of one call, such as
 torch's, is not in that count. So some have a line "bare" beside them: the least that anybody would have to do, such as
-torch's own kthvalue of the scores or its step without masks. What grows as fast as that grows by the machine. Trials
-lie in a temporary folder; a TMPDIR in memory, such as /dev/shm, leaves the disk out.
+torch's own kthvalue of the scores or its step without masks. What grows as fast as that grows by the machine: "beside
+its bare" is the exponent of the quotient of the two, round by round, 0 or below where ours adds nothing that grows.
+Trials lie in a temporary folder; a TMPDIR in memory, such as /dev/shm, leaves the disk out.
 
 Scores are ranked; networks of more and more layers are exported, run on ids, grouped into sites, shrunk without and
-with a proof; more and more weights are held over a step of SGD; a study's rows are parsed, put in order, summed up and
+with a proof; more and more weights are held over a step of SGD; a study's rows are parsed, read in order, summed up and
 written; half of its trials are found to be done when it goes on.
 
     python benchmarks/growth.py [--small] [--rounds=N] [NAME ...]
@@ -26,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from cProfile import Profile
 from dataclasses import dataclass
-from math import log, sqrt
+from math import isnan, log, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -38,9 +39,11 @@ from sapwood.cli import choosing
 from sapwood.models.gpt import gpt
 from sapwood.shrinking.tracing.anatomy import Anatomy
 from sapwood.study.earlier import as_found
+from sapwood.study.grid import overview
 from sapwood.study.report import _others, _unfinished
-from sapwood.study.table import in_order, over_seeds, write_csv
-from sapwood.trials.folder import finished, over
+from sapwood.study.table import over_seeds, read, write_csv
+from sapwood.trials.folder import LENGTH, ending, finished, in_json, over
+from sapwood.trials.provenance import provenance
 from sapwood.trials.rows import Row, in_lines, rows_in
 from sapwood.trials.trial import Trial
 
@@ -51,6 +54,15 @@ ROUNDS = 5
 TRIES = 3  # of which the least counts; of what can be done once only there is one
 MOST = 1.1
 ENOUGH = 0.02  # CPU seconds: what takes less is done several times
+BARE = {  # what to lay beside what
+    "select.everywhere": "bare: kthvalue of each half",
+    "hold and release": "bare: copy the weights",
+    "held step": "bare: step",
+    "parse rows": "bare: parse lines",
+    "sum up rows": "bare: look at a column of rows",
+    "scan at resume": "bare: look for a file of each trial",
+    "scan for a report": "bare: look for a file of each trial",
+}
 T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23}  # t(0.975, freedom)
 
 
@@ -66,10 +78,8 @@ class Fitted:
 
     def __str__(self) -> str:
         said = ", MISSED" if self.low > MOST else ", not told" if self.high > MOST else ""
-        return (
-            f"{self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}]{said}, "
-            f"last step {self.last:.2f}, calls {self.calls:.2f}"
-        )
+        calls = "" if isnan(self.calls) else f", calls {self.calls:.2f}"
+        return f"{self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}]{said}, last step {self.last:.2f}{calls}"
 
 
 def upper(sizes: Sequence[int]) -> int:
@@ -152,27 +162,47 @@ def parameters(count: int) -> Iterator[tuple[str, Run]]:
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     yield "bare: step", lambda: optimizer.step()
+    yield "bare: copy the weights", lambda: [p.detach().clone() for p in model.parameters()]
     yield "hold and release", lambda: hold(model, optimizer, masks).release()
     with hold(model, optimizer, masks):
         yield "held step", lambda: optimizer.step()
 
 
 def rows(count: int) -> Iterator[tuple[str, Run]]:
-    """A study's rows from lines to a table and a file: 100 a trial, the last of them at its end."""
+    """A study's rows from the folders of its trials to a table and a file: 100 a trial, the last of them at its end."""
     found = [Row(n, n // 10, None if n % 100 == 99 else 0, "test", "accuracy", 0.5) for n in range(count)]
     lines = in_lines(*found)
     yield "bare: parse lines", lambda: [json.loads(line) for line in lines.splitlines()]
     yield "parse rows", lambda: rows_in(lines, Path("rows.jsonl"))
-    ids = [f"{n:012x}" for n in range(count // 100 + 1)]
-    table = [
-        {"trial": ids[n // 100], "row": f"arm {n // 1000}", "seed": n // 100 % 10, "task": "tiny"} | row._asdict()
-        for n, row in enumerate(found)
-    ]
-    yield "bare: look at a column of rows", lambda: [row["trial"] for row in table]
-    yield "order rows", lambda: in_order(table, ids)
-    yield "sum up rows", lambda: over_seeds(table, "accuracy", "test")
-    with tempfile.TemporaryDirectory() as folder:
-        yield "write rows", lambda: write_csv(table, Path(folder) / "rows.csv")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        every = [Trial.make("dense", "mlp_digits", seed) for seed in range(max(1, count // 100))]
+        for number, trial in enumerate(every):
+            _write(trial, folder / trial.id, found[100 * number : 100 * (number + 1)])
+        ids = [trial.id for trial in every]
+        yield "all of it: read rows in order, sum up, write", lambda: _all(folder, ids)
+        yield "read rows in order", lambda: read(folder, ids)
+        table = read(folder, ids)
+        yield "bare: look at a column of rows", lambda: [row["phase"] for row in table]
+        yield "sum up rows", lambda: over_seeds(table, "accuracy", "test")
+        yield "write rows", lambda: write_csv(table, folder / "rows.csv")
+
+
+def _all(folder: Path, ids: Sequence[str]) -> None:
+    """What a report does with rows before it draws: the sums of all columns of its overview, and rows.csv."""
+    table = read(folder, ids)
+    overview(table)
+    write_csv(table, folder / "rows.csv")
+
+
+def _write(trial: Trial, folder: Path, rows: Sequence[Row]) -> None:
+    """A trial that is over, as its folder has it."""
+    about = {"id": trial.id, "row": trial.arm, "method": trial.method, "task": trial.task, "seed": trial.seed}
+    options = {"options": trial.all_options() | dict(trial.recipe), "identity": trial.identity}
+    folder.mkdir()
+    (folder / "trial.json").write_bytes(in_json(about | options | {"data": "", "provenance": [provenance("cpu")]}))
+    (folder / "rows.jsonl").write_bytes(in_lines(*rows))
+    (folder / "done").write_bytes(in_json(ending(dict.fromkeys(LENGTH, 1), in_lines(*rows))))
 
 
 def trials(count: int) -> Iterator[tuple[str, Run]]:
@@ -224,6 +254,9 @@ def figures(name: str, *, small: bool = False, rounds: int = ROUNDS) -> Iterator
             counts.setdefault(what, []).append(called(run))
     for what, every in taken.items():
         yield what, fitted(sizes, [[costs[size] for size in sizes] for costs in every], counts[what])
+        if (bare := taken.get(BARE.get(what, ""))) is not None:
+            both = zip(every, bare, strict=True)
+            yield f"{what}, beside its bare", fitted(sizes, [[a[size] / b[size] for size in sizes] for a, b in both])
 
 
 def main(given: Sequence[str]) -> None:

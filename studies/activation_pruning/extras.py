@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sapwood.study import cost, maps
 from sapwood.study.earlier import as_found
-from sapwood.study.table import Table, in_order, read
+from sapwood.study.table import Table, read
 
 from .arms import trials
 from .figures import MAPPED, PARAMETERS
@@ -22,7 +22,7 @@ def extras(folder: Path, scale: str) -> None:
     mine = as_found((trial for trial in trials(scale) if trial.arm in MAPPED_ARMS and trial.seed == 0), folder)
     if all((folder / trial.id / "weights.safetensors").exists() for trial in mine):
         ids = [trial.id for trial in mine]
-        maps.keep_maps(in_order(read(folder, ids), ids), folder, folder / maps.FILE, MAPPED_ARMS, PARAMETERS)
+        maps.keep_maps(read(folder, ids), folder, folder / maps.FILE, MAPPED_ARMS, PARAMETERS)
 
 
 def more(folder: Path) -> Table:

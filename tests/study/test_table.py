@@ -11,7 +11,6 @@ from sapwood.study.table import (
     by_epoch,
     difference,
     final,
-    in_order,
     labels,
     over_seeds,
     read,
@@ -77,7 +76,8 @@ def test_reading_joins_rows_with_their_trials(folder):
     assert {row["trial"] for row in only} == {small(epochs=1).id}
     assert list(by_epoch(rows, "accuracy", "valid", "S")) == [1]
     wanted = [Trial.make("dense", "mlp_digits", 1, epochs=1).id, small(epochs=1).id]
-    assert labels(in_order(rows, wanted)) == ["S", "G"]
+    assert labels(read(folder, [*wanted, "not there", wanted[0]])) == ["S", "G"]
+    assert labels(read(folder, wanted[::-1])) == ["G", "S"]
 
 
 def test_csv_has_every_row_and_every_column(folder, tmp_path):

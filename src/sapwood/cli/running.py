@@ -30,7 +30,7 @@ from sapwood.study.reached import elsewhere, in_a_line
 from sapwood.study.report import first_lines, report
 from sapwood.study.speed import FILE as SPEED
 from sapwood.study.study import Study, find
-from sapwood.study.table import in_order, read
+from sapwood.study.table import read
 from sapwood.study.terminal import terminal_table
 from sapwood.tasks import TASK_DATA
 from sapwood.trials import digests
@@ -189,7 +189,7 @@ def _write_up(study: Study, folder: Path, trials: list[Trial], time_taken: str) 
     ends = [*study.ends(folder)] if study.ends else []  # what the report shows of them is in the folder by then
     path = report(study, folder, trials, command=_same_command())
     ids = [trial.id for trial in trials]
-    rows = in_order(read(folder, ids), ids)
+    rows = read(folder, ids)
     Console().print(terminal_table(study, rows), *(Text(f"- {line}") for line in first_lines(study, rows)), sep="\n")
     print("\n".join((*filter(None, [in_a_line(elsewhere(trials, rows))]), time_taken, f"report: {path}", *ends)))
 

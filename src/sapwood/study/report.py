@@ -24,7 +24,7 @@ from sapwood.study.reached import elsewhere
 from sapwood.study.speed import speed
 from sapwood.study.standing import RULE
 from sapwood.study.study import SCALES, Finding, Study, Tabled
-from sapwood.study.table import Table, in_order, read, write_csv
+from sapwood.study.table import Table, read, write_csv
 from sapwood.training import checkpoint
 from sapwood.trials.execution import over, read_trial, sums
 from sapwood.trials.folder import last_words
@@ -79,7 +79,7 @@ def report(study: Study, folder: Path, trials: Sequence[Trial] | None = None, co
     """
     shown = trials if trials is not None else study.latest(folder)
     ids = [trial.id for trial in shown]
-    rows = in_order(read(folder, ids), ids)
+    rows = read(folder, ids)
     if not rows:
         failures = "".join(f"; arm {arm}, seed {seed} failed: {what}" for arm, seed, what in _failed(shown, folder)[:1])
         raise InputError(f"no trial of study {study.name!r} has any rows in {folder}{failures or '; run it first'}")

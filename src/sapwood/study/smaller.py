@@ -38,7 +38,7 @@ def smaller(folder: Path, pruned: Trial, dense: Trial) -> list[str]:
     times = latency({"dense": full, "smaller": small}, inputs, rounds=100)
     gain = ratio(times["dense"], times["smaller"])
     sizes = [sum(p.numel() for p in model.parameters()) for model in (full, small)]
-    seen = by_seed(read(folder, {pruned.id, dense.id}), "accuracy", "test", by="trial")
+    seen = by_seed(read(folder, (pruned.id, dense.id)), "accuracy", "test", by="trial")
     right = [seen[trial.id][trial.seed] for trial in (dense, pruned)]
     lines = [
         f"the network of arm {pruned.arm}, seed {pruned.seed}, without its removed neurons, beside the dense one:",

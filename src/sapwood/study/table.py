@@ -4,9 +4,8 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,17 +33,17 @@ class Summary(NamedTuple):
     n: int
 
 
-def read(folder: Path, trials: Collection[str] | None = None) -> Table:
-    """The rows of every trial in `folder`, or of those whose ids are given, finished or not."""
+def read(folder: Path, trials: Iterable[str] | None = None) -> Table:
+    """The rows of the `trials` with these ids, in this order, finished or not; without ids, of all in `folder`."""
     table: Table = []
-    for file in sorted(folder.glob("*/trial.json")):
-        if trials is None or file.parent.name in trials:
-            about = read_trial(file.parent)
-            mine = {"trial": about["id"], "arm": about["row"]}
-            mine |= {name: about[name] for name in ("row", "method", "task", "seed")}
-            # Options last, and only under names that are free: an option may be called like a column.
-            more = {name: value for name, value in about["options"].items() if name not in {*mine, *Row._fields}}
-            table += [mine | row._asdict() | more for row in rows_of(file.parent)]
+    there = dict.fromkeys(sorted(file.parent.name for file in folder.glob("*/trial.json")))
+    for each in there if trials is None else filter(there.__contains__, dict.fromkeys(trials)):
+        about = read_trial(folder / each)
+        mine = {"trial": about["id"], "arm": about["row"]}
+        mine |= {name: about[name] for name in ("row", "method", "task", "seed")}
+        # Options last, and only under names that are free: an option may be called like a column.
+        more = {name: value for name, value in about["options"].items() if name not in {*mine, *Row._fields}}
+        table += [mine | row._asdict() | more for row in rows_of(folder / each)]
     return table
 
 
@@ -122,15 +121,6 @@ def goals(rows: Table) -> list[Goal]:
     """Return the goals of the rows' tasks in the order they come; of no rows accuracy."""
     names = dict.fromkeys(row.get("task", "") for row in rows)
     return list(dict.fromkeys(map(goal_of, names))) or [ACCURACY]
-
-
-def in_order(rows: Table, wanted: Sequence[str]) -> Table:
-    """The table with its trials in the order of the ids `wanted`, those of no wanted one last."""
-    found: dict[str, Table] = {trial: [] for trial in wanted}
-    rest: Table = []
-    for row in rows:
-        found.get(row["trial"], rest).append(row)
-    return [*chain.from_iterable(found.values()), *rest]
 
 
 def by_seed(rows: Table, metric: str, split: str, by: str = "row") -> dict[Any, dict[int, float]]:

@@ -1,10 +1,9 @@
 """Terminal: a study's overview as a table to print."""
 
 from sapwood.extras import optional
-from sapwood.study.earlier import both
 from sapwood.study.grid import short
-from sapwood.study.study import SCALES, Study
-from sapwood.study.table import Table, in_order
+from sapwood.study.study import Study
+from sapwood.study.table import Table
 
 with optional("the table of a study"):
     from rich.box import SIMPLE_HEAD
@@ -12,9 +11,8 @@ with optional("the table of a study"):
 
 
 def terminal_table(study: Study, rows: Table) -> Printed:
-    """Each arm's seeds, sparsity, cycles, test accuracy and epochs, in the study's order."""
-    order = [trial for scale in SCALES for trial in both(study.at(scale))]
-    found = short(in_order(rows, order))
+    """Each arm's seeds, sparsity, cycles, test accuracy and epochs, in the order the rows come."""
+    found = short(rows)
     note = (
         "mean [95 % interval over n seeds]; sparsity: of all weights, and of hidden layers; "
         "zeros alone make nothing faster"
