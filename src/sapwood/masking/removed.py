@@ -47,7 +47,8 @@ class Removed:
 
     def begin(self) -> None:
         """Removed entries of the weight are 0.0, whatever the sign was."""
-        processes.own(self.weight).data.masked_fill_(self.keep.logical_not(), 0)
+        part = processes.own(self.weight)
+        _leave(part, as_bits(self.keep.to(part.device), part.dtype, signs=False))
         self.clear()
 
     def clear(self) -> None:
@@ -166,9 +167,7 @@ class Removed:
 
     def zero(self, tensor: Tensor) -> None:
         """Removed entries of a tensor of the weight's shape are 0, with the sign that they had."""
-        bits = self._bits_for(tensor)
-        data = torch.view_as_real(tensor.data) if tensor.is_complex() else tensor.data
-        data.view(bits.dtype).bitwise_and_(bits)
+        _leave(tensor, self._bits_for(tensor))
 
     def _bits_for(self, tensor: Tensor) -> Tensor:
         bits = self._bits.get(tensor.dtype)
@@ -182,15 +181,23 @@ class Removed:
             gradient._values().masked_fill_(self.keep[tuple(gradient._indices())].logical_not(), 0)
 
 
-def as_bits(keep: Tensor, dtype: torch.dtype) -> Tensor:
+def as_bits(keep: Tensor, dtype: torch.dtype, *, signs: bool = True) -> Tensor:
     """All ones where an entry stays, the sign's bit alone where it was removed, as small as broadcasting allows.
 
-    A multiplication by 0 keeps the sign as well, and scores that are drawn from a weight's bits depend on it.
+    A multiplication by 0 keeps the sign as well, and scores that are drawn from a weight's bits depend on it. Without
+    `signs` no bit stays where an entry was removed.
     """
     integers = INTEGERS[dtype.itemsize // (2 if dtype.is_complex else 1)]
-    gone = torch.iinfo(integers).min if dtype.is_complex or dtype in SIGNED else 0
-    ones = gone + mask.thin(keep).to(integers) * (-1 - gone)
+    ones = mask.thin(keep).to(integers).neg_()  # in place: a mask of a large weight is memory to be had, page by page
+    if signs and (dtype.is_complex or dtype in SIGNED):
+        ones.bitwise_or_(torch.iinfo(integers).min)
     return ones.unsqueeze(-1) if dtype.is_complex else ones
+
+
+def _leave(tensor: Tensor, bits: Tensor) -> None:
+    """Keep these bits of a tensor's entries and clear all others."""
+    data = torch.view_as_real(tensor.data) if tensor.is_complex() else tensor.data
+    data.view(bits.dtype).bitwise_and_(bits)
 
 
 def _nothing() -> None:
