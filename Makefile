@@ -81,7 +81,7 @@ size:  ## lines, room by room, against the budget
 	@echo "installing sapwood[$(EXTRAS)] into .venv; the first time takes minutes, PyTorch is large"
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]" \
 	  | { grep --line-buffered -E '^(Collecting|Processing|Installing|Successfully)|^ +Downloading .* [MG]B' || true; }
-	@touch $@
+	@touch $@ $(HOLDS)
 
 # Beside the environment, and without what they need: no other torch comes with them. `tests/zoo.txt` says why.
 .venv/zoo: tests/zoo.txt | .venv/trainers
