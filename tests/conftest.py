@@ -20,6 +20,7 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 torch.set_num_threads(1)  # bits do not depend on how many cores there are, and parallel tests do not fight
 
+finished = 0  # tests in this process
 gc.disable()  # until all tests are found: what modules and tests consist of is no garbage, and looked through again
 
 
@@ -28,6 +29,16 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """So it does with what tests import and keep: after some hundred tests that is left out, too."""
+    global finished
+    finished += 1
+    if finished % 200 == 0:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture
