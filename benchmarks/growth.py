@@ -10,7 +10,9 @@ that is 1 and the seconds rise faster, what is larger no longer fits into caches
 torch's, is not in that count. So some have a line "bare" beside them: the least that anybody would have to do, such as
 torch's own kthvalue of the scores or its step without masks. What grows as fast as that grows by the machine: "beside
 its bare" is the exponent of the quotient of the two, round by round, 0 or below where ours adds nothing that grows.
-Trials lie in a temporary folder; a TMPDIR in memory, such as /dev/shm, leaves the disk out.
+The collector of garbage is off while seconds are counted: one look of its at the largest size, and none at the next
+smaller, is an exponent of its own. Trials lie in a temporary folder; a TMPDIR in memory, such as /dev/shm, leaves the
+disk out.
 
 Scores are ranked; networks of more and more layers are exported, run on ids, grouped into sites, shrunk without and
 with a proof; more and more weights are held over a step of SGD; a study's rows are parsed, read in order, summed up and
@@ -120,10 +122,14 @@ def seconds(run: Run, *, once: bool) -> float:
 
 def _tried(run: Run, once: bool) -> float:
     gc.collect()
-    began, count, taken = time.process_time(), 0, 0.0
-    while not count or (taken < ENOUGH and not once):
-        run()
-        count, taken = count + 1, time.process_time() - began
+    gc.disable()  # as timeit does: it looks at all that there is, once in a while, whoever is at work then
+    try:
+        began, count, taken = time.process_time(), 0, 0.0
+        while not count or (taken < ENOUGH and not once):
+            run()
+            count, taken = count + 1, time.process_time() - began
+    finally:
+        gc.enable()
     return max(taken / count, 1e-9)
 
 

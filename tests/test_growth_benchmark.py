@@ -12,7 +12,8 @@ FILE = Path(__file__).parents[1] / "benchmarks" / "growth.py"
 @pytest.fixture(scope="module")
 def growth():
     found = runpy.run_path(str(FILE))
-    found["_tried"].__globals__["gc"] = SimpleNamespace(collect=int)  # of all that other tests have left, it takes long
+    # Of all that other tests have left, it takes long.
+    found["_tried"].__globals__["gc"] = SimpleNamespace(collect=int, disable=int, enable=int)
     return found
 
 
