@@ -279,8 +279,8 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "3 of 2": (lambda s: select.n_of_m(s.scores, 3, 2), r"n of m is 3 of 2; n must lie in 1\.\.m"),
     "blocks that do not divide": (lambda s: select.n_of_m(s.scores, 2, 4), r"'0.weight' has 6 scores .* not a multiple of m=4"),
     "threshold NaN": (lambda s: select.above(s.scores, NAN), r"threshold is nan; give a finite number"),
-    "a cost that is NaN": (lambda s: select.within(s.scores, lambda keep: NAN, 4.0), r"limit 4.0 cannot be met.* nan; raise the limit"),
-    "limit out of reach": (lambda s: select.within(s.scores, lambda keep: 5.0, 4.0), r"limit 4.0 cannot be met.* 5.0; raise the limit"),
+    "a cost that is NaN": (lambda s: select.within(s.scores, lambda keep: NAN, 4.0), "a cost of 4 cannot be met: nan of nan remain .* give a larger limit"),
+    "limit out of reach": (lambda s: select.within(s.scores, lambda keep: 5.0, 4.0), "a cost of 4 cannot be met: 5 of 5 remain .* give a larger limit"),
     # data and tasks
     "NaN data": (lambda s: bad_data(NAN), r"valid split's inputs hold 1 NaN or infinite values; clean"),
     "infinite data": (lambda s: bad_data(-INF), r"valid split's inputs hold 1 NaN or infinite values; clean"),

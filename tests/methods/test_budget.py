@@ -161,7 +161,7 @@ def test_a_resumed_run_does_not_measure_again(method, epochs, tmp_path, clock):
         ({"budget": "bytes=0"}, "budget 'bytes=0' is none"),
         ({"budget": "ms=x"}, "budget 'ms=x' is none"),
         ({"budget": "bytes=0.5", "macs": 0.5}, "budget='bytes=0.5' with .*macs=0.5: give one of the three"),
-        ({"budget": "parameters=0.001"}, "limit .* cannot be met"),
+        ({"budget": "parameters=0.001"}, "cost of .* cannot be met"),
     ],
 )
 def test_bad_budgets_are_refused(options, says):

@@ -209,7 +209,7 @@ def test_it_trains_on_at_a_lower_rate_and_notes_the_accuracy_right_after():
         ({"ratios": "5=0.5"}, "ratio '5=0.5' is of no site; known: 0, 3"),
         ({"ratios": "half"}, "ratio 'half' is none; write a site's name and a number"),
         ({"ratios": "0=1"}, r"the ratio of 0 is 1.0; it is the share that goes, in \[0, 1\)"),
-        ({"macs": 0.001, **NOW}, "limit .* cannot be met"),
+        ({"macs": 0.001, **NOW}, "cost of .* cannot be met"),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_trained(options, says):

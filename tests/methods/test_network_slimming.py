@@ -178,7 +178,7 @@ def test_channels_of_a_residual_stream_go_by_the_mean_of_their_norms():
         ({"macs": 1.5}, "macs=1.5"),
         ({"channels": 1.0}, "channels=1.0"),
         ({"strength": -1.0}, "strength=-1.0"),
-        ({"macs": 0.01, "epochs": 0, "tune": 0}, "limit .* cannot be met"),
+        ({"macs": 0.01, "epochs": 0, "tune": 0}, "cost of .* cannot be met"),
     ],
 )
 def test_bad_options_are_refused(options, says):

@@ -144,9 +144,10 @@ def within(
     low, high = 0, most
     cheapest = float(cost(_dropped(scores, most, None, least, "first stays")))
     if not cheapest <= limit:  # NaN too
+        whole = float(cost(_dropped(scores, 0, None, least, "first stays")))
         raise InputError(
-            f"limit {limit} cannot be met: with everything removable gone the cost is {cheapest}; "
-            "raise the limit or lower `least`"
+            f"a cost of {limit:,.6g} cannot be met: {cheapest:,.6g} of {whole:,.6g} remain "
+            "when all is gone that may go; give a larger limit or share, or a smaller `least`, or `multiple`"
         )
     while low < high:
         middle = (low + high) // 2
