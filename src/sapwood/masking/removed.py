@@ -188,7 +188,7 @@ def as_bits(keep: Tensor, dtype: torch.dtype, *, signs: bool = True) -> Tensor:
     `signs` no bit stays where an entry was removed.
     """
     integers = INTEGERS[dtype.itemsize // (2 if dtype.is_complex else 1)]
-    ones = mask.thin(keep).to(integers).neg_()  # in place: a mask of a large weight is memory to be had, page by page
+    ones = mask.thin(keep).to(integers).neg_()  # in place: new memory for a large one takes longer than the work
     if signs and (dtype.is_complex or dtype in SIGNED):
         ones.bitwise_or_(torch.iinfo(integers).min)
     return ones.unsqueeze(-1) if dtype.is_complex else ones
