@@ -99,6 +99,10 @@ def by_version(tensor, known):
     return known is not None and known[0] == torch._C._storage_id(tensor) and known[1] == tensor.stride()
 
 
+def always(signs, real=removed.as_bits):
+    return lambda keep, dtype, **_: real(keep, dtype, signs=signs)
+
+
 def unseen():
     every = ExitStack()
     for module in (looking, removed, stepping):
@@ -156,6 +160,10 @@ MUTANTS = (
                 "writes behind autograd's back not seen": unseen,
                 "memory that numpy knows sealed": instead(seal, "_whole", lambda tensor: True),
                 "the parameter that was there at first looked at for ever": instead(Removed, "found", nothing),
+            },
+            "a pruned weight is 0.0 when its mask is set, and has the sign of what it was moved to later": {
+                "the sign left when the mask is set": instead(removed, "as_bits", always(True)),
+                "the sign cleared ever after": instead(removed, "as_bits", always(False)),
             },
             "copies of model and optimiser are held like the originals": {
                 "a copy's hooks do nothing": instead(Look, "_bind", lambda look, *_: setattr(look, "ways", [])),

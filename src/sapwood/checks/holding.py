@@ -31,6 +31,7 @@ def laws(name: str, make: MakeOptimizer) -> Laws:
         "gradients of pruned weights are 0 from the backward pass on": _gradients,
         "a pruned weight whose gradient was NaN is 0": _not_a_number,
         "pruned weights that somebody moved are 0 in the next forward pass": _moved,
+        "a pruned weight is 0.0 when its mask is set, and has the sign of what it was moved to later": _signs,
         "copies of model and optimiser are held like the originals": _copied,
         "kept weights go on learning": _learns,
         "frozen layers stay frozen": _frozen,
@@ -65,6 +66,18 @@ class _Case:
         optimizer = self.make(model.parameters())
         _steps(model, optimizer, dense_steps)
         return model, optimizer, self.hold(model, optimizer, _mask(model))
+
+
+def _signs(case: _Case) -> None:
+    model, _, held = case.held()
+    removed = {model.get_parameter(name): keep.logical_not() for name, keep in held.masks.items()}
+    demand(not any(bool(w.signbit()[gone].any()) for w, gone in removed.items()), "some are -0.0 at first")
+    for w in removed:
+        w.data.fill_(-1.0)
+    _forward(model)
+    for w, gone in removed.items():
+        demand(bool((w[gone] == 0).all()), "they are not 0 any more")
+        demand(bool(w.signbit()[gone].all()), "they are 0.0, moved to -1")
 
 
 def _mask(model: nn.Module, seed: int = 0, density: float = 0.4) -> Masks:
