@@ -365,17 +365,23 @@ def held(card: Card, sizes: Sizes) -> Iterator[Figure]:
 def proof(card: Card, sizes: Sizes) -> Iterator[Figure]:
     """A Llama without a tenth of its multiply-adds."""
     for name, size in sizes.llamas.items():
-        if time.perf_counter() - card.began > 60 * LATE:
-            yield Figure(f"proof of a Llama, {name}", more="left out: it is late")
-            continue
         try:
-            yield from _proven(card, name, **size)
-        except ModuleNotFoundError as error:
-            yield Figure(f"proof of a Llama, {name}", more=str(error))
+            yield from _unless_late(card, f"proof of a Llama, {name}", LATE, partial(_proven, card, name, **size))
         except torch.OutOfMemoryError:
             yield Figure(f"proof of a Llama, {name}", inf, 1e9, more="does not fit")
         if card.cuda:
             torch.cuda.empty_cache()
+
+
+def _unless_late(card: Card, name: str, minutes: float, figures: Callable[[], Iterator[Figure]]) -> Iterator[Figure]:
+    """The figures; after so many minutes, or without a package that they need, one that says why there are none."""
+    if time.perf_counter() - card.began > 60 * minutes:
+        yield Figure(name, more="left out: it is late")
+        return
+    try:
+        yield from figures()
+    except ModuleNotFoundError as error:
+        yield Figure(name, more=str(error))
 
 
 def _proven(card: Card, name: str, *, layers: int, **size: int) -> Iterator[Figure]:
@@ -401,16 +407,14 @@ def _proven(card: Card, name: str, *, layers: int, **size: int) -> Iterator[Figu
 def analysis(card: Card, sizes: Sizes) -> Iterator[Figure]:
     """All sites and costs beside `torch.export` alone, a part of that; on the CPU, once each after a first time."""
     for name, make in sizes.analysed.items():
-        if time.perf_counter() - card.began > 60 * LATE_AT_LAST:
-            yield Figure(f"analysis of {name} / torch.export", more="left out: it is late")
-            continue
-        try:
-            model, example = make()
-        except ModuleNotFoundError as error:
-            yield Figure(f"analysis of {name} / torch.export", more=str(error))
-            continue
-        took = card.compared({"ours": partial(analyse, model, example), "export": partial(export, model, example)}, 1)
-        yield Figure(f"analysis of {name} / torch.export", took("ours", "export"), 2, more=f"{took('ours'):.2f} s")
+        title = f"analysis of {name} / torch.export"
+        yield from _unless_late(card, title, LATE_AT_LAST, partial(_analysed, card, title, make))
+
+
+def _analysed(card: Card, title: str, make: Callable[[], tuple[nn.Module, Any]]) -> Iterator[Figure]:
+    model, example = make()
+    took = card.compared({"ours": partial(analyse, model, example), "export": partial(export, model, example)}, 1)
+    yield Figure(title, took("ours", "export"), 2, more=f"{took('ours'):.2f} s")
 
 
 SECTIONS: dict[str, Callable[[Card, Sizes], Iterator[Figure]]] = {

@@ -24,21 +24,25 @@ finished = 0  # tests in this process
 gc.disable()  # until all tests are found: what modules and tests consist of is no garbage, and looked through again
 
 
-def pytest_collection_finish() -> None:
+def leave_out_what_is_there() -> None:
     """Every trial ends with a call of the collector, which takes half a second with all that was imported for tests."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """All tests are found."""
+    leave_out_what_is_there()
     gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logfinish(nodeid: str) -> None:
-    """So it does with what tests import and keep: after some hundred tests that is left out, too."""
+    """Tests import more, and keep some: after some hundred of them that is left out, too."""
     global finished
     finished += 1
     if finished % 200 == 0:
-        gc.collect()
-        gc.freeze()
+        leave_out_what_is_there()
 
 
 @pytest.fixture

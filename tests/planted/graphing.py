@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from planted.mutant import bugs, instead
 from planted.recording import Tape
-from planted.stepping_together import RULES, STEP
-from torch import nn
+from planted.stepping_together import RULES, STEP, undropped
 
 from sapwood import Data, Task, observing, start, statistics, train
 from sapwood.checks.law import demand
@@ -230,7 +229,7 @@ def as_alone() -> None:
 
 
 def who_leaves() -> None:
-    """Four at a time: others take the places of those that are over, and the stack gets smaller at last."""
+    """Four run at a time: when one ends, another takes its place; when none is left to come, the stack gets smaller."""
     made = taped(items(RULES["adam"]), at_once=4)
     demand_as_alone(made, alone(items(RULES["adam"])), "four at a time")
     demand(len(made.tapes) > 1, "the stack of who is left was not recorded anew")
@@ -312,19 +311,12 @@ def no_number() -> None:
 
 def norms() -> None:
     """Running statistics of each member's own batches."""
-
-    def model():
-        found = tiny_conv_model().double()
-        for module in found.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-        return found
-
     data = Data(tiny_images(24), tiny_images(6, seed=1), tiny_images(6, seed=2))
     life = partial(METHODS["dense"], epochs=3, stop="epochs")
 
     def two():
-        return [Item(life, Task("n", model, data, RULES["decay"], batch_size=5), seed) for seed in range(2)]
+        task = Task("n", lambda: undropped(tiny_conv_model().double()), data, RULES["decay"], batch_size=5)
+        return [Item(life, task, seed) for seed in range(2)]
 
     demand_as_alone(taped(two()), alone(two()), "norms")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from planted.mutant import bugs, instead
+from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 from sapwood import Data, Task, start
@@ -53,6 +54,14 @@ def task(rule, dropout: float = 0.0, batch_size: int = 9) -> Task:
     """The tiny one, whose last batch of an epoch is small; by default nothing is random in a pass."""
     data = Data(tiny_samples(), tiny_samples(16, seed=1), tiny_samples(16, seed=2))
     return Task("tiny", partial(tiny_model, dropout), data, rule, batch_size=batch_size, classes=3)
+
+
+def undropped(model: nn.Module) -> nn.Module:
+    """The model, whose dropout drops nothing any more: its luck is not the same together and alone."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
 
 
 def items(rule, **more: Any) -> list[Item]:

@@ -127,7 +127,7 @@ def test_code_that_writes_to_weights_is_proven_as_before(tries):
 
 
 class Alive:
-    """The bytes of float64 that tensors of a size hold at once, of those that operators give while a proof runs."""
+    """Count the float64 bytes of large tensors that are alive at once while a proof runs."""
 
     def __init__(self, numbers):
         self.numbers, self.tensors, self.most = numbers, dict[int, ref[Tensor]](), 0

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from planted.recording import OPTIMIZERS, Tape, near, record_laws, taped
+from planted.stepping_together import undropped
 
 from sapwood import InputError
 from sapwood.checks.tiny import tiny_task
@@ -95,9 +96,7 @@ def test_a_gpu_captures_what_it_does_one_by_one():
     task = replace(tiny_task(), optimizer=OPTIMIZERS["Adam"])
     runs = [start(task, device="cuda") for _ in range(2)]
     for run, captured in zip(runs, (False, True), strict=True):
-        for module in run.model:
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+        undropped(run.model)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             list(train(run, epochs=3, captured=captured))

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from planted.stepping_together import RULES, Item, alone, differences, items, laws, live, lived, task
+from planted.stepping_together import RULES, Item, alone, differences, items, laws, live, lived, task, undropped
 from torch import nn
 from torch.optim import SGD, Adam
 from toy import dying_after, in_use, small, square
@@ -49,11 +49,7 @@ def test_batch_norms_keep_the_statistics_of_each_member(network, samples):
     """And a network of one's own may step with others: its modules keep nothing of a pass."""
 
     def model():
-        found = network().double()
-        for module in found.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-        return found
+        return undropped(network().double())
 
     def of(seed):
         data = Data(samples(), samples(6, seed=1), samples(6, seed=2))

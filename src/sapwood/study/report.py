@@ -165,7 +165,7 @@ def first_lines(study: Study, rows: Table) -> list[str]:
 
 
 def _lines(study: Study, rows: Table, every: Sequence[str | Finding]) -> list[str]:
-    """The study's own lines, of which those after `LINES` go on below; without any, what its summary has said."""
+    """All lines of the study's verdict, the first `LINES` for the first screen; without one, its summary in short."""
     if study.verdict:
         return list(study.verdict(rows))
     plain = [each for each in every if isinstance(each, str)]

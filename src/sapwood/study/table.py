@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sapwood import disk
 from sapwood.extras import optional
 from sapwood.study.possible import ANY, Measured, Range, between, cut, possible, within
 from sapwood.tasks import goal_of
@@ -36,8 +37,10 @@ class Summary(NamedTuple):
 def read(folder: Path, trials: Iterable[str] | None = None) -> Table:
     """The rows of the `trials` with these ids, in this order, finished or not; without ids, of all in `folder`."""
     table: Table = []
-    there = dict.fromkeys(sorted(file.parent.name for file in folder.glob("*/trial.json")))
-    for each in there if trials is None else filter(there.__contains__, dict.fromkeys(trials)):
+    every = (file.parent.name for file in folder.glob("*/trial.json"))
+    for each in sorted(every) if trials is None else dict.fromkeys(trials):
+        if not disk.there(folder / each / "trial.json"):
+            continue
         about = read_trial(folder / each)
         mine = {"trial": about["id"], "arm": about["row"]}
         mine |= {name: about[name] for name in ("row", "method", "task", "seed")}

@@ -29,9 +29,8 @@ class Member:
         self.late: Tensor | None = None  # or its loss alone, at which nobody has looked yet: the rest is done
         self.failure: Exception | None = None  # what a hook of its own has raised, or is said of a loss
         self.shown = False  # its hooks have been called as they are now
-        self.wanted: dict[Any, Any] | str | None = (
-            None  # the sums that they add to; see `counted`; None: nobody has asked
-        )
+        # The sums that they add to, or why not, see `counted`; None: nobody has asked.
+        self.wanted: dict[Any, Any] | str | None = None
         self.masks: Mapping[str, Tensor] = {}  # those that the stack knows of
         self.parameters: dict[str, Tensor] = {}
         self.tensors: list[Tensor] = []  # all that lies in its row

@@ -57,7 +57,7 @@ class Ruled:
             told.tell(values)
 
     def load(self, row: int) -> None:
-        """How many steps Adam has made in a row, of which the CPU knows."""
+        """Write the count of Adam's steps in a row to the device, as the CPU has it."""
         if not self._stack.simple:
             steps = [self._stack.memory[name][STEP][row].item() for name in self._names]
             self._steps[:, row].copy_(torch.tensor(steps))
